@@ -1,0 +1,1 @@
+//! What makes a disk boot: initramfs, loader entries, the BIOS boot stage, the EFI System Partition.

@@ -1,0 +1,1 @@
+//! The disk: partition table, slices, the sparse output file and its atomic appearance.

@@ -1,0 +1,54 @@
+//! Text from an image, a package or a guest, made safe to show.
+//!
+//! File names, labels and messages are bytes somebody else chose. Shown raw they can move the cursor, change a
+//! terminal's title or reverse the direction of a line; shown through this file they are printable text.
+
+use std::fmt::Write;
+
+/// The bytes as one line of printable text: control characters, invalid UTF-8 and invisible or direction-changing
+/// characters become `\n`, `\xNN` or `\u{N}`, and a backslash becomes `\\`.
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\t' => out.push_str("\\t"),
+                '\r' => out.push_str("\\r"),
+                c if (c as u32) < 0x20 || c == '\x7f' => _ = write!(out, "\\x{:02x}", c as u32),
+                c if is_unprintable(c) => _ = write!(out, "\\u{{{:x}}}", c as u32),
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+/// C1 controls and the characters of general category Cf and Zl/Zp that change what a reader sees.
+fn is_unprintable(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn plain_text_stays_as_it_is() {
+        assert_eq!(escape("usr/share/Grüße 日本".as_bytes()), "usr/share/Grüße 日本");
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_raw() {
+        assert_eq!(escape(b"a\x1b]0;t\x07\r\n\\"), "a\\x1b]0;t\\x07\\r\\n\\\\");
+        assert_eq!(escape("x\u{202e}y\u{9b}z".as_bytes()), "x\\u{202e}y\\u{9b}z");
+        assert_eq!(escape(b"\xff\xc3"), "\\xff\\xc3");
+    }
+}

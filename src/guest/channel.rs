@@ -1,0 +1,427 @@
+//! The host channel: frames on the virtio-serial port `org.bootdisk.0` between `bootdisk run` and PID 1.
+//!
+//! ```text
+//! offset  0        4      5         8          12
+//!         stream   kind   zero (3)  length     payload (length bytes, at most 65,536)
+//!         u32 LE   u8               u32 LE
+//! ```
+//!
+//! Stream 0 is the control stream: its payloads are JSON documents. A process has a number (the workload is 0, each
+//! `exec` takes the next) and three streams: `4 n + 1` standard input (host to guest), `4 n + 2` standard output and
+//! `4 n + 3` standard error (guest to host). With a terminal, output and error are one: `4 n + 2`.
+//!
+//! Flow control: the sender of a stream may have [`WINDOW`] bytes of [`Kind::Data`] outstanding; the receiver gives
+//! credit back with [`Kind::Credit`] (payload: u32 LE, bytes) as it passes them on. Control frames need no credit.
+//!
+//! Order of a session: the guest opens the port and sends [`Kind::Hello`]; the host answers [`Kind::Welcome`]; the
+//! guest starts the workload ([`Kind::Started`]), data flows, the workload ends: the guest sends what is left of its
+//! output, [`Kind::Eof`] on each output stream, then [`Kind::Result`] with the nonce of the welcome; when every file
+//! system is synced and unmounted it sends [`Kind::Done`] and powers off.
+//!
+//! Not supported: more than one host on the port; reconnection of a host within one boot.
+
+use super::spec::Process;
+use serde::{Deserialize, Serialize};
+
+/// Name of the virtio-serial port, as `/sys/class/virtio-ports/*/name` has it.
+pub const PORT: &str = "org.bootdisk.0";
+/// Version of the protocol in hello and welcome. Either side refuses a different one.
+pub const VERSION: u32 = 1;
+/// Bytes of a frame's header.
+pub const HEADER: usize = 12;
+/// Largest payload of a frame, in bytes.
+pub const MAX_PAYLOAD: usize = 65_536;
+/// Bytes of data a sender may have outstanding on one stream before it needs credit.
+pub const WINDOW: u32 = 262_144;
+/// The control stream.
+pub const CONTROL: u32 = 0;
+
+/// Standard input of process `n`.
+pub const fn stdin_of(n: u32) -> u32 {
+    4 * n + 1
+}
+/// Standard output of process `n`, and its terminal's output.
+pub const fn stdout_of(n: u32) -> u32 {
+    4 * n + 2
+}
+/// Standard error of process `n`.
+pub const fn stderr_of(n: u32) -> u32 {
+    4 * n + 3
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Guest to host, control: [`Hello`].
+    Hello = 1,
+    /// Host to guest, control: [`Welcome`].
+    Welcome = 2,
+    /// Bytes of a stream.
+    Data = 3,
+    /// No more data will come on this stream. Empty payload.
+    Eof = 4,
+    /// Credit for a stream: u32 LE, bytes.
+    Credit = 5,
+    /// Guest to host, control: [`Started`].
+    Started = 6,
+    /// Guest to host, control: [`Ended`].
+    Result = 7,
+    /// Guest to host, control: every file system is clean, power-off follows. Empty payload.
+    Done = 8,
+    /// Guest to host, control: [`Log`], a line of PID 1 itself.
+    Log = 9,
+    /// Host to guest, control: [`Signal`].
+    Signal = 10,
+    /// Host to guest, control: [`Resize`].
+    Resize = 11,
+    /// Host to guest, control: stop the workload as its stop signal and timeout say, then power off. [`Stop`].
+    Stop = 12,
+    /// Host to guest, control: start another process, [`Exec`].
+    Exec = 13,
+}
+
+impl Kind {
+    /// The kind with this number, if there is one.
+    pub fn from_u8(value: u8) -> Option<Kind> {
+        use Kind::*;
+        [Hello, Welcome, Data, Eof, Credit, Started, Result, Done, Log, Signal, Resize, Stop, Exec]
+            .into_iter()
+            .find(|kind| *kind as u8 == value)
+    }
+}
+
+/// First frame of the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Version of the bootdisk that wrote the disk.
+    pub bootdisk: String,
+    /// `uname -r` of the running kernel.
+    pub kernel: String,
+}
+
+/// First frame of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// [`VERSION`].
+    pub version: u32,
+    /// 32 hexadecimal digits the workload cannot know; every result carries them.
+    pub nonce: String,
+    /// Seconds since the epoch on the host, for a guest whose clock is wrong.
+    #[serde(default)]
+    pub time: u64,
+    /// What differs from the disk's own boot specification.
+    #[serde(default)]
+    pub overrides: Overrides,
+    /// The workload gets a pseudo-terminal as its standard streams.
+    #[serde(default)]
+    pub terminal: Option<Terminal>,
+    /// The host will send the workload's standard input; otherwise it is /dev/null.
+    #[serde(default)]
+    pub stdin: bool,
+    /// Value for /proc/sys/kernel/panic: what the kernel does after a panic; absent leaves it alone.
+    #[serde(default)]
+    pub panic: Option<i32>,
+}
+
+/// Changes to the boot specification for this boot only. An absent field changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overrides {
+    /// Replaces the entrypoint and clears the command, as `docker run --entrypoint` does.
+    #[serde(default)]
+    pub entrypoint: Option<Vec<String>>,
+    /// Replaces the command.
+    #[serde(default)]
+    pub cmd: Option<Vec<String>>,
+    /// Added to the environment; a later value of a name replaces an earlier one.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Replaces the user.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Replaces the working directory.
+    #[serde(default)]
+    pub working_dir: Option<String>,
+    /// Replaces the host name.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Replaces the stop signal.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
+    /// Replaces the stop timeout, in seconds.
+    #[serde(default)]
+    pub stop_timeout: Option<u32>,
+    /// Mounts the root read-only, whatever the specification says.
+    #[serde(default)]
+    pub read_only: Option<bool>,
+}
+
+/// A terminal's name and size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Value of `TERM`.
+    pub term: String,
+    /// Rows; 0 when unknown.
+    pub rows: u16,
+    /// Columns; 0 when unknown.
+    pub cols: u16,
+}
+
+/// A process began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Its number; the workload is 0.
+    pub process: u32,
+}
+
+/// A process ended, or could not be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Its number; the workload is 0.
+    pub process: u32,
+    /// The nonce of the welcome.
+    pub nonce: String,
+    /// What happened to it.
+    pub outcome: Outcome,
+    /// The kernel's out-of-memory killer ended it or something in its machine.
+    #[serde(default)]
+    pub oom: bool,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// exit(status), 0 to 255.
+    Exited(u8),
+    /// Killed by this signal.
+    Signaled(u8),
+    /// Never started. `status` is a runtime's: 127 command not found, 126 not executable, 125 anything else.
+    NotStarted {
+        /// 125, 126 or 127.
+        status: u8,
+        /// One sentence, lower case, with the offending value.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The exit status a shell or container runtime would report: the status, or 128 + signal.
+    pub fn status(&self) -> u8 {
+        match *self {
+            Outcome::Exited(status) => status,
+            Outcome::Signaled(signal) => 128u8.saturating_add(signal),
+            Outcome::NotStarted { status, .. } => status,
+        }
+    }
+}
+
+/// A line of PID 1 about the machine, never about the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// How much it matters.
+    pub level: Level,
+    /// One line.
+    pub text: String,
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Progress of the boot.
+    Info,
+    /// Something is missing or odd, and the boot goes on.
+    Warning,
+    /// The machine cannot do its work.
+    Error,
+}
+
+/// A signal for a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// Which process.
+    pub process: u32,
+    /// Signal number.
+    pub signal: i32,
+}
+
+/// New size of a process's terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resize {
+    /// Which process.
+    pub process: u32,
+    /// Rows.
+    pub rows: u16,
+    /// Columns.
+    pub cols: u16,
+}
+
+/// Stop the workload and the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Seconds to wait before SIGKILL, instead of the specification's.
+    #[serde(default)]
+    pub timeout: Option<u32>,
+}
+
+/// Another process beside the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Its number, chosen by the host, never used before in this boot.
+    pub process: u32,
+    /// What to start; the environment is the workload's with this one's added.
+    pub what: Process,
+    /// A pseudo-terminal, if wanted.
+    #[serde(default)]
+    pub terminal: Option<Terminal>,
+    /// The host will send standard input.
+    #[serde(default)]
+    pub stdin: bool,
+}
+
+/// One frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The stream it belongs to.
+    pub stream: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// At most [`MAX_PAYLOAD`] bytes.
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// A control frame with a JSON document.
+    ///
+    /// # Panics
+    /// Never for the types of this file: their keys are strings and their documents are far below [`MAX_PAYLOAD`]
+    /// unless an override is itself that long, which [`Frame::encode`] then reports.
+    pub fn control<T: Serialize>(kind: Kind, message: &T) -> Frame {
+        let payload = serde_json::to_vec(message).expect("a message of this file is always JSON");
+        Frame { stream: CONTROL, kind, payload }
+    }
+
+    /// Appends header and payload to `out`. The error is the payload's length when it is above [`MAX_PAYLOAD`].
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), usize> {
+        if self.payload.len() > MAX_PAYLOAD {
+            return Err(self.payload.len());
+        }
+        out.extend_from_slice(&self.stream.to_le_bytes());
+        out.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
+        out.extend_from_slice(&(self.payload.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.payload);
+        Ok(())
+    }
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// No kind has this number.
+    UnknownKind(u8),
+    /// The header's zero bytes are not zero.
+    Reserved,
+    /// The header announces more than [`MAX_PAYLOAD`] bytes.
+    TooLong(u32),
+}
+
+impl std::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FrameError::UnknownKind(kind) => write!(f, "frame of unknown kind {kind}"),
+            FrameError::Reserved => write!(f, "frame with non-zero reserved bytes"),
+            FrameError::TooLong(len) => write!(f, "frame of {len} bytes, more than {MAX_PAYLOAD}"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// Collects bytes as they arrive and gives out whole frames.
+#[derive(Default)]
+pub struct Decoder {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Decoder {
+    /// Adds what was read from the port.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        } else if self.start > MAX_PAYLOAD {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame, `None` when more bytes are needed. After an error the connection is of no more use.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let bytes = &self.buffer[self.start..];
+        let Some(header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let kind = Kind::from_u8(header[4]).ok_or(FrameError::UnknownKind(header[4]))?;
+        if header[5..8] != [0; 3] {
+            return Err(FrameError::Reserved);
+        }
+        let length = word(8);
+        if length as usize > MAX_PAYLOAD {
+            return Err(FrameError::TooLong(length));
+        }
+        let end = HEADER + length as usize;
+        if bytes.len() < end {
+            return Ok(None);
+        }
+        let frame = Frame { stream: word(0), kind, payload: bytes[HEADER..end].to_vec() };
+        self.start += end;
+        Ok(Some(frame))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_survive_any_chunking() {
+        let frames = [
+            Frame::control(Kind::Signal, &Signal { process: 0, signal: 15 }),
+            Frame { stream: stdout_of(0), kind: Kind::Data, payload: vec![7; MAX_PAYLOAD] },
+            Frame { stream: stderr_of(3), kind: Kind::Eof, payload: vec![] },
+        ];
+        let mut bytes = Vec::new();
+        for frame in &frames {
+            frame.encode(&mut bytes).unwrap();
+        }
+        for chunk in [1, 5, 11, 12, 13, 4096, bytes.len()] {
+            let (mut decoder, mut got) = (Decoder::default(), Vec::new());
+            for part in bytes.chunks(chunk) {
+                decoder.feed(part);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    got.push(frame);
+                }
+            }
+            assert_eq!(got, frames, "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn damaged_headers_are_named() {
+        let mut header = [0u8; HEADER];
+        header[4] = 99;
+        let mut decoder = Decoder::default();
+        decoder.feed(&header);
+        assert_eq!(decoder.next_frame(), Err(FrameError::UnknownKind(99)));
+
+        header[4] = Kind::Data as u8;
+        header[8..].copy_from_slice(&65_537u32.to_le_bytes());
+        let mut decoder = Decoder::default();
+        decoder.feed(&header);
+        assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(65_537)));
+    }
+}

@@ -1,0 +1,10 @@
+//! What the host side and PID 1 of the guest agree upon, and nothing else.
+//!
+//! - [`spec`]: the boot specification, a JSON file in the initramfs;
+//! - [`channel`]: the frames on the virtio-serial port between `bootdisk run` and PID 1.
+//!
+//! Both programs are built from one source tree, but a disk may be booted by a later `bootdisk`, so both formats
+//! carry a version.
+
+pub mod channel;
+pub mod spec;

@@ -1,0 +1,121 @@
+//! The boot specification: everything PID 1 knows about the machine it starts, `/boot-spec.json` in the initramfs.
+//!
+//! Strings that come from an image (environment, arguments, user, paths) are kept exactly as they are in the image's
+//! configuration; PID 1 interprets them in the guest, as a container runtime does. None of them ever reaches the
+//! kernel's command line.
+
+use serde::{Deserialize, Serialize};
+
+/// The version this source tree writes. A reader refuses a higher one.
+pub const VERSION: u32 = 1;
+
+/// Where the specification lies in the initramfs.
+pub const PATH: &str = "/boot-spec.json";
+
+/// The whole specification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootSpec {
+    /// Format version, [`VERSION`].
+    pub version: u32,
+    /// Where the userland is.
+    pub root: Root,
+    /// Who is in charge once the root is mounted.
+    pub init: Init,
+    /// What to start, as the image's configuration and the build's options say.
+    pub process: Process,
+    /// Host name; a name made from the machine's identity when absent.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// How to configure the network.
+    #[serde(default)]
+    pub network: Network,
+    /// `Volumes` of the image's configuration, sorted: paths that must exist and be writable.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// Kernel modules carried in the initramfs, each after those it depends on.
+    #[serde(default)]
+    pub modules: Vec<Module>,
+}
+
+/// The root file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// GPT unique partition GUID, lower case with hyphens, as `/sys/class/block/*/uevent` has it in `PARTUUID`.
+    pub partuuid: String,
+    /// File system type as mount(2) takes it.
+    pub fstype: String,
+    /// Mount it read-only for the workload.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// Who runs the userland.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// PID 1 stays ours and the workload is its child, in a PID namespace of its own.
+    #[default]
+    Container,
+    /// The image's own init (systemd, OpenRC) takes over as PID 1.
+    Image,
+}
+
+/// What is started: `config` of the OCI image configuration (image-spec, config.md, "Properties") after the overrides
+/// of the build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// `Entrypoint`.
+    #[serde(default)]
+    pub entrypoint: Vec<String>,
+    /// `Cmd`, appended to the entrypoint.
+    #[serde(default)]
+    pub cmd: Vec<String>,
+    /// `Env`, in the image's order, each usually `NAME=VALUE`.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// `User`: empty, or `user`, `uid`, `user:group`, `uid:gid`, `uid:group`, `user:gid`.
+    #[serde(default)]
+    pub user: String,
+    /// `WorkingDir`; empty is `/`.
+    #[serde(default)]
+    pub working_dir: String,
+    /// `StopSignal`, as a name or a number; absent is SIGTERM.
+    #[serde(default)]
+    pub stop_signal: Option<String>,
+    /// Seconds between the stop signal and SIGKILL.
+    #[serde(default = "default_stop_timeout")]
+    pub stop_timeout: u32,
+}
+
+fn default_stop_timeout() -> u32 {
+    10
+}
+
+/// Network configuration of the first interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// DHCPv4.
+    #[default]
+    Dhcp,
+    /// Leave every interface but `lo` down.
+    None,
+}
+
+/// One kernel module of the initramfs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Module {
+    /// Name as `/proc/modules` has it: `_` instead of `-`.
+    pub name: String,
+    /// Absolute path in the initramfs; an uncompressed ELF object.
+    pub file: String,
+    /// Names of modules in this list that must be loaded before it (`depends` and `softdep pre` of its `.modinfo`).
+    #[serde(default)]
+    pub depends: Vec<String>,
+    /// `alias` patterns of its `.modinfo`, matched against `modalias` files in /sys with `*`, `?` and `[...]`.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Loaded at every boot, whatever the devices are (file systems, SCSI disks, buttons).
+    #[serde(default)]
+    pub always: bool,
+}

@@ -1,0 +1,1 @@
+//! The image: digests, manifests, configuration, and its layers as verified, decompressed streams.

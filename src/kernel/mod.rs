@@ -1,0 +1,1 @@
+//! Kernel bundles: boot file, release, configuration, modules; packages, the store, the preflight.

@@ -1,0 +1,37 @@
+//! bootdisk turns a container image and a Linux kernel into a GPT disk image that boots.
+//!
+//! ```text
+//!  source ─▶ image ─▶ layer ─▶ rootfs (tree + bodies) ─▶ ext4 ─┐
+//!                                                              ├─▶ disk ─▶ qemu
+//!  kernel ─▶ initramfs + loader entry + BIOS stage ─▶ ESP ─────┘
+//! ```
+//!
+//! Nothing is mounted, nothing needs root, and nothing from the image is executed. See ARCHITECTURE.md for the
+//! code map and the rules that hold between the parts.
+
+pub mod guest;
+
+#[cfg(feature = "host")]
+pub mod boot;
+#[cfg(feature = "host")]
+pub mod cli;
+#[cfg(feature = "host")]
+pub mod disk;
+#[cfg(feature = "host")]
+pub mod escape;
+#[cfg(feature = "host")]
+pub mod ext4;
+#[cfg(feature = "host")]
+pub mod image;
+#[cfg(feature = "host")]
+pub mod kernel;
+#[cfg(feature = "host")]
+pub mod layer;
+#[cfg(feature = "host")]
+pub mod output;
+#[cfg(feature = "host")]
+pub mod qemu;
+#[cfg(feature = "host")]
+pub mod rootfs;
+#[cfg(feature = "host")]
+pub mod source;

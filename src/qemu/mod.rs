@@ -1,0 +1,1 @@
+//! Booting a disk in QEMU: command line, firmware, accelerator, process, host channel, result.

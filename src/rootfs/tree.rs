@@ -1,0 +1,482 @@
+//! The merged tree: directories, names and inodes, without any on-disk format and without file bodies.
+//!
+//! ```text
+//!  names    one byte arena            "etc" "passwd" "hello" …
+//!  entries  directory, name, inode    one per name; siblings form a list in the order they were made
+//!  inodes   attributes and kind       one per file; a hard link is two entries with one inode
+//!  index    (directory, name) → entry hash table of entry numbers
+//! ```
+//!
+//! Everything is addressed by number, nothing is recursive, and a name costs about a hundred bytes: images with
+//! millions of files and paths thousands of levels deep are ordinary input.
+//!
+//! Names are bytes without `/` and NUL, 1 to 255 long, never `.` or `..`; [`Tree::insert`] checks it.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Longest name of a directory entry, in bytes (NAME_MAX).
+pub const NAME_MAX: usize = 255;
+/// Longest target of a symbolic link, in bytes (PATH_MAX less the terminating NUL).
+pub const SYMLINK_MAX: usize = 4095;
+
+/// Number of an inode in its tree. The root is [`Tree::ROOT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InodeId(pub u32);
+
+/// Number of an entry in its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryId(u32);
+
+const NONE: u32 = u32::MAX;
+
+/// A point in time: seconds since the epoch, negative before it, and nanoseconds 0 to 999,999,999 after that second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Whole seconds, rounded towards the past.
+    pub secs: i64,
+    /// Nanoseconds above `secs`.
+    pub nanos: u32,
+}
+
+/// What every inode has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attrs {
+    /// Permission, setuid, setgid and sticky bits: `mode & 0o7777`.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Time of last modification.
+    pub mtime: Time,
+    /// Extended attributes by full name (`security.capability`), sorted by name, values raw as the layer has them.
+    pub xattrs: Xattrs,
+}
+
+/// Extended attributes: absent for almost every file, so one pointer.
+pub type Xattrs = Option<Box<[(Box<[u8]>, Box<[u8]>)]>>;
+
+/// What an inode is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind<B> {
+    /// A directory; its entries are in the tree.
+    Directory(Children),
+    /// A regular file of `size` bytes.
+    File {
+        /// Length in bytes, holes included.
+        size: u64,
+        /// Where the body is.
+        body: B,
+    },
+    /// A symbolic link and its target, 1 to [`SYMLINK_MAX`] bytes.
+    Symlink(Box<[u8]>),
+    /// A character device.
+    CharDevice {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A named pipe.
+    Fifo,
+}
+
+/// The list of a directory's entries. Only the tree looks inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Children {
+    first: u32,
+    last: u32,
+    count: u32,
+}
+
+impl Default for Children {
+    fn default() -> Self {
+        Children { first: NONE, last: NONE, count: 0 }
+    }
+}
+
+impl<B> Kind<B> {
+    /// An empty directory.
+    pub fn directory() -> Self {
+        Kind::Directory(Children::default())
+    }
+}
+
+/// An inode.
+#[derive(Clone, Debug)]
+pub struct Inode<B> {
+    /// Owner, mode, time and extended attributes.
+    pub attrs: Attrs,
+    /// What it is.
+    pub kind: Kind<B>,
+    /// Names that lead to it; the root and every directory have one. Not the `st_nlink` of a directory.
+    links: u32,
+}
+
+impl<B> Inode<B> {
+    /// Number of names that lead to it.
+    pub fn names(&self) -> u32 {
+        self.links
+    }
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory(_))
+    }
+}
+
+struct Entry {
+    parent: u32,
+    inode: u32,
+    name: u32,
+    length: u8,
+    prev: u32,
+    next: u32,
+    layer: u32,
+}
+
+/// The tree. `B` says where a file's body is.
+pub struct Tree<B> {
+    names: Vec<u8>,
+    entries: Vec<Entry>,
+    inodes: Vec<Option<Inode<B>>>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    free_entries: Vec<u32>,
+    free_inodes: Vec<u32>,
+}
+
+/// Why a name or an inode cannot go into the tree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// Empty, `.`, `..`, or with `/` or NUL in it.
+    #[error("invalid file name")]
+    InvalidName,
+    /// Longer than [`NAME_MAX`].
+    #[error("file name of {0} bytes, more than 255")]
+    NameTooLong(usize),
+    /// More than 2^32 bytes of names or 2^32 inodes.
+    #[error("more names than one file system can hold")]
+    Full,
+}
+
+impl<B> Tree<B> {
+    /// The root directory.
+    pub const ROOT: InodeId = InodeId(0);
+
+    /// A tree with nothing but a root directory of these attributes.
+    pub fn new(root: Attrs) -> Self {
+        Tree {
+            names: Vec::new(),
+            entries: Vec::new(),
+            inodes: vec![Some(Inode { attrs: root, kind: Kind::directory(), links: 1 })],
+            index: HashTable::new(),
+            hasher: RandomState::new(),
+            free_entries: Vec::new(),
+            free_inodes: Vec::new(),
+        }
+    }
+
+    /// The inode with this number.
+    ///
+    /// # Panics
+    /// If `id` was removed: ids of a tree are only ever taken from it.
+    pub fn inode(&self, id: InodeId) -> &Inode<B> {
+        self.inodes[id.0 as usize].as_ref().expect("an inode in use")
+    }
+
+    /// The inode with this number, to change its attributes or its body.
+    ///
+    /// # Panics
+    /// As [`Tree::inode`].
+    pub fn inode_mut(&mut self, id: InodeId) -> &mut Inode<B> {
+        self.inodes[id.0 as usize].as_mut().expect("an inode in use")
+    }
+
+    /// One more than the highest inode number in use or once used: the length of a table indexed by inode.
+    pub fn inode_bound(&self) -> u32 {
+        self.inodes.len() as u32
+    }
+
+    /// Number of inodes, the root included.
+    pub fn inode_count(&self) -> u32 {
+        (self.inodes.len() - self.free_inodes.len()) as u32
+    }
+
+    /// All inodes in order of their numbers.
+    pub fn inodes(&self) -> impl Iterator<Item = (InodeId, &Inode<B>)> {
+        self.inodes.iter().enumerate().filter_map(|(i, inode)| Some((InodeId(i as u32), inode.as_ref()?)))
+    }
+
+    /// The entry `name` of a directory.
+    pub fn entry(&self, dir: InodeId, name: &[u8]) -> Option<EntryId> {
+        let hash = self.hash(dir, name);
+        self.index.find(hash, |&e| self.is(e, dir, name)).map(|&e| EntryId(e))
+    }
+
+    /// The inode behind the entry `name` of a directory.
+    pub fn lookup(&self, dir: InodeId, name: &[u8]) -> Option<InodeId> {
+        self.entry(dir, name).map(|e| self.target(e))
+    }
+
+    /// The inode an entry leads to.
+    pub fn target(&self, entry: EntryId) -> InodeId {
+        InodeId(self.entries[entry.0 as usize].inode)
+    }
+
+    /// The name of an entry.
+    pub fn name(&self, entry: EntryId) -> &[u8] {
+        self.name_of(entry.0)
+    }
+
+    /// The directory an entry is in.
+    pub fn parent(&self, entry: EntryId) -> InodeId {
+        InodeId(self.entries[entry.0 as usize].parent)
+    }
+
+    /// The layer that made an entry, as given to [`Tree::insert`] or [`Tree::set_layer`].
+    pub fn layer(&self, entry: EntryId) -> u32 {
+        self.entries[entry.0 as usize].layer
+    }
+
+    /// Notes that `layer` has named an entry again.
+    pub fn set_layer(&mut self, entry: EntryId, layer: u32) {
+        self.entries[entry.0 as usize].layer = layer;
+    }
+
+    /// Entries of a directory in the order they were made; empty for anything else.
+    pub fn children(&self, dir: InodeId) -> impl Iterator<Item = EntryId> + '_ {
+        let first = match &self.inode(dir).kind {
+            Kind::Directory(children) => children.first,
+            _ => NONE,
+        };
+        let next = |e: u32| (e != NONE).then_some(e);
+        std::iter::successors(next(first), move |&e| next(self.entries[e as usize].next)).map(EntryId)
+    }
+
+    /// Number of entries of a directory; 0 for anything else.
+    pub fn child_count(&self, dir: InodeId) -> u32 {
+        match &self.inode(dir).kind {
+            Kind::Directory(children) => children.count,
+            _ => 0,
+        }
+    }
+
+    /// Makes a new inode with one name. The name must be free.
+    ///
+    /// # Panics
+    /// If `dir` is no directory or has the name already: the caller looked.
+    pub fn insert(
+        &mut self,
+        dir: InodeId,
+        name: &[u8],
+        attrs: Attrs,
+        kind: Kind<B>,
+        layer: u32,
+    ) -> Result<InodeId, TreeError> {
+        check_name(name)?;
+        let inode = Inode { attrs, kind, links: 0 };
+        let id = match self.free_inodes.pop() {
+            Some(id) => {
+                self.inodes[id as usize] = Some(inode);
+                id
+            }
+            None => {
+                let id = u32::try_from(self.inodes.len()).ok().filter(|&id| id != NONE).ok_or(TreeError::Full)?;
+                self.inodes.push(Some(inode));
+                id
+            }
+        };
+        self.link(dir, name, InodeId(id), layer)?;
+        Ok(InodeId(id))
+    }
+
+    /// Gives an inode one more name. The name must be free.
+    ///
+    /// # Panics
+    /// If `dir` is no directory or has the name already.
+    pub fn link(&mut self, dir: InodeId, name: &[u8], inode: InodeId, layer: u32) -> Result<EntryId, TreeError> {
+        check_name(name)?;
+        let name_at = u32::try_from(self.names.len()).map_err(|_| TreeError::Full)?;
+        let Kind::Directory(children) = &self.inode(dir).kind else { panic!("entries go into directories") };
+        let last = children.last;
+        let entry = Entry {
+            parent: dir.0,
+            inode: inode.0,
+            name: name_at,
+            length: name.len() as u8,
+            prev: last,
+            next: NONE,
+            layer,
+        };
+        self.names.extend_from_slice(name);
+        let id = match self.free_entries.pop() {
+            Some(id) => {
+                self.entries[id as usize] = entry;
+                id
+            }
+            None => {
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).ok().filter(|&id| id != NONE).ok_or(TreeError::Full)?
+            }
+        };
+        self.index_entry(id, dir, name);
+        if last != NONE {
+            self.entries[last as usize].next = id;
+        }
+        let Kind::Directory(children) = &mut self.inode_mut(dir).kind else { unreachable!("checked above") };
+        if last == NONE {
+            children.first = id;
+        }
+        children.last = id;
+        children.count += 1;
+        self.inode_mut(inode).links += 1;
+        Ok(EntryId(id))
+    }
+
+    /// Removes one name. When it was the inode's last, the inode goes too and is returned, so that its body can be
+    /// given back. A directory must be empty.
+    ///
+    /// # Panics
+    /// If the entry leads to a directory with entries.
+    pub fn unlink(&mut self, entry: EntryId) -> Option<Inode<B>> {
+        let Entry { parent, inode, prev, next, .. } = self.entries[entry.0 as usize];
+        assert_eq!(self.child_count(InodeId(inode)), 0, "only an empty directory is removed");
+        let hash = self.hash_of(entry.0);
+        if let Ok(slot) = self.index.find_entry(hash, |&e| e == entry.0) {
+            slot.remove();
+        }
+        if prev != NONE {
+            self.entries[prev as usize].next = next;
+        }
+        if next != NONE {
+            self.entries[next as usize].prev = prev;
+        }
+        let Kind::Directory(children) = &mut self.inode_mut(InodeId(parent)).kind else {
+            unreachable!("a parent is a directory")
+        };
+        if children.first == entry.0 {
+            children.first = next;
+        }
+        if children.last == entry.0 {
+            children.last = prev;
+        }
+        children.count -= 1;
+        self.free_entries.push(entry.0);
+        let target = self.inode_mut(InodeId(inode));
+        target.links -= 1;
+        if target.links > 0 {
+            return None;
+        }
+        self.free_inodes.push(inode);
+        self.inodes[inode as usize].take()
+    }
+
+    fn name_of(&self, entry: u32) -> &[u8] {
+        let entry = &self.entries[entry as usize];
+        &self.names[entry.name as usize..][..entry.length as usize]
+    }
+
+    fn is(&self, entry: u32, dir: InodeId, name: &[u8]) -> bool {
+        self.entries[entry as usize].parent == dir.0 && self.name_of(entry) == name
+    }
+
+    fn hash(&self, dir: InodeId, name: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u32(dir.0);
+        hasher.write(name);
+        hasher.finish()
+    }
+
+    fn hash_of(&self, entry: u32) -> u64 {
+        self.hash(InodeId(self.entries[entry as usize].parent), self.name_of(entry))
+    }
+
+    fn index_entry(&mut self, id: u32, dir: InodeId, name: &[u8]) {
+        let hash = self.hash(dir, name);
+        let Tree { index, entries, names, hasher, .. } = self;
+        let key = |e: u32| {
+            let entry = &entries[e as usize];
+            (entry.parent, &names[entry.name as usize..][..entry.length as usize])
+        };
+        let rehash = |&e: &u32| {
+            let (parent, name) = key(e);
+            let mut hasher = hasher.build_hasher();
+            hasher.write_u32(parent);
+            hasher.write(name);
+            hasher.finish()
+        };
+        match index.entry(hash, |&e| key(e) == (dir.0, name), rehash) {
+            Slot::Occupied(_) => panic!("the name is free"),
+            Slot::Vacant(slot) => _ = slot.insert(id),
+        }
+    }
+}
+
+fn check_name(name: &[u8]) -> Result<(), TreeError> {
+    match name {
+        b"" | b"." | b".." => Err(TreeError::InvalidName),
+        _ if name.contains(&b'/') || name.contains(&0) => Err(TreeError::InvalidName),
+        _ if name.len() > NAME_MAX => Err(TreeError::NameTooLong(name.len())),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Kind<u32> {
+        Kind::File { size: 0, body: 0 }
+    }
+
+    #[test]
+    fn a_hard_link_is_two_names_of_one_inode() {
+        let mut tree = Tree::new(Attrs::default());
+        let a = tree.insert(Tree::<u32>::ROOT, b"a", Attrs::default(), file(), 0).unwrap();
+        tree.link(Tree::<u32>::ROOT, b"b", a, 0).unwrap();
+        assert_eq!(tree.inode(a).names(), 2);
+        let first = tree.entry(Tree::<u32>::ROOT, b"a").unwrap();
+        assert!(tree.unlink(first).is_none(), "the other name keeps the inode");
+        let second = tree.entry(Tree::<u32>::ROOT, b"b").unwrap();
+        assert!(tree.unlink(second).is_some());
+        assert_eq!(tree.inode_count(), 1);
+    }
+
+    #[test]
+    fn children_keep_their_order_when_some_go() {
+        let mut tree = Tree::new(Attrs::default());
+        let root = Tree::<u32>::ROOT;
+        for name in [b"c", b"a", b"b", b"d"] {
+            tree.insert(root, name, Attrs::default(), file(), 0).unwrap();
+        }
+        for gone in [b"c", b"b", b"d"] {
+            let entry = tree.entry(root, gone).unwrap();
+            tree.unlink(entry);
+        }
+        tree.insert(root, b"e", Attrs::default(), file(), 1).unwrap();
+        let names: Vec<_> = tree.children(root).map(|e| tree.name(e).to_vec()).collect();
+        assert_eq!(names, [b"a", b"e"]);
+        assert_eq!(tree.child_count(root), 2);
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let mut tree = Tree::new(Attrs::default());
+        let mut try_name = |name: &[u8]| tree.insert(Tree::<u32>::ROOT, name, Attrs::default(), file(), 0).err();
+        for bad in [&b""[..], b".", b"..", b"a/b", b"a\0"] {
+            assert_eq!(try_name(bad), Some(TreeError::InvalidName));
+        }
+        assert_eq!(try_name(&[b'x'; 256]), Some(TreeError::NameTooLong(256)));
+        assert_eq!(try_name(&[b'x'; 255]), None);
+        assert_eq!(try_name(b"..a"), None);
+    }
+}
