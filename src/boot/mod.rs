@@ -1,1 +1,4 @@
-//! What makes a disk boot: initramfs, loader entries, the BIOS boot stage, the EFI System Partition.
+//! Everything between kernel and initramfs on one side and a disk that boots on the other.
+
+pub mod bios;
+pub mod esp;
