@@ -1,1 +1,4 @@
-//! The disk: partition table, slices, the sparse output file and its atomic appearance.
+//! The disk around the file systems: its partition table, and the file it is written to.
+
+pub mod file;
+pub mod gpt;
