@@ -1,0 +1,68 @@
+//! Temporary files and their ends: published, given up, or left by a program that was killed.
+
+use super::target::{RANDOM, SUFFIX, Target};
+use super::{FileError, failed};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tempfile::TempPath;
+
+/// Temporary files of this process that are not in their place yet.
+static UNPUBLISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unpublished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    // A set of paths has no state in between that a panic could leave.
+    UNPUBLISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Remembers a temporary file, for [`remove_unpublished`].
+pub fn note(temporary: &Path) {
+    unpublished().insert(temporary.to_owned());
+}
+
+/// Removes every temporary file of this process, for the thread that receives SIGINT or SIGTERM. Afterwards no output
+/// that was being written can be published any more.
+pub fn remove_unpublished() {
+    for path in std::mem::take(&mut *unpublished()) {
+        // There is nobody left to tell, and the next run removes what stays.
+        _ = std::fs::remove_file(path);
+    }
+}
+
+/// Renames a temporary file to its place, unless it was given up.
+pub fn publish(temporary: TempPath, path: &Path) -> Result<(), FileError> {
+    let mut unpublished = unpublished();
+    if !unpublished.remove(&*temporary) {
+        return Err(FileError::GivenUp(path.to_owned()));
+    }
+    temporary.persist(path).map_err(|error| failed("rename to", path)(error.error))
+}
+
+/// Removes the temporary files of earlier runs for this output: those nobody holds a lock on. What cannot be removed
+/// stays; it takes space but no name that anybody needs.
+pub fn remove_stale(target: &Target) {
+    let prefix = target.temporary_prefix();
+    let is_ours = |name: &[u8]| {
+        let random = name.strip_prefix(prefix.as_bytes()).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+        random.is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric))
+    };
+    let Ok(entries) = std::fs::read_dir(&target.directory) else { return };
+    for entry in entries.flatten().filter(|entry| is_ours(entry.file_name().as_bytes())) {
+        // Locked until the name is gone: its owner, if it has just been created, then sees that it lost the file.
+        if entry.file_type().is_ok_and(|file_type| file_type.is_file())
+            && let Some(_lock) = lock_abandoned(&entry.path())
+        {
+            _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The file with its lock, if nobody holds it. A process that ends, however it ends, loses its locks.
+fn lock_abandoned(path: &Path) -> Option<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+    file.try_lock().is_ok().then_some(file)
+}

@@ -1,0 +1,185 @@
+//! The output file: written under a temporary name beside its place, renamed when it is whole.
+//!
+//! ```text
+//!  .disk.img.x7Gk2a.partial   0600, locked   ─ write ─ fsync ─ rename ─▶   disk.img   0666 & ~umask
+//! ```
+//!
+//! Until the rename an older output stays as it is. A failure, a drop and [`remove_unpublished`] (for signals) leave
+//! nothing behind; what a killed program left is removed by the next one that writes the same output. A symbolic link
+//! as output is followed: the file it points to is replaced, in that file's directory.
+//!
+//! Not supported: devices, pipes and sockets as output.
+
+mod leftovers;
+mod target;
+
+use crate::escape::escape;
+use crate::output::Output;
+use std::fs::{File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use target::Target;
+use tempfile::TempPath;
+use thiserror::Error;
+
+pub use leftovers::remove_unpublished;
+
+/// Why an output file cannot be made.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// Something that is not a file.
+    #[error("output is {kind}, not a file: {}", shown(.path))]
+    Kind {
+        /// With its article.
+        kind: &'static str,
+        /// The output.
+        path: PathBuf,
+    },
+    /// A system call failed.
+    #[error("cannot {action} {}: {}", shown(.path), reason(.source, .path))]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said; already part of the sentence.
+        source: io::Error,
+    },
+    /// Known before anything is written.
+    #[error("disk needs {needed} bytes, and the file system has {free} free: {}", shown(.path))]
+    NoSpace {
+        /// Bytes the output will take.
+        needed: u64,
+        /// Bytes there are.
+        free: u64,
+        /// The output.
+        path: PathBuf,
+    },
+    /// [`remove_unpublished`] was faster.
+    #[error("output was given up before it was whole: {}", shown(.0))]
+    GivenUp(PathBuf),
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes())
+}
+
+/// The system's reason in our words where the user can do something about it.
+fn reason(error: &io::Error, path: &Path) -> String {
+    let free = || target::free_bytes(path).map_or_else(|_| "an unknown number of".to_owned(), |free| free.to_string());
+    match error.kind() {
+        io::ErrorKind::StorageFull => format!("no space left on its file system, which has {} bytes free", free()),
+        io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
+        io::ErrorKind::FileTooLarge => "larger than this user or this file system allows a file to be".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    move |source| FileError::Io { action, path: path.to_owned(), source }
+}
+
+/// An output that is not in its place yet. Dropping it removes it.
+#[derive(Debug)]
+pub struct PartialFile {
+    file: File,
+    temporary: TempPath,
+    target: Target,
+}
+
+impl PartialFile {
+    /// Creates the temporary file for the output `path`, `size` bytes of hole, and removes what killed runs left.
+    pub fn create(path: &Path, size: u64) -> Result<PartialFile, FileError> {
+        ignore_file_size_signal();
+        let target = Target::of(path)?;
+        leftovers::remove_stale(&target);
+        let (file, temporary) = create_locked(&target)?;
+        leftovers::note(&temporary);
+        let partial = PartialFile { file, temporary, target };
+        partial.set_size(size)?;
+        Ok(partial)
+    }
+
+    /// The file under its temporary name.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes the file this long; new bytes are a hole.
+    pub fn set_size(&self, size: u64) -> Result<(), FileError> {
+        self.file.set_len(size).map_err(failed("set the size of", &self.target.path()))
+    }
+
+    /// An error when fewer than `needed` bytes are free where the output will lie.
+    pub fn require_space(&self, needed: u64) -> Result<(), FileError> {
+        let path = self.target.path();
+        let free = target::free_bytes(&path).map_err(failed("ask for the free space of", &path))?;
+        if free < needed { Err(FileError::NoSpace { needed, free, path }) } else { Ok(()) }
+    }
+
+    /// Puts the file in its place: everything on stable storage, then the new name, then the name on stable storage.
+    pub fn publish(self) -> Result<(), FileError> {
+        let path = self.target.path();
+        let mode = Permissions::from_mode(0o666 & !target::umask());
+        self.file.set_permissions(mode).map_err(failed("set the mode of", &path))?;
+        self.file.sync_all().map_err(failed("write", &path))?;
+        leftovers::publish(self.temporary, &path)?;
+        let directory = File::open(&self.target.directory).and_then(|directory| directory.sync_all());
+        directory.map_err(failed("write the directory of", &path))
+    }
+
+    fn explain(&self, error: io::Error) -> io::Error {
+        let kind = error.kind();
+        io::Error::new(kind, failed("write", &self.target.path())(error))
+    }
+}
+
+/// The same as the file's, with errors that name the output and say what is to be done.
+impl Output for PartialFile {
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        Output::write_at(&self.file, offset, data).map_err(|error| self.explain(error))
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        Output::read_at(&self.file, offset, buffer).map_err(|error| self.explain(error))
+    }
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.file.discard(offset, length).map_err(|error| self.explain(error))
+    }
+}
+
+/// Creates a file that nobody else has and locks it. Between the two another run may take it for a leftover: then the
+/// lock fails or the file has no name any more, and the next try has another name.
+fn create_locked(target: &Target) -> Result<(File, TempPath), FileError> {
+    let path = target.path();
+    for _ in 0..16 {
+        let prefix = target.temporary_prefix();
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix(&prefix).suffix(target::SUFFIX);
+        let open = |path: &Path| File::options().read(true).write(true).create_new(true).mode(0o600).open(path);
+        let made = builder.make_in(&target.directory, open).map_err(failed("create", &path))?;
+        let (file, temporary) = made.into_parts();
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => continue,
+            // A file system without locks: then nobody can take it for a leftover either.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        if file.metadata().map_err(failed("create", &path))?.nlink() > 0 {
+            return Ok((file, temporary));
+        }
+    }
+    Err(failed("create", &path)(io::Error::from(io::ErrorKind::ResourceBusy)))
+}
+
+/// A write beyond `ulimit -f` sends SIGXFSZ, whose default is to kill: ignored, it is an error of that write.
+fn ignore_file_size_signal() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        use nix::sys::signal::{SigHandler, Signal, signal};
+        // SAFETY: ignoring a signal runs no code of ours.
+        let ignored = unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) };
+        // It cannot fail for this signal; if it did, the limit would kill as it always does.
+        _ = ignored;
+    });
+}
