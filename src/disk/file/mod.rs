@@ -38,14 +38,14 @@ pub enum FileError {
         path: PathBuf,
     },
     /// A system call failed.
-    #[error("cannot {action} {}: {}", shown(.path), reason(.source, .path))]
+    #[error("cannot {action} {}: {}", shown(.path), reason(.cause, .path))]
     Io {
         /// What was tried.
         action: &'static str,
         /// On what.
         path: PathBuf,
-        /// What the system said; already part of the sentence.
-        source: io::Error,
+        /// What the system said. It is part of the sentence, so it is not the error's source.
+        cause: io::Error,
     },
     /// Known before anything is written.
     #[error("disk needs {needed} bytes, and the file system has {free} free: {}", shown(.path))]
@@ -78,7 +78,7 @@ fn reason(error: &io::Error, path: &Path) -> String {
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
-    move |source| FileError::Io { action, path: path.to_owned(), source }
+    move |cause| FileError::Io { action, path: path.to_owned(), cause }
 }
 
 /// An output that is not in its place yet. Dropping it removes it.
