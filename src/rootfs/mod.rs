@@ -1,10 +1,15 @@
 //! The root file system as a value: a tree of names and inodes, and the layers applied to it.
 //!
 //! [`tree`] is the pure model. It knows no tar and no on-disk format: file bodies are a type parameter, chosen by
-//! whoever stores them ([`BodySink`]).
+//! whoever stores them ([`BodySink`]). [`apply`] puts one layer after the other onto it; [`dump`] writes it as text;
+//! [`memory`] keeps bodies for tests.
 
+pub mod apply;
+pub mod dump;
+pub mod memory;
 pub mod tree;
 
+pub use apply::{ApplyError, LayerStats, Limits, Refusal, apply};
 pub use tree::{Attrs, InodeId, Kind, Time, Tree};
 
 use std::io;

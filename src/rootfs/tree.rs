@@ -131,6 +131,23 @@ impl<B> Inode<B> {
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory(_))
     }
+    fn file_bytes(&self) -> u64 {
+        match self.kind {
+            Kind::File { size, .. } => size,
+            _ => 0,
+        }
+    }
+    fn text_bytes(&self) -> u64 {
+        let target = match &self.kind {
+            Kind::Symlink(target) => target.len() as u64,
+            _ => 0,
+        };
+        target + xattr_bytes(&self.attrs)
+    }
+}
+
+fn xattr_bytes(attrs: &Attrs) -> u64 {
+    attrs.xattrs.iter().flatten().map(|(name, value)| (name.len() + value.len()) as u64).sum()
 }
 
 struct Entry {
@@ -152,6 +169,8 @@ pub struct Tree<B> {
     hasher: RandomState,
     free_entries: Vec<u32>,
     free_inodes: Vec<u32>,
+    file_bytes: u64,
+    text_bytes: u64,
 }
 
 /// Why a name or an inode cannot go into the tree.
@@ -163,8 +182,8 @@ pub enum TreeError {
     /// Longer than [`NAME_MAX`].
     #[error("file name of {0} bytes, more than 255")]
     NameTooLong(usize),
-    /// More than 2^32 bytes of names or 2^32 inodes.
-    #[error("more names than one file system can hold")]
+    /// More than 2^32 bytes of names, 2^32 inodes or 2^64 bytes of files.
+    #[error("more files than one file system can hold")]
     Full,
 }
 
@@ -174,6 +193,7 @@ impl<B> Tree<B> {
 
     /// A tree with nothing but a root directory of these attributes.
     pub fn new(root: Attrs) -> Self {
+        let text_bytes = xattr_bytes(&root);
         Tree {
             names: Vec::new(),
             entries: Vec::new(),
@@ -182,6 +202,8 @@ impl<B> Tree<B> {
             hasher: RandomState::new(),
             free_entries: Vec::new(),
             free_inodes: Vec::new(),
+            file_bytes: 0,
+            text_bytes,
         }
     }
 
@@ -193,12 +215,39 @@ impl<B> Tree<B> {
         self.inodes[id.0 as usize].as_ref().expect("an inode in use")
     }
 
-    /// The inode with this number, to change its attributes or its body.
+    /// The inode with this number, to change its body. Its size and its extended attributes must stay: see
+    /// [`Tree::set_attrs`].
     ///
     /// # Panics
     /// As [`Tree::inode`].
     pub fn inode_mut(&mut self, id: InodeId) -> &mut Inode<B> {
         self.inodes[id.0 as usize].as_mut().expect("an inode in use")
+    }
+
+    /// Replaces an inode's attributes.
+    ///
+    /// # Panics
+    /// As [`Tree::inode`].
+    pub fn set_attrs(&mut self, id: InodeId, attrs: Attrs) {
+        let inode = self.inode_mut(id);
+        let old = std::mem::replace(&mut inode.attrs, attrs);
+        let gained = xattr_bytes(&inode.attrs);
+        self.text_bytes = self.text_bytes + gained - xattr_bytes(&old);
+    }
+
+    /// Bytes of all regular files, holes included; a hard link counts once.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Bytes of all names, link targets and extended attributes.
+    pub fn text_bytes(&self) -> u64 {
+        self.text_bytes
+    }
+
+    /// Number of entries: names, without the root.
+    pub fn entry_count(&self) -> u32 {
+        (self.entries.len() - self.free_entries.len()) as u32
     }
 
     /// One more than the highest inode number in use or once used: the length of a table indexed by inode.
@@ -262,6 +311,17 @@ impl<B> Tree<B> {
         std::iter::successors(next(first), move |&e| next(self.entries[e as usize].next)).map(EntryId)
     }
 
+    /// The first entry of a directory, to walk it while the tree changes.
+    pub fn first_child(&self, dir: InodeId) -> Option<EntryId> {
+        self.children(dir).next()
+    }
+
+    /// The entry made after this one in the same directory.
+    pub fn next_sibling(&self, entry: EntryId) -> Option<EntryId> {
+        let next = self.entries[entry.0 as usize].next;
+        (next != NONE).then_some(EntryId(next))
+    }
+
     /// Number of entries of a directory; 0 for anything else.
     pub fn child_count(&self, dir: InodeId) -> u32 {
         match &self.inode(dir).kind {
@@ -284,6 +344,8 @@ impl<B> Tree<B> {
     ) -> Result<InodeId, TreeError> {
         check_name(name)?;
         let inode = Inode { attrs, kind, links: 0 };
+        let (bytes, text) = (inode.file_bytes(), inode.text_bytes());
+        let file_bytes = self.file_bytes.checked_add(bytes).ok_or(TreeError::Full)?;
         let id = match self.free_inodes.pop() {
             Some(id) => {
                 self.inodes[id as usize] = Some(inode);
@@ -296,6 +358,8 @@ impl<B> Tree<B> {
             }
         };
         self.link(dir, name, InodeId(id), layer)?;
+        self.file_bytes = file_bytes;
+        self.text_bytes += text;
         Ok(InodeId(id))
     }
 
@@ -318,6 +382,7 @@ impl<B> Tree<B> {
             layer,
         };
         self.names.extend_from_slice(name);
+        self.text_bytes += name.len() as u64;
         let id = match self.free_entries.pop() {
             Some(id) => {
                 self.entries[id as usize] = entry;
@@ -348,7 +413,7 @@ impl<B> Tree<B> {
     /// # Panics
     /// If the entry leads to a directory with entries.
     pub fn unlink(&mut self, entry: EntryId) -> Option<Inode<B>> {
-        let Entry { parent, inode, prev, next, .. } = self.entries[entry.0 as usize];
+        let Entry { parent, inode, prev, next, length, .. } = self.entries[entry.0 as usize];
         assert_eq!(self.child_count(InodeId(inode)), 0, "only an empty directory is removed");
         let hash = self.hash_of(entry.0);
         if let Ok(slot) = self.index.find_entry(hash, |&e| e == entry.0) {
@@ -371,13 +436,19 @@ impl<B> Tree<B> {
         }
         children.count -= 1;
         self.free_entries.push(entry.0);
+        self.text_bytes -= u64::from(length);
         let target = self.inode_mut(InodeId(inode));
         target.links -= 1;
         if target.links > 0 {
             return None;
         }
         self.free_inodes.push(inode);
-        self.inodes[inode as usize].take()
+        let gone = self.inodes[inode as usize].take();
+        if let Some(gone) = &gone {
+            self.file_bytes -= gone.file_bytes();
+            self.text_bytes -= gone.text_bytes();
+        }
+        gone
     }
 
     fn name_of(&self, entry: u32) -> &[u8] {
@@ -421,7 +492,8 @@ impl<B> Tree<B> {
     }
 }
 
-fn check_name(name: &[u8]) -> Result<(), TreeError> {
+/// Whether a name may go into a tree: see the top of this file.
+pub fn check_name(name: &[u8]) -> Result<(), TreeError> {
     match name {
         b"" | b"." | b".." => Err(TreeError::InvalidName),
         _ if name.contains(&b'/') || name.contains(&0) => Err(TreeError::InvalidName),
