@@ -1,1 +1,163 @@
 //! Where images come from: references, docker archives, OCI layouts and archives, standard input.
+//!
+//! ```text
+//!  text ─▶ Reference ─▶ open ─┬─ directory ───────────────────▶ oci ────┐
+//!                             └─ file, pipe ─▶ spool ─▶ archive ─┬▶ oci ┼─▶ Image
+//!                                                                └▶ docker
+//! ```
+//!
+//! | form | found by |
+//! |---|---|
+//! | OCI layout, a directory | `oci-layout` and `index.json` in it |
+//! | OCI archive, a tar of such a directory | the same two members |
+//! | docker archive, of any age and tool | member `manifest.json` |
+//!
+//! An archive that is both (Docker from version 25 on) is read by its `manifest.json`, so that it gives the same image
+//! as an older archive; only what that does not have (another platform, a digest) is looked for in the index.
+//! Archives may be compressed with gzip or zstd; xz, bzip2 and lz4 are named and refused.
+//!
+//! Not supported: registries, daemons, container storages, plain root file systems. Nothing is ever unpacked: names in
+//! an archive are only compared with each other, never used as paths of this machine.
+
+mod archive;
+mod docker;
+mod error;
+mod oci;
+mod reference;
+mod spool;
+
+pub use archive::{ArchiveError, MAX_MEMBERS};
+pub use error::SourceError;
+pub use reference::{Choice, Input, Reference, ReferenceError, Transport};
+
+use crate::image::{Image, Platform};
+use archive::Archive;
+use oci::Store;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Which image to take from a source that has several.
+#[derive(Clone, Debug, Default)]
+pub struct Select {
+    /// The machine it is for; Linux on this machine's architecture when absent.
+    pub platform: Option<Platform>,
+}
+
+impl Select {
+    fn wanted(&self) -> Platform {
+        self.platform.clone().unwrap_or_else(Platform::host)
+    }
+}
+
+/// Finds the image a reference names. Its configuration is read and verified; its layers are only located.
+///
+/// Reading standard input or a pipe spools it to an unlinked temporary file in `TMPDIR`, and so does a compressed
+/// archive, decompressed.
+pub fn open(reference: &Reference, select: &Select) -> Result<Image, SourceError> {
+    let wanted = select.wanted();
+    let choice = reference.choice.as_ref();
+    let file = match &reference.input {
+        Input::Path(path) => match spool::open_path(path)? {
+            spool::Opened::File(file) => file,
+            spool::Opened::Directory => return open_directory(reference.transport, path, choice, &wanted),
+        },
+        Input::Stdin => spool::open_stdin()?,
+    };
+    let archive = Arc::new(Archive::index(spool::decompressed(file)?)?);
+    open_archive(reference.transport, archive, choice, &wanted)
+}
+
+fn open_directory(
+    transport: Transport,
+    path: &Path,
+    choice: Option<&Choice>,
+    wanted: &Platform,
+) -> Result<Image, SourceError> {
+    match transport {
+        Transport::Oci | Transport::Detect => oci::open(&Store::Directory(path.into()), choice, wanted),
+        Transport::OciArchive | Transport::DockerArchive => Err(SourceError::Directory),
+    }
+}
+
+fn open_archive(
+    transport: Transport,
+    archive: Arc<Archive>,
+    choice: Option<&Choice>,
+    wanted: &Platform,
+) -> Result<Image, SourceError> {
+    let store = Store::Archive(Arc::clone(&archive));
+    let is_docker = archive.has("manifest.json");
+    let is_oci = archive.has("index.json");
+    match transport {
+        Transport::DockerArchive => docker::open(&archive, choice, wanted),
+        Transport::OciArchive => oci::open(&store, choice, wanted),
+        Transport::Oci => Err(SourceError::NotADirectory),
+        Transport::Detect if is_docker => {
+            let result = docker::open(&archive, choice, wanted);
+            match result {
+                Err(error) if is_oci && error.is_about_choice() => oci::open(&store, choice, wanted).map_err(|_| error),
+                other => other,
+            }
+        }
+        Transport::Detect if is_oci => oci::open(&store, choice, wanted),
+        Transport::Detect => Err(SourceError::NoImageInArchive),
+    }
+}
+
+/// Finds the names of several that a wanted name means: the same text, else the same after Docker's defaults
+/// (`docker.io/library/`, `:latest`), else the tag alone. Returns positions in `names`.
+fn match_names(wanted: &str, names: &[Vec<String>]) -> Vec<usize> {
+    let wanted_tag = wanted.strip_prefix(':').unwrap_or(wanted);
+    let rules: [&dyn Fn(&str) -> bool; 3] =
+        [&|name| name == wanted, &|name| normalised(name) == normalised(wanted), &|name| {
+            !wanted_tag.contains(['/', ':']) && tag_of(name) == Some(wanted_tag)
+        }];
+    let by_rule = |rule: &&dyn Fn(&str) -> bool| -> Vec<usize> {
+        (0..names.len()).filter(|&i| names[i].iter().any(|name| rule(name))).collect()
+    };
+    rules.iter().map(by_rule).find(|found| !found.is_empty()).unwrap_or_default()
+}
+
+fn normalised(name: &str) -> String {
+    let prefixes = ["docker.io/library/", "index.docker.io/library/", "docker.io/", "index.docker.io/", "library/"];
+    let short = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    match tag_of(short) {
+        Some(_) => short.to_string(),
+        None => format!("{short}:latest"),
+    }
+}
+
+/// What follows the last `:`, unless that belongs to a registry's port.
+fn tag_of(name: &str) -> Option<&str> {
+    name.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::match_names;
+
+    #[test]
+    fn names_match_exactly_or_after_defaults_or_by_tag() {
+        let names = [
+            vec!["app:1".to_string(), "app:latest".into()],
+            vec!["docker.io/library/app:2".into()],
+            vec!["localhost:5000/x".into()],
+        ];
+        let found = |wanted| match_names(wanted, &names);
+        assert_eq!(found("app:1"), [0]);
+        assert_eq!(found("app"), [0]);
+        assert_eq!(found("docker.io/app"), [0]);
+        assert_eq!(found("app:2"), [1]);
+        assert_eq!(found(":2"), [1]);
+        assert_eq!(found("2"), [1]);
+        assert_eq!(found("localhost:5000/x:latest"), [2]);
+        assert_eq!(found("5000/x"), [0; 0]);
+        assert_eq!(found("app:3"), [0; 0]);
+    }
+
+    #[test]
+    fn a_tag_that_several_have_finds_them_all() {
+        let names = [vec!["a:1".to_string()], vec!["b:1".into()]];
+        assert_eq!(match_names("1", &names), [0, 1]);
+    }
+}

@@ -1,0 +1,171 @@
+//! The image configuration: what the image is for, what to start, and the digests of its layers.
+//!
+//! Docker writes `null` where OCI leaves a field out; both are empty here. Text is kept exactly as it is: the guest
+//! interprets it. Fields of Windows (`ArgsEscaped`) and of builders (`OnBuild`, `Shell`) are not read.
+//!
+//! OCI image-spec, config.md; Docker image spec v1.2 for `Hostname`, `Healthcheck`.
+
+use crate::escape::escape;
+use crate::image::json;
+use crate::image::{Digest, DocumentError, MAX_LAYERS, Platform};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Largest configuration, in bytes.
+pub const MAX_CONFIG: u64 = 20 << 20;
+
+/// How the image wants to be run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Config {
+    /// `user`, `uid`, `user:group`, `uid:gid`, `uid:group`, `user:gid`, or empty.
+    #[serde(deserialize_with = "json::or_default")]
+    pub user: String,
+    /// Each usually `NAME=VALUE`, in the image's order.
+    #[serde(deserialize_with = "json::list")]
+    pub env: Vec<String>,
+    /// The fixed part of the command.
+    #[serde(deserialize_with = "json::list")]
+    pub entrypoint: Vec<String>,
+    /// The rest of the command.
+    #[serde(deserialize_with = "json::list")]
+    pub cmd: Vec<String>,
+    /// Empty is `/`.
+    #[serde(deserialize_with = "json::or_default")]
+    pub working_dir: String,
+    /// A name or a number.
+    pub stop_signal: Option<String>,
+    /// Paths that want storage of their own, sorted.
+    #[serde(deserialize_with = "json::name_set")]
+    pub volumes: Vec<String>,
+    /// `PORT/PROTOCOL` or `PORT`, sorted.
+    #[serde(deserialize_with = "json::name_set")]
+    pub exposed_ports: Vec<String>,
+    /// Names and remarks.
+    #[serde(deserialize_with = "json::text_map")]
+    pub labels: BTreeMap<String, String>,
+    /// Docker's health check.
+    pub healthcheck: Option<Healthcheck>,
+    /// Docker's host name; almost always empty.
+    #[serde(deserialize_with = "json::or_default")]
+    pub hostname: String,
+}
+
+/// Docker's health check; times in nanoseconds, 0 is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`.
+    #[serde(deserialize_with = "json::list")]
+    pub test: Vec<String>,
+    /// Time between two checks.
+    #[serde(deserialize_with = "json::or_default")]
+    pub interval: i64,
+    /// Time after which a check has failed.
+    #[serde(deserialize_with = "json::or_default")]
+    pub timeout: i64,
+    /// Time in which failures do not count.
+    #[serde(deserialize_with = "json::or_default")]
+    pub start_period: i64,
+    /// Failures in a row that make the workload unhealthy.
+    #[serde(deserialize_with = "json::or_default")]
+    pub retries: i64,
+}
+
+/// The parsed configuration file.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// How to run it.
+    pub config: Config,
+    /// What it is for; parts that are missing are empty.
+    pub platform: Platform,
+    /// When it was made, in RFC 3339 as the image has it.
+    pub created: Option<String>,
+    /// Digests of the uncompressed layers, lowest first; at most [`MAX_LAYERS`].
+    pub diff_ids: Vec<Digest>,
+    /// Steps in the history that made a layer, when there is a history.
+    pub history_layers: Option<usize>,
+}
+
+/// Why a configuration is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not JSON, or too large.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// No `rootfs`.
+    #[error("no rootfs with diff_ids in it")]
+    NoRootfs,
+    /// `rootfs.type` is not `layers`.
+    #[error("unsupported rootfs type \"{}\"", escape(.0.as_bytes()))]
+    RootfsType(String),
+    /// The manifest and the configuration disagree.
+    #[error("{layers} layers but {diff_ids} diff_ids")]
+    LayerCount {
+        /// In the manifest.
+        layers: usize,
+        /// In the configuration.
+        diff_ids: usize,
+    },
+}
+
+#[derive(Deserialize)]
+struct RawFile {
+    #[serde(default)]
+    created: Option<String>,
+    #[serde(default, deserialize_with = "json::or_default")]
+    architecture: String,
+    #[serde(default, deserialize_with = "json::or_default")]
+    os: String,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(default, deserialize_with = "json::or_default")]
+    config: Config,
+    #[serde(default)]
+    rootfs: Option<RawRootfs>,
+    #[serde(default, deserialize_with = "json::list")]
+    history: Vec<RawHistory>,
+}
+
+#[derive(Deserialize)]
+struct RawRootfs {
+    #[serde(rename = "type", default, deserialize_with = "json::or_default")]
+    kind: String,
+    #[serde(default, deserialize_with = "json::optional_list")]
+    diff_ids: Option<Vec<Digest>>,
+}
+
+#[derive(Deserialize)]
+struct RawHistory {
+    #[serde(default, deserialize_with = "json::or_default")]
+    empty_layer: bool,
+}
+
+/// Parses a configuration file of an image with `layers` layers.
+pub fn parse(bytes: &[u8], layers: usize) -> Result<ConfigFile, ConfigError> {
+    let raw: RawFile = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
+    let rootfs = raw.rootfs.ok_or(ConfigError::NoRootfs)?;
+    if rootfs.kind != "layers" {
+        return Err(ConfigError::RootfsType(rootfs.kind));
+    }
+    let diff_ids = match rootfs.diff_ids {
+        Some(diff_ids) => diff_ids,
+        // Go writes an empty list as null.
+        None if layers == 0 => Vec::new(),
+        None => return Err(ConfigError::NoRootfs),
+    };
+    if diff_ids.len() != layers {
+        return Err(ConfigError::LayerCount { layers, diff_ids: diff_ids.len() });
+    }
+    if layers > MAX_LAYERS {
+        return Err(DocumentError::TooManyLayers(layers).into());
+    }
+    let made_layers = raw.history.iter().filter(|step| !step.empty_layer).count();
+    Ok(ConfigFile {
+        config: raw.config,
+        platform: Platform::new(&raw.os, &raw.architecture, raw.variant.as_deref()),
+        created: raw.created,
+        diff_ids,
+        history_layers: (!raw.history.is_empty()).then_some(made_layers),
+    })
+}

@@ -1,0 +1,190 @@
+//! What can be wrong with a source. Each error is one sentence; what it is about comes from the input and is escaped.
+
+use crate::escape::escape;
+use crate::image::{BlobError, ConfigError, DocumentError, Format, Platform};
+use crate::source::archive::ArchiveError;
+use std::io;
+use std::path::PathBuf;
+
+/// Why no image could be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Nothing there, or it cannot be opened.
+    #[error("cannot open {}", escape(.path.as_os_str().as_encoded_bytes()))]
+    Open {
+        /// What was to be opened.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The input cannot be read.
+    #[error("cannot read the archive")]
+    Read(#[source] io::Error),
+    /// Standard input is a keyboard.
+    #[error("standard input is a terminal, not an archive")]
+    Terminal,
+    /// The temporary file cannot be written.
+    #[error("cannot write a temporary copy of the archive in {}", escape(.directory.as_os_str().as_encoded_bytes()))]
+    Spool {
+        /// `TMPDIR`.
+        directory: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The temporary file would fill its file system.
+    #[error(
+        "no space for a temporary copy of the archive, which has more than {copied} bytes, in {}",
+        escape(.directory.as_os_str().as_encoded_bytes())
+    )]
+    SpoolFull {
+        /// `TMPDIR`.
+        directory: PathBuf,
+        /// Bytes written before giving up.
+        copied: u64,
+    },
+    /// Nothing at all.
+    #[error("the archive is empty, 0 bytes")]
+    Empty,
+    /// Neither a tar nor compressed.
+    #[error("neither a tar archive nor one compressed with gzip or zstd")]
+    NotAnArchive,
+    /// A compression that is not decoded.
+    #[error("archives compressed with {} are not supported", .0.name())]
+    Compression(Format),
+    /// The archive as a whole is damaged.
+    #[error("cannot decompress the archive")]
+    Decompress(#[source] crate::image::BlobFault),
+    /// The archive's structure is damaged.
+    #[error("cannot read the archive")]
+    Archive(#[from] ArchiveError),
+    /// A tar without the members of an image.
+    #[error("the archive holds neither manifest.json nor index.json, so it is not an image")]
+    NoImageInArchive,
+    /// A directory without the files of a layout.
+    #[error("the directory holds no oci-layout and index.json, so it is not an OCI image layout")]
+    NoLayout,
+    /// The transport wants a file.
+    #[error("the transport takes an archive, not a directory")]
+    Directory,
+    /// The transport wants a directory.
+    #[error("the transport takes a directory, not an archive")]
+    NotADirectory,
+    /// A layout of another version, or none.
+    #[error("unsupported OCI image layout version \"{}\"", escape(.0.as_bytes()))]
+    LayoutVersion(String),
+    /// A blob is missing or damaged.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A document is damaged or unsupported.
+    #[error("{name}")]
+    Document {
+        /// The document, escaped.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: DocumentError,
+    },
+    /// A configuration is damaged or unsupported.
+    #[error("image configuration {name}")]
+    Config {
+        /// The configuration, escaped.
+        name: String,
+        /// What is wrong.
+        #[source]
+        source: ConfigError,
+    },
+    /// Indexes within indexes, without end.
+    #[error("indexes nested more than {0} deep, or too many of them")]
+    Nesting(usize),
+    /// No image in the index or archive.
+    #[error("no container image in it")]
+    NoImage,
+    /// No image of this name.
+    #[error("no image {wanted} in it, only: {}", .available.join(", "))]
+    NotFound {
+        /// What was asked for, escaped.
+        wanted: String,
+        /// What there is, escaped.
+        available: Vec<String>,
+    },
+    /// More than one image and no choice.
+    #[error("{} images and no choice: {}", .0.len(), .0.join(", "))]
+    Several(
+        /// What there is, escaped: name and digest.
+        Vec<String>,
+    ),
+    /// No image for this platform among several.
+    #[error("no image for {wanted} in it, only for: {}", .available.join(", "))]
+    NoPlatform {
+        /// What was asked for.
+        wanted: Platform,
+        /// What there is, escaped.
+        available: Vec<String>,
+    },
+    /// The one image is for another platform.
+    #[error("the image is for {actual}, not for {wanted}")]
+    Platform {
+        /// What was asked for.
+        wanted: Platform,
+        /// What it is.
+        actual: Platform,
+    },
+}
+
+impl SourceError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let fixed = match self {
+            SourceError::Open { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                let name = path.to_str().filter(|name| looks_like_a_name(name))?;
+                return Some(format!(
+                    "images are read from files, not from registries: docker save {name} | bootdisk build -"
+                ));
+            }
+            SourceError::Terminal => "pipe an archive into it: docker save NAME | bootdisk build -",
+            SourceError::Spool { .. } | SourceError::SpoolFull { .. } => {
+                "set TMPDIR to a directory with more free space, or decompress the archive to a file first"
+            }
+            SourceError::Compression(_) => {
+                "decompress it first, or pipe the decompressed archive into bootdisk build -"
+            }
+            SourceError::NoImageInArchive => "an image archive comes from docker save, podman save or skopeo copy",
+            SourceError::NoLayout => "make a layout with skopeo copy REFERENCE oci:DIRECTORY:NAME",
+            SourceError::Directory => "for an OCI layout directory, use oci:PATH",
+            SourceError::NotADirectory => "for an archive, use oci-archive:PATH or docker-archive:PATH",
+            SourceError::Several(_) => "choose one: PATH:NAME, PATH:@DIGEST, or --platform when they differ in that",
+            SourceError::NoPlatform { .. } => "choose one of these with --platform",
+            SourceError::Platform { actual, .. } if actual.os == "linux" => {
+                return Some(format!("for a machine of that kind: --platform {actual}"));
+            }
+            SourceError::Platform { .. } => "only Linux images can be booted",
+            SourceError::Blob(error) => return error.hint().map(Into::into),
+            SourceError::Document { source, .. } => return source.hint().map(Into::into),
+            SourceError::Decompress(fault) => return fault.hint().map(Into::into),
+            SourceError::Archive(error) => return error.hint().map(Into::into),
+            _ => return None,
+        };
+        Some(fixed.into())
+    }
+
+    /// Whether another part of the same source may have what was asked for.
+    pub(super) fn is_about_choice(&self) -> bool {
+        matches!(
+            self,
+            SourceError::NotFound { .. }
+                | SourceError::NoPlatform { .. }
+                | SourceError::Platform { .. }
+                | SourceError::NoImage
+        )
+    }
+}
+
+/// Whether a missing path was probably meant as the name of an image.
+fn looks_like_a_name(text: &str) -> bool {
+    let ends_like_a_file = [".tar", ".gz", ".tgz", ".zst", ".oci"].iter().any(|end| text.ends_with(end));
+    !ends_like_a_file
+        && !text.starts_with(['/', '.', '-'])
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:_-@".contains(&b))
+}

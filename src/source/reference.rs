@@ -1,0 +1,246 @@
+//! Image references, in the forms of containers-transports(5).
+//!
+//! ```text
+//!  docker-archive:PATH[:REF]   oci:PATH[:REF]   oci-archive:PATH[:REF]   PATH[:REF]   -[:REF]
+//!
+//!  REF   name:tag │ name │ tag │ :tag │ @sha256:… │ name@sha256:… │ @N   (N-th image, from 0)
+//! ```
+//!
+//! A colon may be part of PATH or begin REF. The longest beginning that exists is the path; when nothing exists, all
+//! up to the first colon is. A known transport before the first colon is always a transport: for a file that is
+//! called `oci:x`, write `./oci:x`. PATH need not be UTF-8. A file called `-` is `./-`.
+
+use crate::escape::escape;
+use crate::image::Digest;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// A parsed reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// What to expect at the input.
+    pub transport: Transport,
+    /// Where the bytes are.
+    pub input: Input,
+    /// Which image of several.
+    pub choice: Option<Choice>,
+}
+
+/// What to expect at the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `docker-archive:`.
+    DockerArchive,
+    /// `oci:`, a directory.
+    Oci,
+    /// `oci-archive:`.
+    OciArchive,
+    /// None given: recognised by content.
+    Detect,
+}
+
+/// Where the bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A file, a directory, a pipe.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+/// Which image of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// By name, tag, or both.
+    Name(String),
+    /// By the digest of its manifest, or of its configuration in a docker archive.
+    Digest(Digest),
+    /// By position, from 0.
+    Index(usize),
+}
+
+/// Why a text is no reference.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// Nothing, or nothing behind the transport.
+    #[error("an image reference without a path: \"{}\"", escape(.0.as_bytes()))]
+    Empty(OsString),
+    /// A transport that is not built.
+    #[error("images cannot be read from {transport} yet: \"{}\"", escape(.reference.as_bytes()))]
+    Transport {
+        /// Its name, as containers-transports(5) has it.
+        transport: &'static str,
+        /// The whole reference.
+        reference: OsString,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// What follows the path is neither a name nor a digest nor a position.
+    #[error("not an image name or digest: \"{}\"", escape(.0.as_bytes()))]
+    Choice(OsString),
+}
+
+impl ReferenceError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            ReferenceError::Transport { hint, .. } => Some(hint),
+            ReferenceError::Empty(_) => {
+                Some("give the path of a docker archive or an OCI layout, or - for standard input")
+            }
+            ReferenceError::Choice(_) => Some("after the path: NAME:TAG, TAG, @sha256:DIGEST or @POSITION"),
+        }
+    }
+}
+
+const SKOPEO: &str = "copy it first: skopeo copy REFERENCE oci:DIRECTORY:NAME, then bootdisk build oci:DIRECTORY:NAME";
+
+/// Transports that are known and not built, and what to do instead.
+const REFUSED: [(&str, &str); 9] = [
+    ("docker", "save it first: docker save NAME | bootdisk build -, or skopeo copy docker://NAME oci:DIRECTORY:NAME"),
+    ("docker-daemon", "save it first: docker save NAME | bootdisk build -"),
+    ("containers-storage", "save it first: podman save NAME | bootdisk build -"),
+    ("podman", "save it first: podman save NAME | bootdisk build -"),
+    ("rootfs", "make an image of it first: docker import FILE NAME, then docker save NAME | bootdisk build -"),
+    ("dir", SKOPEO),
+    ("ostree", SKOPEO),
+    ("sif", SKOPEO),
+    ("tarball", SKOPEO),
+];
+
+impl Reference {
+    /// Parses a reference. Looks at the file system only to find where PATH ends.
+    pub fn parse(text: &OsStr) -> Result<Reference, ReferenceError> {
+        parse(text, &|path| path.symlink_metadata().is_ok())
+    }
+}
+
+fn parse(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Reference, ReferenceError> {
+    let bytes = text.as_bytes();
+    let (transport, rest) = match split_once(bytes) {
+        Some((b"docker-archive", rest)) => (Transport::DockerArchive, rest),
+        Some((b"oci", rest)) => (Transport::Oci, rest),
+        Some((b"oci-archive", rest)) => (Transport::OciArchive, rest),
+        Some((name, _)) => match REFUSED.iter().find(|(refused, _)| refused.as_bytes() == name) {
+            Some(&(transport, hint)) => {
+                return Err(ReferenceError::Transport { transport, reference: text.into(), hint });
+            }
+            None => (Transport::Detect, bytes),
+        },
+        None => (Transport::Detect, bytes),
+    };
+    if rest.is_empty() {
+        return Err(ReferenceError::Empty(text.into()));
+    }
+    let (path, choice) = match rest {
+        b"-" => (&rest[..1], None),
+        [b'-', b':', choice @ ..] => (&rest[..1], Some(choice)),
+        _ => split_path(rest, exists),
+    };
+    let input = match path {
+        b"" => return Err(ReferenceError::Empty(text.into())),
+        b"-" => Input::Stdin,
+        path => Input::Path(PathBuf::from(OsStr::from_bytes(path))),
+    };
+    Ok(Reference { transport, input, choice: choice.map(parse_choice).transpose()? })
+}
+
+fn split_once(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|&b| b == b':')?;
+    Some((&bytes[..at], &bytes[at + 1..]))
+}
+
+/// The path and what follows it.
+fn split_path<'a>(bytes: &'a [u8], exists: &dyn Fn(&Path) -> bool) -> (&'a [u8], Option<&'a [u8]>) {
+    let found = |end: &usize| *end > 0 && exists(Path::new(OsStr::from_bytes(&bytes[..*end])));
+    let colons = || (0..bytes.len()).filter(|&i| bytes[i] == b':');
+    let end = Some(bytes.len()).filter(found).or_else(|| colons().rev().find(found)).or_else(|| colons().next());
+    match end {
+        Some(end) if end < bytes.len() => (&bytes[..end], Some(&bytes[end + 1..])),
+        _ => (bytes, None),
+    }
+}
+
+fn parse_choice(bytes: &[u8]) -> Result<Choice, ReferenceError> {
+    let wrong = || ReferenceError::Choice(OsString::from_vec(bytes.to_vec()));
+    let text = std::str::from_utf8(bytes).map_err(|_| wrong())?;
+    match text.split_once('@') {
+        Some(("", position)) if !position.is_empty() && position.bytes().all(|b| b.is_ascii_digit()) => {
+            position.parse().map(Choice::Index).map_err(|_| wrong())
+        }
+        Some((_, digest)) => digest.parse().map(Choice::Digest).map_err(|_| wrong()),
+        None if text.is_empty() || text == ":" => Err(wrong()),
+        None => Ok(Choice::Name(text.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str, existing: &[&str]) -> (Transport, String, Option<Choice>) {
+        let reference = parse(OsStr::new(text), &|path| existing.iter().any(|e| Path::new(e) == path)).unwrap();
+        let input = match reference.input {
+            Input::Stdin => "<stdin>".into(),
+            Input::Path(path) => path.to_str().unwrap().into(),
+        };
+        (reference.transport, input, reference.choice)
+    }
+
+    #[test]
+    fn every_form() {
+        let name = |name: &str| Some(Choice::Name(name.into()));
+        let digest = Digest::sha256(b"");
+        let by_digest = Some(Choice::Digest(digest.clone()));
+        use Transport::*;
+        for (text, existing, expected) in [
+            ("app.tar", "", (Detect, "app.tar", None)),
+            ("app.tar:x:1", "app.tar", (Detect, "app.tar", name("x:1"))),
+            ("-", "", (Detect, "<stdin>", None)),
+            ("-:x:1", "", (Detect, "<stdin>", name("x:1"))),
+            ("oci:dir", "", (Oci, "dir", None)),
+            ("oci:dir:tag", "", (Oci, "dir", name("tag"))),
+            ("oci:/a:b/dir:tag", "/a:b/dir", (Oci, "/a:b/dir", name("tag"))),
+            ("oci-archive:x.tar:quay.io/a/b:1", "x.tar", (OciArchive, "x.tar", name("quay.io/a/b:1"))),
+            ("docker-archive:x.tar:@2", "x.tar", (DockerArchive, "x.tar", Some(Choice::Index(2)))),
+            ("docker-archive:-", "", (DockerArchive, "<stdin>", None)),
+            ("a:b", "a:b", (Detect, "a:b", None)),
+            ("a:b:c", "a:b", (Detect, "a:b", name("c"))),
+            ("a:b:c", "a:b a", (Detect, "a:b", name("c"))),
+            ("./oci:x", "./oci:x", (Detect, "./oci:x", None)),
+        ] {
+            let existing: Vec<_> = existing.split_whitespace().collect();
+            let (transport, path, choice) = expected;
+            assert_eq!(parsed(text, &existing), (transport, path.to_string(), choice), "{text}");
+        }
+        assert_eq!(parsed(&format!("x.tar:@{digest}"), &["x.tar"]).2, by_digest);
+        assert_eq!(parsed(&format!("x.tar:app@{digest}"), &["x.tar"]).2, by_digest);
+    }
+
+    #[test]
+    fn transports_that_are_not_built_say_what_to_do() {
+        for text in ["docker://nginx", "docker-daemon:nginx:latest", "containers-storage:x", "rootfs:x.tar", "dir:x"] {
+            let error = parse(OsStr::new(text), &|_| true).unwrap_err();
+            assert!(matches!(error, ReferenceError::Transport { .. }), "{text}");
+            assert!(error.hint().is_some());
+            assert!(error.to_string().ends_with(&format!("\"{text}\"")), "{error}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "oci:", "oci-archive:", ":x", "x.tar:", "x.tar::", "x.tar:@", "x.tar:@sha256:12", "x.tar:@-1"]
+        {
+            assert!(parse(OsStr::new(text), &|path| path == Path::new("x.tar")).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths_need_not_be_text() {
+        let text = OsStr::from_bytes(b"oci:/tmp/\xff\xfe:tag");
+        let reference = parse(text, &|_| false).unwrap();
+        assert_eq!(reference.input, Input::Path(OsStr::from_bytes(b"/tmp/\xff\xfe").into()));
+        assert_eq!(reference.choice, Some(Choice::Name("tag".into())));
+    }
+}
