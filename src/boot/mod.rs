@@ -10,6 +10,7 @@
 pub mod bios;
 pub mod command_line;
 pub mod esp;
+pub mod initramfs;
 pub mod loader;
 
 use crate::disk::gpt::{Architecture, Guids, Layout, Role, TableError};

@@ -1,1 +1,3 @@
 //! The command line: arguments, progress, rendering of results and errors.
+
+pub mod kernel;

@@ -1,1 +1,58 @@
-//! Kernel bundles: boot file, release, configuration, modules; packages, the store, the preflight.
+//! The kernel side: what a kernel is, where it comes from, what it lacks to boot a disk of ours.
+//!
+//! ```text
+//!  bzImage (+ modules directory) ─┐
+//!  Debian package (ar, tar) ──────┼─▶ Bundle ─▶ preflight: verdicts, disk buses
+//!  directory with both ───────────┤          └▶ modules::select: the initramfs's modules in order
+//!  store ─────────────────────────┘
+//! ```
+//!
+//! Nothing here writes to a disk image, runs a program or needs root. Not supported: packages other than Debian's,
+//! kernels other than bzImage and `Image`.
+
+mod arch;
+mod bootfile;
+pub mod bundle;
+pub mod bzimage;
+pub mod config;
+mod error;
+mod ikconfig;
+pub mod image;
+mod lz4;
+pub mod modinfo;
+pub mod modules;
+mod open;
+pub mod package;
+pub mod preflight;
+pub mod requirements;
+pub mod store;
+mod unpack;
+
+pub use arch::Arch;
+pub use bootfile::BootFile;
+pub use bundle::Bundle;
+pub use config::Config;
+pub use error::KernelError;
+pub use preflight::{Packing, preflight};
+pub use store::Store;
+
+/// Whether `name` can be a kernel's release: one component of a path, of the characters that distributions use.
+pub fn is_release(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._+~-".contains(c);
+    (1..=128).contains(&name.len()) && name.chars().all(allowed) && !name.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_release;
+
+    #[test]
+    fn releases_are_one_path_component() {
+        for good in ["6.1.0-56-cloud-amd64", "6.12.1+rt", "5.10.0~rc1_x"] {
+            assert!(is_release(good), "{good}");
+        }
+        for bad in ["", "..", ".", "a/b", "a b", "a\n", "ä", &"x".repeat(129)] {
+            assert!(!is_release(bad), "{bad}");
+        }
+    }
+}

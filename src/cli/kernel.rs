@@ -1,0 +1,325 @@
+//! `bootdisk kernel`: the store of kernels, and what a kernel is and lacks.
+//!
+//! Data goes to standard output, at most 80 columns wide where it is a table; everything else to standard error.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::escape::escape;
+use crate::kernel::preflight::{Disk, Report, Verdict};
+use crate::kernel::store::Entry;
+use crate::kernel::{Arch, Bundle, KernelError, Packing, Store, modules, preflight};
+
+/// Keeps kernels to boot disks with, and says what they lack.
+#[derive(Debug, Args)]
+pub struct KernelArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Adds a kernel to the store; the first of an architecture becomes its default
+    Add(Add),
+    /// Lists the store
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what a kernel is
+    Show(One),
+    /// Checks what a kernel lacks to boot a disk, and a stored one for damage
+    Check(One),
+    /// Removes a kernel from the store
+    Remove {
+        /// Identifier (its first digits do) or release
+        #[arg(value_name = "KERNEL", required = true)]
+        kernels: Vec<String>,
+    },
+    /// Shows the defaults, or makes a kernel its architecture's default
+    Default {
+        /// Identifier (its first digits do) or release
+        #[arg(value_name = "KERNEL")]
+        kernel: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Add {
+    /// A bzImage, a Debian kernel package, or a directory that holds a kernel
+    #[arg(value_name = "KERNEL")]
+    kernel: PathBuf,
+    /// Its modules: lib/modules/RELEASE, or a directory that has it
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// Its configuration, if it is not beside it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// A file, a package or a directory; or of the store: an identifier, a release, or "default"
+    #[arg(value_name = "KERNEL", default_value = "default")]
+    kernel: String,
+    /// Its modules, instead of those it brings
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does what the arguments say, in the user's store. The status is 1 when `check` found that the kernel cannot boot a
+/// disk.
+pub fn run(args: &KernelArgs) -> anyhow::Result<ExitCode> {
+    run_in(&Store::of_user()?, args, &mut io::stdout().lock())
+}
+
+/// As [`run`], in a given store and to a given output.
+pub fn run_in(store: &Store, args: &KernelArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        Command::Add(add) => run_add(store, add, out)?,
+        Command::List { json } => list(store, *json, out)?,
+        Command::Show(one) => show(store, one, out)?,
+        Command::Check(one) => return check(store, one, out),
+        Command::Remove { kernels } => {
+            for name in kernels {
+                let id = store.remove_by_name(name)?;
+                writeln!(out, "{}", &id[..12])?;
+            }
+        }
+        Command::Default { kernel: Some(name) } => {
+            let entry = store.find(name)?;
+            store.set_default(&entry)?;
+            writeln!(out, "{}  {}  {}", &entry.id[..12], entry.arch, entry.release)?;
+        }
+        Command::Default { kernel: None } => {
+            let is_default = |entry: &Entry| matches!(store.default_id(entry.arch), Ok(Some(id)) if id == entry.id);
+            for entry in store.list()?.into_iter().filter_map(Result::ok).filter(is_default) {
+                writeln!(out, "{}  {}  {}", &entry.id[..12], entry.arch, entry.release)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_add(store: &Store, add: &Add, out: &mut dyn Write) -> anyhow::Result<()> {
+    let added = store
+        .add(&add.kernel, add.modules.as_deref(), add.config.as_deref())
+        .with_context(|| format!("cannot add {}", shown(&add.kernel)))?;
+    let note = match (added.new, added.became_default) {
+        (true, true) => format!(" (default for {})", added.entry.arch),
+        (true, false) => String::new(),
+        (false, _) => " (already there)".to_owned(),
+    };
+    writeln!(out, "{}  {}{note}", &added.entry.id[..12], added.entry.release)?;
+    Ok(())
+}
+
+fn list(store: &Store, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    let entries = store.list()?;
+    let is_default = |entry: &Entry| matches!(store.default_id(entry.arch), Ok(Some(id)) if id == entry.id);
+    if json {
+        let rows: Vec<_> = entries
+            .iter()
+            .map(|entry| match entry {
+                Ok(entry) => json!({
+                    "id": entry.id, "release": entry.release, "arch": entry.arch.name(), "default": is_default(entry),
+                    "size": entry.size(), "modules": entry.modules(), "origin": entry.origin,
+                }),
+                Err(error) => json!({ "error": error.to_string() }),
+            })
+            .collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
+        return Ok(());
+    }
+    if entries.is_empty() {
+        writeln!(out, "no kernels in {}", shown(store.dir()))?;
+        return Ok(());
+    }
+    writeln!(out, "{:<14}{:<30}{:<10}{:>7}{:>10}  DEFAULT", "ID", "RELEASE", "ARCH", "MODULES", "SIZE")?;
+    for entry in &entries {
+        match entry {
+            Ok(entry) => {
+                let modules = entry.modules().map_or("none".to_owned(), |count| count.to_string());
+                let mark = if is_default(entry) { "  yes" } else { "" };
+                let (release, size) = (fit(&entry.release, 29), mebibytes(entry.size()));
+                writeln!(
+                    out,
+                    "{:<14}{release:<30}{:<10}{modules:>7}{size:>10}{mark}",
+                    &entry.id[..12],
+                    entry.arch.name()
+                )?;
+            }
+            Err(KernelError::Damaged { id, .. }) => writeln!(out, "{:<14}damaged", &id[..12])?,
+            Err(error) => writeln!(out, "{:<14}{}", "?", fit(&error.to_string(), 64))?,
+        }
+    }
+    Ok(())
+}
+
+/// A kernel by path if there is such a file, else from the store.
+fn open(store: &Store, one: &One) -> anyhow::Result<(Bundle, Option<Entry>)> {
+    let path = Path::new(&one.kernel);
+    if one.kernel.contains('/') || path.exists() {
+        let bundle = Bundle::open(path, one.modules.as_deref());
+        return Ok((bundle.with_context(|| format!("cannot open {}", shown(path)))?, None));
+    }
+    let entry = store.find(&one.kernel)?;
+    let mut bundle = entry.bundle()?;
+    bundle.replace_modules(one.modules.as_deref())?;
+    Ok((bundle, Some(entry)))
+}
+
+fn show(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<()> {
+    let (bundle, entry) = open(store, one)?;
+    let selection = modules::select(&bundle)?;
+    let rows = facts(&bundle, entry.as_ref(), &selection);
+    if one.json {
+        let object: serde_json::Map<_, _> = rows.into_iter().map(|(key, _, value)| (key.to_owned(), value)).collect();
+        writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?;
+        return Ok(());
+    }
+    for (_, label, value) in rows {
+        let text = match value {
+            serde_json::Value::Null => continue,
+            serde_json::Value::String(text) => escape(text.as_bytes()),
+            serde_json::Value::Bool(yes) => if yes { "yes" } else { "no" }.to_owned(),
+            serde_json::Value::Array(items) => items.iter().filter_map(|i| i.as_str()).collect::<Vec<_>>().join(" "),
+            other => other.to_string(),
+        };
+        wrapped(out, label, &text)?;
+    }
+    Ok(())
+}
+
+/// Key for JSON, label for people, value; what is not known is null.
+fn facts(
+    bundle: &Bundle,
+    entry: Option<&Entry>,
+    selection: &modules::Selection,
+) -> Vec<(&'static str, &'static str, serde_json::Value)> {
+    let header = bundle.image.bzimage.as_ref();
+    let taken: Vec<&str> = selection.modules.iter().map(|module| module.spec.name.as_str()).collect();
+    let has_modules = bundle.modules.is_some();
+    vec![
+        ("id", "id", json!(entry.map(|entry| &entry.id))),
+        ("release", "release", json!(bundle.release)),
+        ("arch", "architecture", json!(bundle.arch.name())),
+        ("version", "version", json!(header.map(|header| &header.kernel_version))),
+        ("origin", "origin", json!(bundle.origin)),
+        ("format", "format", json!(bundle.image.format())),
+        ("size", "size in bytes", json!(bundle.boot.size())),
+        ("sha256", "sha256", json!(bundle.boot.sha256())),
+        ("protocol", "boot protocol", json!(header.map(|h| format!("{}.{:02}", h.version >> 8, h.version & 0xff)))),
+        ("compression", "compression", json!(header.map(|_| bundle.image.payload.name()))),
+        ("efi_stub", "EFI stub", json!(bundle.image.efi_stub)),
+        ("relocatable", "relocatable", json!(header.map(|header| header.relocatable))),
+        ("pref_address", "preferred address", json!(header.map(|header| format!("{:#x}", header.pref_address)))),
+        ("init_size", "memory at start", json!(header.map(|header| header.init_size))),
+        ("cmdline_size", "command line max", json!(header.map(|header| header.cmdline_size))),
+        ("config", "configuration", json!(bundle.config.as_ref().map(|config| &config.origin))),
+        ("modules", "modules", json!(bundle.modules.as_ref().map(|tree| tree.len()))),
+        ("initramfs_modules", "in the initramfs", if has_modules { json!(taken) } else { json!(null) }),
+        ("initramfs_bytes", "bytes of these", if has_modules { json!(selection.total()) } else { json!(null) }),
+        ("absent", "has not", if has_modules { json!(selection.absent) } else { json!(null) }),
+    ]
+}
+
+fn check(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let (bundle, entry) = open(store, one)?;
+    if let Some(entry) = &entry {
+        entry.check()?;
+    }
+    let disk = Disk { arch: Arch::X86_64, bios: true, uefi: true, initramfs: Packing::None };
+    let report = preflight(&bundle, &disk);
+    let selection = modules::select(&bundle)?;
+    if one.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report_json(&bundle, &report))?)?;
+    } else {
+        write_report(&bundle, &report, out)?;
+        for warning in &selection.warnings {
+            writeln!(out, "warn     {warning}")?;
+        }
+    }
+    Ok(if report.with(Verdict::Fail).next().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn report_json(bundle: &Bundle, report: &Report) -> serde_json::Value {
+    let check = |check: &crate::kernel::preflight::Check| {
+        json!({
+            "option": check.option, "verdict": check.verdict.name(), "why": check.why, "detail": check.detail,
+        })
+    };
+    let checks: Vec<_> = report.checks.iter().map(check).collect();
+    json!({ "release": bundle.release, "arch": bundle.arch.name(), "buses": report.buses, "checks": checks })
+}
+
+/// What did not pass, with its reason; then the buses; then the verdict.
+fn write_report(bundle: &Bundle, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    for check in report.checks.iter().filter(|check| check.verdict != Verdict::Pass) {
+        wrapped_at(out, 9, check.verdict.name(), &format!("{} {}", check.option, check.detail))?;
+        if check.verdict != Verdict::Unknown && !check.option.starts_with("bus ") {
+            wrapped_at(out, 9, "", &check.why)?;
+        }
+    }
+    let count = |verdict| report.with(verdict).count();
+    let buses = if report.buses.is_empty() { "none certain".to_owned() } else { report.buses.join(" ") };
+    wrapped_at(out, 9, "buses", &buses)?;
+    let verdict = match (count(Verdict::Fail), count(Verdict::Unknown)) {
+        (0, 0) => "boots a disk",
+        (0, _) => "may boot a disk",
+        _ => "does not boot a disk",
+    };
+    let counts = format!(
+        "{} pass, {} warn, {} unknown, {} fail",
+        count(Verdict::Pass),
+        count(Verdict::Warn),
+        count(Verdict::Unknown),
+        count(Verdict::Fail)
+    );
+    wrapped_at(out, 9, "verdict", &format!("{} {verdict} ({counts})", escape(bundle.release.as_bytes())))
+}
+
+fn wrapped(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
+    wrapped_at(out, 18, label, text)
+}
+
+/// A label and its text, the text broken between words to 80 columns. A word that is longer stays whole: cutting a
+/// digest or a path would make it useless.
+fn wrapped_at(out: &mut dyn Write, indent: usize, label: &str, text: &str) -> io::Result<()> {
+    let (mut line, mut first) = (String::new(), true);
+    for word in text.split(' ') {
+        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > 80 {
+            writeln!(out, "{:<indent$}{line}", if first { label } else { "" })?;
+            (line, first) = (String::new(), false);
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(out, "{:<indent$}{line}", if first { label } else { "" })
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_encoded_bytes())
+}
+
+fn fit(text: &str, width: usize) -> String {
+    match text.chars().count() <= width {
+        true => text.to_owned(),
+        false => text.chars().take(width - 1).chain(['…']).collect(),
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}

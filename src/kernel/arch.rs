@@ -1,0 +1,81 @@
+//! Processor architectures, under the names that kernels, container images and distributions give them.
+
+use std::fmt;
+
+/// An architecture a kernel may be for. Disks are built for [`Arch::X86_64`]; the others are recognised, so that
+/// a kernel for them is refused by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Arch {
+    /// 64-bit x86.
+    X86_64,
+    /// 32-bit x86.
+    X86,
+    /// 64-bit Arm.
+    Aarch64,
+    /// 64-bit RISC-V.
+    Riscv64,
+}
+
+impl Arch {
+    const ALL: [Arch; 4] = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Riscv64];
+
+    /// The kernel's own name (`uname -m`).
+    pub fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::X86 => "i686",
+            Arch::Aarch64 => "aarch64",
+            Arch::Riscv64 => "riscv64",
+        }
+    }
+
+    /// The name in an image's configuration (Go's GOARCH).
+    pub fn oci_name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "amd64",
+            Arch::X86 => "386",
+            Arch::Aarch64 => "arm64",
+            Arch::Riscv64 => "riscv64",
+        }
+    }
+
+    /// The architecture of a name, kernel's, image's or Debian's.
+    pub fn from_name(name: &str) -> Option<Arch> {
+        let same = |arch: &Arch| arch.name() == name || arch.oci_name() == name;
+        Arch::ALL.into_iter().find(same).or(match name {
+            "i386" | "i586" => Some(Arch::X86),
+            _ => None,
+        })
+    }
+
+    /// The architecture of a PE file's Machine field (PE format, "Machine types").
+    pub(crate) fn from_pe_machine(machine: u16) -> Option<Arch> {
+        match machine {
+            0x8664 => Some(Arch::X86_64),
+            0x014c => Some(Arch::X86),
+            0xaa64 => Some(Arch::Aarch64),
+            0x5064 => Some(Arch::Riscv64),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arch;
+
+    #[test]
+    fn every_name_leads_back_to_its_architecture() {
+        for arch in Arch::ALL {
+            assert_eq!(Arch::from_name(arch.name()), Some(arch));
+            assert_eq!(Arch::from_name(arch.oci_name()), Some(arch));
+        }
+        assert_eq!(Arch::from_name("vax"), None);
+    }
+}

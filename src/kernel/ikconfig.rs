@@ -1,0 +1,127 @@
+//! The configuration a kernel carries in itself (Kconfig `IKCONFIG`), found in the packed vmlinux of a bzImage.
+//!
+//! ```text
+//! payload (gzip, xz, zstd or lz4) ─▶ vmlinux: ... "IKCFG_ST" gzip(.config) "IKCFG_ED" ...
+//! ```
+//!
+//! The payload is searched as it is decompressed and never held. Not supported: payloads packed with LZMA, LZO and
+//! bzip2, whose configuration stays unknown. Specification: Linux kernel/configs.c, scripts/extract-ikconfig.
+
+use std::io::{self, Read};
+
+use super::bzimage::{Facts, Payload};
+use super::{config, image, lz4, unpack};
+
+/// What stands before the packed configuration.
+const START: &[u8; 8] = b"IKCFG_ST";
+/// What stands after it.
+const END: &[u8; 8] = b"IKCFG_ED";
+/// Longest packed configuration, in bytes.
+const MAX_PACKED: usize = 1 << 20;
+/// Longest vmlinux searched, in bytes.
+const MAX_VMLINUX: u64 = 1 << 30;
+
+/// The configuration inside a bzImage; `None` when it has none, or is packed in a way that is not read.
+pub fn find(boot_file: &[u8], facts: &Facts) -> Option<Vec<u8>> {
+    let start = usize::try_from(facts.payload.0).ok()?;
+    let payload = boot_file.get(start..start.checked_add(usize::try_from(facts.payload.1).ok()?)?)?;
+    let vmlinux: Box<dyn Read> = match Payload::of(payload) {
+        Payload::Gzip | Payload::Xz | Payload::Zstd => unpack::reader(payload).ok()?,
+        Payload::Lz4 => Box::new(lz4::Decoder::new(payload)?),
+        _ => return None,
+    };
+    let packed = search(vmlinux.take(MAX_VMLINUX))?;
+    let text = unpack::read_bounded(flate2::read::GzDecoder::new(packed.as_slice()), config::MAX).ok()??;
+    text.starts_with(b"#").then_some(text)
+}
+
+/// The bytes between the two marks. What follows the compressed stream in a payload (its length, padding) may be
+/// taken for damage by a decoder, so an error is an end.
+fn search(mut vmlinux: impl Read) -> Option<Vec<u8>> {
+    let mut window = Vec::new();
+    let mut chunk = vec![0; 256 << 10];
+    let mut found = false;
+    loop {
+        let n = match vmlinux.read(&mut chunk) {
+            Ok(0) => return None,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return None,
+        };
+        window.extend_from_slice(&chunk[..n]);
+        if !found {
+            match image::find(&window, START) {
+                Some(at) => {
+                    window.drain(..at + START.len());
+                    found = true;
+                }
+                // A mark may be split between two reads.
+                None => _ = window.drain(..window.len().saturating_sub(START.len() - 1)),
+            }
+        }
+        if found {
+            if let Some(end) = image::find(&window, END) {
+                window.truncate(end);
+                return Some(window);
+            }
+            if window.len() > MAX_PACKED {
+                return None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::bzimage;
+    use std::io::Write;
+
+    fn vmlinux() -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(b"# Linux\nCONFIG_EXT4_FS=y\n").unwrap();
+        let mut bytes = vec![b'I'; 300_000];
+        bytes.extend_from_slice(START);
+        bytes.extend_from_slice(&gzip.finish().unwrap());
+        bytes.extend_from_slice(END);
+        bytes.extend_from_slice(&[0; 70_000]);
+        bytes
+    }
+
+    fn bzimage_with(payload: &[u8]) -> Vec<u8> {
+        let mut image = bzimage::tests::sample("6.1.0");
+        image.truncate(3072);
+        image[0x1f4..0x1f8].copy_from_slice(&(payload.len() as u32 / 16 + 1).to_le_bytes());
+        image[0x24c..0x250].copy_from_slice(&(payload.len() as u32).to_le_bytes());
+        image.extend_from_slice(payload);
+        image.resize(image.len() + 16, 0);
+        image
+    }
+
+    fn found(payload: &[u8]) -> Option<Vec<u8>> {
+        let image = bzimage_with(payload);
+        let facts = bzimage::parse(&image[..3072], image.len() as u64).unwrap();
+        find(&image, &facts)
+    }
+
+    #[test]
+    fn it_is_found_in_each_kind_of_payload_with_a_length_behind_it() {
+        let text = b"# Linux\nCONFIG_EXT4_FS=y\n".to_vec();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&vmlinux()).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        xz.write_all(&vmlinux()).unwrap();
+        for mut payload in [gzip.finish().unwrap(), xz.finish().unwrap(), zstd::encode_all(&vmlinux()[..], 3).unwrap()]
+        {
+            // The kernel's build appends the unpacked length to formats that do not carry it.
+            payload.extend_from_slice(&(vmlinux().len() as u32).to_le_bytes());
+            assert_eq!(found(&payload), Some(text.clone()));
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_it_has_none() {
+        assert_eq!(found(&zstd::encode_all(&[7u8; 5000][..], 3).unwrap()), None);
+        assert_eq!(found(b"not packed at all, certainly not"), None);
+    }
+}

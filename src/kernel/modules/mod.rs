@@ -1,0 +1,12 @@
+//! Kernel modules without depmod: where they are, what they need, and which of them an initramfs gets.
+//!
+//! - [`tree`]: a modules directory, whatever it is kept in;
+//! - [`wanted`]: the list of modules a disk of ours may need;
+//! - [`select`]: that list and everything it depends on, in loading order.
+
+pub mod select;
+pub mod tree;
+pub mod wanted;
+
+pub use select::{Selected, Selection, select};
+pub use tree::ModuleTree;

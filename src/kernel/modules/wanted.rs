@@ -1,0 +1,95 @@
+//! Which modules go into an initramfs: data, no algorithm.
+//!
+//! Every disk controller, network card and channel that QEMU and its relatives put before a guest of ours, so that
+//! one disk boots wherever it is attached. USB is left out: its stack is 1.7 MB, and no disk of ours needs it.
+
+/// When PID 1 loads a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// At every boot: nothing in /sys announces the need for it, or it must be there before a device appears.
+    Always,
+    /// When a device's `modalias` matches one of its aliases.
+    OnDemand,
+}
+
+use Policy::{Always, OnDemand};
+
+/// A module, when it is loaded and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Normalised name.
+    pub name: &'static str,
+    /// When it is loaded.
+    pub policy: Policy,
+    /// What it is for, for people.
+    pub what: &'static str,
+}
+
+const fn wanted(name: &'static str, policy: Policy, what: &'static str) -> Wanted {
+    Wanted { name, policy, what }
+}
+
+/// In the order of a boot: buses, disks, the file system, the channel to the host, the network.
+pub const WANTED: &[Wanted] = &[
+    wanted("virtio_pci", OnDemand, "virtio devices on PCI"),
+    wanted("virtio_mmio", OnDemand, "virtio devices of microvm and Firecracker"),
+    wanted("virtio_blk", OnDemand, "virtio-blk disks"),
+    // A SCSI disk is announced by a SCSI host that may itself be a module: both orders must work.
+    wanted("sd_mod", Always, "SCSI and ATA disks"),
+    wanted("virtio_scsi", OnDemand, "virtio-scsi controllers"),
+    wanted("ata_piix", OnDemand, "IDE disks of the pc machine"),
+    wanted("ahci", OnDemand, "SATA disks of the q35 machine"),
+    wanted("nvme", OnDemand, "NVMe disks"),
+    wanted("vmw_pvscsi", OnDemand, "paravirtual SCSI controllers"),
+    // ext4 asks for crc32c by the name of an algorithm, and no modprobe answers in an initramfs.
+    wanted("crc32c_generic", Always, "checksums of ext4's metadata"),
+    wanted("crc32c_intel", OnDemand, "the same, in hardware"),
+    wanted("ext4", Always, "the root file system"),
+    wanted("overlay", Always, "overlay mounts"),
+    wanted("virtio_console", Always, "the channel to the host"),
+    wanted("virtio_rng", Always, "entropy from the host"),
+    wanted("pvpanic_pci", OnDemand, "tells the host of a kernel panic"),
+    wanted("pvpanic_mmio", OnDemand, "tells the host of a kernel panic (ISA, MMIO)"),
+    wanted("button", Always, "the power button"),
+    wanted("evdev", Always, "the power button's events"),
+    wanted("virtio_net", OnDemand, "virtio network cards"),
+    wanted("e1000", OnDemand, "Intel 82540 network cards, QEMU's old default"),
+    wanted("e1000e", OnDemand, "Intel 82574 network cards, q35's default"),
+    wanted("vmxnet3", OnDemand, "paravirtual network cards"),
+    wanted("ipv6", Always, "servers that listen on ::"),
+    wanted("af_packet", Always, "DHCP by raw packets"),
+];
+
+/// What the wanted modules are known to need. A guess that spares a second pass over a package, never relied upon.
+const LIKELY: &[&str] = &[
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "scsi_mod",
+    "scsi_common",
+    "t10_pi",
+    "crc_t10dif",
+    "crct10dif_common",
+    "crc64_rocksoft",
+    "crc64",
+    "libata",
+    "libahci",
+    "nvme_core",
+    "nvme_common",
+    "net_failover",
+    "failover",
+    "jbd2",
+    "mbcache",
+    "crc16",
+    "pvpanic",
+    "rng_core",
+    "ptp",
+    "pps_core",
+    "libcrc32c",
+];
+
+/// Whether the module is wanted or likely needed by one that is.
+pub fn is_likely(name: &str) -> bool {
+    WANTED.iter().any(|wanted| wanted.name == name) || LIKELY.contains(&name)
+}

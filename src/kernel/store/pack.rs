@@ -1,0 +1,134 @@
+//! The modules of a stored kernel: one file of zstd frames, and a list of what is in it.
+//!
+//! ```text
+//! modules.pack    frame ─ frame ─ frame ─ ...              (zstd with content checksum, one a module)
+//! modules.index   "SHA-256 OFFSET LENGTH PATH\n" ...       (sorted by path; SHA-256 of the unpacked module)
+//! ```
+//!
+//! The whole modules directory is kept, not only what an initramfs takes today. A module is read alone: opening a
+//! stored kernel reads the list and no module. The checksum of a frame is verified with each read; the SHA-256, which
+//! is part of the kernel's identity, when the store is checked.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::kernel::bootfile::sha256;
+use crate::kernel::modules::tree::MAX_MODULE;
+use crate::kernel::{KernelError, unpack};
+
+/// Name of the file with the frames.
+pub const PACK: &str = "modules.pack";
+/// Name of the list.
+pub const INDEX: &str = "modules.index";
+/// Fast rather than small: adding a kernel waits for it.
+const LEVEL: i32 = 1;
+
+/// One module of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// SHA-256 of the module as it was added, in hexadecimal.
+    pub sha256: String,
+    /// Where its frame begins, in bytes.
+    pub offset: u64,
+    /// Length of its frame, in bytes.
+    pub length: u64,
+}
+
+/// A pack that was opened.
+#[derive(Debug)]
+pub struct Pack {
+    file: PathBuf,
+    id: String,
+    modules: BTreeMap<String, Packed>,
+}
+
+impl Pack {
+    /// A pack in `dir`, with the text of its list.
+    pub(crate) fn open(dir: &Path, id: &str, index: &str) -> Result<Pack, KernelError> {
+        let modules = index.lines().map(parse_line).collect::<Option<_>>();
+        let reason = || KernelError::Damaged { reason: "its list of modules is not one".into(), id: id.to_owned() };
+        Ok(Pack { file: dir.join(PACK), id: id.to_owned(), modules: modules.ok_or_else(reason)? })
+    }
+
+    /// The modules by path below the modules directory.
+    pub fn modules(&self) -> &BTreeMap<String, Packed> {
+        &self.modules
+    }
+
+    /// A module as it was added.
+    pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, KernelError> {
+        let damaged = |reason: String| KernelError::Damaged { reason, id: self.id.clone() };
+        let changed = |_| damaged(format!("module {path} has changed"));
+        let module = self.modules.get(path).ok_or_else(|| damaged(format!("module {path} is gone")))?;
+        let file = File::open(&self.file).map_err(KernelError::io("open", &self.file))?;
+        let limit = file.metadata().map_err(KernelError::io("read", &self.file))?.len();
+        if module.offset.checked_add(module.length).is_none_or(|end| end > limit) {
+            return Err(damaged(format!("module {path} is cut short")));
+        }
+        let mut frame = vec![0; module.length as usize];
+        file.read_exact_at(&mut frame, module.offset).map_err(changed)?;
+        let decoder = zstd::Decoder::with_buffer(frame.as_slice()).map_err(changed)?;
+        let bytes = unpack::read_bounded(decoder.single_frame(), MAX_MODULE).map_err(changed)?;
+        bytes.ok_or_else(|| damaged(format!("module {path} has changed")))
+    }
+}
+
+fn parse_line(line: &str) -> Option<(String, Packed)> {
+    let mut fields = line.splitn(4, ' ');
+    let (sha256, offset, length) =
+        (fields.next()?.to_owned(), fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((fields.next()?.to_owned(), Packed { sha256, offset, length }))
+}
+
+/// A pack that is being written.
+pub(crate) struct Writer {
+    output: BufWriter<File>,
+    path: PathBuf,
+    compressor: zstd::bulk::Compressor<'static>,
+    offset: u64,
+    modules: BTreeMap<String, Packed>,
+}
+
+impl Writer {
+    pub(crate) fn create(dir: &Path) -> Result<Writer, KernelError> {
+        let path = dir.join(PACK);
+        let make = || -> io::Result<_> {
+            let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+            compressor.include_checksum(true)?;
+            Ok((BufWriter::new(File::create(&path)?), compressor))
+        };
+        let (output, compressor) = make().map_err(KernelError::io("write", &path))?;
+        Ok(Writer { output, path, compressor, offset: 0, modules: BTreeMap::new() })
+    }
+
+    pub(crate) fn add(&mut self, path: &str, bytes: &[u8]) -> Result<(), KernelError> {
+        if path.contains('\n') || self.modules.contains_key(path) {
+            let reason = "its path stands twice or has a line break".to_owned();
+            return Err(KernelError::Module { reason, path: path.to_owned() });
+        }
+        let mut write = || {
+            let frame = self.compressor.compress(bytes)?;
+            self.output.write_all(&frame)?;
+            Ok(frame.len() as u64)
+        };
+        let length = write().map_err(KernelError::io("write", &self.path))?;
+        self.modules.insert(path.to_owned(), Packed { sha256: sha256(bytes), offset: self.offset, length });
+        self.offset += length;
+        Ok(())
+    }
+
+    /// The text of the list, once everything is on disk.
+    pub(crate) fn finish(mut self) -> Result<BTreeMap<String, Packed>, KernelError> {
+        let mut end = || self.output.flush().and_then(|()| self.output.get_ref().sync_all());
+        end().map_err(KernelError::io("write", &self.path))?;
+        Ok(self.modules)
+    }
+}
+
+/// The list of a pack as text.
+pub(crate) fn index(modules: &BTreeMap<String, Packed>) -> String {
+    modules.iter().map(|(path, m)| format!("{} {} {} {path}\n", m.sha256, m.offset, m.length)).collect()
+}
