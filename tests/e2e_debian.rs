@@ -59,7 +59,10 @@ fn the_network_is_configured() {
         cat /sys/class/net/*/operstate | grep -cx up; grep -c '^[^I].*00000000' /proc/net/route";
     let text = bench.run_other(image("debian.oci"), &[], &["bash", "-c", script]).expect_status(0).text();
     let counts: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
-    assert!(counts.len() == 3 && counts.iter().all(|&count| count >= 1), "name servers, links up, default routes:\n{text}");
+    assert!(
+        counts.len() == 3 && counts.iter().all(|&count| count >= 1),
+        "name servers, links up, default routes:\n{text}"
+    );
 }
 
 #[test]

@@ -99,8 +99,18 @@ fn the_process_is_what_the_image_and_the_options_say() {
     assert!(plain.contains("\ncwd=/\n"), "{plain}");
     assert!(plain.contains("\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"), "{plain}");
 
-    let options =
-        ["--user", "1234:5678", "--workdir", "/made/here", "--hostname", "box", "--env", "A=b=c", "--env", "B=with space"];
+    let options = [
+        "--user",
+        "1234:5678",
+        "--workdir",
+        "/made/here",
+        "--hostname",
+        "box",
+        "--env",
+        "A=b=c",
+        "--env",
+        "B=with space",
+    ];
     let changed = bench.run(tagged("probe.oci", "probe"), &options).expect_status(0).text();
     for line in ["uid=1234 gid=5678 ", "\ncwd=/made/here\n", "\nhostname=box\n", "\nA=b=c\n", "\nB=with space\n"] {
         assert!(changed.contains(line), "no {line:?} in:\n{changed}");

@@ -44,7 +44,7 @@ fn tree_of(bench: &Bench, disk: &str) -> String {
         let script = bench.path("requests");
         fs::write(&script, requests).unwrap();
         let text = tools::stdout(Command::new("debugfs").arg("-f").arg(&script).arg(&root));
-        let mut parents = pending.drain(..).collect::<Vec<_>>().into_iter();
+        let mut parents = std::mem::take(&mut pending).into_iter();
         let mut parent = String::new();
         for line in text.lines() {
             if line.starts_with("debugfs: ls") {

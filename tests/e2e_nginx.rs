@@ -37,7 +37,13 @@ fn serves_under(firmware: &str) {
     running.signal(Signal::SIGTERM);
     let ran = running.finish().expect_status(0);
 
-    assert_eq!(page.as_deref(), Some("a page from the layer above nginx\n"), "it said:\n{}\n{}", ran.text(), ran.stderr);
+    assert_eq!(
+        page.as_deref(),
+        Some("a page from the layer above nginx\n"),
+        "it said:\n{}\n{}",
+        ran.text(),
+        ran.stderr
+    );
     assert!(ran.text().contains("\"GET / HTTP/1.1\" 200"), "the access log is on standard output:\n{}", ran.text());
     assert_eq!(sha256(&disk), before, "run wrote to the disk without --write");
 }
@@ -51,7 +57,8 @@ fn free_port() -> u16 {
 fn fetch(running: &mut Running, url: &str) -> Option<String> {
     let started = Instant::now();
     while started.elapsed() < PATIENCE && !running.is_over() {
-        let curl = tools::run(Command::new("curl").args(["--silent", "--fail", "--noproxy", "*", "--max-time", "5", url]));
+        let curl =
+            tools::run(Command::new("curl").args(["--silent", "--fail", "--noproxy", "*", "--max-time", "5", url]));
         if curl.status.success() {
             return Some(String::from_utf8_lossy(&curl.stdout).into_owned());
         }

@@ -230,7 +230,8 @@ pub struct Bench {
 impl Bench {
     /// A home of its own; the store with this kernel is shared within one test program.
     pub fn new(kernel: Kernel) -> Bench {
-        let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", env!("CARGO_CRATE_NAME"), kernel.name()));
+        let data =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", env!("CARGO_CRATE_NAME"), kernel.name()));
         static STORES: [Once; 2] = [Once::new(), Once::new()];
         STORES[kernel as usize].call_once(|| fill_store(&data, kernel));
         Bench { data, ..Bench::without_kernels() }

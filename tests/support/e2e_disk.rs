@@ -29,7 +29,8 @@ pub const ROOT: u32 = 3;
 pub fn partition(disk: &Path, number: u32) -> Slice {
     let text = tools::stdout(Command::new("sgdisk").arg("-i").arg(number.to_string()).arg(disk));
     let field = |name: &str| -> u64 {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
+        let line =
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
         line[name.len()..].trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
     };
     let (first, last) = (field("First sector"), field("Last sector"));
