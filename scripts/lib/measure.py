@@ -3,28 +3,28 @@
 
     scripts/lib/measure.py ROUNDS NAME COMMAND [NAME COMMAND]...
 
-Each COMMAND is run by sh. Memory is the peak of the largest process of a command, not their sum (getrusage(2),
-ru_maxrss of the waited-for children). The first command is the one the ratios are against. One more round, before the
+Each COMMAND is run by sh. Memory is the peak of the largest process of a command, not their sum, as GNU time has it (a
+child of this script itself would be charged with Python's memory, which execve(2) does not forget). The first command is the one the ratios are against. One more round, before the
 first, fills the page cache and is not counted.
 """
 
-import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 
 def run(command):
     """Wall time in seconds and peak memory in MiB."""
-    started = time.perf_counter()
-    process = subprocess.Popen(["sh", "-c", command])
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"error: exit status {process.returncode} of: {command}")
-    return wall, usage.ru_maxrss / 1024
+    with tempfile.NamedTemporaryFile("r") as report:
+        timed = ["/usr/bin/time", "--quiet", "--format", "%M", "--output", report.name, "sh", "-c", command]
+        started = time.perf_counter()
+        status = subprocess.run(timed, check=False).returncode
+        wall = time.perf_counter() - started
+        if status != 0:
+            sys.exit(f"error: exit status {status} of: {command}")
+        return wall, int(report.read()) / 1024
 
 
 def main():

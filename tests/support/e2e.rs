@@ -7,9 +7,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -88,8 +88,6 @@ pub struct Ran {
     pub stderr: String,
     /// From start to end.
     pub took: Duration,
-    /// Largest resident set of it or a program it waited for, in bytes.
-    pub peak_memory: u64,
 }
 
 impl Ran {
@@ -145,10 +143,7 @@ impl Running {
 
     /// Whether it has ended.
     pub fn is_over(&mut self) -> bool {
-        // WNOWAIT leaves the status for `finish`, which wants the memory it used too.
-        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        !matches!(waitid(Id::Pid(self.pid()), flags), Ok(WaitStatus::StillAlive))
+        self.child.try_wait().unwrap().is_some()
     }
 
     fn pid(&self) -> nix::unistd::Pid {
@@ -169,13 +164,11 @@ impl Running {
             thread::sleep(Duration::from_millis(20));
         }
         let took = self.started.elapsed();
-        let (status, peak_memory) = reap(self.child.id() as i32);
         Ran {
-            status: status.code(),
+            status: self.child.wait().unwrap().code(),
             stdout: self.stdout.join().unwrap(),
             stderr: String::from_utf8_lossy(&self.stderr.join().unwrap()).into_owned(),
             took,
-            peak_memory,
         }
     }
 }
@@ -186,17 +179,6 @@ fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
         stream.read_to_end(&mut bytes).unwrap();
         bytes
     })
-}
-
-/// wait4(2): the exit status and the peak memory in bytes.
-fn reap(pid: i32) -> (ExitStatus, u64) {
-    let mut status = 0;
-    // SAFETY: rusage is plain integers, for which zero is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to live locals; `pid` is a child that nobody has waited for.
-    let waited = unsafe { libc::wait4(pid, &mut status, 0, &mut usage) };
-    assert_eq!(waited, pid, "wait4: {}", std::io::Error::last_os_error());
-    (ExitStatus::from_raw(status), usage.ru_maxrss as u64 * 1024)
 }
 
 /// Runs a command to its end.
@@ -300,6 +282,27 @@ fn fill_store(data: &Path, kernel: Kernel) {
     let _ = fs::remove_dir_all(data);
     let home = Bench { data: data.to_owned(), ..Bench::without_kernels() };
     run(home.bootdisk().args(["kernel", "add"]).arg(kernel.package())).expect_status(0);
+}
+
+/// The same command beneath GNU time, which writes its peak of memory to a file. A child of this process itself would
+/// be charged with this one's memory (getrusage(2): the largest resident set is kept across execve).
+pub fn with_peak_memory(command: &Command, report: &Path) -> Command {
+    let mut timed = Command::new("/usr/bin/time");
+    timed.args(["--quiet", "--format", "%M", "--output"]).arg(report);
+    timed.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => timed.env(name, value),
+            None => timed.env_remove(name),
+        };
+    }
+    timed
+}
+
+/// Peak of memory in bytes from the report of [`with_peak_memory`].
+pub fn peak_memory(report: &Path) -> u64 {
+    let text = fs::read_to_string(report).unwrap();
+    text.trim().parse::<u64>().unwrap_or_else(|_| panic!("GNU time wrote {text:?}")) * 1024
 }
 
 /// SHA-256 of a file, by coreutils.
