@@ -29,7 +29,15 @@ fn agrees(name: &str, expected: &str) {
     let listed = bench.run(&disk, &[]).expect_status(0).text();
     let expected = fs::read_to_string(image(expected)).unwrap();
     assert!(expected.lines().count() > 1000, "the list of {name} is short");
-    compare(&expected, &listed);
+    compare(&without_places_of_work(&expected), &without_places_of_work(&listed));
+}
+
+/// A list without `/` and `/etc`: the guest makes mount points and name service files there, which changes their times.
+fn without_places_of_work(list: &str) -> String {
+    list.lines()
+        .filter(|line| !line.ends_with(" /") && !line.ends_with(" /etc"))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Fails with the first lines that are on one side only.
