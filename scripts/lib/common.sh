@@ -1,0 +1,33 @@
+# What the scripts of this folder share: where the checkout is, messages, and root.
+# Sourced, never run:  source "$(dirname "$0")/lib/common.sh"
+
+set -euo pipefail
+
+# The checkout, whatever the current directory is.
+checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+
+# A line about progress. Standard output stays free for what a script is asked for.
+say() {
+    printf '== %s\n' "$*" >&2
+}
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Runs a command as root, through sudo when this user is not root.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo -- "$@"
+    else
+        die "root is needed and there is no sudo: $*"
+    fi
+}
+
+# The comment block at the top of the calling script is its manual.
+usage() {
+    awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0"
+}

@@ -1,0 +1,104 @@
+//! The same input gives the same bytes, and the root partition depends on the image alone.
+
+#[path = "support/e2e.rs"]
+mod e2e;
+#[path = "support/e2e_disk.rs"]
+mod e2e_disk;
+#[path = "support/tools.rs"]
+mod tools;
+
+use e2e::{Bench, Kernel, image, run};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Surroundings that must not reach the disk.
+struct Surroundings {
+    umask: &'static str,
+    zone: &'static str,
+    locale: &'static str,
+    threads: &'static str,
+}
+
+const HERE: Surroundings = Surroundings { umask: "022", zone: "UTC", locale: "C", threads: "1" };
+const ELSEWHERE: Surroundings =
+    Surroundings { umask: "077", zone: "Asia/Kathmandu", locale: "tr_TR.UTF-8", threads: "4" };
+
+/// Builds in a folder of its own with that umask, zone, locale and number of threads.
+fn build_in(bench: &Bench, folder: &str, what: &Path, around: &Surroundings) -> PathBuf {
+    let folder = bench.path(folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = bench.bootdisk().get_program().to_owned();
+    // The shell's umask is the only way to set one without touching the other tests of this process.
+    let mut command = bench.at_home("sh");
+    command
+        .args(["-c", "umask \"$0\" && exec \"$@\"", around.umask])
+        .arg(program)
+        .arg("build")
+        .arg(what)
+        .args(["-o", "disk.img", "--threads", around.threads])
+        .env("TZ", around.zone)
+        .env("LANG", around.locale)
+        .env("LC_ALL", around.locale)
+        .current_dir(&folder);
+    run(&mut command).expect(0, "");
+    folder.join("disk.img")
+}
+
+/// cmp(1): `None` when equal, else where they differ.
+fn difference(left: &Path, right: &Path) -> Option<String> {
+    let cmp = tools::run(Command::new("cmp").arg(left).arg(right));
+    match cmp.status.code() {
+        Some(0) => None,
+        _ => Some(String::from_utf8_lossy(&cmp.stdout).into_owned() + &String::from_utf8_lossy(&cmp.stderr)),
+    }
+}
+
+#[test]
+fn surroundings_do_not_reach_the_disk() {
+    let bench = Bench::new(Kernel::Cloud);
+    for name in ["hello-c.docker.tar", "nginx.oci", "zoo.oci"] {
+        let one = build_in(&bench, "one", &image(name), &HERE);
+        let other = build_in(&bench, "a/second folder", &image(name), &ELSEWHERE);
+        assert_eq!(difference(&one, &other), None, "{name}");
+    }
+}
+
+#[test]
+fn nor_does_the_time_of_day() {
+    let bench = Bench::new(Kernel::Cloud);
+    let one = build_in(&bench, "one", &image("hello-c.oci"), &HERE);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let other = build_in(&bench, "other", &image("hello-c.oci"), &HERE);
+    assert_eq!(difference(&one, &other), None);
+}
+
+#[test]
+fn another_image_is_another_disk() {
+    let bench = Bench::new(Kernel::Cloud);
+    let one = build_in(&bench, "one", &image("hello-c.oci"), &HERE);
+    let other = build_in(&bench, "other", &image("hello-go.oci.tar"), &HERE);
+    assert!(difference(&one, &other).is_some());
+    assert_ne!(e2e_disk::root_uuid(&one), e2e_disk::root_uuid(&other));
+}
+
+/// Two kernels of very different size, and the root partitions are equal to the byte.
+#[test]
+fn the_root_does_not_depend_on_the_kernel() {
+    let (cloud, generic) = (Bench::new(Kernel::Cloud), Bench::new(Kernel::Generic));
+    for (name, options) in [
+        ("hello-c.oci", &[][..]),
+        ("hello-c.oci", &["--size", "1G"]),
+        ("nginx.oci", &[]),
+        ("nginx.oci", &["--size", "2G"]),
+    ] {
+        let (one, other) = (cloud.path("root-1"), cloud.path("root-2"));
+        let first = cloud.build(image(name), "cloud.img", options);
+        let second = generic.build(image(name), "generic.img", options);
+        for (disk, root) in [(&first, &one), (&second, &other)] {
+            e2e_disk::check(disk);
+            e2e_disk::extract(disk, e2e_disk::partition(disk, e2e_disk::ROOT), root);
+        }
+        assert_eq!(difference(&one, &other), None, "{name} {options:?}");
+        assert!(difference(&first, &second).is_some(), "{name}: the disks have two kernels and are equal");
+    }
+}

@@ -1,0 +1,144 @@
+//! A finished disk in the eyes of other people's tools: sgdisk, sfdisk, fsck.fat, e2fsck, blkid.
+
+#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this one")]
+
+use super::tools;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Bytes in a sector.
+const SECTOR: u64 = 512;
+
+/// A partition's place, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// First byte.
+    pub start: u64,
+    /// Number of bytes.
+    pub length: u64,
+}
+
+/// Number of the EFI System Partition on an x86_64 disk.
+pub const ESP: u32 = 2;
+/// Number of the root partition on an x86_64 disk.
+pub const ROOT: u32 = 3;
+
+/// Where a partition is, as sgdisk reads the table.
+pub fn partition(disk: &Path, number: u32) -> Slice {
+    let text = tools::stdout(Command::new("sgdisk").arg("-i").arg(number.to_string()).arg(disk));
+    let field = |name: &str| -> u64 {
+        let line =
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
+        line[name.len()..].trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let (first, last) = (field("First sector"), field("Last sector"));
+    Slice { start: first * SECTOR, length: (last - first + 1) * SECTOR }
+}
+
+/// Type or unique GUID of a partition: `name` is a line's start in `sgdisk -i`.
+pub fn guid(disk: &Path, number: u32, name: &str) -> String {
+    let text = tools::stdout(Command::new("sgdisk").arg("-i").arg(number.to_string()).arg(disk));
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
+    line.split(": ").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+}
+
+/// A partition's bytes in a file of their own, holes where they are zero.
+pub fn extract(disk: &Path, slice: Slice, to: &Path) {
+    let mut from = File::open(disk).unwrap();
+    let mut file = File::create(to).unwrap();
+    from.seek(SeekFrom::Start(slice.start)).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < slice.length {
+        let part = (slice.length - at).min(buffer.len() as u64) as usize;
+        from.read_exact(&mut buffer[..part]).unwrap();
+        if buffer[..part].iter().any(|&byte| byte != 0) {
+            file.seek(SeekFrom::Start(at)).unwrap();
+            file.write_all(&buffer[..part]).unwrap();
+        }
+        at += part as u64;
+    }
+    file.set_len(slice.length).unwrap();
+}
+
+/// UUID of the root file system, as libblkid reads it.
+pub fn root_uuid(disk: &Path) -> String {
+    let Slice { start, length } = partition(disk, ROOT);
+    let mut command = Command::new("blkid");
+    command.args(["--probe", "--match-tag", "UUID", "--output", "value"]);
+    command.arg("--offset").arg(start.to_string()).arg("--size").arg(length.to_string()).arg(disk);
+    let uuid = tools::stdout(&mut command).trim().to_owned();
+    assert_eq!(uuid.len(), 36, "blkid: {uuid:?}");
+    uuid
+}
+
+/// Checks the table, the ESP and the root file system of a disk; a complaint of any tool fails the test.
+#[track_caller]
+pub fn check(disk: &Path) {
+    if let Some(complaint) = complaint(disk) {
+        panic!("{}: {complaint}", disk.display());
+    }
+}
+
+/// What is wrong with a disk, in the words of the first tool that minds.
+pub fn complaint(disk: &Path) -> Option<String> {
+    table_complaint(disk).or_else(|| esp_complaint(disk)).or_else(|| root_complaint(disk))
+}
+
+fn table_complaint(disk: &Path) -> Option<String> {
+    let sgdisk = tools::run(Command::new("sgdisk").arg("-v").arg(disk));
+    let text = said(&sgdisk);
+    if !sgdisk.status.success() || !text.contains("No problems found") {
+        return Some(format!("sgdisk -v: {text}"));
+    }
+    let sfdisk = tools::run(Command::new("sfdisk").arg("--verify").arg(disk));
+    let text = said(&sfdisk);
+    (!sfdisk.status.success() || !text.contains("No errors detected")).then(|| format!("sfdisk --verify: {text}"))
+}
+
+fn esp_complaint(disk: &Path) -> Option<String> {
+    let copy = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    extract(disk, partition(disk, ESP), copy.path());
+    let fsck = tools::run(Command::new("fsck.fat").arg("-n").arg(copy.path()));
+    (fsck.status.code() != Some(0)).then(|| format!("fsck.fat -n: {}", said(&fsck)))
+}
+
+fn root_complaint(disk: &Path) -> Option<String> {
+    let copy = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    extract(disk, partition(disk, ROOT), copy.path());
+    e2fsck_complaint(copy.path())
+}
+
+/// `e2fsck -fn` must exit 0 and say nothing but its version, the five passes and the summary.
+pub fn e2fsck_complaint(image: &Path) -> Option<String> {
+    let e2fsck = tools::run(Command::new("e2fsck").arg("-fn").arg(image).env("LC_ALL", "C"));
+    let text = said(&e2fsck);
+    let is_usual = |line: &str| {
+        line.starts_with("e2fsck 1.")
+            || line.starts_with("Pass ")
+            || (line.contains(" files (") && line.ends_with(" blocks"))
+            || line.is_empty()
+    };
+    let passes = text.lines().filter(|line| line.starts_with("Pass ")).count();
+    let unusual = text.lines().any(|line| !is_usual(line));
+    (e2fsck.status.code() != Some(0) || passes != 5 || unusual).then(|| format!("e2fsck -fn: {text}"))
+}
+
+/// Everything a program said, standard output first.
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Changes one byte of a copy of a disk.
+pub fn damaged(disk: &Path, at: u64, to: &Path) -> PathBuf {
+    tools::stdout(Command::new("cp").arg("--sparse=always").arg(disk).arg(to));
+    let mut file = File::options().read(true).write(true).open(to).unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(at)).unwrap();
+    file.write_all(&[byte[0] ^ 0xff]).unwrap();
+    to.to_owned()
+}
