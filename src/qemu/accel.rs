@@ -1,0 +1,199 @@
+//! Which accelerator: asked for, or found out.
+//!
+//! KVM is used only after it has run [`super::probe`]'s guest. The answer is kept for this boot of the host and this
+//! QEMU, because a dead KVM costs two seconds to find out.
+//!
+//! Not supported: other accelerators than KVM; KVM on aarch64 hosts, where there is no proof yet.
+
+use super::error::RunError;
+use super::machine::{Accel, Arch};
+use super::probe;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// What the user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccelChoice {
+    /// KVM where it works, else TCG.
+    #[default]
+    Auto,
+    /// KVM or an error.
+    Kvm,
+    /// TCG.
+    Tcg,
+}
+
+impl FromStr for AccelChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AccelChoice, String> {
+        match text {
+            "auto" => Ok(AccelChoice::Auto),
+            "kvm" => Ok(AccelChoice::Kvm),
+            "tcg" => Ok(AccelChoice::Tcg),
+            _ => Err(format!("accelerator is none of auto, kvm and tcg: {text}")),
+        }
+    }
+}
+
+/// An accelerator, and a line for the user when it is not the one that was hoped for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// What to use.
+    pub accel: Accel,
+    /// Why not KVM.
+    pub note: Option<String>,
+}
+
+/// Settles the accelerator for guests of `arch` under the QEMU at `qemu`.
+pub fn settle(choice: AccelChoice, arch: Arch, qemu: &Path) -> Result<Settled, RunError> {
+    settle_with(choice, arch, qemu, Path::new("/dev/kvm"), cache_dir().as_deref())
+}
+
+fn settle_with(
+    choice: AccelChoice,
+    arch: Arch,
+    qemu: &Path,
+    device: &Path,
+    cache: Option<&Path>,
+) -> Result<Settled, RunError> {
+    if choice == AccelChoice::Tcg {
+        return Ok(Settled { accel: Accel::Tcg, note: None });
+    }
+    match (kvm(arch, qemu, device, cache), choice) {
+        (Ok(()), _) => Ok(Settled { accel: Accel::Kvm, note: None }),
+        (Err(reason), AccelChoice::Kvm) => Err(RunError::Kvm(reason)),
+        (Err(reason), _) => Ok(Settled { accel: Accel::Tcg, note: Some(format!("using TCG, not KVM: {reason}")) }),
+    }
+}
+
+/// Whether KVM works, or why not.
+fn kvm(arch: Arch, qemu: &Path, device: &Path, cache: Option<&Path>) -> Result<(), String> {
+    if Arch::host() != Some(arch) {
+        return Err(format!("this host is not {}", arch.name()));
+    }
+    if arch != Arch::X86_64 {
+        return Err(format!("it cannot be proven to work on {}", arch.name()));
+    }
+    let opened = OpenOptions::new().read(true).write(true).open(device);
+    opened.map_err(|error| format!("{}: {error}", device.display()))?;
+    let key = key(qemu);
+    let file = cache.map(|dir| dir.join("kvm"));
+    if let Some(answer) = file.as_deref().zip(key.as_deref()).and_then(|(file, key)| recall(file, key)) {
+        return answer;
+    }
+    let answer = probe::prove(qemu, Accel::Kvm).map_err(|error| format!("a test guest did not start: {error}"))?;
+    if let Some((file, key)) = file.zip(key) {
+        // A cache that cannot be written costs time, not the boot.
+        _ = remember(&file, &key, &answer);
+    }
+    answer
+}
+
+/// This boot of the host and this QEMU: what the answer depends on.
+fn key(qemu: &Path) -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let data = fs::metadata(qemu).ok()?;
+    Some(format!(
+        "{} {} {} {} {}.{}",
+        boot.trim(),
+        data.dev(),
+        data.ino(),
+        data.size(),
+        data.mtime(),
+        data.mtime_nsec()
+    ))
+}
+
+/// `XDG_RUNTIME_DIR`, which is ours alone and gone after a reboot, or the user's cache.
+fn cache_dir() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let base = var("XDG_RUNTIME_DIR")
+        .or_else(|| var("XDG_CACHE_HOME"))
+        .or_else(|| var("HOME").map(|home| home.join(".cache")));
+    Some(base?.join("bootdisk"))
+}
+
+/// The file has the key in its first line and `works` or the reason in its second.
+fn recall(file: &Path, key: &str) -> Option<Result<(), String>> {
+    let text = fs::read_to_string(file).ok()?;
+    let mut lines = text.lines();
+    if lines.next() != Some(key) {
+        return None;
+    }
+    match lines.next() {
+        Some("works") => Some(Ok(())),
+        Some(reason) => Some(Err(reason.to_owned())),
+        None => None,
+    }
+}
+
+fn remember(file: &Path, key: &str, answer: &Result<(), String>) -> std::io::Result<()> {
+    let dir = file.parent().ok_or(std::io::ErrorKind::NotFound)?;
+    fs::create_dir_all(dir)?;
+    let mut new = tempfile::NamedTempFile::new_in(dir)?;
+    let verdict = answer.as_ref().err().map_or("works", |reason| reason.lines().next().unwrap_or("fails"));
+    writeln!(new, "{key}\n{verdict}")?;
+    new.persist(file).map(drop).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn qemu() -> PathBuf {
+        super::super::binary::find(Arch::X86_64, None).unwrap()
+    }
+
+    #[test]
+    fn the_test_guest_reaches_long_mode_where_there_is_one() {
+        assert_eq!(probe::prove(&qemu(), Accel::Tcg).unwrap(), Ok(()));
+        // A program that is no QEMU proves nothing, whatever it exits with.
+        assert!(probe::prove(Path::new("/bin/false"), Accel::Tcg).unwrap().is_err());
+        assert!(probe::prove(Path::new("/bin/true"), Accel::Tcg).unwrap().is_err());
+    }
+
+    /// Whatever this host's KVM is: the answer is that of the test guest, it is fast, and the second time it is free.
+    #[test]
+    fn auto_is_settled_in_two_seconds_and_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("bootdisk");
+        let settle = |device: &Path| {
+            let start = Instant::now();
+            let settled = settle_with(AccelChoice::Auto, Arch::X86_64, &qemu(), device, Some(&cache)).unwrap();
+            (settled, start.elapsed())
+        };
+        let (first, took) = settle(Path::new("/dev/kvm"));
+        assert!(took < probe::PATIENCE + Duration::from_secs(2), "{took:?}");
+        assert_eq!(first.accel == Accel::Tcg, first.note.is_some());
+        let (second, took) = settle(Path::new("/dev/kvm"));
+        assert_eq!(first, second);
+        assert!(took < Duration::from_millis(500), "{took:?}");
+
+        // Another boot of the host: the answer is worth nothing.
+        if cache.join("kvm").exists() {
+            let text = fs::read_to_string(cache.join("kvm")).unwrap();
+            assert!(recall(&cache.join("kvm"), text.lines().next().unwrap()).is_some());
+            assert_eq!(recall(&cache.join("kvm"), "another boot"), None);
+        }
+    }
+
+    #[test]
+    fn without_the_device_there_is_a_note_or_an_error() {
+        let settle = |choice| settle_with(choice, Arch::X86_64, &qemu(), Path::new("/nonexistent/kvm"), None);
+        if Arch::host() == Some(Arch::X86_64) {
+            let note = settle(AccelChoice::Auto).unwrap().note.unwrap();
+            assert!(note.starts_with("using TCG, not KVM: /nonexistent/kvm: "), "{note}");
+            let error = settle(AccelChoice::Kvm).unwrap_err();
+            assert!(error.to_string().starts_with("cannot use KVM: /nonexistent/kvm: "), "{error}");
+            assert!(error.hint().unwrap().contains("--accel tcg"));
+        }
+        assert_eq!(settle(AccelChoice::Tcg).unwrap(), Settled { accel: Accel::Tcg, note: None });
+        let foreign = settle_with(AccelChoice::Auto, Arch::Aarch64, &qemu(), Path::new("/dev/kvm"), None).unwrap();
+        assert_eq!(foreign.accel, Accel::Tcg);
+    }
+}

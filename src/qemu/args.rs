@@ -1,0 +1,419 @@
+//! QEMU's command line as a pure function of the machine.
+//!
+//! Drives are JSON `-blockdev` only, with an explicit driver, so that no byte of a file's name and no byte of a disk's
+//! first sector is ever taken for an option. Files arrive as descriptor sets and sockets as descriptors ([`Wiring`]);
+//! with paths instead, the same function gives a command line that can be pasted.
+//!
+//! Source: qemu(1); QEMU, qapi/block-core.json.
+
+use super::machine::{Accel, Access, Arch, Boot, Bus, Display, MachineOptions, Nic, Reboot};
+use crate::guest::channel::PORT;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+
+/// Where QEMU finds a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileAt {
+    /// An open descriptor, put into a descriptor set.
+    Fd(RawFd),
+    /// A path, which JSON limits to UTF-8.
+    Path(String),
+}
+
+/// Where QEMU finds a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketAt {
+    /// One end of a connected pair.
+    Fd(RawFd),
+    /// A path that QEMU listens on.
+    Path(String),
+}
+
+/// Everything of the command line that is not the machine itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wiring {
+    /// The accelerator that was settled upon.
+    pub accel: Accel,
+    /// The disk.
+    pub disk: FileAt,
+    /// The disk is a block device, for which QEMU has another driver.
+    pub block_device: bool,
+    /// An empty qcow2 file, with [`Access::Overlay`].
+    pub overlay: Option<FileAt>,
+    /// The firmware's code and this machine's own copy of its variables, with [`Boot::Uefi`].
+    pub firmware: Option<(FileAt, FileAt)>,
+    /// QEMU Machine Protocol.
+    pub qmp: SocketAt,
+    /// The host channel.
+    pub channel: SocketAt,
+    /// The serial console.
+    pub console: SocketAt,
+}
+
+/// Descriptor sets, by what is in them.
+#[derive(Clone, Copy)]
+enum Set {
+    Disk = 1,
+    Overlay,
+    Code,
+    Vars,
+}
+
+/// QEMU's arguments, without the program's name. The machine waits for `cont`.
+pub fn arguments(machine: &MachineOptions, wiring: &Wiring) -> Vec<OsString> {
+    let mut args = Args::default();
+    base(&mut args, machine, wiring);
+    firmware(&mut args, machine, wiring);
+    disk(&mut args, machine, wiring);
+    network(&mut args, machine);
+    devices(&mut args, machine);
+    sockets(&mut args, wiring);
+    args.0.extend(machine.extra.iter().cloned());
+    args.0
+}
+
+#[derive(Default)]
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn flag(&mut self, name: &str) {
+        self.0.push(name.into());
+    }
+    fn pair(&mut self, name: &str, value: impl Into<OsString>) {
+        self.0.push(name.into());
+        self.0.push(value.into());
+    }
+    fn blockdev(&mut self, node: &Value) {
+        self.pair("-blockdev", node.to_string());
+    }
+    /// The name that opens `file`: a descriptor goes into its set first.
+    fn file(&mut self, file: &FileAt, set: Set) -> String {
+        match file {
+            FileAt::Path(path) => path.clone(),
+            FileAt::Fd(fd) => {
+                self.pair("-add-fd", format!("fd={fd},set={}", set as u8));
+                format!("/dev/fdset/{}", set as u8)
+            }
+        }
+    }
+    /// A character device that is a socket.
+    fn socket(&mut self, id: &str, at: &SocketAt) {
+        self.pair(
+            "-chardev",
+            match at {
+                SocketAt::Fd(fd) => format!("socket,id={id},fd={fd}"),
+                // A comma in a value of this syntax is written twice.
+                SocketAt::Path(path) => format!("socket,id={id},path={},server=on,wait=off", path.replace(',', ",,")),
+            },
+        );
+    }
+}
+
+fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
+    // No devices but those named here, and no configuration of this host's.
+    args.flag("-nodefaults");
+    args.flag("-no-user-config");
+    args.pair("-name", "bootdisk");
+    let mut model = match (machine.arch, machine.bus) {
+        (Arch::X86_64, Bus::Ide) => "pc".to_owned(),
+        (Arch::X86_64, _) => "q35".to_owned(),
+        (Arch::Aarch64, _) if wiring.accel == Accel::Kvm => "virt,gic-version=host".to_owned(),
+        (Arch::Aarch64, _) => "virt".to_owned(),
+    };
+    if wiring.firmware.is_some() {
+        model.push_str(",pflash0=code,pflash1=vars");
+    }
+    args.pair("-machine", model);
+    args.pair("-accel", if wiring.accel == Accel::Kvm { "kvm" } else { "tcg" });
+    args.pair("-cpu", if wiring.accel == Accel::Kvm { "host" } else { "max" });
+    args.pair("-smp", machine.cpus.to_string());
+    args.pair("-m", format!("{}M", machine.memory));
+    args.pair("-rtc", "base=utc");
+    // A guest that powers off or panics stays until its last bytes are read; `quit` ends it. See `session`.
+    let reboot = if machine.reboot == Reboot::End { "shutdown" } else { "reset" };
+    args.pair("-action", format!("reboot={reboot},shutdown=pause,panic=pause"));
+    // Nothing runs before the channel is ready: `cont` starts it.
+    args.flag("-S");
+}
+
+fn firmware(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
+    if let Some((code, vars)) = &wiring.firmware {
+        let file = args.file(code, Set::Code);
+        args.blockdev(&json!({"driver": "raw", "node-name": "code", "read-only": true,
+            "file": {"driver": "file", "filename": file, "read-only": true}}));
+        let file = args.file(vars, Set::Vars);
+        args.blockdev(&json!({"driver": "raw", "node-name": "vars",
+            "file": {"driver": "file", "filename": file}}));
+    }
+    if let Boot::Direct { kernel, initrd, cmdline } = &machine.boot {
+        // These three take the whole argument as it is: no commas, no quotes, no prefixes.
+        args.pair("-kernel", kernel.clone());
+        if let Some(initrd) = initrd {
+            args.pair("-initrd", initrd.clone());
+        }
+        args.pair("-append", cmdline.clone());
+    }
+    // Only what has a bootindex is tried: no network boot when the disk does not start.
+    args.pair("-boot", "strict=on");
+}
+
+fn disk(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
+    let file = args.file(&wiring.disk, Set::Disk);
+    let driver = if wiring.block_device { "host_device" } else { "file" };
+    let read_only = machine.access == Access::Overlay;
+    let protocol = json!({"driver": driver, "filename": file, "read-only": read_only, "discard": "unmap"});
+    let base = if read_only { "base" } else { "disk" };
+    args.blockdev(&json!({"driver": "raw", "node-name": base, "read-only": read_only, "discard": "unmap",
+        "file": protocol}));
+    if let Some(overlay) = &wiring.overlay {
+        let file = args.file(overlay, Set::Overlay);
+        // It dies with the machine: flushing it would only cost time.
+        let cache = json!({"no-flush": true});
+        args.blockdev(&json!({"driver": "qcow2", "node-name": "disk", "backing": "base", "discard": "unmap",
+            "cache": cache, "file": {"driver": "file", "filename": file, "discard": "unmap", "cache": cache}}));
+    }
+    let device = match (machine.bus, machine.arch) {
+        (Bus::Virtio, _) => "virtio-blk-pci,drive=disk",
+        (Bus::Nvme, _) => "nvme,drive=disk,serial=bootdisk",
+        (Bus::Scsi, _) => {
+            args.pair("-device", "virtio-scsi-pci,id=scsi");
+            "scsi-hd,drive=disk,bus=scsi.0"
+        }
+        // q35 has AHCI and pc has IDE on board; their buses are called alike.
+        (Bus::Ahci | Bus::Ide, Arch::X86_64) => "ide-hd,drive=disk,bus=ide.0",
+        (Bus::Ahci | Bus::Ide, Arch::Aarch64) => {
+            args.pair("-device", "ahci,id=ahci");
+            "ide-hd,drive=disk,bus=ahci.0"
+        }
+    };
+    args.pair("-device", format!("{device},bootindex=0"));
+}
+
+fn network(args: &mut Args, machine: &MachineOptions) {
+    let Some(nic) = machine.network else { return };
+    let mut netdev = "user,id=net".to_owned();
+    for forward in &machine.forwards {
+        netdev.push_str(",hostfwd=");
+        netdev.push_str(&forward.rule());
+    }
+    args.pair("-netdev", netdev);
+    let model = if nic == Nic::Virtio { "virtio-net-pci" } else { "e1000" };
+    // No option ROM: the card is never booted from, and the ROM costs start-up time and a package.
+    args.pair("-device", format!("{model},netdev=net,romfile="));
+}
+
+fn devices(args: &mut Args, machine: &MachineOptions) {
+    // Entropy from the first moment.
+    args.pair("-device", "virtio-rng-pci");
+    // Tells us of a panic without a word on the console.
+    args.pair("-device", if machine.arch == Arch::X86_64 { "pvpanic" } else { "pvpanic-pci" });
+    match machine.display {
+        Display::None => args.pair("-display", "none"),
+        Display::Hidden => {
+            args.pair("-device", graphics(machine.arch));
+            args.pair("-display", "none");
+        }
+        Display::Window => args.pair("-device", graphics(machine.arch)),
+    }
+}
+
+/// The card that firmware and kernels of the architecture drive without help.
+fn graphics(arch: Arch) -> &'static str {
+    if arch == Arch::X86_64 { "VGA" } else { "virtio-gpu-pci" }
+}
+
+fn sockets(args: &mut Args, wiring: &Wiring) {
+    args.socket("qmp", &wiring.qmp);
+    args.pair("-mon", "chardev=qmp,mode=control");
+    args.socket("console", &wiring.console);
+    args.pair("-serial", "chardev:console");
+    args.socket("channel", &wiring.channel);
+    args.pair("-device", "virtio-serial-pci,id=ports");
+    args.pair("-device", format!("virtserialport,bus=ports.0,chardev=channel,name={PORT}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::qemu::accel::AccelChoice;
+
+    fn machine(arch: Arch) -> MachineOptions {
+        MachineOptions { cpus: 2, accel: AccelChoice::Tcg, ..MachineOptions::new(arch, "disk.img".into()) }
+    }
+
+    fn wiring() -> Wiring {
+        Wiring {
+            accel: Accel::Tcg,
+            disk: FileAt::Fd(10),
+            block_device: false,
+            overlay: Some(FileAt::Fd(11)),
+            firmware: None,
+            qmp: SocketAt::Fd(20),
+            channel: SocketAt::Fd(21),
+            console: SocketAt::Fd(22),
+        }
+    }
+
+    /// One option a line.
+    fn shown(machine: &MachineOptions, wiring: &Wiring) -> String {
+        let mut out = String::new();
+        for arg in arguments(machine, wiring) {
+            let arg = arg.into_string().unwrap();
+            let new_line = arg.starts_with('-') && !out.is_empty();
+            out.push_str(if new_line {
+                "\n"
+            } else if out.is_empty() {
+                ""
+            } else {
+                " "
+            });
+            out.push_str(&arg);
+        }
+        out
+    }
+
+    #[test]
+    fn an_ordinary_machine() {
+        let expected = r#"-nodefaults
+-no-user-config
+-name bootdisk
+-machine q35
+-accel tcg
+-cpu max
+-smp 2
+-m 1024M
+-rtc base=utc
+-action reboot=reset,shutdown=pause,panic=pause
+-S
+-boot strict=on
+-add-fd fd=10,set=1
+-blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/dev/fdset/1","read-only":true},"node-name":"base","read-only":true}
+-add-fd fd=11,set=2
+-blockdev {"backing":"base","cache":{"no-flush":true},"discard":"unmap","driver":"qcow2","file":{"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/dev/fdset/2"},"node-name":"disk"}
+-device virtio-blk-pci,drive=disk,bootindex=0
+-netdev user,id=net
+-device virtio-net-pci,netdev=net,romfile=
+-device virtio-rng-pci
+-device pvpanic
+-display none
+-chardev socket,id=qmp,fd=20
+-mon chardev=qmp,mode=control
+-chardev socket,id=console,fd=22
+-serial chardev:console
+-chardev socket,id=channel,fd=21
+-device virtio-serial-pci,id=ports
+-device virtserialport,bus=ports.0,chardev=channel,name=org.bootdisk.0"#;
+        assert_eq!(shown(&machine(Arch::X86_64), &wiring()), expected);
+    }
+
+    /// The lines of `changed` that the ordinary machine has not, and the other way round.
+    fn difference(changed: &MachineOptions, with: &Wiring) -> (Vec<String>, Vec<String>) {
+        let (old, new) = (shown(&machine(Arch::X86_64), &wiring()), shown(changed, with));
+        let lacking = |from: &str, of: &str| {
+            from.lines().filter(|line| !of.lines().any(|other| other == *line)).map(str::to_owned).collect()
+        };
+        (lacking(&old, &new), lacking(&new, &old))
+    }
+
+    #[test]
+    fn what_each_choice_changes() {
+        let base = || machine(Arch::X86_64);
+        const VIRTIO: &str = "-device virtio-blk-pci,drive=disk,bootindex=0";
+        const NIC: &str = "-device virtio-net-pci,netdev=net,romfile=";
+        const NONE: &[&str] = &[];
+        let forwards = ["8080:80", "0.0.0.0:53:5353/udp"].map(|text| text.parse().unwrap()).to_vec();
+        let kernel = || "a,b.img".into();
+        let direct = |initrd| Boot::Direct { kernel: kernel(), initrd, cmdline: "root=/dev/vda x=\"a,b\"".into() };
+        #[rustfmt::skip]
+        let cases: Vec<(MachineOptions, &[&str], &[&str])> = vec![
+            (MachineOptions { bus: Bus::Nvme, ..base() }, &[VIRTIO], &["-device nvme,drive=disk,serial=bootdisk,bootindex=0"]),
+            (MachineOptions { bus: Bus::Scsi, ..base() }, &[VIRTIO],
+                &["-device virtio-scsi-pci,id=scsi", "-device scsi-hd,drive=disk,bus=scsi.0,bootindex=0"]),
+            (MachineOptions { bus: Bus::Ahci, ..base() }, &[VIRTIO], &["-device ide-hd,drive=disk,bus=ide.0,bootindex=0"]),
+            (MachineOptions { bus: Bus::Ide, ..base() }, &["-machine q35", VIRTIO],
+                &["-machine pc", "-device ide-hd,drive=disk,bus=ide.0,bootindex=0"]),
+            (MachineOptions { reboot: Reboot::End, ..base() }, &["-action reboot=reset,shutdown=pause,panic=pause"],
+                &["-action reboot=shutdown,shutdown=pause,panic=pause"]),
+            (MachineOptions { memory: 96, cpus: 1, ..base() }, &["-smp 2", "-m 1024M"], &["-smp 1", "-m 96M"]),
+            (MachineOptions { network: None, ..base() }, &["-netdev user,id=net", NIC], NONE),
+            (MachineOptions { network: Some(Nic::E1000), ..base() }, &[NIC], &["-device e1000,netdev=net,romfile="]),
+            (MachineOptions { forwards, ..base() }, &["-netdev user,id=net"],
+                &["-netdev user,id=net,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:53-:5353"]),
+            (MachineOptions { boot: direct(None), ..base() }, NONE,
+                &["-kernel a,b.img", "-append root=/dev/vda x=\"a,b\""]),
+            (MachineOptions { boot: direct(Some("i,j".into())), ..base() }, NONE,
+                &["-kernel a,b.img", "-initrd i,j", "-append root=/dev/vda x=\"a,b\""]),
+            (MachineOptions { display: Display::Hidden, ..base() }, NONE, &["-device VGA"]),
+            (MachineOptions { display: Display::Window, ..base() }, &["-display none"], &["-device VGA"]),
+            (MachineOptions { extra: vec!["-d".into(), "int".into()], ..base() }, NONE, &["-d int"]),
+        ];
+        for (machine, gone, new) in cases {
+            let (was, is) = difference(&machine, &wiring());
+            assert_eq!(
+                (was, is),
+                (gone.iter().map(|s| s.to_string()).collect(), new.iter().map(|s| s.to_string()).collect())
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_host_changes() {
+        let uefi = MachineOptions { boot: Boot::Uefi, ..machine(Arch::X86_64) };
+        let flash = Some((FileAt::Fd(30), FileAt::Fd(31)));
+        let (gone, new) = difference(&uefi, &Wiring { firmware: flash, ..wiring() });
+        assert_eq!(gone, ["-machine q35"]);
+        assert_eq!(
+            new,
+            [
+                "-machine q35,pflash0=code,pflash1=vars",
+                "-add-fd fd=30,set=3",
+                r#"-blockdev {"driver":"raw","file":{"driver":"file","filename":"/dev/fdset/3","read-only":true},"node-name":"code","read-only":true}"#,
+                "-add-fd fd=31,set=4",
+                r#"-blockdev {"driver":"raw","file":{"driver":"file","filename":"/dev/fdset/4"},"node-name":"vars"}"#,
+            ]
+        );
+        let (gone, new) = difference(&machine(Arch::X86_64), &Wiring { accel: Accel::Kvm, ..wiring() });
+        assert_eq!(
+            (gone, new),
+            (vec!["-accel tcg".into(), "-cpu max".into()], vec!["-accel kvm".into(), "-cpu host".into()])
+        );
+
+        let write = MachineOptions { access: Access::Write, ..machine(Arch::X86_64) };
+        let (gone, new) = difference(&write, &Wiring { overlay: None, block_device: true, ..wiring() });
+        assert_eq!(gone.len(), 3, "{gone:?}");
+        assert_eq!(
+            new,
+            [
+                r#"-blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"host_device","filename":"/dev/fdset/1","read-only":false},"node-name":"disk","read-only":false}"#
+            ]
+        );
+    }
+
+    #[test]
+    fn with_paths_no_byte_of_a_name_is_an_option() {
+        let path = "/tmp/a,readonly=on,b \"x\"\n.img";
+        let paths = Wiring { disk: FileAt::Path(path.into()), qmp: SocketAt::Path("/run/q,m.sock".into()), ..wiring() };
+        let (_, new) = difference(&machine(Arch::X86_64), &paths);
+        assert_eq!(
+            new,
+            [
+                r#"-blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/tmp/a,readonly=on,b \"x\"\n.img","read-only":true},"node-name":"base","read-only":true}"#,
+                "-chardev socket,id=qmp,path=/run/q,,m.sock,server=on,wait=off",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_arm_machine() {
+        let uefi = Wiring { firmware: Some((FileAt::Fd(30), FileAt::Fd(31))), ..wiring() };
+        let text = shown(&machine(Arch::Aarch64), &uefi);
+        for line in
+            ["-machine virt,pflash0=code,pflash1=vars", "-cpu max", "-device pvpanic-pci", "-serial chardev:console"]
+        {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+        let kvm = shown(&machine(Arch::Aarch64), &Wiring { accel: Accel::Kvm, ..uefi });
+        assert!(kvm.contains("-machine virt,gic-version=host,pflash0=code,pflash1=vars\n"));
+    }
+}

@@ -1,0 +1,134 @@
+//! Opening the disk: which file, who else uses it, and the overlay that keeps it as it is.
+//!
+//! The file is opened here, once, and QEMU gets the descriptor: whatever its name holds, QEMU never sees it. A shared
+//! lock (flock(2)) says "a machine reads this", an exclusive one "a machine writes this"; QEMU keeps the descriptor and
+//! with it the lock for as long as it lives.
+//!
+//! Not supported: disk formats other than raw. The first sector is the guest's to write, so nothing is guessed from it.
+
+use super::error::RunError;
+use super::machine::Access;
+use super::overlay;
+use nix::errno::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// An open disk, as QEMU gets it.
+#[derive(Debug)]
+pub struct Disk {
+    /// The disk itself; holds the lock.
+    pub file: File,
+    /// It is a block device.
+    pub block_device: bool,
+    /// What takes the guest's writes, with [`Access::Overlay`]. It has no name.
+    pub overlay: Option<File>,
+}
+
+/// Opens and locks the disk at `path`; with [`Access::Overlay`] an overlay is made in `scratch`, or where temporary
+/// files go.
+pub fn open(path: &Path, access: Access, scratch: Option<&Path>) -> Result<Disk, RunError> {
+    let failed = |source| RunError::Disk { path: path.to_owned(), source };
+    let write = access == Access::Write;
+    // Opening a FIFO would wait for its other end.
+    let opened = OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        // A directory cannot be opened for writing: say what it is rather than that.
+        Err(error) if error.raw_os_error() == Some(libc::EISDIR) => return Err(RunError::NotADisk(path.to_owned())),
+        Err(error) => return Err(failed(error)),
+    };
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        return Err(RunError::NotADisk(path.to_owned()));
+    }
+    lock(&file, write).map_err(|errno| match errno {
+        Errno::EWOULDBLOCK => RunError::DiskInUse(path.to_owned()),
+        errno => failed(errno.into()),
+    })?;
+    let overlay = match access {
+        Access::Write => None,
+        Access::Overlay => {
+            let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
+            Some(make_overlay(size, scratch)?)
+        }
+    };
+    Ok(Disk { file, block_device: kind.is_block_device(), overlay })
+}
+
+/// File systems without locks give none; QEMU's own locks remain.
+fn lock(file: &File, exclusive: bool) -> Result<(), Errno> {
+    let operation = if exclusive { libc::LOCK_EX } else { libc::LOCK_SH };
+    // Not nix's `Flock`: it unlocks when dropped, and the lock must outlive us in QEMU's copy of the descriptor.
+    // SAFETY: flock takes a descriptor, which `file` keeps open, and no pointer.
+    match Errno::result(unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) }) {
+        Ok(_) | Err(Errno::EOPNOTSUPP | Errno::ENOLCK | Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn make_overlay(size: u64, scratch: Option<&Path>) -> Result<File, RunError> {
+    let dir = scratch.map_or_else(scratch_dir, Path::to_owned);
+    let make = || {
+        let file = tempfile::tempfile_in(&dir)?;
+        // A disk of whole sectors, as QEMU rounds the file beneath.
+        overlay::write_empty(&file, size.next_multiple_of(512))?;
+        Ok(file)
+    };
+    make().map_err(|source| RunError::Overlay { dir: dir.clone(), source })
+}
+
+/// A guest may write gigabytes, and /tmp is memory on many hosts.
+fn scratch_dir() -> PathBuf {
+    std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| "/var/tmp".into(), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_share_and_a_writer_is_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk.img");
+        std::fs::write(&path, [0; 512]).unwrap();
+        let open = |access| super::open(&path, access, None);
+        let (first, second) = (open(Access::Overlay).unwrap(), open(Access::Overlay).unwrap());
+        assert!(matches!(open(Access::Write), Err(RunError::DiskInUse(_))));
+        drop((first, second));
+        let writer = open(Access::Write).unwrap();
+        assert!(matches!(open(Access::Write), Err(RunError::DiskInUse(_))));
+        let error = open(Access::Overlay).unwrap_err();
+        assert_eq!(error.to_string(), format!("disk is in use by another machine: {}", path.display()));
+        drop(writer);
+        open(Access::Write).unwrap();
+    }
+
+    #[test]
+    fn what_has_no_sectors_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [dir.path(), &fifo, Path::new("/dev/null")] {
+            for access in [Access::Overlay, Access::Write] {
+                assert!(matches!(open(path, access, None), Err(RunError::NotADisk(_))), "{}", path.display());
+            }
+        }
+        let missing = open(&dir.path().join("no\u{1b}such"), Access::Overlay, None).unwrap_err().to_string();
+        assert!(missing.contains("no\\x1bsuch"), "{missing}");
+    }
+
+    #[test]
+    fn an_overlay_has_no_name() {
+        let (dir, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = dir.path().join("disk.img");
+        std::fs::write(&path, [0; 100]).unwrap();
+        let disk = open(&path, Access::Overlay, Some(scratch.path())).unwrap();
+        assert!(disk.overlay.is_some());
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        let error = open(&path, Access::Overlay, Some(Path::new("/nonexistent"))).unwrap_err();
+        assert!(matches!(error, RunError::Overlay { .. }));
+    }
+}

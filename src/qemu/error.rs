@@ -1,0 +1,139 @@
+//! Why a machine could not be started.
+
+use super::forward::Forward;
+use crate::escape::escape;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Why a machine could not be started. What happens after its start is an [`Outcome`](super::Outcome).
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No QEMU for this architecture.
+    #[error("cannot find QEMU: {program}")]
+    QemuMissing {
+        /// The program that was looked for.
+        program: String,
+        /// Debian's package that has it.
+        package: &'static str,
+    },
+    /// QEMU is there and cannot be executed.
+    #[error("cannot start QEMU: {}: {source}", shown(.program))]
+    QemuUnusable {
+        /// Its path.
+        program: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// QEMU ended before the machine ran.
+    #[error("QEMU did not start ({status}): {message}")]
+    QemuFailed {
+        /// Its exit status, in words.
+        status: String,
+        /// What it said on standard error, escaped.
+        message: String,
+        /// It is older than [`super::binary::OLDEST`].
+        too_old: bool,
+    },
+    /// QEMU runs and does not speak to us.
+    #[error("QEMU does not answer: {0}")]
+    Qmp(String),
+    /// No firmware for UEFI.
+    #[error("cannot find UEFI firmware for {arch}")]
+    FirmwareMissing {
+        /// The guest's architecture.
+        arch: &'static str,
+        /// Debian's package that has it.
+        package: &'static str,
+    },
+    /// Firmware named by the environment cannot be read.
+    #[error("cannot open UEFI firmware {}: {source}", shown(.path))]
+    Firmware {
+        /// Its path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Only one of the two environment variables is set.
+    #[error("UEFI firmware needs both {0} and {1}")]
+    FirmwareHalf(&'static str, &'static str),
+    /// The disk cannot be opened.
+    #[error("cannot open disk {}: {source}", shown(.path))]
+    Disk {
+        /// Its path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The disk is a directory, a FIFO or another thing without sectors.
+    #[error("disk is neither a file nor a block device: {}", shown(.0))]
+    NotADisk(PathBuf),
+    /// Another machine writes to the disk, or runs from it while this one wants to write.
+    #[error("disk is in use by another machine: {}", shown(.0))]
+    DiskInUse(PathBuf),
+    /// No room or no right to make the temporary overlay.
+    #[error("cannot make a temporary overlay in {}: {source}", shown(.dir))]
+    Overlay {
+        /// The directory.
+        dir: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// `--accel kvm` and no working KVM.
+    #[error("cannot use KVM: {0}")]
+    Kvm(String),
+    /// A forwarded port is taken.
+    #[error("cannot listen on forwarded port {forward}: {source}")]
+    PortTaken {
+        /// The forward.
+        forward: Forward,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A combination no machine has.
+    #[error("no such machine: {0}")]
+    Unsupported(&'static str),
+    /// A terminal was asked for and standard input is none.
+    #[error("standard input is not a terminal")]
+    NotATerminal,
+    /// Something else of the host failed.
+    #[error("cannot {what}: {source}")]
+    Host {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl RunError {
+    /// What the user can do about it, for the `hint:` line.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            RunError::QemuMissing { package, .. } => format!("install {package}, or name the program with --qemu"),
+            RunError::QemuFailed { too_old: true, .. } => {
+                let (major, minor) = super::binary::OLDEST;
+                format!("bootdisk needs QEMU {major}.{minor} or later")
+            }
+            RunError::FirmwareMissing { package, .. } => {
+                let (code, vars) = super::firmware::VARIABLES;
+                format!("install {package}, or set {code} and {vars} to its files")
+            }
+            RunError::DiskInUse(_) => "stop the other machine, or make a copy of the disk".into(),
+            RunError::Kvm(_) => "use --accel tcg, or auto to have it chosen".into(),
+            RunError::PortTaken { .. } => "choose another host port, or stop what listens there".into(),
+            RunError::Overlay { .. } => "set TMPDIR to a directory with free space".into(),
+            RunError::NotATerminal => "leave -t away when standard input is a pipe or a file".into(),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn host(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+        move |source| RunError::Host { what, source }
+    }
+}
+
+/// A path as it may be shown.
+pub(super) fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes())
+}

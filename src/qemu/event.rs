@@ -1,0 +1,168 @@
+//! What a running machine tells: typed events while it runs, and how it ended.
+
+use super::machine::Accel;
+use crate::guest::channel::{Hello, Log, Outcome as Workload};
+use std::time::Duration;
+
+/// Something that happened to the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Time since QEMU was started; zero before.
+    pub at: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Something the user should know and need not act upon. One line.
+    Note(String),
+    /// QEMU runs and the machine begins.
+    Started {
+        /// QEMU's process.
+        pid: u32,
+        /// The accelerator in use.
+        accel: Accel,
+    },
+    /// Bytes of the serial console as they came: anything at all, in chunks of any size.
+    Console(Vec<u8>),
+    /// PID 1 is there.
+    Hello(Hello),
+    /// The workload began.
+    WorkloadStarted,
+    /// PID 1 has something to say about the machine.
+    Log(Log),
+    /// The workload ended. Data of its streams may still be on the way out.
+    Result {
+        /// How.
+        outcome: Workload,
+        /// The kernel's out-of-memory killer was at work.
+        oom: bool,
+    },
+    /// PID 1 has synced and unmounted every file system.
+    FileSystemsClean,
+    /// The machine was asked to stop.
+    Stopping(Why),
+    /// The guest's kernel panicked.
+    Panic,
+    /// The guest reset the machine, which boots again.
+    Reset,
+    /// The guest switched the machine off.
+    PoweredOff,
+}
+
+/// Why a machine was stopped from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// This signal to bootdisk.
+    Signal(i32),
+    /// Its time was up.
+    Timeout,
+    /// Nobody reads its output any more.
+    OutputClosed,
+    /// Whoever watched its events had seen enough.
+    Watcher,
+}
+
+/// How a machine ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The workload ran to its end, or was found not to be startable.
+    Workload {
+        /// How it ended.
+        outcome: Workload,
+        /// The kernel's out-of-memory killer was at work.
+        oom: bool,
+        /// Every file system was synced and unmounted afterwards.
+        clean: bool,
+    },
+    /// The kernel panicked: before PID 1's hello the console said so, after it the machine.
+    Panic {
+        /// The console's line about it, escaped.
+        message: String,
+        /// PID 1 had said hello.
+        after_hello: bool,
+    },
+    /// PID 1 said that the machine cannot do its work, and ended it.
+    Init {
+        /// What it said, escaped.
+        message: String,
+    },
+    /// The guest switched the machine off and there was no result.
+    NoResult {
+        /// PID 1 had said hello.
+        after_hello: bool,
+    },
+    /// The guest reset the machine again and again.
+    ResetLoop {
+        /// How often.
+        resets: u32,
+    },
+    /// PID 1 does not speak this program's protocol, or not correctly.
+    Protocol {
+        /// What was wrong, escaped.
+        message: String,
+    },
+    /// It was stopped from outside before there was a result.
+    Stopped(Why),
+    /// QEMU ended on its own while the machine ran.
+    QemuGone {
+        /// Its exit status or signal, in words.
+        status: String,
+        /// What it said on standard error, escaped.
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// The exit status of `bootdisk run`: the workload's own, 124 on timeout, 128 + signal when interrupted, else 125.
+    pub fn status(&self) -> u8 {
+        match self {
+            Outcome::Workload { outcome, .. } => outcome.status(),
+            Outcome::Stopped(Why::Timeout) => 124,
+            Outcome::Stopped(Why::Signal(signal)) => 128u8.saturating_add(*signal as u8),
+            // What a shell reports for a writer whose reader has gone.
+            Outcome::Stopped(Why::OutputClosed) => 128 + libc::SIGPIPE as u8,
+            _ => 125,
+        }
+    }
+
+    /// One sentence for standard error, lower case; `None` when the workload's status says all there is to say.
+    pub fn sentence(&self) -> Option<String> {
+        Some(match self {
+            Outcome::Workload { oom: true, .. } => {
+                "the machine ran out of memory and the kernel killed the workload".into()
+            }
+            Outcome::Workload { outcome: Workload::NotStarted { reason, .. }, .. } => {
+                crate::escape::escape(reason.as_bytes())
+            }
+            Outcome::Workload { .. } => return None,
+            Outcome::Panic { message, .. } => format!("the guest's kernel panicked: {message}"),
+            Outcome::Init { message } => format!("the machine could not start its workload: {message}"),
+            Outcome::NoResult { after_hello: true } => "the machine ended without the workload's result".into(),
+            Outcome::NoResult { after_hello: false } => "the machine ended before PID 1 came up".into(),
+            Outcome::ResetLoop { resets } => format!("the guest resets the machine again and again: {resets} times"),
+            Outcome::Protocol { message } => format!("cannot understand the guest's PID 1: {message}"),
+            Outcome::Stopped(Why::Timeout) => "the machine did not end in time".into(),
+            Outcome::Stopped(Why::Signal(_)) => "the machine was stopped before the workload's result".into(),
+            Outcome::Stopped(Why::OutputClosed | Why::Watcher) => return None,
+            Outcome::QemuGone { status, message } if message.is_empty() => {
+                format!("QEMU ended while the machine ran: {status}")
+            }
+            Outcome::QemuGone { status, message } => format!("QEMU ended while the machine ran ({status}): {message}"),
+        })
+    }
+}
+
+/// A machine that has ended.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// How.
+    pub outcome: Outcome,
+    /// From QEMU's start to its end.
+    pub elapsed: Duration,
+    /// The last bytes of the serial console, at most [`super::console::KEPT`]; show them through
+    /// [`super::console::lines`].
+    pub console: Vec<u8>,
+}

@@ -1,0 +1,226 @@
+//! The machine as values: what the user asks for, and what is left of it once the host has been looked at.
+
+use super::accel::AccelChoice;
+use super::forward::Forward;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A guest's architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    /// 64-bit x86, machine types `q35` and `pc`.
+    X86_64,
+    /// 64-bit Arm, machine type `virt`. No BIOS.
+    Aarch64,
+}
+
+impl Arch {
+    /// The architecture this program runs on, if a guest can have it.
+    pub fn host() -> Option<Arch> {
+        match std::env::consts::ARCH {
+            "x86_64" => Some(Arch::X86_64),
+            "aarch64" => Some(Arch::Aarch64),
+            _ => None,
+        }
+    }
+
+    /// Its name in QEMU's program names, which is also the kernel's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "aarch64",
+        }
+    }
+}
+
+/// What starts the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Boot {
+    /// SeaBIOS, which QEMU brings along; the disk's own boot stage follows.
+    Bios,
+    /// OVMF or AAVMF; the disk's EFI System Partition follows.
+    Uefi,
+    /// QEMU loads the kernel itself and the disk is only a disk.
+    Direct {
+        /// bzImage or EFI-stub Image.
+        kernel: PathBuf,
+        /// Initial RAM disk.
+        initrd: Option<PathBuf>,
+        /// Kernel command line.
+        cmdline: String,
+    },
+}
+
+/// What executes the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accel {
+    /// The host's processor.
+    Kvm,
+    /// QEMU's own translator.
+    Tcg,
+}
+
+/// What the disk is attached to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bus {
+    /// virtio-blk over PCI.
+    #[default]
+    Virtio,
+    /// NVMe.
+    Nvme,
+    /// AHCI, of `q35` itself or as a PCI card.
+    Ahci,
+    /// virtio-scsi.
+    Scsi,
+    /// The PIIX IDE controller of machine type `pc`; x86_64 only.
+    Ide,
+}
+
+/// Whether the guest's writes reach the disk file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// They go to a temporary overlay that vanishes with the machine.
+    #[default]
+    Overlay,
+    /// They go to the disk file.
+    Write,
+}
+
+/// The network card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nic {
+    /// virtio-net over PCI.
+    #[default]
+    Virtio,
+    /// Intel 82540EM.
+    E1000,
+}
+
+/// What there is to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Display {
+    /// No graphics card at all.
+    #[default]
+    None,
+    /// A graphics card and no window: `screendump` works.
+    Hidden,
+    /// A graphics card in a window of QEMU's.
+    Window,
+}
+
+/// What a reset that the guest asks for does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reboot {
+    /// The machine boots again, and a loop of resets is recognised.
+    #[default]
+    Honour,
+    /// The machine ends.
+    End,
+}
+
+/// What the user asks for.
+#[derive(Clone, Debug)]
+pub struct MachineOptions {
+    /// The guest's architecture.
+    pub arch: Arch,
+    /// What starts the kernel.
+    pub boot: Boot,
+    /// Which accelerator, or to find out.
+    pub accel: AccelChoice,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Virtual processors, 1 to 255.
+    pub cpus: u32,
+    /// The raw disk image or block device.
+    pub disk: PathBuf,
+    /// Whether it is written to.
+    pub access: Access,
+    /// What it is attached to.
+    pub bus: Bus,
+    /// The network card, `None` for no network.
+    pub network: Option<Nic>,
+    /// Host ports that lead into the guest.
+    pub forwards: Vec<Forward>,
+    /// What there is to see.
+    pub display: Display,
+    /// What a reset does.
+    pub reboot: Reboot,
+    /// QEMU's program, instead of the one in PATH.
+    pub qemu: Option<PathBuf>,
+    /// Where temporary overlays grow, instead of `TMPDIR` or /var/tmp.
+    pub scratch: Option<PathBuf>,
+    /// More arguments for QEMU, after ours.
+    pub extra: Vec<OsString>,
+}
+
+impl MachineOptions {
+    /// A machine of this architecture for this disk: 1 GiB of memory, the host's processors up to 4, a network.
+    pub fn new(arch: Arch, disk: PathBuf) -> MachineOptions {
+        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get().min(4) as u32);
+        MachineOptions {
+            arch,
+            boot: if arch == Arch::X86_64 { Boot::Bios } else { Boot::Uefi },
+            accel: AccelChoice::Auto,
+            memory: 1024,
+            cpus,
+            disk,
+            access: Access::Overlay,
+            bus: Bus::Virtio,
+            network: Some(Nic::Virtio),
+            forwards: Vec::new(),
+            display: Display::None,
+            reboot: Reboot::Honour,
+            qemu: None,
+            scratch: None,
+            extra: Vec::new(),
+        }
+    }
+}
+
+/// Reads a size of memory as `docker run -m` has it (`512m`, `2g`, a plain number of bytes) into MiB, rounded up.
+pub fn parse_memory(text: &str) -> Result<u32, String> {
+    let refuse = || format!("size of memory is not a number with b, k, m or g: {text}");
+    let lower = text.to_ascii_lowercase();
+    let unit_at = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let (digits, unit) = lower.split_at(unit_at);
+    let number: u64 = digits.parse().map_err(|_| refuse())?;
+    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(refuse()),
+    };
+    let bytes = number.checked_mul(1 << shift).ok_or_else(refuse)?;
+    let mib = bytes.div_ceil(1 << 20);
+    // Below this no kernel we know unpacks itself; above, QEMU's own limits differ by machine type.
+    if !(32..=16 << 20).contains(&mib) {
+        return Err(format!("size of memory is not between 32m and 16t: {text}"));
+    }
+    Ok(mib as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_memory;
+
+    #[test]
+    fn memory_as_docker_writes_it() {
+        for (text, mib) in [
+            ("512m", 512),
+            ("2g", 2048),
+            ("1G", 1024),
+            ("256MiB", 256),
+            ("67108864", 64),
+            ("65536k", 64),
+            ("33554433", 33),
+        ] {
+            assert_eq!(parse_memory(text), Ok(mib), "{text}");
+        }
+        for text in ["", "g", "-1g", "1.5g", "1x", "0", "31m", "17t", "99999999999999999999g", "18446744073709551615t"]
+        {
+            assert!(parse_memory(text).is_err(), "{text}");
+        }
+    }
+}

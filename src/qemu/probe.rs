@@ -1,0 +1,107 @@
+//! The guest that proves an accelerator: it enters long mode and says so.
+//!
+//! `/dev/kvm` can exist, open, and run real mode, and still never reach the first 64-bit instruction (nested
+//! virtualisation that is half there does that). So a ROM of 64 KiB replaces the firmware, and nothing else is in the
+//! machine:
+//!
+//! ```text
+//! f000:fff0  reset vector: far jump to f000:ff00
+//! f000:ff00  page tables at 1000 (PML4), 2000 (PDPT), 3000 (PD: one page of 2 MiB), all mapped to themselves
+//!            CR4.PAE, CR3, EFER.LME, CR0.PE and PG in one step, far jump into a 64-bit segment
+//! 000fff5b   64-bit code: writes 42 to port f4, isa-debug-exit, and QEMU ends with 42 * 2 + 1
+//! ```
+//!
+//! x86_64 only. Source: Intel SDM volume 3, 9.8.5 "Initializing IA-32e Mode"; QEMU, hw/misc/debugexit.c.
+
+use super::machine::Accel;
+use super::spawn;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the guest may take; a working accelerator needs less than a tenth of it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+const ROM: u64 = 65_536;
+const CODE_AT: u64 = 0xff00;
+const RESET_AT: u64 = 0xfff0;
+/// isa-debug-exit ends QEMU with twice the value and one.
+const EXIT: i32 = 42 * 2 + 1;
+
+#[rustfmt::skip]
+const CODE: [u8; 0x7e] = [
+    0xfa,                                           // cli
+    0xfc,                                           // cld
+    0x31, 0xc0,                                     // xor  ax, ax
+    0x8e, 0xc0,                                     // mov  es, ax
+    0x8e, 0xd8,                                     // mov  ds, ax
+    0xbf, 0x00, 0x10,                               // mov  di, 0x1000
+    0xb9, 0x00, 0x18,                               // mov  cx, 0x1800        three tables of 4 KiB, in words
+    0xf3, 0xab,                                     // rep stosw
+    0xc7, 0x06, 0x00, 0x10, 0x03, 0x20,             // mov  word [0x1000], 0x2003   present, writable
+    0xc7, 0x06, 0x00, 0x20, 0x03, 0x30,             // mov  word [0x2000], 0x3003
+    0xc7, 0x06, 0x00, 0x30, 0x83, 0x00,             // mov  word [0x3000], 0x0083   and a 2 MiB page
+    0x2e, 0x66, 0x0f, 0x01, 0x16, 0x78, 0xff,       // lgdt cs:[0xff78]
+    0x0f, 0x20, 0xe0,                               // mov  eax, cr4
+    0x0c, 0x20,                                     // or   al, 0x20          PAE
+    0x0f, 0x22, 0xe0,                               // mov  cr4, eax
+    0x66, 0xb8, 0x00, 0x10, 0x00, 0x00,             // mov  eax, 0x1000
+    0x0f, 0x22, 0xd8,                               // mov  cr3, eax
+    0x66, 0xb9, 0x80, 0x00, 0x00, 0xc0,             // mov  ecx, 0xc0000080   EFER
+    0x0f, 0x32,                                     // rdmsr
+    0x80, 0xcc, 0x01,                               // or   ah, 1             LME
+    0x0f, 0x30,                                     // wrmsr
+    0x0f, 0x20, 0xc0,                               // mov  eax, cr0
+    0x66, 0x0d, 0x01, 0x00, 0x00, 0x80,             // or   eax, 0x80000001   PG, PE
+    0x0f, 0x22, 0xc0,                               // mov  cr0, eax
+    0x66, 0xea, 0x5b, 0xff, 0x0f, 0x00, 0x08, 0x00, // jmp  8:0x000fff5b
+    0xb0, 0x2a,                                     // mov  al, 42            64-bit from here
+    0xe6, 0xf4,                                     // out  0xf4, al
+    0xf4,                                           // hlt
+    0xeb, 0xfd,                                     // jmp  back to hlt
+    0, 0, 0, 0, 0, 0,                               // to a multiple of 8
+    0, 0, 0, 0, 0, 0, 0, 0,                         // ff68: null descriptor
+    0, 0, 0, 0, 0, 0x9a, 0x20, 0,                   // ff70: code, present, ring 0, L
+    0x0f, 0x00, 0x68, 0xff, 0x0f, 0x00,             // ff78: limit 15, base 0x000fff68
+];
+
+/// jmp f000:ff00. Far, because the code segment of a reset has its base below 4 GiB, outside the mapped page.
+const RESET: [u8; 5] = [0xea, 0x00, 0xff, 0x00, 0xf0];
+
+/// Why an accelerator is not usable, in words.
+pub(super) fn prove(qemu: &Path, accel: Accel) -> io::Result<Result<(), String>> {
+    let rom = rom()?;
+    let (name, cpu) = if accel == Accel::Kvm { ("kvm", "host") } else { ("tcg", "max") };
+    let bios = format!("/proc/self/fd/{}", rom.as_raw_fd());
+    let args = ["-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-accel", name, "-cpu", cpu]
+        .into_iter()
+        .chain(["-m", "16M", "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-bios", &bios]);
+    let args: Vec<OsString> = args.map(OsString::from).collect();
+    let mut qemu = spawn::Process::start(qemu, &args, &[rom.as_raw_fd()])?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = qemu.ended()? {
+            return Ok(match status.code() {
+                Some(EXIT) => Ok(()),
+                _ => Err(format!("a test guest failed ({status}): {}", qemu.complaint())),
+            });
+        }
+        if Instant::now() >= deadline {
+            return Ok(Err(format!("a test guest did not enter long mode in {} seconds", PATIENCE.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn rom() -> io::Result<File> {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let rom = File::from(memfd_create("bootdisk-probe", MFdFlags::MFD_CLOEXEC)?);
+    rom.set_len(ROM)?;
+    rom.write_all_at(&CODE, CODE_AT)?;
+    rom.write_all_at(&RESET, RESET_AT)?;
+    Ok(rom)
+}

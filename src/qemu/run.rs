@@ -1,0 +1,123 @@
+//! `run`: from options to a machine that has ended.
+
+use super::args::{self, FileAt, SocketAt, Wiring};
+use super::disk::{self, Disk};
+use super::error::RunError;
+use super::event::{Event, Finished, What};
+use super::firmware::{self, Firmware};
+use super::machine::{Arch, Boot, Bus, MachineOptions};
+use super::session::{Links, Session};
+use super::spawn::Process;
+use super::streams::Streams;
+use super::{accel, binary, terminal};
+use crate::guest::channel::{Overrides, Terminal};
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// What a session wants of its machine.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// What differs from the disk's boot specification.
+    pub overrides: Overrides,
+    /// `-t`: the workload gets a terminal.
+    pub terminal: bool,
+    /// `-i`: the workload gets our standard input.
+    pub stdin: bool,
+    /// The machine must have ended after this time.
+    pub timeout: Option<Duration>,
+}
+
+/// Gets every event as it happens; `Break` ends the machine at once.
+pub type Sink<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
+
+/// Boots the machine and returns when it has ended. Nothing of it is left then, whatever happened.
+///
+/// The thread that calls must live until this returns (it does, unless it is killed): the kernel ends QEMU with it.
+///
+/// # Errors
+/// Whatever keeps the machine from starting. From its first instruction on, everything is an [`super::Outcome`].
+pub fn run(
+    machine: &MachineOptions,
+    options: SessionOptions,
+    streams: Streams,
+    sink: Sink<'_>,
+) -> Result<Finished, RunError> {
+    check(machine)?;
+    let terminal = describe_terminal(&options, &streams)?;
+    let qemu = binary::find(machine.arch, machine.qemu.as_deref())?;
+    let disk = disk::open(&machine.disk, machine.access, machine.scratch.as_deref())?;
+    let firmware = match machine.boot {
+        Boot::Uefi => Some(firmware::open(machine.arch)?),
+        _ => None,
+    };
+    machine.forwards.iter().try_for_each(|forward| forward.check_free())?;
+    let settled = accel::settle(machine.accel, machine.arch, &qemu)?;
+    if let Some(note) = settled.note {
+        // Whoever breaks here will break at the first event of the machine.
+        _ = sink(Event { at: Duration::ZERO, what: What::Note(note) });
+    }
+
+    let pair = || UnixStream::pair().map_err(RunError::host("make a pair of sockets"));
+    let ((qmp, qmp_end), (channel, channel_end), (console, console_end)) = (pair()?, pair()?, pair()?);
+    let wiring = Wiring {
+        accel: settled.accel,
+        disk: at(&disk.file),
+        block_device: disk.block_device,
+        overlay: disk.overlay.as_ref().map(at),
+        firmware: firmware.as_ref().map(|firmware| (at(&firmware.code), at(&firmware.vars))),
+        qmp: SocketAt::Fd(qmp_end.as_raw_fd()),
+        channel: SocketAt::Fd(channel_end.as_raw_fd()),
+        console: SocketAt::Fd(console_end.as_raw_fd()),
+    };
+    let inherit = [&qmp_end, &channel_end, &console_end].map(|end| end.as_raw_fd());
+    let inherit: Vec<i32> = inherit.into_iter().chain(files(&disk, firmware.as_ref())).collect();
+    let started = Instant::now();
+    let process = Process::start(&qemu, &args::arguments(machine, &wiring), &inherit)
+        .map_err(|source| RunError::QemuUnusable { program: qemu.clone(), source })?;
+    // QEMU has its own copies now. Ours of its ends must go, or we would never see it close them.
+    drop((qmp_end, channel_end, console_end, disk, firmware));
+
+    let links = Links { qmp, channel, console };
+    Session::new(machine, options, terminal, process, links, streams, started)
+        .map_err(RunError::host("watch the machine"))?
+        .run(&qemu, settled.accel, sink)
+}
+
+fn at(file: &impl AsRawFd) -> FileAt {
+    FileAt::Fd(file.as_raw_fd())
+}
+
+fn files(disk: &Disk, firmware: Option<&Firmware>) -> Vec<i32> {
+    let disk = [Some(&disk.file), disk.overlay.as_ref()];
+    let firmware = firmware.map(|firmware| [&firmware.code, &firmware.vars]);
+    disk.into_iter().flatten().chain(firmware.into_iter().flatten()).map(|file| file.as_raw_fd()).collect()
+}
+
+/// Combinations that QEMU would refuse with words about its own options.
+fn check(machine: &MachineOptions) -> Result<(), RunError> {
+    let refuse = |what| Err(RunError::Unsupported(what));
+    match machine {
+        MachineOptions { arch: Arch::Aarch64, bus: Bus::Ide, .. } => refuse("aarch64 with an IDE disk"),
+        MachineOptions { arch: Arch::Aarch64, boot: Boot::Bios, .. } => refuse("aarch64 with a BIOS"),
+        MachineOptions { cpus: 0 | 256.., .. } => refuse("fewer than 1 or more than 255 processors"),
+        MachineOptions { network: None, forwards, .. } if !forwards.is_empty() => {
+            refuse("forwarded ports without a network")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn describe_terminal(options: &SessionOptions, streams: &Streams) -> Result<Option<Terminal>, RunError> {
+    if !options.terminal {
+        return Ok(None);
+    }
+    if !options.stdin {
+        return Ok(Some(terminal::describe(&streams.stdout)));
+    }
+    match terminal::is_terminal(streams.stdin.as_fd()) {
+        true => Ok(Some(terminal::describe(&streams.stdin))),
+        false => Err(RunError::NotATerminal),
+    }
+}
