@@ -13,8 +13,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Guest architectures, as Rust and as its target triples name them.
-const GUESTS: [(&str, &str); 2] =
-    [("x86_64", "x86_64-unknown-linux-gnu"), ("aarch64", "aarch64-unknown-linux-gnu")];
+const GUESTS: [(&str, &str); 2] = [("x86_64", "x86_64-unknown-linux-gnu"), ("aarch64", "aarch64-unknown-linux-gnu")];
 
 /// Everything PID 1 is made of. A change elsewhere must not build it again.
 const SOURCES: [&str; 7] =
@@ -102,8 +101,18 @@ fn decides_about_the_build(name: &str) -> bool {
         || name.starts_with("DEP_")
         || matches!(
             name,
-            "RUSTFLAGS" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "RUSTC_LINKER" | "TARGET" | "HOST" | "PROFILE"
-                | "OPT_LEVEL" | "DEBUG" | "OUT_DIR" | "CLIPPY_ARGS" | "SOURCE_DATE_EPOCH"
+            "RUSTFLAGS"
+                | "RUSTC_WRAPPER"
+                | "RUSTC_WORKSPACE_WRAPPER"
+                | "RUSTC_LINKER"
+                | "TARGET"
+                | "HOST"
+                | "PROFILE"
+                | "OPT_LEVEL"
+                | "DEBUG"
+                | "OUT_DIR"
+                | "CLIPPY_ARGS"
+                | "SOURCE_DATE_EPOCH"
         )
 }
 

@@ -328,8 +328,7 @@ mod tests {
 
     #[test]
     fn classless_routes_replace_the_router() {
-        let options =
-            [53, 1, 5, 3, 4, 10, 0, 2, 2, 121, 13, 24, 192, 168, 7, 10, 0, 2, 1, 0, 10, 0, 2, 9, 99, 255];
+        let options = [53, 1, 5, 3, 4, 10, 0, 2, 2, 121, 13, 24, 192, 168, 7, 10, 0, 2, 1, 0, 10, 0, 2, 9, 99, 255];
         let lease = decoded(&options).unwrap().lease;
         let expected = [
             (Ipv4Addr::new(192, 168, 7, 0), 24, Ipv4Addr::new(10, 0, 2, 1)),

@@ -230,9 +230,11 @@ fn named_port() -> Option<PathBuf> {
 
 /// Virtio device type 3 is the console (virtio specification 1.2, section 5).
 fn has_console_device() -> bool {
-    fs::read_dir("/sys/bus/virtio/devices").into_iter().flatten().flatten().any(|entry| {
-        fs::read_to_string(entry.path().join("device")).is_ok_and(|id| id.trim_end() == "0x0003")
-    })
+    fs::read_dir("/sys/bus/virtio/devices")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| fs::read_to_string(entry.path().join("device")).is_ok_and(|id| id.trim_end() == "0x0003"))
 }
 
 /// Opens the port once (a second open fails) and waits a moment for the host's end to be open too.

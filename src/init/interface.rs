@@ -40,7 +40,11 @@ fn read(folder: &Path) -> Option<Interface> {
     for (byte, part) in mac.iter_mut().zip(text("address")?.split(':')) {
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
-    Some(Interface { name: folder.file_name()?.to_string_lossy().into_owned(), mac, index: text("ifindex")?.parse().ok()? })
+    Some(Interface {
+        name: folder.file_name()?.to_string_lossy().into_owned(),
+        mac,
+        index: text("ifindex")?.parse().ok()?,
+    })
 }
 
 impl Interfaces {

@@ -404,12 +404,8 @@ mod tests {
 
     #[test]
     fn a_process_beside_the_workload_inherits_what_it_does_not_name() {
-        let workload = Process {
-            env: vec!["A=1".into()],
-            user: "www".into(),
-            working_dir: "/srv".into(),
-            ..Process::default()
-        };
+        let workload =
+            Process { env: vec!["A=1".into()], user: "www".into(), working_dir: "/srv".into(), ..Process::default() };
         let what = Process { cmd: vec!["id".into()], env: vec!["B=2".into()], ..Process::default() };
         let process = beside(&workload, &what);
         assert_eq!(process.env, ["A=1", "B=2"]);

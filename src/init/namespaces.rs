@@ -22,7 +22,10 @@ pub fn begin_pids() -> NewPids {
     match begun {
         Ok(own) => NewPids::Own(own),
         Err(errno) => {
-            log::warning(format!("this kernel has no PID namespaces ({}); the workload is not process 1", errno.desc()));
+            log::warning(format!(
+                "this kernel has no PID namespaces ({}); the workload is not process 1",
+                errno.desc()
+            ));
             NewPids::Shared
         }
     }

@@ -85,7 +85,9 @@ pub fn leave() {
         return;
     }
     let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-    retry("remount the root file system read-only", || mount(None::<&str>, ROOT, None::<&str>, read_only, None::<&str>));
+    retry("remount the root file system read-only", || {
+        mount(None::<&str>, ROOT, None::<&str>, read_only, None::<&str>)
+    });
     retry("unmount the root file system", || umount2(ROOT, MntFlags::empty()));
     nix::unistd::sync();
 }

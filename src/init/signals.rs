@@ -171,7 +171,8 @@ mod tests {
         ] {
             assert_eq!(parse(text), Some(number), "{text}");
         }
-        for text in ["", "0", "65", "-1", "SIG", "SIGFOO", "SIGRTMIN+31", "SIGRTMIN3", "RTMAX-99", "15x", "99999999999"] {
+        for text in ["", "0", "65", "-1", "SIG", "SIGFOO", "SIGRTMIN+31", "SIGRTMIN3", "RTMAX-99", "15x", "99999999999"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -277,4 +277,3 @@ fn close_the_rest() {
     // SAFETY: only marks descriptors. Kernels before 5.11 refuse, and have nothing to mark.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) };
 }
-

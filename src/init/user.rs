@@ -213,9 +213,25 @@ this is just some garbage data
     #[test]
     fn every_row_of_the_table_that_is_an_error_and_never_root() {
         for text in [
-            "notuser", "notuser:notgroup", "root:notgroup", "notuser:adm", "8888:notgroup", "notuser:8888", "-1:0",
-            "0:-3", "-5:-2", "-42", "-43", "2147483648", "2147483648:43", "42:2147483648", "9223372036854775807",
-            "9223372036854775807:43", "9223372036854775808", "0:9223372036854775808", "7456:9223372036854775807",
+            "notuser",
+            "notuser:notgroup",
+            "root:notgroup",
+            "notuser:adm",
+            "8888:notgroup",
+            "notuser:8888",
+            "-1:0",
+            "0:-3",
+            "-5:-2",
+            "-42",
+            "-43",
+            "2147483648",
+            "2147483648:43",
+            "42:2147483648",
+            "9223372036854775807",
+            "9223372036854775807:43",
+            "9223372036854775808",
+            "0:9223372036854775808",
+            "7456:9223372036854775807",
         ] {
             let error = who(text).expect_err(text);
             assert!(error.ends_with(text), "{error}");

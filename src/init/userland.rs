@@ -55,8 +55,7 @@ const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFl
 
 const PROC: Mount = Mount { fstype: "proc", at: "/proc", flags: HARMLESS, options: "", required: true };
 const SYS: Mount = Mount { fstype: "sysfs", at: "/sys", flags: HARMLESS, options: "", required: true };
-const CGROUP: Mount =
-    Mount { fstype: "cgroup2", at: "/sys/fs/cgroup", flags: HARMLESS, options: "", required: false };
+const CGROUP: Mount = Mount { fstype: "cgroup2", at: "/sys/fs/cgroup", flags: HARMLESS, options: "", required: false };
 const DEV: Mount = Mount {
     fstype: "tmpfs",
     at: "/dev",
