@@ -9,7 +9,10 @@
 //! Nothing is mounted, nothing needs root, and nothing from the image is executed. See ARCHITECTURE.md for the
 //! code map and the rules that hold between the parts.
 
+pub mod escape;
 pub mod guest;
+#[cfg(any(feature = "init", test))]
+pub mod init;
 
 #[cfg(feature = "host")]
 pub mod boot;
@@ -17,8 +20,6 @@ pub mod boot;
 pub mod cli;
 #[cfg(feature = "host")]
 pub mod disk;
-#[cfg(feature = "host")]
-pub mod escape;
 #[cfg(feature = "host")]
 pub mod ext4;
 #[cfg(feature = "host")]
@@ -29,6 +30,8 @@ pub mod kernel;
 pub mod layer;
 #[cfg(feature = "host")]
 pub mod output;
+#[cfg(feature = "host")]
+pub mod pid1;
 #[cfg(feature = "host")]
 pub mod qemu;
 #[cfg(feature = "host")]

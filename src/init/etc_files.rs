@@ -1,0 +1,116 @@
+//! /etc/hosts, /etc/hostname and /etc/resolv.conf as a container runtime provides them.
+//!
+//! They lie on a small tmpfs of the initramfs and are bind-mounted over the image's files, which so stay as they are
+//! on the disk. A new lease rewrites them in place: the mount shows the new text at once.
+
+use super::log;
+use nix::mount::{MsFlags, mount};
+use std::fs;
+use std::net::Ipv4Addr;
+
+/// The tmpfs in the initramfs.
+const FOLDER: &str = "/etc-files";
+/// Names of the files, there and in the image's /etc.
+pub const NAMES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
+
+/// Makes the files, before the network is known.
+pub fn create(hostname: &str) {
+    _ = fs::create_dir(FOLDER);
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if let Err(errno) = mount(Some("tmpfs"), FOLDER, Some("tmpfs"), flags, Some("mode=0755,size=1m")) {
+        log::warning(format!("cannot mount a tmpfs for files of /etc: {}", errno.desc()));
+    }
+    write("hostname", &format!("{hostname}\n"));
+    write_hosts(hostname, None);
+    write("resolv.conf", "");
+}
+
+/// Path of one of the files in the initramfs.
+pub fn path(name: &str) -> String {
+    format!("{FOLDER}/{name}")
+}
+
+/// Writes hosts: the standard names, and this machine's.
+pub fn write_hosts(hostname: &str, address: Option<Ipv4Addr>) {
+    write("hosts", &hosts(hostname, address));
+}
+
+/// Writes resolv.conf with name servers and search domains in order.
+pub fn write_resolv_conf(servers: &[Ipv4Addr], search: &[String]) {
+    write("resolv.conf", &resolv_conf(servers, search));
+}
+
+fn write(name: &str, text: &str) {
+    if let Err(error) = fs::write(path(name), text) {
+        log::warning(format!("cannot write /etc/{name}: {error}"));
+    }
+}
+
+fn hosts(hostname: &str, address: Option<Ipv4Addr>) -> String {
+    // Without a network the machine's own name still means the machine.
+    let own = address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1));
+    format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
+         ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{own}\t{hostname}\n"
+    )
+}
+
+fn resolv_conf(servers: &[Ipv4Addr], search: &[String]) -> String {
+    let mut text = String::new();
+    if !search.is_empty() {
+        text += &format!("search {}\n", search.join(" "));
+    }
+    for server in servers {
+        text += &format!("nameserver {server}\n");
+    }
+    text
+}
+
+/// What the kernel and every program take as a host name: what the image or the user gave, or else a name made from
+/// the disk's identity, twelve digits as container runtimes make them.
+pub fn hostname(given: Option<&str>, partuuid: &str) -> String {
+    let valid = |name: &&str| {
+        (1..=64).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+    };
+    match given.filter(|name| !name.is_empty()) {
+        Some(name) if valid(&name) => name.to_owned(),
+        other => {
+            if let Some(name) = other {
+                log::warning(format!("not a host name, another is used: {name}"));
+            }
+            let digits: String = partuuid.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+            if digits.is_empty() { "localhost".to_owned() } else { digits }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_names_this_machine_with_and_without_an_address() {
+        assert!(hosts("box", Some(Ipv4Addr::new(10, 0, 2, 15))).ends_with("\n10.0.2.15\tbox\n"));
+        assert!(hosts("box", None).ends_with("\n127.0.1.1\tbox\n"));
+    }
+
+    #[test]
+    fn resolv_conf_keeps_the_order() {
+        let servers = [Ipv4Addr::new(10, 0, 2, 3), Ipv4Addr::new(1, 1, 1, 1)];
+        let text = resolv_conf(&servers, &["a.example".to_owned()]);
+        assert_eq!(text, "search a.example\nnameserver 10.0.2.3\nnameserver 1.1.1.1\n");
+        assert_eq!(resolv_conf(&[], &[]), "");
+    }
+
+    #[test]
+    fn a_host_name_is_the_given_one_or_made_from_the_disk() {
+        let uuid = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+        assert_eq!(hostname(Some("web.example"), uuid), "web.example");
+        assert_eq!(hostname(None, uuid), "0f1e2d3c4b5a");
+        assert_eq!(hostname(Some(""), uuid), "0f1e2d3c4b5a");
+        assert_eq!(hostname(Some("a\nb"), uuid), "0f1e2d3c4b5a");
+        assert_eq!(hostname(Some(&"x".repeat(65)), uuid), "0f1e2d3c4b5a");
+        assert_eq!(hostname(None, ""), "localhost");
+    }
+}

@@ -1,0 +1,416 @@
+//! From the start of the workload to its end: one loop over signals, the host, the power button, the network and the
+//! streams of every process.
+//!
+//! ```text
+//!  stop asked (host, power button, Ctrl-Alt-Del) ──▶ stop signal ──▶ timeout ──▶ SIGKILL
+//!  workload reaped ──▶ everything else killed ──▶ output sent ──▶ End
+//! ```
+
+use super::buttons::{self, Button};
+use super::cgroup;
+use super::failure::{Doing, Failure};
+use super::host::Host;
+use super::log;
+use super::namespaces::Workload;
+use super::network::Client;
+use super::running::{Part, Running};
+use super::signals::{self, Incoming, Received};
+use super::start::{Place, Start, Streams, start};
+use super::userland::Plan;
+use crate::guest::channel::{Exec, Frame, Kind, Outcome, Resize, Signal, Stop, Terminal};
+use crate::guest::spec::Process;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::reboot::set_cad_enabled;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Processes besides the workload that may run at once.
+const MAX_PROCESSES: usize = 256;
+
+/// What becomes of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It is switched off.
+    PowerOff,
+    /// The workload asked for a restart.
+    Restart,
+}
+
+/// How the workload ended.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// Its status, or why it never ran.
+    pub outcome: Outcome,
+    /// The kernel killed in it for lack of memory.
+    pub oom: bool,
+    /// What the machine does next.
+    pub afterwards: Afterwards,
+}
+
+/// The running machine.
+pub struct Machine<'a> {
+    host: &'a mut Host,
+    signals: Incoming,
+    buttons: Vec<Button>,
+    network: Option<Client>,
+    process: &'a Process,
+    hostname: &'a str,
+    running: Vec<Running>,
+    workload: Workload,
+    workload_pid: i32,
+    own_pids: bool,
+    stopping: Option<Instant>,
+    killed: bool,
+    afterwards: Afterwards,
+    end: Option<Outcome>,
+    oom: bool,
+}
+
+enum Source {
+    Signals,
+    Host,
+    Button(usize),
+    Network,
+    Process(u32, Part),
+}
+
+impl<'a> Machine<'a> {
+    /// Starts the workload.
+    pub fn start(
+        host: &'a mut Host,
+        network: Option<Client>,
+        process: &'a Process,
+        hostname: &'a str,
+        plan: &Plan,
+        streams: Streams,
+    ) -> Result<Machine<'a>, Failure> {
+        // Ctrl-Alt-Del becomes SIGINT for PID 1 instead of a sudden restart.
+        _ = set_cad_enabled(false);
+        let signals = Incoming::open().doing("receive signals")?;
+        let child = start(&Start { process, hostname, streams: streams.clone(), place: Place::New(plan) })?;
+        let (pid, own_pids) = (child.pid, child.own_pids);
+        Ok(Machine {
+            host,
+            signals,
+            buttons: buttons::find(),
+            network,
+            process,
+            hostname,
+            workload: Workload::of(pid, own_pids),
+            workload_pid: pid,
+            own_pids,
+            running: vec![Running::new(0, child, &streams)],
+            stopping: None,
+            killed: false,
+            afterwards: Afterwards::PowerOff,
+            end: None,
+            oom: false,
+        })
+    }
+
+    /// Runs until the workload has ended and everything it wrote is with the host.
+    pub fn run(mut self) -> End {
+        loop {
+            self.send_log();
+            if let Some(outcome) = self.finished() {
+                self.host.drain();
+                return End { outcome, oom: self.oom, afterwards: self.afterwards };
+            }
+            self.host.flush();
+            for source in self.wait() {
+                self.serve(source);
+            }
+            self.keep_time();
+        }
+    }
+
+    fn send_log(&mut self) {
+        for entry in log::take_pending() {
+            self.host.send(&Frame::control(Kind::Log, &entry));
+        }
+    }
+
+    /// Waits for anything to do.
+    fn wait(&self) -> Vec<Source> {
+        let mut sources = vec![Source::Signals];
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut add = |source, fd, flags| {
+            sources.push(source);
+            fds.push(PollFd::new(fd, flags));
+        };
+        if let Some((fd, flags)) = self.host.interest() {
+            add(Source::Host, fd, flags);
+        }
+        for (index, button) in self.buttons.iter().enumerate() {
+            add(Source::Button(index), button.as_fd(), PollFlags::POLLIN);
+        }
+        if let Some(network) = &self.network {
+            add(Source::Network, network.fd(), PollFlags::POLLIN);
+        }
+        for process in &self.running {
+            for (part, fd, flags) in process.interests(self.host) {
+                add(Source::Process(process.number, part), fd, flags);
+            }
+        }
+        _ = poll(&mut fds, self.timeout());
+        let ready = |fd: &PollFd| fd.revents().is_none_or(|events| !events.is_empty());
+        sources.into_iter().zip(&fds).filter(|(_, fd)| ready(fd)).map(|(source, _)| source).collect()
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        let deadlines = [self.stopping, self.network.as_ref().map(Client::deadline)];
+        match deadlines.into_iter().flatten().min() {
+            // Rounded up, so that the deadline has passed when poll returns.
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        }
+    }
+
+    fn serve(&mut self, source: Source) {
+        match source {
+            Source::Signals => {
+                while let Some(received) = self.signals.next() {
+                    self.signal(received);
+                }
+                self.reap();
+            }
+            Source::Host => {
+                for frame in self.host.receive() {
+                    self.frame(frame);
+                }
+            }
+            Source::Button(index) => {
+                if self.buttons[index].pressed() {
+                    log::info("the power button was pressed");
+                    self.stop(None);
+                }
+            }
+            Source::Network => _ = self.network.as_mut().map(Client::readable),
+            Source::Process(number, part) => {
+                if let Some(process) = self.running.iter_mut().find(|process| process.number == number) {
+                    process.ready(part, self.host);
+                }
+            }
+        }
+    }
+
+    fn keep_time(&mut self) {
+        if let Some(network) = &mut self.network {
+            network.tick();
+        }
+        if self.stopping.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.stopping = None;
+            log::warning("the workload did not stop in time and is killed");
+            _ = signals::send(self.workload_pid, libc::SIGKILL);
+        }
+    }
+
+    /// A signal to PID 1: its own business, a wish to stop, or one to pass on.
+    fn signal(&mut self, received: Received) {
+        match received.signal {
+            // Children, and PID 1's own writes to closed pipes.
+            libc::SIGCHLD | libc::SIGPIPE => {}
+            libc::SIGPWR | signals::POWER_BUTTON if received.from_kernel => self.stop(None),
+            libc::SIGINT if received.from_kernel => {
+                self.afterwards = Afterwards::Restart;
+                self.stop(None);
+            }
+            signal if self.end.is_none() => _ = signals::send(self.workload_pid, signal),
+            _ => {}
+        }
+    }
+
+    /// Asks the workload to end, once; a later wish can only shorten the time it has.
+    fn stop(&mut self, timeout: Option<u32>) {
+        if self.end.is_some() || self.killed {
+            return;
+        }
+        let seconds = timeout.unwrap_or(self.process.stop_timeout);
+        let deadline = Instant::now() + Duration::from_secs(seconds.into());
+        if let Some(earlier) = self.stopping {
+            self.stopping = Some(earlier.min(deadline));
+            return;
+        }
+        self.stopping = Some(deadline);
+        self.killed = true;
+        _ = signals::send(self.workload_pid, self.stop_signal());
+    }
+
+    fn stop_signal(&self) -> i32 {
+        let Some(text) = self.process.stop_signal.as_deref().filter(|text| !text.is_empty()) else {
+            return libc::SIGTERM;
+        };
+        signals::parse(text).unwrap_or_else(|| {
+            log::warning(format!("not a signal, SIGTERM is used to stop: {text}"));
+            libc::SIGTERM
+        })
+    }
+
+    fn frame(&mut self, frame: Frame) {
+        let number = frame.stream.wrapping_sub(1) / 4;
+        let process = self.running.iter_mut().find(|process| process.number == number);
+        match (frame.kind, process) {
+            (Kind::Data, Some(process)) => process.feed(&frame.payload, self.host),
+            (Kind::Eof, Some(process)) => process.end_input(self.host),
+            (Kind::Credit, Some(process)) => {
+                if let Some(bytes) = frame.payload.first_chunk::<4>() {
+                    process.credit(frame.stream, u32::from_le_bytes(*bytes));
+                }
+            }
+            (Kind::Signal, _) => self.signal_asked(&frame.payload),
+            (Kind::Resize, _) => self.resize_asked(&frame.payload),
+            (Kind::Stop, _) => {
+                let stop: Stop = serde_json::from_slice(&frame.payload).unwrap_or_default();
+                self.stop(stop.timeout);
+            }
+            (Kind::Exec, _) => self.exec_asked(&frame.payload),
+            _ => {}
+        }
+    }
+
+    fn signal_asked(&self, payload: &[u8]) {
+        let Ok(Signal { process, signal }) = serde_json::from_slice(payload) else { return };
+        let target = self.running.iter().find(|running| running.number == process && !running.has_ended());
+        if let (Some(target), true) = (target, (1..=signals::LAST).contains(&signal)) {
+            _ = signals::send(target.pid, signal);
+        }
+    }
+
+    fn resize_asked(&self, payload: &[u8]) {
+        let Ok(Resize { process, rows, cols }) = serde_json::from_slice(payload) else { return };
+        if let Some(target) = self.running.iter().find(|running| running.number == process) {
+            target.resize(rows, cols);
+        }
+    }
+
+    fn exec_asked(&mut self, payload: &[u8]) {
+        let exec: Exec = match serde_json::from_slice(payload) {
+            Ok(exec) => exec,
+            Err(error) => return log::warning(format!("the host asked for a process in a way unknown here: {error}")),
+        };
+        let taken = self.running.iter().any(|running| running.number == exec.process);
+        if taken {
+            return log::warning(format!("the host used a process number twice: {}", exec.process));
+        }
+        if let Err(failure) = self.exec(&exec) {
+            let outcome = Outcome::NotStarted { status: failure.status, reason: failure.reason };
+            let nonce = self.host.nonce().to_owned();
+            let ended = crate::guest::channel::Ended { process: exec.process, nonce, outcome, oom: false };
+            self.host.send(&Frame::control(Kind::Result, &ended));
+        }
+    }
+
+    fn exec(&mut self, exec: &Exec) -> Result<(), Failure> {
+        if self.end.is_some() || self.running.iter().any(|running| running.number == 0 && running.has_ended()) {
+            return Err(Failure::machine("the workload has ended"));
+        }
+        if self.running.len() > MAX_PROCESSES {
+            return Err(Failure::machine(format!("more than {MAX_PROCESSES} processes were asked for at once")));
+        }
+        let process = beside(self.process, &exec.what);
+        let streams = streams_for(exec.terminal.clone(), exec.stdin);
+        let place = Place::Beside(&self.workload);
+        let child = start(&Start { process: &process, hostname: self.hostname, streams: streams.clone(), place })?;
+        self.running.push(Running::new(exec.process, child, &streams));
+        Ok(())
+    }
+
+    /// Collects every child that has ended: processes we started, and orphans that came to PID 1.
+    fn reap(&mut self) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let (pid, outcome) = match status {
+                WaitStatus::Exited(pid, code) => (pid, Outcome::Exited(code as u8)),
+                WaitStatus::Signaled(pid, signal, _) => (pid, Outcome::Signaled(signal as u8)),
+                WaitStatus::StillAlive => return,
+                _ => continue,
+            };
+            self.reaped(pid.as_raw(), outcome);
+        }
+    }
+
+    fn reaped(&mut self, pid: i32, outcome: Outcome) {
+        let Some(process) = self.running.iter_mut().find(|process| process.pid == pid) else { return };
+        process.reaped(outcome, self.host);
+        if process.number == 0 {
+            self.stopping = None;
+            if !self.own_pids {
+                // The namespace's end does this otherwise.
+                _ = signals::send(-1, libc::SIGKILL);
+            }
+        }
+    }
+
+    /// Tells the host of every process whose output has been sent. The workload's end, once nothing else is left.
+    fn finished(&mut self) -> Option<Outcome> {
+        let mut left = Vec::new();
+        for mut process in std::mem::take(&mut self.running) {
+            let Some(outcome) = process.outcome(self.host) else {
+                left.push(process);
+                continue;
+            };
+            if process.number == 0 {
+                self.end = Some(self.interpret(outcome));
+                self.oom = cgroup::oom_kills() > 0 && self.end != Some(Outcome::Exited(0));
+            } else {
+                process.tell(outcome, false, self.host);
+            }
+        }
+        self.running = left;
+        if self.running.is_empty() { self.end.clone() } else { None }
+    }
+
+    /// reboot(2) in a PID namespace ends its first process by a signal that nothing else can end it by: SIGHUP for a
+    /// restart, SIGINT for halt and power-off (pid_namespaces(7)).
+    fn interpret(&mut self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Signaled(signal) if self.own_pids && i32::from(signal) == libc::SIGHUP => {
+                self.afterwards = Afterwards::Restart;
+                Outcome::Exited(0)
+            }
+            Outcome::Signaled(signal) if self.own_pids && i32::from(signal) == libc::SIGINT => Outcome::Exited(0),
+            other => other,
+        }
+    }
+}
+
+/// What a process beside the workload inherits from it: the environment, and the user and folder it does not name.
+fn beside(workload: &Process, what: &Process) -> Process {
+    let mut process = what.clone();
+    process.env = workload.env.iter().chain(&what.env).cloned().collect();
+    if process.user.is_empty() {
+        process.user.clone_from(&workload.user);
+    }
+    if process.working_dir.is_empty() {
+        process.working_dir.clone_from(&workload.working_dir);
+    }
+    process
+}
+
+/// The streams a host wants.
+pub fn streams_for(terminal: Option<Terminal>, stdin: bool) -> Streams {
+    match terminal {
+        Some(terminal) => Streams::Terminal(terminal),
+        None => Streams::Pipes { stdin },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_beside_the_workload_inherits_what_it_does_not_name() {
+        let workload =
+            Process { env: vec!["A=1".into()], user: "www".into(), working_dir: "/srv".into(), ..Process::default() };
+        let what = Process { cmd: vec!["id".into()], env: vec!["B=2".into()], ..Process::default() };
+        let process = beside(&workload, &what);
+        assert_eq!(process.env, ["A=1", "B=2"]);
+        assert_eq!((process.user.as_str(), process.working_dir.as_str()), ("www", "/srv"));
+        let root = beside(&workload, &Process { user: "0".into(), working_dir: "/".into(), ..what });
+        assert_eq!((root.user.as_str(), root.working_dir.as_str()), ("0", "/"));
+    }
+}

@@ -1,0 +1,122 @@
+//! PID 1 of the guest (`bootdisk-init`): from the initramfs to the workload, and from its end to power-off.
+//!
+//! ```text
+//!  early mounts ─▶ modules ─▶ host ─▶ root ─▶ network ─▶ workload (own PID and mount namespace)
+//!                                                            │
+//!  power off ◀─ unmount ◀─ sync ◀─ result to host ◀─ reap, forward, stop
+//! ```
+//!
+//! A static binary that needs nothing from the image: everything of ours lies in the initramfs, where no file of the
+//! image can be in its place. PID 1 never enters the root itself. It has one thread and never returns; a failure
+//! becomes a result, as does a panic.
+//!
+//! Not supported: root on anything but a GPT partition (LUKS, LVM, NFS), swap, DHCPv6.
+
+mod buttons;
+mod cgroup;
+mod clock;
+mod command;
+mod dhcp;
+mod early;
+mod environment;
+mod etc_files;
+mod failure;
+mod handover;
+mod host;
+mod interface;
+mod lifetime;
+mod log;
+mod modules;
+mod namespaces;
+mod network;
+mod overrides;
+mod partition;
+mod power;
+mod report;
+mod root;
+mod running;
+mod seed;
+mod signals;
+mod start;
+mod terminal;
+mod user;
+mod userland;
+
+use crate::guest::channel::{Terminal, Welcome};
+use crate::guest::spec::{self, BootSpec, Init};
+use failure::{Doing, Failure};
+use host::Host;
+use lifetime::{End, Machine, streams_for};
+use modules::Loader;
+use start::Streams;
+use userland::{Devices, Plan};
+
+/// The whole life of the machine. Called once, by process 1.
+pub fn main() -> ! {
+    early::mounts();
+    std::panic::set_hook(Box::new(|info| power::panicked(&format!("PID 1 has a defect: {info}"))));
+    let mut host = Host::default();
+    let end = boot(&mut host).unwrap_or_else(power::not_started);
+    power::off(end, &mut host)
+}
+
+fn boot(host: &mut Host) -> Result<End, Failure> {
+    let mut spec = read_spec()?;
+    let modules = std::mem::take(&mut spec.modules);
+    let mut loader = Loader::new(&modules);
+    loader.load_always();
+    loader.load_for_devices();
+    let (connected, welcome) = Host::connect();
+    *host = connected;
+    let streams = welcomed(&mut spec, welcome);
+    let writable = root::find_and_mount(&spec.root, &mut loader)?;
+    let hostname = name_machine(&spec);
+    let network = network::start(&spec.network, &hostname);
+    cgroup::create();
+    let plan = Plan {
+        read_only: spec.root.read_only,
+        writable,
+        volumes: spec.volumes.clone(),
+        working_dir: spec.process.working_dir.clone(),
+        devices: if spec.init == Init::Image { Devices::Machine } else { Devices::Container },
+    };
+    if spec.init == Init::Image {
+        return Err(handover::hand_over(&plan, &spec.process, &hostname, host));
+    }
+    Ok(Machine::start(host, network, &spec.process, &hostname, &plan, streams)?.run())
+}
+
+fn read_spec() -> Result<BootSpec, Failure> {
+    let bytes = std::fs::read(spec::PATH).doing(format!("read {}", spec::PATH))?;
+    let spec: BootSpec = serde_json::from_slice(&bytes).doing(format!("understand {}", spec::PATH))?;
+    if spec.version > spec::VERSION {
+        let reason = format!("the boot specification has a version newer than {}: {}", spec::VERSION, spec.version);
+        return Err(Failure::machine(reason));
+    }
+    Ok(spec)
+}
+
+/// Does what the host's welcome says. Without a host the workload has the machine's console.
+fn welcomed(spec: &mut BootSpec, welcome: Option<Welcome>) -> Streams {
+    let Some(welcome) = welcome else { return Streams::Console };
+    if let Some(seconds) = welcome.panic {
+        _ = std::fs::write("/proc/sys/kernel/panic", seconds.to_string());
+    }
+    clock::set_from_host(welcome.time);
+    overrides::apply(spec, welcome.overrides);
+    let terminal: Option<Terminal> = welcome.terminal;
+    streams_for(terminal, welcome.stdin)
+}
+
+/// Host name, the files that tell it, and what a container runtime sets in a network of its own.
+fn name_machine(spec: &BootSpec) -> String {
+    let hostname = etc_files::hostname(spec.hostname.as_deref(), &spec.root.partuuid);
+    if let Err(errno) = nix::unistd::sethostname(&hostname) {
+        log::warning(format!("cannot set the host name {hostname}: {}", errno.desc()));
+    }
+    etc_files::create(&hostname);
+    // Any user may listen below port 1024 and ping, as in containers.
+    _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
+    hostname
+}

@@ -1,0 +1,91 @@
+//! What the host changes in the boot specification for one boot.
+
+use crate::guest::channel::Overrides;
+use crate::guest::spec::BootSpec;
+
+/// Applies the overrides of a welcome, as `docker run`'s options change an image's configuration.
+pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
+    let process = &mut spec.process;
+    if let Some(entrypoint) = overrides.entrypoint {
+        // An empty string as entrypoint means none, as in `docker run --entrypoint ""`.
+        process.entrypoint = if entrypoint == [""] { Vec::new() } else { entrypoint };
+        process.cmd.clear();
+    }
+    set(&mut process.cmd, overrides.cmd);
+    process.env.extend(overrides.env);
+    set(&mut process.user, overrides.user);
+    set(&mut process.working_dir, overrides.working_dir);
+    set(&mut process.stop_timeout, overrides.stop_timeout);
+    set(&mut spec.root.read_only, overrides.read_only);
+    if overrides.stop_signal.is_some() {
+        process.stop_signal = overrides.stop_signal;
+    }
+    if overrides.hostname.is_some() {
+        spec.hostname = overrides.hostname;
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::spec::{Init, Network, Process, Root, VERSION};
+
+    fn spec() -> BootSpec {
+        BootSpec {
+            version: VERSION,
+            root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false },
+            init: Init::Container,
+            process: Process {
+                entrypoint: vec!["/docker-entrypoint.sh".into()],
+                cmd: vec!["nginx".into()],
+                env: vec!["A=1".into()],
+                ..Process::default()
+            },
+            hostname: None,
+            network: Network::Dhcp,
+            volumes: vec![],
+            modules: vec![],
+        }
+    }
+
+    #[test]
+    fn an_entrypoint_clears_the_command_and_a_command_alone_keeps_the_entrypoint() {
+        let mut changed = spec();
+        apply(&mut changed, Overrides { entrypoint: Some(vec!["sh".into()]), ..Overrides::default() });
+        assert_eq!((changed.process.entrypoint, changed.process.cmd), (vec!["sh".to_owned()], vec![]));
+        let mut changed = spec();
+        apply(&mut changed, Overrides { cmd: Some(vec!["-t".into()]), ..Overrides::default() });
+        assert_eq!(changed.process.cmd, ["-t"]);
+        assert_eq!(changed.process.entrypoint, ["/docker-entrypoint.sh"]);
+        let mut changed = spec();
+        let both =
+            Overrides { entrypoint: Some(vec!["".into()]), cmd: Some(vec!["ls".into()]), ..Overrides::default() };
+        apply(&mut changed, both);
+        assert_eq!((changed.process.entrypoint, changed.process.cmd), (vec![], vec!["ls".to_owned()]));
+    }
+
+    #[test]
+    fn nothing_changes_nothing_and_values_replace() {
+        let mut changed = spec();
+        apply(&mut changed, Overrides::default());
+        assert_eq!(changed, spec());
+        let overrides = Overrides {
+            env: vec!["B=2".into()],
+            user: Some("www".into()),
+            hostname: Some("h".into()),
+            read_only: Some(true),
+            ..Overrides::default()
+        };
+        apply(&mut changed, overrides);
+        assert_eq!(changed.process.env, ["A=1", "B=2"]);
+        assert_eq!(changed.process.user, "www");
+        assert_eq!(changed.hostname.as_deref(), Some("h"));
+        assert!(changed.root.read_only);
+    }
+}

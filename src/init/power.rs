@@ -1,0 +1,103 @@
+//! The end of the machine: the host is told, the root is left clean, the power goes off.
+
+use super::failure::Failure;
+use super::host::{self, Host};
+use super::lifetime::{Afterwards, End};
+use super::{early, log, root, signals};
+use crate::guest::channel::{Ended, Frame, Kind, Outcome};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long killed processes may take to be gone. The kernel finishes their disk writes first.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The end of a machine whose workload could not be started.
+pub fn not_started(failure: Failure) -> End {
+    log::error(&failure.reason);
+    let outcome = Outcome::NotStarted { status: failure.status, reason: failure.reason };
+    End { outcome, oom: false, afterwards: Afterwards::PowerOff }
+}
+
+/// Sends the result, stops whatever runs, syncs, unmounts, says done, and switches off.
+pub fn off(end: End, host: &mut Host) -> ! {
+    for entry in log::take_pending() {
+        host.send(&Frame::control(Kind::Log, &entry));
+    }
+    if !host.is_there() {
+        early::console_line(&describe(&end));
+    }
+    let nonce = host.nonce().to_owned();
+    host.send(&Frame::control(Kind::Result, &Ended { process: 0, nonce, outcome: end.outcome, oom: end.oom }));
+    host.drain();
+    kill_everything();
+    root::leave();
+    for entry in log::take_pending() {
+        host.send(&Frame::control(Kind::Log, &entry));
+    }
+    host.send(&Frame { stream: 0, kind: Kind::Done, payload: Vec::new() });
+    host.drain();
+    switch(end.afterwards)
+}
+
+/// One line for a console that nobody but a person reads.
+fn describe(end: &End) -> String {
+    let oom = if end.oom { " after the machine ran out of memory" } else { "" };
+    match &end.outcome {
+        Outcome::Exited(status) => format!("workload exited with status {status}{oom}"),
+        Outcome::Signaled(signal) => format!("workload killed by {}{oom}", signals::name(i32::from(*signal))),
+        Outcome::NotStarted { status, reason } => format!("workload not started (status {status}): {reason}"),
+    }
+}
+
+fn kill_everything() {
+    _ = signals::send(-1, libc::SIGKILL);
+    let deadline = Instant::now() + KILL_PATIENCE;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) if Instant::now() < deadline => sleep(Duration::from_millis(5)),
+            Ok(WaitStatus::StillAlive) => return log::warning("a killed process does not go away"),
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn switch(afterwards: Afterwards) -> ! {
+    let mode = match afterwards {
+        Afterwards::PowerOff => RebootMode::RB_POWER_OFF,
+        Afterwards::Restart => RebootMode::RB_AUTOBOOT,
+    };
+    loop {
+        // A machine that cannot switch itself off halts here, with everything written.
+        _ = reboot(mode);
+        sleep(Duration::from_secs(1));
+    }
+}
+
+/// PID 1 itself has failed: says so everywhere, saves what can be saved, and switches off.
+pub fn panicked(text: &str) -> ! {
+    log::error(text);
+    early::console_line(text);
+    host::emergency(|nonce| {
+        let outcome = Outcome::NotStarted { status: 125, reason: text.to_owned() };
+        Frame::control(Kind::Result, &Ended { process: 0, nonce: nonce.to_owned(), outcome, oom: false })
+    });
+    _ = signals::send(-1, libc::SIGKILL);
+    root::leave();
+    switch(Afterwards::PowerOff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_says_how_it_ended() {
+        let end = |outcome, oom| End { outcome, oom, afterwards: Afterwards::PowerOff };
+        assert_eq!(describe(&end(Outcome::Exited(7), false)), "workload exited with status 7");
+        let killed = end(Outcome::Signaled(9), true);
+        assert_eq!(describe(&killed), "workload killed by SIGKILL after the machine ran out of memory");
+    }
+}

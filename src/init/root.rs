@@ -1,0 +1,113 @@
+//! The root file system: waits for its partition and mounts it at [`ROOT`] of the initramfs.
+//!
+//! PID 1 itself stays in the initramfs: the workload enters the root in a mount namespace of its own, so that at the
+//! end PID 1 can unmount what nobody uses any more.
+
+use super::failure::{Doing, Failure};
+use super::modules::Loader;
+use super::{log, partition};
+use crate::guest::spec::Root;
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Where the root is mounted in the initramfs.
+pub const ROOT: &str = "/newroot";
+
+/// How long a disk may take to show up. USB and NVMe under emulation take a second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the mounted root can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writable {
+    /// Yes.
+    Yes,
+    /// The disk is write-protected.
+    No,
+}
+
+/// Waits for the root partition and mounts it, read-write even for a read-only workload: mount points the image lacks
+/// are made first, and a journal may have to be replayed.
+pub fn find_and_mount(root: &Root, modules: &mut Loader) -> Result<Writable, Failure> {
+    let device = wait_for(&root.partuuid, modules)?;
+    fs::create_dir_all(ROOT).doing(format!("create {ROOT}"))?;
+    let attempt = |flags| mount(Some(&device), ROOT, Some(root.fstype.as_str()), flags, None::<&str>);
+    let writable = match attempt(MsFlags::empty()) {
+        Ok(()) => Writable::Yes,
+        Err(Errno::EROFS | Errno::EACCES) => {
+            attempt(MsFlags::MS_RDONLY).doing(format!("mount the root file system of {}", device.display()))?;
+            log::warning(format!("the root disk is write-protected: {}", device.display()));
+            Writable::No
+        }
+        Err(errno) => {
+            let hint = if errno == Errno::ENODEV { ", which this kernel does not know" } else { "" };
+            return Err(Failure::machine(format!(
+                "cannot mount {} as {}{hint}: {}",
+                device.display(),
+                root.fstype,
+                errno.desc()
+            )));
+        }
+    };
+    log::info(format!("root file system {} mounted", device.display()));
+    Ok(writable)
+}
+
+fn wait_for(partuuid: &str, modules: &mut Loader) -> Result<PathBuf, Failure> {
+    let begin = Instant::now();
+    let mut pause = Duration::from_millis(5);
+    loop {
+        let search = partition::find(partuuid);
+        if let Some(device) = search.found {
+            return Ok(device);
+        }
+        if begin.elapsed() > PATIENCE {
+            let seen = if search.seen.is_empty() { "none".to_owned() } else { search.seen.join(", ") };
+            return Err(Failure::machine(format!(
+                "root file system not found: block devices here: {seen}; wanted PARTUUID {partuuid}"
+            )));
+        }
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+        // A controller that has just come up may have brought devices with drivers of their own.
+        modules.load_for_devices();
+    }
+}
+
+/// Leaves the root clean: read-only first, which writes the journal back at once, then unmounted. Nobody may be
+/// using it any more.
+pub fn leave() {
+    nix::unistd::sync();
+    if !is_mounted() {
+        return;
+    }
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    retry("remount the root file system read-only", || {
+        mount(None::<&str>, ROOT, None::<&str>, read_only, None::<&str>)
+    });
+    retry("unmount the root file system", || umount2(ROOT, MntFlags::empty()));
+    nix::unistd::sync();
+}
+
+/// The last processes' descriptors are given back a little after they are reaped.
+fn retry(what: &str, mut action: impl FnMut() -> nix::Result<()>) {
+    for _ in 0..60 {
+        match action() {
+            Ok(()) => return,
+            Err(Errno::EBUSY) => sleep(Duration::from_millis(50)),
+            Err(errno) => return log::warning(format!("cannot {what}: {}", errno.desc())),
+        }
+    }
+    log::warning(format!("cannot {what}: it is still in use"));
+}
+
+fn is_mounted() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (fs::metadata(ROOT), fs::metadata(Path::new("/"))) {
+        (Ok(root), Ok(initramfs)) => root.dev() != initramfs.dev(),
+        _ => false,
+    }
+}

@@ -1,0 +1,65 @@
+//! Terminals: a pseudo-terminal for a process that the host drives, or the machine's console.
+
+use crate::guest::channel::Terminal;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount};
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+/// In the child, inside the root: makes a terminal of the image's /dev/pts, takes it as controlling terminal and as
+/// standard streams, and returns the master side. The workload's is its /dev/console too.
+pub fn make(wanted: &Terminal, is_workload: bool) -> std::io::Result<PtyMaster> {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname_r(&master)?;
+    resize(&master, wanted.rows, wanted.cols);
+    let slave = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&name)?;
+    if is_workload {
+        // Best effort: only a program that looks for the console misses it.
+        _ = mount(Some(name.as_str()), "/dev/console", None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    }
+    take(&slave)?;
+    Ok(master)
+}
+
+/// Sets a terminal's size. Unknown (0) is left.
+pub fn resize(terminal: &impl AsFd, rows: u16, cols: u16) {
+    if rows > 0 && cols > 0 {
+        let size = libc::winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: reads one winsize.
+        unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    }
+}
+
+/// The real terminal behind /dev/console: that name itself cannot be a controlling terminal. Opened in the
+/// initramfs, where all devices are.
+pub fn open_console() -> Option<File> {
+    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
+    let name = active.split_whitespace().last().unwrap_or("console").to_owned();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+    options.open(format!("/dev/{name}")).or_else(|_| options.open("/dev/console")).ok()
+}
+
+/// Takes the console as controlling terminal and standard streams; /dev/null where there is none.
+pub fn use_console(console: Option<File>) {
+    let Some(terminal) = console.or_else(|| OpenOptions::new().read(true).write(true).open("/dev/null").ok()) else {
+        return;
+    };
+    _ = take(&terminal);
+}
+
+fn take(terminal: &File) -> std::io::Result<()> {
+    let fd = terminal.as_raw_fd();
+    // SAFETY: no memory is involved. A device that is no terminal refuses, and is used all the same.
+    unsafe { libc::ioctl(fd, libc::TIOCSCTTY, 0) };
+    for standard in 0..3 {
+        // SAFETY: replaces the standard descriptors of this child.
+        Errno::result(unsafe { libc::dup2(fd, standard) })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! The root as the workload sees it: entered in a mount namespace of its own, with the mounts a container runtime
+//! makes, on a machine of its own.
+//!
+//! Everything after [`enter`] happens inside the root: paths and symbolic links of the image resolve in the image and
+//! nowhere else. What differs from a container, because the machine is the workload's alone: /sys, /proc/sys and
+//! cgroups are writable, nothing is masked, /dev/shm has the kernel's default size, /dev/console exists, and /run is
+//! a tmpfs that begins with what the image has there.
+
+use super::failure::{Doing, Failure};
+use super::root::{ROOT, Writable};
+use super::{etc_files, log, seed};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::{chdir, chroot};
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Component, Path, PathBuf};
+
+/// What to make of the root.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The workload must not write to the root.
+    pub read_only: bool,
+    /// Whether the disk can be written.
+    pub writable: Writable,
+    /// Paths that must exist and be writable.
+    pub volumes: Vec<String>,
+    /// Made if missing.
+    pub working_dir: String,
+    /// Devices: the kernel's own tree for an image's init, which brings a device manager; else those of a runtime.
+    pub devices: Devices,
+}
+
+/// What /dev is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Devices {
+    /// A tmpfs with the nodes a container has.
+    Container,
+    /// devtmpfs: all devices of the machine.
+    Machine,
+}
+
+struct Mount {
+    fstype: &'static str,
+    at: &'static str,
+    flags: MsFlags,
+    options: &'static str,
+    /// Without it a workload cannot be expected to run.
+    required: bool,
+}
+
+const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+
+const PROC: Mount = Mount { fstype: "proc", at: "/proc", flags: HARMLESS, options: "", required: true };
+const SYS: Mount = Mount { fstype: "sysfs", at: "/sys", flags: HARMLESS, options: "", required: true };
+const CGROUP: Mount = Mount { fstype: "cgroup2", at: "/sys/fs/cgroup", flags: HARMLESS, options: "", required: false };
+const DEV: Mount = Mount {
+    fstype: "tmpfs",
+    at: "/dev",
+    flags: MsFlags::MS_NOSUID.union(MsFlags::MS_STRICTATIME),
+    options: "mode=755,size=65536k",
+    required: true,
+};
+const MACHINE_DEV: Mount =
+    Mount { fstype: "devtmpfs", at: "/dev", flags: MsFlags::MS_NOSUID, options: "mode=755", required: true };
+/// Below /dev, whichever it is.
+const DEV_PARTS: [Mount; 3] = [
+    Mount {
+        fstype: "devpts",
+        at: "/dev/pts",
+        flags: MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC),
+        options: "newinstance,ptmxmode=0666,mode=0620,gid=5",
+        required: false,
+    },
+    Mount { fstype: "mqueue", at: "/dev/mqueue", flags: HARMLESS, options: "", required: false },
+    Mount { fstype: "tmpfs", at: "/dev/shm", flags: HARMLESS, options: "mode=1777", required: false },
+];
+
+/// Character devices of a container: name, mode, major, minor.
+const NODES: [(&str, u32, u64, u64); 7] = [
+    ("null", 0o666, 1, 3),
+    ("zero", 0o666, 1, 5),
+    ("full", 0o666, 1, 7),
+    ("random", 0o666, 1, 8),
+    ("urandom", 0o666, 1, 9),
+    ("tty", 0o666, 5, 0),
+    ("console", 0o620, 5, 1),
+];
+
+/// Symbolic links in /dev.
+const LINKS: [(&str, &str); 6] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("core", "/proc/kcore"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// Makes the mounted root this process's `/` and everything in it ready. The caller has a mount namespace of its own,
+/// or is PID 1 handing over.
+pub fn enter(plan: &Plan) -> Result<(), Failure> {
+    // Opened before the root changes: they are found through /proc afterwards.
+    let files = etc_files::NAMES.map(|name| (name, File::open(etc_files::path(name)).ok()));
+    switch_root().doing("make the root file system the root")?;
+    for entry in [PROC, SYS, CGROUP] {
+        make(&entry)?;
+    }
+    match plan.devices {
+        Devices::Container => make(&DEV)?,
+        Devices::Machine => make(&MACHINE_DEV)?,
+    }
+    populate_dev();
+    for entry in DEV_PARTS {
+        make(&entry)?;
+    }
+    temporary_folders(plan);
+    for (name, file) in files {
+        if let Some(file) = file {
+            provide_etc_file(name, &file);
+        }
+    }
+    for volume in &plan.volumes {
+        make_volume(volume, plan.read_only);
+    }
+    make_working_dir(&plan.working_dir);
+    if plan.read_only && plan.writable == Writable::Yes {
+        make_read_only();
+    }
+    Ok(())
+}
+
+fn switch_root() -> nix::Result<()> {
+    chdir(ROOT)?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)?;
+    chroot(".")?;
+    chdir("/")
+}
+
+fn make(entry: &Mount) -> Result<(), Failure> {
+    let result = mount_point(entry.at).and_then(|()| {
+        mount(Some(entry.fstype), entry.at, Some(entry.fstype), entry.flags, Some(entry.options))
+            .map_err(|errno| Failure::machine(format!("cannot mount {}: {}", entry.at, errno.desc())))
+    });
+    match result {
+        Err(failure) if entry.required => Err(failure),
+        Err(failure) => {
+            log::warning(failure.reason);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Makes a folder to mount on, unless there is one. Never through a symbolic link, which could lead out of the place
+/// that is meant.
+fn mount_point(at: &str) -> Result<(), Failure> {
+    match fs::symlink_metadata(at) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(meta) if meta.is_symlink() => {
+            Err(Failure::machine(format!("the image has a symbolic link where a folder is mounted: {at}")))
+        }
+        Ok(_) => Err(Failure::machine(format!("the image has a file where a folder is mounted: {at}"))),
+        Err(_) => new_folder(Path::new(at)).doing(format!("make the folder {at}")),
+    }
+}
+
+fn new_folder(path: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().mode(0o755).create(path)
+}
+
+/// Nodes and links of /dev. What is there already (devtmpfs) is left.
+fn populate_dev() {
+    for (name, mode, major, minor) in NODES {
+        let path = format!("/dev/{name}");
+        if let Err(errno) = mknod(path.as_str(), SFlag::S_IFCHR, Mode::empty(), makedev(major, minor)) {
+            if errno != Errno::EEXIST {
+                log::warning(format!("cannot make {path}: {}", errno.desc()));
+            }
+            continue;
+        }
+        // Apart from mknod, which the umask would limit.
+        _ = fs::set_permissions(&path, fs::Permissions::from_mode(mode));
+    }
+    for (name, target) in LINKS {
+        let path = format!("/dev/{name}");
+        if name == "ptmx" {
+            // devtmpfs has a node there, which belongs to another instance of devpts.
+            _ = fs::remove_file(&path);
+        }
+        _ = symlink(target, path);
+    }
+}
+
+/// /run is a tmpfs with what the image has there. With a read-only root /tmp and /var/tmp are too.
+fn temporary_folders(plan: &Plan) {
+    let read_only: &[&str] = if plan.read_only { &["/tmp", "/var/tmp"] } else { &[] };
+    for at in ["/run"].iter().chain(read_only) {
+        let volume = plan.volumes.iter().any(|volume| Path::new(volume) == Path::new(at));
+        let meta = fs::symlink_metadata(at);
+        if *at == "/run" && meta.is_err() {
+            _ = new_folder(Path::new(at));
+        }
+        if !volume && fs::symlink_metadata(at).is_ok_and(|meta| meta.is_dir()) {
+            seed::tmpfs_over(Path::new(at));
+        }
+    }
+}
+
+/// Bind-mounts one of our files over the image's. The image's may be missing, or a link to nowhere.
+fn provide_etc_file(name: &str, file: &File) {
+    let target = PathBuf::from("/etc").join(name);
+    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let result = ensure_file(&target).and_then(|()| {
+        mount(Some(source.as_str()), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(Into::into)
+    });
+    if let Err(error) = result {
+        log::warning(format!("cannot provide {}: {error}", target.display()));
+    }
+}
+
+/// Makes an empty file where there is none. Links of the image lead where they lead inside the image.
+fn ensure_file(path: &Path) -> std::io::Result<()> {
+    if fs::metadata(path).is_ok() {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    if let Ok(link) = fs::read_link(path) {
+        let target = path.parent().unwrap_or(Path::new("/")).join(link);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder)?;
+        }
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o644).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.open(path).map(drop)
+}
+
+fn make_volume(volume: &str, read_only: bool) {
+    let path = in_root(volume);
+    if let Err(error) = fs::create_dir_all(&path) {
+        return log::warning(format!("cannot make the volume {volume}: {error}"));
+    }
+    if read_only {
+        seed::tmpfs_over(&path);
+    }
+}
+
+/// Made as a runtime does; whether it can be entered is seen when the workload does.
+fn make_working_dir(folder: &str) {
+    let path = in_root(folder);
+    if let Err(error) = fs::create_dir_all(&path) {
+        log::warning(format!("cannot make the working folder {folder}: {error}"));
+    }
+}
+
+/// An absolute path without `..`: relative paths of a configuration are relative to `/`.
+pub fn in_root(path: &str) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => _ = clean.pop(),
+            _ => {}
+        }
+    }
+    clean
+}
+
+/// The file system becomes read-only; where a writer is in the way, at least this mount of it.
+fn make_read_only() {
+    let whole = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    let again = |flags| mount(None::<&str>, "/", None::<&str>, flags, None::<&str>);
+    if let Err(errno) = again(whole).or_else(|_| again(whole | MsFlags::MS_BIND)) {
+        log::warning(format!("cannot make the root read-only: {}", errno.desc()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_root;
+    use std::path::Path;
+
+    #[test]
+    fn configured_paths_stay_in_the_root() {
+        for (text, path) in [
+            ("", "/"),
+            ("/", "/"),
+            ("srv/app", "/srv/app"),
+            ("/a/../../../b/./c", "/b/c"),
+            ("..", "/"),
+            ("//x//", "/x"),
+        ] {
+            assert_eq!(in_root(text), Path::new(path), "{text}");
+        }
+    }
+}
