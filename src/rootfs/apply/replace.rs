@@ -13,7 +13,7 @@ impl<S: BodySink> Applier<'_, S> {
         if let Some(old) = self.tree.entry(dir, name) {
             let target = self.tree.target(old);
             if self.tree.inode(target).is_directory() {
-                self.check_text(&attrs, 0)?;
+                self.check_text(xattr_bytes(&attrs))?;
                 self.tree.set_attrs(target, attrs);
                 self.tree.set_layer(old, self.layer);
                 return Ok(());
@@ -43,7 +43,7 @@ impl<S: BodySink> Applier<'_, S> {
         if self.tree.inode(inode).names() >= limit {
             return Err(Refusal::Links(limit));
         }
-        self.check_name(name)?;
+        self.check_name(name.len())?;
         self.tree.link(dir, name, inode, self.layer)?;
         Ok(())
     }
@@ -102,8 +102,7 @@ impl<S: BodySink> Applier<'_, S> {
     ) -> Result<InodeId, Refusal> {
         let is_directory = matches!(kind, Kind::Directory(_));
         let target = if let Kind::Symlink(target) = &kind { target.len() } else { 0 };
-        self.check_text(&attrs, target)?;
-        self.check_name(name)?;
+        self.check_name(name.len() + target + xattr_bytes(&attrs))?;
         let id = self.tree.insert(dir, name, attrs, kind, self.layer)?;
         if is_directory {
             self.set_clean(id);
@@ -111,17 +110,16 @@ impl<S: BodySink> Applier<'_, S> {
         Ok(id)
     }
 
-    fn check_name(&self, name: &[u8]) -> Result<(), Refusal> {
+    fn check_name(&self, text_bytes: usize) -> Result<(), Refusal> {
         match self.limits.names {
             limit if self.tree.entry_count() >= limit => Err(Refusal::Names(limit)),
-            _ => self.check_text(&Attrs::default(), name.len()),
+            _ => self.check_text(text_bytes),
         }
     }
 
-    fn check_text(&self, attrs: &Attrs, more: usize) -> Result<(), Refusal> {
-        let xattrs: usize = attrs.xattrs.iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
+    fn check_text(&self, more: usize) -> Result<(), Refusal> {
         match self.limits.text_bytes {
-            limit if self.tree.text_bytes() + (xattrs + more) as u64 > limit => Err(Refusal::TextBytes(limit)),
+            limit if self.tree.text_bytes() + more as u64 > limit => Err(Refusal::TextBytes(limit)),
             _ => Ok(()),
         }
     }
@@ -147,4 +145,8 @@ impl<S: BodySink> Applier<'_, S> {
             }
         }
     }
+}
+
+fn xattr_bytes(attrs: &Attrs) -> usize {
+    attrs.xattrs.iter().flatten().map(|(name, value)| name.len() + value.len()).sum()
 }
