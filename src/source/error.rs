@@ -119,7 +119,7 @@ pub enum SourceError {
     #[error("no image for {wanted} in it, only for: {}", .available.join(", "))]
     NoPlatform {
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What there is, escaped.
         available: Vec<String>,
     },
@@ -127,9 +127,9 @@ pub enum SourceError {
     #[error("the image is for {actual}, not for {wanted}")]
     Platform {
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What it is.
-        actual: Platform,
+        actual: Box<Platform>,
     },
 }
 
