@@ -77,7 +77,7 @@ impl ArchiveError {
 
 /// Whether a file that begins with these bytes may be a tar: a header with a right checksum.
 pub fn is_header(start: &[u8]) -> bool {
-    start.first_chunk::<{ BLOCK as usize }>().is_some_and(|block| has_checksum(block))
+    start.first_chunk::<{ BLOCK as usize }>().is_some_and(has_checksum)
 }
 
 /// A tar and the places of its members.

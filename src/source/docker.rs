@@ -70,7 +70,7 @@ pub fn open(archive: &Archive, choice: Option<&Choice>, wanted: &Platform) -> Re
         let available = candidates.iter().map(|candidate| candidate.config.platform.to_string()).collect();
         candidates.retain(|candidate| wanted.accepts(&candidate.config.platform).is_some());
         if candidates.is_empty() {
-            return Err(SourceError::NoPlatform { wanted: wanted.clone(), available });
+            return Err(SourceError::NoPlatform { wanted: Box::new(wanted.clone()), available });
         }
     }
     if candidates.len() > 1 {
@@ -84,31 +84,23 @@ fn manifest_error(source: DocumentError) -> SourceError {
 }
 
 fn read_manifest(archive: &Archive) -> Result<Vec<Entry>, SourceError> {
-    let bytes =
-        read_limited(&archive.regular(MANIFEST.as_bytes())?, MAX_DOCKER_MANIFEST).map_err(|error| match error {
-            Limited::TooLarge(error) => manifest_error(error),
-            Limited::Fault(fault) => Blob::memory(MANIFEST, Vec::new()).error(fault).into(),
-        })?;
+    let blob = archive.regular(MANIFEST.as_bytes())?;
+    check_limit(&blob, MAX_DOCKER_MANIFEST).map_err(manifest_error)?;
+    let bytes = blob.read().map_err(|fault| blob.error(fault))?;
     let Entries(entries) =
         serde_json::from_slice(&bytes).map_err(|error| manifest_error(DocumentError::Json(error)))?;
-    let entries = entries.unwrap_or_default();
-    if entries.len() > MAX_IMAGES {
-        let many = format!("more than {MAX_IMAGES} images in one archive");
-        return Err(manifest_error(DocumentError::Json(serde::de::Error::custom(many))));
+    match entries.unwrap_or_default() {
+        entries if entries.is_empty() => Err(SourceError::NoImage),
+        entries if entries.len() > MAX_IMAGES => {
+            let many = format!("more than {MAX_IMAGES} images in one archive");
+            Err(manifest_error(DocumentError::Json(serde::de::Error::custom(many))))
+        }
+        entries => Ok(entries),
     }
-    if entries.is_empty() { Err(SourceError::NoImage) } else { Ok(entries) }
 }
 
-enum Limited {
-    TooLarge(DocumentError),
-    Fault(BlobFault),
-}
-
-fn read_limited(blob: &Blob, limit: u64) -> Result<Vec<u8>, Limited> {
-    if blob.size() > limit {
-        return Err(Limited::TooLarge(DocumentError::TooLarge { size: blob.size(), limit }));
-    }
-    blob.read().map_err(Limited::Fault)
+fn check_limit(blob: &Blob, limit: u64) -> Result<(), DocumentError> {
+    if blob.size() > limit { Err(DocumentError::TooLarge { size: blob.size(), limit }) } else { Ok(()) }
 }
 
 /// Which entries the choice may mean: all of them for a digest, which is known only once they are read.
@@ -135,10 +127,8 @@ fn candidate<'a>(archive: &Archive, entry: &'a Entry) -> Result<Candidate<'a>, S
     let name = escape(entry.config.as_bytes());
     let failed = |source| SourceError::Config { name: name.clone(), source };
     let blob = archive.regular(entry.config.as_bytes())?;
-    let bytes = read_limited(&blob, MAX_CONFIG).map_err(|error| match error {
-        Limited::TooLarge(error) => failed(error.into()),
-        Limited::Fault(fault) => blob.error(fault).into(),
-    })?;
+    check_limit(&blob, MAX_CONFIG).map_err(|error| failed(error.into()))?;
+    let bytes = blob.read().map_err(|fault| blob.error(fault))?;
     let digest = Digest::sha256(&bytes);
     if let Some(expected) = digest_in_config_name(&entry.config).filter(|expected| *expected != digest) {
         return Err(blob.error(BlobFault::Digest { expected, actual: digest }).into());

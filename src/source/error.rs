@@ -62,8 +62,8 @@ pub enum SourceError {
     /// A tar without the members of an image.
     #[error("the archive holds neither manifest.json nor index.json, so it is not an image")]
     NoImageInArchive,
-    /// A directory without the files of a layout.
-    #[error("the directory holds no oci-layout and index.json, so it is not an OCI image layout")]
+    /// A directory or archive without the files of a layout.
+    #[error("no oci-layout in it, so it is not an OCI image layout")]
     NoLayout,
     /// The transport wants a file.
     #[error("the transport takes an archive, not a directory")]
@@ -119,7 +119,7 @@ pub enum SourceError {
     #[error("no image for {wanted} in it, only for: {}", .available.join(", "))]
     NoPlatform {
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What there is, escaped.
         available: Vec<String>,
     },
@@ -127,9 +127,9 @@ pub enum SourceError {
     #[error("the image is for {actual}, not for {wanted}")]
     Platform {
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What it is.
-        actual: Platform,
+        actual: Box<Platform>,
     },
 }
 

@@ -276,7 +276,7 @@ fn choose(store: &Store, mut leaves: Vec<Leaf>, wanted: &Platform) -> Result<Lea
         None => {
             available.sort();
             available.dedup();
-            Err(SourceError::NoPlatform { wanted: wanted.clone(), available })
+            Err(SourceError::NoPlatform { wanted: Box::new(wanted.clone()), available })
         }
     }
 }
@@ -337,7 +337,7 @@ pub fn check_platform(
         actual.variant = from_index.and_then(|platform| platform.variant.clone());
     }
     if actual.os != "linux" || wanted.accepts(&actual).is_none() {
-        return Err(SourceError::Platform { wanted: wanted.clone(), actual });
+        return Err(SourceError::Platform { wanted: Box::new(wanted.clone()), actual: Box::new(actual) });
     }
     Ok(actual)
 }

@@ -79,7 +79,7 @@ fn recognise(start: &[u8]) -> Result<Format, SourceError> {
 
 fn decompress(file: File) -> Result<File, SourceError> {
     let mut stream = LayerStream::decompress(Arc::new(file)).map_err(SourceError::Decompress)?;
-    let mut copy = Copy::begin()?;
+    let mut copy = Copy::begin(RESERVE)?;
     loop {
         let Ok(bytes) = stream.fill_buf() else { break };
         let length = bytes.len();
@@ -97,7 +97,7 @@ fn copy_stream(mut from: impl Read) -> Result<File, SourceError> {
     let mut buffer = vec![0; 256 << 10];
     let mut length = read_start(&mut from, &mut buffer[..512]).map_err(SourceError::Read)?;
     recognise(&buffer[..length])?;
-    let mut copy = Copy::begin()?;
+    let mut copy = Copy::begin(RESERVE)?;
     while length > 0 {
         copy.write(&buffer[..length])?;
         length = read_start(&mut from, &mut buffer).map_err(SourceError::Read)?;
@@ -138,13 +138,15 @@ struct Copy {
     directory: PathBuf,
     written: u64,
     check_at: u64,
+    reserve: u64,
 }
 
 impl Copy {
-    fn begin() -> Result<Copy, SourceError> {
+    /// A new file in `TMPDIR` that leaves `reserve` bytes of its file system free.
+    fn begin(reserve: u64) -> Result<Copy, SourceError> {
         let directory = std::env::temp_dir();
         match tempfile::tempfile_in(&directory) {
-            Ok(file) => Ok(Copy { file, directory, written: 0, check_at: 0 }),
+            Ok(file) => Ok(Copy { file, directory, written: 0, check_at: 0, reserve }),
             Err(source) => Err(SourceError::Spool { directory, source }),
         }
     }
@@ -166,7 +168,7 @@ impl Copy {
         let failed = |errno: nix::Error| SourceError::Spool { directory: self.directory.clone(), source: errno.into() };
         let space = nix::sys::statvfs::fstatvfs(&self.file).map_err(failed)?;
         let free = (space.blocks_available() as u64).saturating_mul(space.fragment_size() as u64);
-        if free < RESERVE + STRIDE { Err(self.full()) } else { Ok(()) }
+        if free < self.reserve.saturating_add(STRIDE) { Err(self.full()) } else { Ok(()) }
     }
 
     fn full(&self) -> SourceError {
@@ -181,5 +183,38 @@ impl Copy {
             Format::Tar => Ok(self.file),
             twice => Err(SourceError::Decompress(BlobFault::Damaged(twice, "compressed twice".into()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_stops_before_the_file_system_is_full() {
+        let free = |copy: &Copy| {
+            let space = nix::sys::statvfs::fstatvfs(&copy.file).unwrap();
+            space.blocks_available() as u64 * space.fragment_size() as u64
+        };
+        let mut copy = Copy::begin(0).unwrap();
+        copy.write(&[1; 1000]).unwrap();
+        copy.reserve = free(&copy);
+        copy.write(&[1; 1000]).unwrap();
+        // The space is looked at once every so often, not for every write.
+        copy.check_at = copy.written;
+        let error = copy.write(&[1; 1000]).unwrap_err();
+        assert!(matches!(error, SourceError::SpoolFull { copied: 2000, .. }), "{error}");
+        assert!(error.hint().unwrap().contains("TMPDIR"));
+    }
+
+    #[test]
+    fn the_first_bytes_decide() {
+        assert!(matches!(recognise(b""), Err(SourceError::Empty)));
+        assert!(matches!(recognise(&[0; 512]), Err(SourceError::NotAnArchive)));
+        assert!(matches!(recognise(b"BZh91AY&SY"), Err(SourceError::Compression(Format::Bzip2))));
+        assert!(matches!(recognise(&[0x1f, 0x8b, 8]), Ok(Format::Gzip)));
+        let mut header = tar::Header::new_ustar();
+        header.set_cksum();
+        assert!(matches!(recognise(header.as_bytes()), Ok(Format::Tar)));
     }
 }
