@@ -1,8 +1,6 @@
 # What the scripts of this folder share: where the checkout is, messages, and root.
 # Sourced, never run:  source "$(dirname "$0")/lib/common.sh"
 
-set -euo pipefail
-
 # The checkout, whatever the current directory is.
 checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 
