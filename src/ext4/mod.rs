@@ -1,1 +1,50 @@
-//! The ext4 root file system: written in one pass into a slice of a disk, and read back.
+//! An ext4 file system, written in one pass and read back.
+//!
+//! ```text
+//!  bodies, as they arrive        seal
+//!  writer ─▶ allocator, stage    numbering ─▶ survey ─▶ plan ─▶ table, directory, extents, xattrs, journal, groups
+//!  └─────────── format, checksum, hash, geometry ───────────┘
+//! ```
+//!
+//! A file's blocks are written before anybody knows how many files there will be: only the superblock and the room
+//! for descriptors have fixed places, and everything else goes to what the bodies left free.
+//!
+//! Blocks are 4096 bytes, inodes 256. The features are those of `mke2fs -t ext4` of e2fsprogs 1.47. Not supported, by
+//! design: other block sizes, a file system without journal, attributes larger than a block (`ea_inode`), inline
+//! data, quota, encryption, case folding.
+//!
+//! Specification: Documentation/filesystems/ext4 of the Linux kernel.
+
+mod acl;
+mod allocator;
+mod body;
+mod checksum;
+mod directory;
+mod error;
+mod extents;
+pub mod format;
+mod geometry;
+mod groups;
+mod hash;
+mod inode;
+mod journal;
+mod numbering;
+mod paths;
+mod plan;
+mod ranges;
+mod resize;
+mod seal;
+mod stage;
+mod supply;
+mod survey;
+mod table;
+mod warnings;
+mod writer;
+mod xattrs;
+
+pub use body::{Body, Run};
+pub use error::SealError;
+pub use geometry::Descriptors;
+pub use seal::Sealed;
+pub use warnings::Warnings;
+pub use writer::{BodyError, Params, Writer};

@@ -1,0 +1,237 @@
+//! Extended attributes: as many as fit in the inode, the others in one block.
+//!
+//! ```text
+//!  in the inode   magic │ entry entry … 0000 │            … value value │      offsets count from the first entry
+//!  in a block     header (32) │ entry entry … 0000 │      … value value │      offsets count from the block
+//! ```
+//!
+//! Entries are sorted by prefix, length of the name, name; each is padded to four bytes, as are the values, which
+//! fill the room from its end. Not supported: values in inodes of their own (`ea_inode`), so attributes beyond
+//! about 4 KiB a file are an error, and blocks shared by several files.
+//! Specification: Documentation/filesystems/ext4/attributes.rst.
+
+use super::acl;
+use super::checksum::Seed;
+use super::format::{BLOCK, INLINE_XATTRS, XATTR_MAGIC, XattrEntry, XattrHeader, xattr_index};
+use crate::rootfs::tree::Xattrs;
+use std::borrow::Cow;
+use zerocopy::IntoBytes;
+
+/// Room in the inode after the magic number.
+const INLINE_ROOM: usize = INLINE_XATTRS - 4;
+const HEADER: usize = size_of::<XattrHeader>();
+const BLOCK_ROOM: usize = BLOCK as usize - HEADER;
+const ENTRY: usize = size_of::<XattrEntry>();
+/// Zeros that end the entries.
+const END: usize = 4;
+
+/// Prefixes that stand for a number on the disk; the two ACL names have nothing after theirs.
+pub const PREFIXES: [(u8, &[u8]); 5] = [
+    (xattr_index::USER, b"user."),
+    (xattr_index::ACL_ACCESS, b"system.posix_acl_access"),
+    (xattr_index::ACL_DEFAULT, b"system.posix_acl_default"),
+    (xattr_index::TRUSTED, b"trusted."),
+    (xattr_index::SECURITY, b"security."),
+];
+
+/// One attribute as ext4 stores it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attribute<'a> {
+    index: u8,
+    name: &'a [u8],
+    value: Cow<'a, [u8]>,
+}
+
+/// Why an attribute is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// A namespace ext4 has no number for, or an empty or overlong name.
+    Name,
+    /// Not an access control list the kernel accepts, or a default one on something that is no directory.
+    Acl,
+}
+
+/// What ext4 stores of a file's attributes, sorted; `dropped` hears of each that it cannot.
+pub fn select<'a>(
+    xattrs: &'a Xattrs,
+    is_directory: bool,
+    mut dropped: impl FnMut(&'a [u8], Dropped),
+) -> Vec<Attribute<'a>> {
+    let mut kept: Vec<Attribute> = Vec::new();
+    for (name, value) in xattrs.iter().flatten() {
+        match attribute(name, value, is_directory) {
+            Ok(attribute) => kept.push(attribute),
+            Err(why) => dropped(name, why),
+        }
+    }
+    kept.sort_by(|a, b| (a.index, a.name.len(), a.name).cmp(&(b.index, b.name.len(), b.name)));
+    kept.dedup_by(|a, b| (a.index, a.name) == (b.index, b.name));
+    kept
+}
+
+fn attribute<'a>(full: &'a [u8], value: &'a [u8], is_directory: bool) -> Result<Attribute<'a>, Dropped> {
+    let found = PREFIXES.iter().find_map(|&(index, prefix)| Some((index, full.strip_prefix(prefix)?)));
+    let (index, name) = found.ok_or(Dropped::Name)?;
+    let is_acl = matches!(index, xattr_index::ACL_ACCESS | xattr_index::ACL_DEFAULT);
+    if name.is_empty() != is_acl || full.len() > 255 || name.contains(&0) {
+        return Err(Dropped::Name);
+    }
+    if !is_acl {
+        return Ok(Attribute { index, name, value: Cow::Borrowed(value) });
+    }
+    if index == xattr_index::ACL_DEFAULT && !is_directory {
+        return Err(Dropped::Acl);
+    }
+    let value = acl::to_ext4(value).ok_or(Dropped::Acl)?;
+    Ok(Attribute { index, name, value: Cow::Owned(value) })
+}
+
+impl Attribute<'_> {
+    fn size(&self) -> usize {
+        ENTRY + self.name.len().next_multiple_of(4) + self.value.len().next_multiple_of(4)
+    }
+
+    /// `e_hash`: over the name's bytes and the padded value's words.
+    fn hash(&self) -> u32 {
+        let name = self.name.iter().fold(0u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
+        self.value.chunks(4).fold(name, |hash, bytes| {
+            let mut word = [0; 4];
+            word[..bytes.len()].copy_from_slice(bytes);
+            hash.rotate_left(16) ^ u32::from_le_bytes(word)
+        })
+    }
+}
+
+/// The attributes of one file, divided between its inode and its block.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Division<'a> {
+    inline: Vec<Attribute<'a>>,
+    block: Vec<Attribute<'a>>,
+}
+
+/// Divides sorted attributes; an error says how many bytes those that do not fit the inode need.
+pub fn divide(attributes: Vec<Attribute>) -> Result<Division, usize> {
+    let (mut inline_left, mut block_size) = (INLINE_ROOM - END, END);
+    let (inline, block): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|attribute| {
+        let size = attribute.size();
+        let fits = size <= inline_left;
+        if fits {
+            inline_left -= size
+        } else {
+            block_size += size
+        }
+        fits
+    });
+    if !block.is_empty() && block_size > BLOCK_ROOM {
+        return Err(block_size);
+    }
+    Ok(Division { inline, block })
+}
+
+impl Division<'_> {
+    /// Whether a block is needed.
+    pub fn needs_block(&self) -> bool {
+        !self.block.is_empty()
+    }
+
+    /// The last bytes of the inode.
+    pub fn encode_inline(&self) -> [u8; INLINE_XATTRS] {
+        let mut room = [0; INLINE_XATTRS];
+        if !self.inline.is_empty() {
+            room[..4].copy_from_slice(&XATTR_MAGIC.to_le_bytes());
+            fill(&mut room[4..], 0, &self.inline, |_| 0);
+        }
+        room
+    }
+
+    /// The block, for its place on the disk.
+    pub fn encode_block(&self, place: u64, seed: Seed) -> Vec<u8> {
+        let mut block = vec![0; BLOCK as usize];
+        fill(&mut block, HEADER, &self.block, |attribute| attribute.hash());
+        let hash = self.block.iter().map(Attribute::hash).try_fold(0u32, |hash, entry| {
+            // One entry without a hash makes the whole block one that is never shared.
+            (entry != 0).then_some(hash.rotate_left(16) ^ entry)
+        });
+        let mut header = XattrHeader {
+            h_magic: XATTR_MAGIC.into(),
+            h_refcount: 1.into(),
+            h_blocks: 1.into(),
+            h_hash: hash.unwrap_or(0).into(),
+            h_checksum: 0.into(),
+            h_reserved: [0.into(); 3],
+        };
+        block[..HEADER].copy_from_slice(header.as_bytes());
+        header.h_checksum.set(seed.xattr_block(place, &block));
+        block[..HEADER].copy_from_slice(header.as_bytes());
+        block
+    }
+}
+
+/// Fills `room` with entries from `at` on and with their values from its end backwards.
+fn fill(room: &mut [u8], mut at: usize, attributes: &[Attribute], hash: impl Fn(&Attribute) -> u32) {
+    let mut value_at = room.len();
+    for attribute in attributes {
+        let size = attribute.value.len();
+        value_at -= size.next_multiple_of(4);
+        room[value_at..value_at + size].copy_from_slice(&attribute.value);
+        let entry = XattrEntry {
+            e_name_len: attribute.name.len() as u8,
+            e_name_index: attribute.index,
+            e_value_offs: (if size == 0 { 0 } else { value_at as u16 }).into(),
+            e_value_inum: 0.into(),
+            e_value_size: (size as u32).into(),
+            e_hash: hash(attribute).into(),
+        };
+        room[at..at + ENTRY].copy_from_slice(entry.as_bytes());
+        room[at + ENTRY..][..attribute.name.len()].copy_from_slice(attribute.name);
+        at += ENTRY + attribute.name.len().next_multiple_of(4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn xattrs(list: &[(&str, &[u8])]) -> Xattrs {
+        Some(list.iter().map(|(n, v)| (n.as_bytes().into(), Box::from(*v))).collect())
+    }
+
+    #[test]
+    fn entries_are_sorted_by_prefix_length_and_name() {
+        let given =
+            xattrs(&[("user.b", b""), ("security.a", b"1"), ("user.aa", b""), ("user.a", b""), ("trusted.x", b"")]);
+        let kept = select(&given, false, |_, _| panic!("nothing is dropped"));
+        let order: Vec<_> = kept.iter().map(|a| (a.index, a.name)).collect();
+        assert_eq!(order, [(1, &b"a"[..]), (1, b"b"), (1, b"aa"), (4, b"x"), (6, b"a")]);
+    }
+
+    #[test]
+    fn what_ext4_cannot_name_is_dropped() {
+        let long = format!("user.{}", "x".repeat(251));
+        let given = xattrs(&[
+            ("btrfs.compression", b"zlib"),
+            ("user.", b""),
+            ("system.posix_acl_access", b"junk"),
+            ("system.posix_acl_accessx", b""),
+            ("system.posix_acl_default", &[2, 0, 0, 0]),
+            (&long, b""),
+        ]);
+        let mut dropped = Vec::new();
+        assert!(select(&given, false, |_, why| dropped.push(why)).is_empty());
+        use Dropped::{Acl, Name};
+        assert_eq!(dropped, [Name, Name, Acl, Name, Acl, Name]);
+    }
+
+    #[test]
+    fn the_inode_is_filled_before_a_block_is_taken() {
+        let given = xattrs(&[("user.a", &[1; 40]), ("user.b", &[2; 100])]);
+        let division = divide(select(&given, false, |_, _| ())).unwrap();
+        assert_eq!((division.inline.len(), division.block.len()), (1, 1));
+        let exact = xattrs(&[("user.a", &[1; INLINE_ROOM - END - ENTRY - 4])]);
+        assert!(!divide(select(&exact, false, |_, _| ())).unwrap().needs_block());
+        let full = xattrs(&[("user.a", &[1; BLOCK_ROOM - END - ENTRY - 4])]);
+        assert!(divide(select(&full, false, |_, _| ())).unwrap().needs_block());
+        let over = xattrs(&[("user.a", &[1; BLOCK_ROOM - END - ENTRY - 3])]);
+        assert_eq!(divide(select(&over, false, |_, _| ())), Err(BLOCK_ROOM + 4));
+    }
+}

@@ -1,0 +1,218 @@
+//! File systems for the tests: trees built by path, written to sparse files, checked with e2fsprogs.
+
+#![allow(dead_code)]
+
+use crate::tools;
+use bootdisk::ext4::{Body, Descriptors, Params, SealError, Sealed, Writer};
+use bootdisk::output::Output;
+use bootdisk::rootfs::tree::Xattrs;
+use bootdisk::rootfs::{Attrs, BodySink, InodeId, Kind, Time, Tree};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+pub const TIB: u64 = 1 << 40;
+pub const ROOT: InodeId = Tree::<Body>::ROOT;
+
+/// Parameters with fixed identifiers, an automatic size and 16 MiB of free space.
+pub fn params() -> Params {
+    Params {
+        uuid: *b"bootdisk-ext4-id",
+        hash_seed: *b"seed-of-the-hash",
+        label: b"test".to_vec(),
+        size: None,
+        free: Some(16 * MIB),
+        limit: 1 << 50,
+        made_at: Time { secs: 1_700_000_000, nanos: 0 },
+        descriptors: Descriptors::Wide,
+    }
+}
+
+/// The same with a size.
+pub fn sized(size: u64) -> Params {
+    Params { size: Some(size), ..params() }
+}
+
+/// Attributes with a mode.
+pub fn mode(mode: u16) -> Attrs {
+    Attrs { mode, mtime: Time { secs: 1_600_000_000, nanos: 123_456_789 }, ..Attrs::default() }
+}
+
+/// Attributes with extended attributes.
+pub fn with_xattrs(list: &[(&[u8], &[u8])]) -> Attrs {
+    let mut list: Vec<(Box<[u8]>, Box<[u8]>)> = list.iter().map(|&(n, v)| (n.into(), v.into())).collect();
+    list.sort();
+    Attrs { xattrs: Some(list.into()), ..mode(0o644) }
+}
+
+pub fn xattrs(attrs: &Attrs) -> &Xattrs {
+    &attrs.xattrs
+}
+
+/// A tree and the writer its bodies go to.
+pub struct Build<'a> {
+    pub tree: Tree<Body>,
+    pub writer: Writer<'a>,
+}
+
+impl<'a> Build<'a> {
+    pub fn new(output: &'a dyn Output, params: Params) -> Self {
+        Build { tree: Tree::new(mode(0o755)), writer: Writer::new(output, params) }
+    }
+
+    /// The directory a path is in, made where it is missing, and the last name.
+    fn place<'p>(&mut self, path: &'p str) -> (InodeId, &'p str) {
+        let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut at = ROOT;
+        for name in parents.split('/').filter(|name| !name.is_empty()) {
+            at = match self.tree.lookup(at, name.as_bytes()) {
+                Some(id) => id,
+                None => self.tree.insert(at, name.as_bytes(), mode(0o755), Kind::directory(), 0).unwrap(),
+            };
+        }
+        (at, name)
+    }
+
+    pub fn add(&mut self, path: &str, attrs: Attrs, kind: Kind<Body>) -> InodeId {
+        let (dir, name) = self.place(path);
+        self.tree.insert(dir, name.as_bytes(), attrs, kind, 0).unwrap()
+    }
+
+    pub fn dir(&mut self, path: &str) -> InodeId {
+        self.add(path, mode(0o755), Kind::directory())
+    }
+
+    pub fn file(&mut self, path: &str, data: &[u8]) -> InodeId {
+        let body = self.body(data);
+        self.add(path, mode(0o644), Kind::File { size: data.len() as u64, body })
+    }
+
+    pub fn body(&mut self, data: &[u8]) -> Body {
+        self.writer.begin(data.len() as u64).unwrap();
+        self.writer.write(data).unwrap();
+        self.writer.finish().unwrap()
+    }
+
+    /// A file of pieces: data, or a hole of so many bytes.
+    pub fn sparse(&mut self, path: &str, pieces: &[Piece]) -> InodeId {
+        let size = pieces.iter().map(Piece::length).sum();
+        self.writer.begin(size).unwrap();
+        for piece in pieces {
+            match piece {
+                Piece::Data(data) => self.writer.write(data).unwrap(),
+                Piece::Hole(length) => self.writer.hole(*length).unwrap(),
+            }
+        }
+        let body = self.writer.finish().unwrap();
+        self.add(path, mode(0o644), Kind::File { size, body })
+    }
+
+    pub fn link(&mut self, path: &str, to: InodeId) {
+        let (dir, name) = self.place(path);
+        self.tree.link(dir, name.as_bytes(), to, 0).unwrap();
+    }
+
+    /// Removes a name, and gives the body back with the last one.
+    pub fn remove(&mut self, path: &str) {
+        let (dir, name) = self.place(path);
+        let entry = self.tree.entry(dir, name.as_bytes()).unwrap();
+        if let Some(inode) = self.tree.unlink(entry)
+            && let Kind::File { body, .. } = inode.kind
+        {
+            self.writer.discard(body);
+        }
+    }
+
+    pub fn seal(self) -> Result<(Sealed, Tree<Body>), SealError> {
+        let Build { tree, writer } = self;
+        writer.seal(&tree).map(|sealed| (sealed, tree))
+    }
+}
+
+pub enum Piece {
+    Data(Vec<u8>),
+    Hole(u64),
+}
+
+impl Piece {
+    pub fn length(&self) -> u64 {
+        match self {
+            Piece::Data(data) => data.len() as u64,
+            Piece::Hole(length) => *length,
+        }
+    }
+}
+
+/// A sparse file in a folder of its own that goes away with it.
+pub struct Disk {
+    pub folder: tempfile::TempDir,
+    pub path: PathBuf,
+    pub file: File,
+}
+
+impl Disk {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let path = folder.path().join("disk");
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        Disk { folder, path, file }
+    }
+
+    /// Writes a file system, gives the file its size and lets e2fsck look at it.
+    pub fn write(&self, params: Params, fill: impl FnOnce(&mut Build)) -> (Sealed, Tree<Body>) {
+        let sealed = self.write_unchecked(params, fill).unwrap();
+        check(&self.path);
+        sealed
+    }
+
+    pub fn write_unchecked(
+        &self,
+        params: Params,
+        fill: impl FnOnce(&mut Build),
+    ) -> Result<(Sealed, Tree<Body>), SealError> {
+        let mut build = Build::new(&self.file, params);
+        fill(&mut build);
+        let sealed = build.seal()?;
+        self.file.set_len(sealed.0.size).unwrap();
+        Ok(sealed)
+    }
+}
+
+/// Bytes that are not zeros and differ from place to place.
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut out = Vec::with_capacity(length + 8);
+    while out.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(length);
+    out
+}
+
+/// What e2fsck finds: everything it prints but its pass headers and its summary, and whether it exits 0.
+pub fn complaints(path: &Path) -> (bool, Vec<String>) {
+    let output = tools::run(Command::new("e2fsck").arg("-fn").arg(path));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let expected = |line: &str| {
+        let summary = line.contains(" files (") && line.ends_with(" blocks");
+        line.is_empty() || line.starts_with("Pass ") || line.starts_with("e2fsck ") || summary
+    };
+    let lines = text.lines().filter(|line| !expected(line)).map(str::to_owned).collect();
+    (output.status.code() == Some(0), lines)
+}
+
+/// e2fsck must exit 0 and print nothing but its pass headers and its summary.
+pub fn check(path: &Path) {
+    let (clean, lines) = complaints(path);
+    assert!(clean && lines.is_empty(), "e2fsck complains about {}:\n{}", path.display(), lines.join("\n"));
+}
+
+/// Standard output of a debugfs command.
+pub fn debugfs(path: &Path, request: &str) -> String {
+    tools::stdout(Command::new("debugfs").arg("-R").arg(request).arg(path))
+}
