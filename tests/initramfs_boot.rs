@@ -6,11 +6,10 @@ mod kernels;
 mod tools;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use bootdisk::boot::initramfs::{self, ModuleFile};
+use bootdisk::boot::initramfs;
 use bootdisk::kernel::modules::{Selection, select};
 use bootdisk::kernel::{Bundle, Packing};
 
@@ -19,9 +18,7 @@ fn temporary() -> tempfile::TempDir {
 }
 
 fn archive(init: &[u8], selection: &Selection, packing: Packing) -> Vec<u8> {
-    let modules: Vec<ModuleFile<'_>> =
-        selection.modules.iter().map(|m| ModuleFile { path: &m.spec.file, bytes: &m.bytes }).collect();
-    initramfs::write(init, b"{\"version\":1}", &modules, packing).unwrap()
+    initramfs::write(init, b"{\"version\":1}", &initramfs::module_files(selection), packing).unwrap()
 }
 
 /// Runs GNU cpio on an archive in `dir`: whether it was content, and what it printed.
@@ -177,10 +174,9 @@ fn boot(flavour: &str, packing: Packing) -> (Selection, Vec<String>) {
     qemu.args(["-device", "virtio-net-pci,romfile=", "-device", "e1000,romfile=", "-device", "virtio-rng-pci"]);
     let output = tools::run(qemu.stdin(Stdio::null()));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    _ = std::io::stderr().write_all(&output.stderr);
     let said = text.lines().filter_map(|line| line.split_once("BOOT ")).map(|(_, said)| said.trim_end().to_owned());
     let said: Vec<String> = said.collect();
-    assert_eq!(said.last().map(String::as_str), Some("end"), "{text}");
+    assert_eq!(said.last().map(String::as_str), Some("end"), "{text}{}", String::from_utf8_lossy(&output.stderr));
     (selection, said)
 }
 

@@ -247,6 +247,12 @@ fn a_file_that_is_no_kernel_is_called_by_its_name() {
     fs::remove_file(dir.path().join("vmlinuz-2")).unwrap();
     std::os::unix::fs::symlink("vmlinuz-1", dir.path().join("vmlinuz")).unwrap();
     assert!(Bundle::open(dir.path(), None).is_ok(), "a link to the only kernel is not a second one");
+    // As distributions have it: /vmlinuz is a link to /boot/vmlinuz-RELEASE.
+    fs::create_dir(dir.path().join("boot")).unwrap();
+    fs::rename(dir.path().join("vmlinuz-1"), dir.path().join("boot/vmlinuz-1")).unwrap();
+    fs::remove_file(dir.path().join("vmlinuz")).unwrap();
+    std::os::unix::fs::symlink("boot/vmlinuz-1", dir.path().join("vmlinuz")).unwrap();
+    assert!(Bundle::open(dir.path(), None).is_ok());
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn show(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<()> {
     for (_, label, value) in rows {
         let text = match value {
             serde_json::Value::Null => continue,
-            serde_json::Value::String(text) => escape(text.as_bytes()),
+            serde_json::Value::String(text) => text,
             serde_json::Value::Bool(yes) => if yes { "yes" } else { "no" }.to_owned(),
             serde_json::Value::Array(items) => items.iter().filter_map(|i| i.as_str()).collect::<Vec<_>>().join(" "),
             other => other.to_string(),
@@ -200,20 +200,20 @@ fn show(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Key for JSON, label for people, value; what is not known is null.
+/// Key for JSON, label for people, value; what is not known is null. Text is printable already.
 fn facts(
     bundle: &Bundle,
     entry: Option<&Entry>,
     selection: &modules::Selection,
 ) -> Vec<(&'static str, &'static str, serde_json::Value)> {
     let header = bundle.image.bzimage.as_ref();
-    let taken: Vec<&str> = selection.modules.iter().map(|module| module.spec.name.as_str()).collect();
+    let taken: Vec<String> = selection.modules.iter().map(|module| escape(module.spec.name.as_bytes())).collect();
     let has_modules = bundle.modules.is_some();
     vec![
         ("id", "id", json!(entry.map(|entry| &entry.id))),
         ("release", "release", json!(bundle.release)),
         ("arch", "architecture", json!(bundle.arch.name())),
-        ("version", "version", json!(header.map(|header| &header.kernel_version))),
+        ("version", "version", json!(header.map(|header| escape(header.kernel_version.as_bytes())))),
         ("origin", "origin", json!(bundle.origin)),
         ("format", "format", json!(bundle.image.format())),
         ("size", "size", json!(bundle.boot.size())),
