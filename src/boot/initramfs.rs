@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 pub use crate::kernel::Packing;
+use crate::kernel::modules::Selection;
 
 /// Magic of an entry without a checksum.
 const MAGIC: &[u8; 6] = b"070701";
@@ -35,6 +36,11 @@ pub struct ModuleFile<'a> {
     pub path: &'a str,
     /// Uncompressed.
     pub bytes: &'a [u8],
+}
+
+/// The modules of a selection as files of an initramfs, in its order.
+pub fn module_files(selection: &Selection) -> Vec<ModuleFile<'_>> {
+    selection.modules.iter().map(|module| ModuleFile { path: &module.spec.file, bytes: &module.bytes }).collect()
 }
 
 /// Why an archive cannot be written.

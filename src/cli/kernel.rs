@@ -190,7 +190,7 @@ fn show(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<()> {
     for (_, label, value) in rows {
         let text = match value {
             serde_json::Value::Null => continue,
-            serde_json::Value::String(text) => escape(text.as_bytes()),
+            serde_json::Value::String(text) => text,
             serde_json::Value::Bool(yes) => if yes { "yes" } else { "no" }.to_owned(),
             serde_json::Value::Array(items) => items.iter().filter_map(|i| i.as_str()).collect::<Vec<_>>().join(" "),
             other => other.to_string(),
@@ -200,36 +200,40 @@ fn show(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Key for JSON, label for people, value; what is not known is null.
+/// Key for JSON, label for people, value; what is not known is null. Text is printable already.
 fn facts(
     bundle: &Bundle,
     entry: Option<&Entry>,
     selection: &modules::Selection,
 ) -> Vec<(&'static str, &'static str, serde_json::Value)> {
     let header = bundle.image.bzimage.as_ref();
-    let taken: Vec<&str> = selection.modules.iter().map(|module| module.spec.name.as_str()).collect();
+    let taken: Vec<String> = selection.modules.iter().map(|module| escape(module.spec.name.as_bytes())).collect();
     let has_modules = bundle.modules.is_some();
     vec![
         ("id", "id", json!(entry.map(|entry| &entry.id))),
         ("release", "release", json!(bundle.release)),
         ("arch", "architecture", json!(bundle.arch.name())),
-        ("version", "version", json!(header.map(|header| &header.kernel_version))),
+        ("version", "version", json!(header.map(|header| escape(header.kernel_version.as_bytes())))),
         ("origin", "origin", json!(bundle.origin)),
         ("format", "format", json!(bundle.image.format())),
-        ("size", "size in bytes", json!(bundle.boot.size())),
+        ("size", "size", json!(bundle.boot.size())),
         ("sha256", "sha256", json!(bundle.boot.sha256())),
         ("protocol", "boot protocol", json!(header.map(|h| format!("{}.{:02}", h.version >> 8, h.version & 0xff)))),
         ("compression", "compression", json!(header.map(|_| bundle.image.payload.name()))),
         ("efi_stub", "EFI stub", json!(bundle.image.efi_stub)),
         ("relocatable", "relocatable", json!(header.map(|header| header.relocatable))),
-        ("pref_address", "preferred address", json!(header.map(|header| format!("{:#x}", header.pref_address)))),
+        ("pref_address", "load address", json!(header.map(|header| format!("{:#x}", header.pref_address)))),
         ("init_size", "memory at start", json!(header.map(|header| header.init_size))),
-        ("cmdline_size", "command line max", json!(header.map(|header| header.cmdline_size))),
+        ("cmdline_size", "command line", json!(header.map(|header| header.cmdline_size))),
         ("config", "configuration", json!(bundle.config.as_ref().map(|config| &config.origin))),
         ("modules", "modules", json!(bundle.modules.as_ref().map(|tree| tree.len()))),
-        ("initramfs_modules", "in the initramfs", if has_modules { json!(taken) } else { json!(null) }),
+        ("initramfs_modules", "initramfs has", if has_modules { json!(taken) } else { json!(null) }),
         ("initramfs_bytes", "bytes of these", if has_modules { json!(selection.total()) } else { json!(null) }),
-        ("absent", "has not", if has_modules { json!(selection.absent) } else { json!(null) }),
+        (
+            "absent",
+            "has not",
+            if has_modules && !selection.absent.is_empty() { json!(selection.absent) } else { json!(null) },
+        ),
     ]
 }
 
@@ -289,7 +293,7 @@ fn write_report(bundle: &Bundle, report: &Report, out: &mut dyn Write) -> io::Re
 }
 
 fn wrapped(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
-    wrapped_at(out, 18, label, text)
+    wrapped_at(out, 16, label, text)
 }
 
 /// A label and its text, the text broken between words to 80 columns. A word that is longer stays whole: cutting a

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::KernelError;
+use super::{KernelError, unpack};
 
 /// Longest boot file accepted, in bytes.
 pub const MAX: u64 = 256 << 20;
@@ -38,7 +38,9 @@ impl BootFile {
         match self {
             BootFile::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
             BootFile::Stored { path, size, crc32c, id, .. } => {
-                let bytes = std::fs::read(path).map_err(KernelError::io("read", path))?;
+                let file = File::open(path).map_err(KernelError::io("open", path))?;
+                let bytes = unpack::read_bounded(file, *size).map_err(KernelError::io("read", path))?;
+                let bytes = bytes.unwrap_or_default();
                 if bytes.len() as u64 != *size || crc32c::crc32c(&bytes) != *crc32c {
                     let reason = "its boot file has changed".to_owned();
                     return Err(KernelError::Damaged { reason, id: id.clone() });

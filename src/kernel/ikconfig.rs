@@ -21,16 +21,21 @@ const MAX_PACKED: usize = 1 << 20;
 /// Longest vmlinux searched, in bytes.
 const MAX_VMLINUX: u64 = 1 << 30;
 
-/// The configuration inside a bzImage; `None` when it has none, or is packed in a way that is not read.
-pub fn find(boot_file: &[u8], facts: &Facts) -> Option<Vec<u8>> {
+/// A reader of the vmlinux (ELF) packed in a bzImage; `None` when it is packed in a way that is not read. The kernel's
+/// build appends the unpacked length to some formats, which their readers may report as damage at the end.
+pub fn vmlinux<'a>(boot_file: &'a [u8], facts: &Facts) -> Option<Box<dyn Read + 'a>> {
     let start = usize::try_from(facts.payload.0).ok()?;
     let payload = boot_file.get(start..start.checked_add(usize::try_from(facts.payload.1).ok()?)?)?;
-    let vmlinux: Box<dyn Read> = match Payload::of(payload) {
-        Payload::Gzip | Payload::Xz | Payload::Zstd => unpack::reader(payload).ok()?,
-        Payload::Lz4 => Box::new(lz4::Decoder::new(payload)?),
-        _ => return None,
-    };
-    let packed = search(vmlinux.take(MAX_VMLINUX))?;
+    match Payload::of(payload) {
+        Payload::Gzip | Payload::Xz | Payload::Zstd => unpack::reader(payload).ok(),
+        Payload::Lz4 => Some(Box::new(lz4::Decoder::new(payload)?)),
+        _ => None,
+    }
+}
+
+/// The configuration inside a bzImage; `None` when it has none, or is packed in a way that is not read.
+pub fn find(boot_file: &[u8], facts: &Facts) -> Option<Vec<u8>> {
+    let packed = search(vmlinux(boot_file, facts)?.take(MAX_VMLINUX))?;
     let text = unpack::read_bounded(flate2::read::GzDecoder::new(packed.as_slice()), config::MAX).ok()??;
     text.starts_with(b"#").then_some(text)
 }

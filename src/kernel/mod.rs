@@ -16,7 +16,7 @@ pub mod bundle;
 pub mod bzimage;
 pub mod config;
 mod error;
-mod ikconfig;
+pub mod ikconfig;
 pub mod image;
 mod lz4;
 pub mod modinfo;

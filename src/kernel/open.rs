@@ -103,10 +103,11 @@ fn config_beside(path: &Path, boot: &[u8]) -> Result<Option<Config>, KernelError
 }
 
 fn open_directory(dir: &Path) -> Result<Bundle, KernelError> {
-    let mut kernels = Vec::new();
+    let mut kernels = BTreeMap::new();
     for place in [dir.to_owned(), dir.join("boot")] {
-        kernels.extend(kernels_in(&place)?);
+        kernels_in(&place, &mut kernels)?;
     }
+    let kernels: Vec<PathBuf> = kernels.into_values().collect();
     let [kernel] = kernels.as_slice() else {
         return Err(match kernels.as_slice() {
             [] => KernelError::NoKernel(dir.to_owned()),
@@ -128,14 +129,13 @@ fn open_directory(dir: &Path) -> Result<Bundle, KernelError> {
     Ok(bundle)
 }
 
-/// Files of a directory that are named as kernels are. Two names of one file count once.
-fn kernels_in(dir: &Path) -> Result<Vec<PathBuf>, KernelError> {
+/// Files of a directory that are named as kernels are, by what they are links to: two names of one file count once.
+fn kernels_in(dir: &Path, found: &mut BTreeMap<PathBuf, PathBuf>) -> Result<(), KernelError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(KernelError::io("read", dir)(error)),
     };
-    let mut found = BTreeMap::new();
     for entry in entries {
         let entry = entry.map_err(KernelError::io("read", dir))?;
         let name = entry.file_name();
@@ -152,7 +152,7 @@ fn kernels_in(dir: &Path) -> Result<Vec<PathBuf>, KernelError> {
             }
         }
     }
-    Ok(found.into_values().collect())
+    Ok(())
 }
 
 /// The modules directory of `release` in `dir`, if there is one.

@@ -168,6 +168,15 @@ mod tests {
     }
 
     #[test]
+    fn every_module_of_a_mark_is_one_an_initramfs_gets() {
+        for requirement in requirements(Arch::X86_64) {
+            for module in requirement.modules {
+                assert!(super::super::modules::wanted::is_likely(module), "{module}");
+            }
+        }
+    }
+
+    #[test]
     fn every_mark_of_every_fragment_is_known() {
         for (topic, text) in X86_64 {
             for mark in text.lines().filter_map(|line| line.strip_prefix("#!")).flat_map(|line| line.split(';')) {

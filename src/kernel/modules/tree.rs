@@ -255,7 +255,9 @@ fn read_package(
             Ok(())
         })?;
     }
-    let lost = |path: &str| KernelError::package(file, format!("it has changed while it was read, gone is {path}"));
+    let shown = |path: &str| crate::escape::escape(path.as_bytes());
+    let lost =
+        |path: &str| KernelError::package(file, format!("it has changed while it was read, gone is {}", shown(path)));
     let get = |path: &&str| kept.get(*path).or_else(|| found.get(*path)).cloned().ok_or_else(|| lost(path));
     paths.iter().map(get).collect()
 }

@@ -124,7 +124,7 @@ fn walk(path: &Path, body: impl Read, visit: &mut Visit<'_>) -> Result<(), Kerne
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
     let mut stream = unpack::reader(body).map_err(bad)?.take(MAX_DATA);
     let mut walk = tar::Walk::new(&mut stream);
-    while let Some(entry) = walk.next().map_err(bad)? {
+    while let Some(entry) = walk.next_file().map_err(bad)? {
         visit(&entry, &mut walk.body())?;
     }
     // The stream's own checksum stands at its end.

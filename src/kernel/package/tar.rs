@@ -28,7 +28,7 @@ pub struct Entry {
     pub size: u64,
 }
 
-/// Reads regular files front to back. After [`Walk::next`] gave an entry, its body is read from [`Walk::body`].
+/// Reads regular files front to back. After [`Walk::next_file`] gave an entry, its body is read from [`Walk::body`].
 pub struct Walk<R> {
     input: R,
     /// Bytes of the present body, then of its padding, that are still in `input`.
@@ -49,7 +49,7 @@ impl<R: Read> Walk<R> {
     }
 
     /// Skips the rest of the present body and gives the next regular file; `None` at the archive's end.
-    pub fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub fn next_file(&mut self) -> io::Result<Option<Entry>> {
         let mut long_name = None;
         loop {
             self.skip_body()?;
@@ -200,7 +200,7 @@ mod tests {
 
     fn walk(bytes: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
         let (mut walk, mut found) = (Walk::new(bytes), Vec::new());
-        while let Some(entry) = walk.next()? {
+        while let Some(entry) = walk.next_file()? {
             let mut body = Vec::new();
             walk.body().read_to_end(&mut body)?;
             found.push((entry.path, body));

@@ -73,10 +73,14 @@ impl Store {
     /// Adds a kernel: a boot file, a package or a directory, with the modules directory and the configuration that
     /// belong to it, if they are elsewhere. The first kernel of an architecture becomes its default.
     pub fn add(&self, kernel: &Path, modules: Option<&Path>, config: Option<&Path>) -> Result<Added, KernelError> {
-        fs::create_dir_all(&self.dir).map_err(KernelError::io("write", &self.dir))?;
-        let place = tempfile::Builder::new().prefix(NEW).tempdir_in(&self.dir);
-        let place = place.map_err(KernelError::io("write", &self.dir))?;
-        let _in_use = lock(place.path(), FlockArg::LockExclusive)?;
+        let (place, _in_use) = {
+            // Under the lock: between the two steps another's sweep would take it for a leftover.
+            let _lock = self.lock()?;
+            let place = tempfile::Builder::new().prefix(NEW).tempdir_in(&self.dir);
+            let place = place.map_err(KernelError::io("write", &self.dir))?;
+            let in_use = lock(place.path(), FlockArg::LockExclusive)?;
+            (place, in_use)
+        };
         let id = entry::write(place.path(), kernel, modules, config)?;
 
         let _lock = self.lock()?;

@@ -61,18 +61,19 @@ impl Pack {
     /// A module as it was added.
     pub(crate) fn read(&self, path: &str) -> Result<Vec<u8>, KernelError> {
         let damaged = |reason: String| KernelError::Damaged { reason, id: self.id.clone() };
-        let changed = |_| damaged(format!("module {path} has changed"));
-        let module = self.modules.get(path).ok_or_else(|| damaged(format!("module {path} is gone")))?;
+        let shown = crate::escape::escape(path.as_bytes());
+        let changed = |_| damaged(format!("module {shown} has changed"));
+        let module = self.modules.get(path).ok_or_else(|| damaged(format!("module {shown} is gone")))?;
         let file = File::open(&self.file).map_err(KernelError::io("open", &self.file))?;
         let limit = file.metadata().map_err(KernelError::io("read", &self.file))?.len();
         if module.offset.checked_add(module.length).is_none_or(|end| end > limit) {
-            return Err(damaged(format!("module {path} is cut short")));
+            return Err(damaged(format!("module {shown} is cut short")));
         }
         let mut frame = vec![0; module.length as usize];
         file.read_exact_at(&mut frame, module.offset).map_err(changed)?;
         let decoder = zstd::Decoder::with_buffer(frame.as_slice()).map_err(changed)?;
         let bytes = unpack::read_bounded(decoder.single_frame(), MAX_MODULE).map_err(changed)?;
-        bytes.ok_or_else(|| damaged(format!("module {path} has changed")))
+        bytes.ok_or_else(|| damaged(format!("module {shown} has changed")))
     }
 }
 
