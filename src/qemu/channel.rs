@@ -275,9 +275,11 @@ impl Channel {
         self.small(Kind::Stop, &Stop { timeout });
     }
 
-    /// Forgets the guest: the machine was reset and another PID 1 will say hello. What was not sent is dropped.
+    /// Forgets the guest: the machine was reset and another PID 1 will say hello. What was not sent yet is still sent,
+    /// because half a frame may be on its way: until its welcome, a guest skips what was meant for its predecessor.
     pub fn restart(&mut self) {
-        *self = Channel::new();
+        let (output, sent) = (std::mem::take(&mut self.output), self.sent);
+        *self = Channel { output, sent, ..Channel::new() };
     }
 
     /// What is to be written to the port.

@@ -372,6 +372,8 @@ impl<'a> Session<'a> {
     fn machine_event(&mut self, name: &str, data: &Value) {
         match name {
             "SHUTDOWN" => {
+                // What the guest sent before it is here by now, and was said before it.
+                while self.read_port() {}
                 if data["reason"] == "guest-reset" && self.reset_is_a_panic() {
                     return self.panicked();
                 }

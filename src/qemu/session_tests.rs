@@ -48,7 +48,8 @@ impl Guest {
 
     fn greet(&mut self) -> Welcome {
         self.send(Frame::control(Kind::Hello, &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into() }));
-        let frame = self.receive().unwrap();
+        // Until the welcome, frames are for the machine before the last reset.
+        let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let welcome: Welcome = serde_json::from_slice(&frame.payload).unwrap();
         self.nonce.clone_from(&welcome.nonce);
         self.send(Frame::control(Kind::Started, &Started { process: 0 }));
@@ -132,6 +133,17 @@ fn with_streams(
     read_stdout: impl FnOnce(PipeReader) -> thread::JoinHandle<Vec<u8>>,
     guest: impl FnOnce(&mut Guest) + Send + 'static,
 ) -> Ran {
+    let machine = MachineOptions::new(Arch::X86_64, "unused".into());
+    with_machine(&machine, options, stdin, read_stdout, guest)
+}
+
+fn with_machine(
+    machine: &MachineOptions,
+    options: SessionOptions,
+    stdin: OwnedFd,
+    read_stdout: impl FnOnce(PipeReader) -> thread::JoinHandle<Vec<u8>>,
+    guest: impl FnOnce(&mut Guest) + Send + 'static,
+) -> Ran {
     let pair = || UnixStream::pair().unwrap();
     let ((qmp, their_qmp), (to_guest, port), (console, their_console)) = (pair(), pair(), pair());
     let process = Process::start(Path::new("/bin/sleep"), &["600".into()], &[]).unwrap();
@@ -151,11 +163,10 @@ fn with_streams(
     let (stderr, stderr_end) = std::io::pipe().unwrap();
     let (stdout, stderr) = (read_stdout(stdout), collect(stderr));
     let streams = Streams { stdin, stdout: stdout_end.into(), stderr: stderr_end.into() };
-    let machine = MachineOptions::new(Arch::X86_64, "unused".into());
     let terminal = options.terminal.then(|| terminal::describe(&streams.stdin));
     let start = Instant::now();
     let links = Links { qmp, channel: to_guest, console };
-    let session = Session::new(&machine, options, terminal, process, links, streams, start).unwrap();
+    let session = Session::new(machine, options, terminal, process, links, streams, start).unwrap();
     let mut events = Vec::new();
     let finished = session.run(Path::new("/bin/sleep"), Accel::Tcg, &mut |event: Event| {
         events.push(event.what);
@@ -407,6 +418,21 @@ fn a_timeout_ends_what_does_not_end() {
 }
 
 #[test]
+fn a_machine_that_writes_its_disk_is_asked_before_it_is_ended() {
+    let machine = MachineOptions { access: Access::Write, ..MachineOptions::new(Arch::X86_64, "unused".into()) };
+    let options = SessionOptions { timeout: Some(Duration::from_millis(300)), ..options() };
+    let null = File::open("/dev/null").unwrap().into();
+    let ran = with_machine(&machine, options, null, collect, |guest| {
+        guest.greet();
+        assert_eq!(guest.receive().unwrap().kind, Kind::Stop);
+        guest.data(stdout_of(0), b"saved");
+        guest.finish(143);
+    });
+    assert_eq!((ran.finished.outcome, ran.stdout), (Outcome::Stopped(Why::Timeout), b"saved".to_vec()));
+    assert!(ran.events.contains(&What::FileSystemsClean));
+}
+
+#[test]
 fn a_reader_that_goes_is_told_to_the_guest_which_may_go_on() {
     let gone = |reader: PipeReader| {
         drop(reader);
@@ -450,6 +476,8 @@ fn a_terminal_is_raw_while_the_workload_has_it() {
     let pty = openpty(Some(&size), None).unwrap();
     let before = tcgetattr(&pty.slave).unwrap();
     let (master, slave) = (File::from(pty.master), pty.slave);
+    // Its other end must stay open to the end: a terminal that is hung up has no mode.
+    let _kept = master.try_clone().unwrap();
     let (theirs, cooked) = (slave.try_clone().unwrap(), before.clone());
     let options = SessionOptions { stdin: true, terminal: true, ..options() };
     let ran = with_streams(options, slave.try_clone().unwrap(), collect, move |guest| {
