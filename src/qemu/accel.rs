@@ -157,6 +157,18 @@ mod tests {
         assert!(probe::prove(Path::new("/bin/true"), Accel::Tcg).unwrap().is_err());
     }
 
+    #[test]
+    fn a_guest_that_hangs_is_given_two_seconds() {
+        let dir = tempfile::tempdir().unwrap();
+        let hangs = dir.path().join("qemu");
+        fs::write(&hangs, "#!/bin/sh\nexec sleep 60\n").unwrap();
+        fs::set_permissions(&hangs, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let start = Instant::now();
+        let reason = probe::prove(&hangs, Accel::Kvm).unwrap().unwrap_err();
+        assert_eq!(reason, "a test guest did not enter long mode in 2 seconds");
+        assert!((1.9..4.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
+    }
+
     /// Whatever this host's KVM is: the answer is that of the test guest, it is fast, and the second time it is free.
     #[test]
     fn auto_is_settled_in_two_seconds_and_remembered() {

@@ -187,7 +187,8 @@ fn disk(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
             "ide-hd,drive=disk,bus=ahci.0"
         }
     };
-    args.pair("-device", format!("{device},bootindex=0"));
+    // 0 is what a kernel that QEMU loads itself takes.
+    args.pair("-device", format!("{device},bootindex=1"));
 }
 
 fn network(args: &mut Args, machine: &MachineOptions) {
@@ -291,7 +292,7 @@ mod tests {
 -blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/dev/fdset/1","read-only":true},"node-name":"base","read-only":true}
 -add-fd fd=11,set=2
 -blockdev {"backing":"base","cache":{"no-flush":true},"discard":"unmap","driver":"qcow2","file":{"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/dev/fdset/2"},"node-name":"disk"}
--device virtio-blk-pci,drive=disk,bootindex=0
+-device virtio-blk-pci,drive=disk,bootindex=1
 -netdev user,id=net
 -device virtio-net-pci,netdev=net,romfile=
 -device virtio-rng-pci
@@ -319,7 +320,7 @@ mod tests {
     #[test]
     fn what_each_choice_changes() {
         let base = || machine(Arch::X86_64);
-        const VIRTIO: &str = "-device virtio-blk-pci,drive=disk,bootindex=0";
+        const VIRTIO: &str = "-device virtio-blk-pci,drive=disk,bootindex=1";
         const NIC: &str = "-device virtio-net-pci,netdev=net,romfile=";
         const NONE: &[&str] = &[];
         let forwards = ["8080:80", "0.0.0.0:53:5353/udp"].map(|text| text.parse().unwrap()).to_vec();
@@ -327,12 +328,12 @@ mod tests {
         let direct = |initrd| Boot::Direct { kernel: kernel(), initrd, cmdline: "root=/dev/vda x=\"a,b\"".into() };
         #[rustfmt::skip]
         let cases: Vec<(MachineOptions, &[&str], &[&str])> = vec![
-            (MachineOptions { bus: Bus::Nvme, ..base() }, &[VIRTIO], &["-device nvme,drive=disk,serial=bootdisk,bootindex=0"]),
+            (MachineOptions { bus: Bus::Nvme, ..base() }, &[VIRTIO], &["-device nvme,drive=disk,serial=bootdisk,bootindex=1"]),
             (MachineOptions { bus: Bus::Scsi, ..base() }, &[VIRTIO],
-                &["-device virtio-scsi-pci,id=scsi", "-device scsi-hd,drive=disk,bus=scsi.0,bootindex=0"]),
-            (MachineOptions { bus: Bus::Ahci, ..base() }, &[VIRTIO], &["-device ide-hd,drive=disk,bus=ide.0,bootindex=0"]),
+                &["-device virtio-scsi-pci,id=scsi", "-device scsi-hd,drive=disk,bus=scsi.0,bootindex=1"]),
+            (MachineOptions { bus: Bus::Ahci, ..base() }, &[VIRTIO], &["-device ide-hd,drive=disk,bus=ide.0,bootindex=1"]),
             (MachineOptions { bus: Bus::Ide, ..base() }, &["-machine q35", VIRTIO],
-                &["-machine pc", "-device ide-hd,drive=disk,bus=ide.0,bootindex=0"]),
+                &["-machine pc", "-device ide-hd,drive=disk,bus=ide.0,bootindex=1"]),
             (MachineOptions { reboot: Reboot::End, ..base() }, &["-action reboot=reset,shutdown=pause,panic=pause"],
                 &["-action reboot=shutdown,shutdown=pause,panic=pause"]),
             (MachineOptions { memory: 96, cpus: 1, ..base() }, &["-smp 2", "-m 1024M"], &["-smp 1", "-m 96M"]),

@@ -196,7 +196,7 @@ impl Channel {
         welcome.version = VERSION;
         welcome.nonce.clone_from(&nonce);
         self.nonce = Some(nonce);
-        self.open_streams(WORKLOAD, welcome.stdin, welcome.terminal.is_some());
+        self.open_streams(WORKLOAD, welcome.stdin);
         Ok(self.control(Kind::Welcome, &welcome))
     }
 
@@ -205,15 +205,14 @@ impl Channel {
         exec.process = self.next_process;
         self.control(Kind::Exec, &exec)?;
         self.next_process += 1;
-        self.open_streams(exec.process, exec.stdin, exec.terminal.is_some());
+        self.open_streams(exec.process, exec.stdin);
         Ok(exec.process)
     }
 
-    fn open_streams(&mut self, process: u32, stdin: bool, terminal: bool) {
+    /// Standard error too where a terminal leaves it silent: a guest may end it all the same.
+    fn open_streams(&mut self, process: u32, stdin: bool) {
         self.held.insert(stdout_of(process), 0);
-        if !terminal {
-            self.held.insert(stderr_of(process), 0);
-        }
+        self.held.insert(stderr_of(process), 0);
         if stdin {
             self.room.insert(stdin_of(process), WINDOW);
         }
@@ -276,9 +275,11 @@ impl Channel {
         self.small(Kind::Stop, &Stop { timeout });
     }
 
-    /// Forgets the guest: the machine was reset and another PID 1 will say hello. What was not sent is dropped.
+    /// Forgets the guest: the machine was reset and another PID 1 will say hello. What was not sent yet is still sent,
+    /// because half a frame may be on its way: until its welcome, a guest skips what was meant for its predecessor.
     pub fn restart(&mut self) {
-        *self = Channel::new();
+        let (output, sent) = (std::mem::take(&mut self.output), self.sent);
+        *self = Channel { output, sent, ..Channel::new() };
     }
 
     /// What is to be written to the port.

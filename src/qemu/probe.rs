@@ -21,6 +21,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 /// How long the guest may take; a working accelerator needs less than a tenth of it.
@@ -87,13 +88,21 @@ pub(super) fn prove(qemu: &Path, accel: Accel) -> io::Result<Result<(), String>>
         if let Some(status) = qemu.ended()? {
             return Ok(match status.code() {
                 Some(EXIT) => Ok(()),
-                _ => Err(format!("a test guest failed ({status}): {}", qemu.complaint())),
+                _ => Err(failure(status, &qemu.complaint())),
             });
         }
         if Instant::now() >= deadline {
             return Ok(Err(format!("a test guest did not enter long mode in {} seconds", PATIENCE.as_secs())));
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The first thing QEMU says is the cause; what follows are its own assertions.
+fn failure(status: ExitStatus, complaint: &str) -> String {
+    match complaint.split("; ").next() {
+        None | Some("") => format!("a test guest failed ({status})"),
+        Some(first) => format!("a test guest failed: {first}"),
     }
 }
 

@@ -54,6 +54,9 @@ const READERLESS: Duration = Duration::from_secs(2);
 const SHORT_BOOT: Duration = Duration::from_secs(30);
 /// So many short boots in a row are a loop: before any hello, and with one.
 const LOOPS: (u32, u32) = (3, 10);
+/// SeaBIOS resets the machine once or twice more to get it out of a half-done reset. Resets as silent and as quick as
+/// that are no boots, but so many of them are a loop all the same.
+const SILENT: (Duration, u32) = (Duration::from_secs(1), 100);
 /// QEMU is looked after at least this often.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -168,6 +171,7 @@ pub(super) struct Session<'a> {
     raw: Option<Raw>,
     boot: Boot,
     short_boots: u32,
+    silent_resets: u32,
     started: Instant,
     heard: Instant,
     stopping: Option<Stopping>,
@@ -211,6 +215,7 @@ impl<'a> Session<'a> {
             raw: None,
             boot: Boot::new(),
             short_boots: 0,
+            silent_resets: 0,
             started,
             heard: started,
             stopping: None,
@@ -367,6 +372,8 @@ impl<'a> Session<'a> {
     fn machine_event(&mut self, name: &str, data: &Value) {
         match name {
             "SHUTDOWN" => {
+                // What the guest sent before it is here by now, and was said before it.
+                while self.read_port() {}
                 if data["reason"] == "guest-reset" && self.reset_is_a_panic() {
                     return self.panicked();
                 }
@@ -608,10 +615,17 @@ impl<'a> Session<'a> {
             let outcome = self.natural_end();
             return self.conclude(outcome);
         }
-        self.short_boots = if self.boot.since.elapsed() < SHORT_BOOT { self.short_boots + 1 } else { 1 };
+        let lived = self.boot.since.elapsed();
+        if self.heard <= self.boot.since && lived < SILENT.0 {
+            self.silent_resets += 1;
+        } else {
+            self.short_boots = if lived < SHORT_BOOT { self.short_boots + 1 } else { 1 };
+            self.silent_resets = 0;
+        }
         let limit = if self.boot.hello { LOOPS.1 } else { LOOPS.0 };
-        if self.short_boots >= limit {
-            return self.conclude(Outcome::ResetLoop { resets: self.short_boots });
+        if self.short_boots >= limit || self.silent_resets >= SILENT.1 {
+            let resets = self.short_boots.max(self.silent_resets);
+            return self.conclude(Outcome::ResetLoop { resets });
         }
         self.tell(What::Reset);
         self.channel.restart();
@@ -701,3 +715,7 @@ impl<'a> Session<'a> {
         self.process.ended().map_err(RunError::host("wait for QEMU"))
     }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 use crate::escape::escape;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -39,6 +40,8 @@ impl Process {
                     // We ended before the line above.
                     libc::_exit(1);
                 }
+                // A crash leaves no copy of the guest's memory in somebody's directory.
+                setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
                 for &fd in &inherit {
                     // The descriptors stay open: their owners are alive in the parent's call of `start`.
