@@ -704,7 +704,7 @@ fn hints_name_the_remedy() {
         source::open(&reference, &Select::default()).unwrap_err().hint().unwrap_or_default()
     };
     assert!(hint("nginx").contains("docker save nginx | bootdisk build -"));
-    assert!(hint("quay.io/org/app:1.2").contains("docker save quay.io/org/app"));
+    assert!(hint("quay.io/org/app:1.2").contains("docker save quay.io/org/app:1.2 | "));
     assert_eq!(hint("./nginx.tar"), "");
     assert!(hint("oci-archive:/tmp").contains("oci:PATH"));
     let dir = tempfile::tempdir().unwrap();
