@@ -220,8 +220,10 @@ impl LayerStream {
         self.current = None;
         while self.chunks.recv().is_ok() {}
         let decoded = self.join_decoder();
-        let digests = self.join_hasher();
-        blob_fault(&self.expected, digests.ok()?).or(decoded)
+        match self.join_hasher() {
+            Ok(digests) => blob_fault(&self.expected, digests).or(decoded),
+            Err(fault) => Some(fault),
+        }
     }
 
     /// What is wrong with a layer that was read to its end.
