@@ -150,12 +150,25 @@ fn podman_skopeo_buildah_and_umoci_images() {
     podman(&["load", "-q", "-i", "skopeo-docker.tar"]);
     podman(&["save", "-q", "--format", "docker-archive", "-o", "podman-docker.tar", "app:1.0"]);
     podman(&["save", "-q", "--format", "oci-archive", "-o", "podman-oci.tar", "app:1.0"]);
+    let other = ImageBuilder::new().layer(layer(1)).layer(layer(9)).tag("other:2");
+    std::fs::write(dir.path().join("other.tar"), other.docker_legacy()).unwrap();
+    podman(&["load", "-q", "-i", "other.tar"]);
+    podman(&["save", "-q", "-m", "-o", "podman-both.tar", "app:1.0", "other:2"]);
+    podman(&["push", "-q", "--compression-format", "zstd:chunked", "app:1.0", "oci:podman-chunked:1.0"]);
     let buildah: Vec<_> =
         store.iter().map(String::as_str).chain(["push", "-q", "app:1.0", "oci:buildah:1.0"]).collect();
     run("buildah", &buildah);
     let first = opened(at("layout"));
-    for name in ["skopeo-docker.tar", "skopeo-oci.tar", "skopeo-zstd", "podman-docker.tar", "podman-oci.tar", "buildah"]
-    {
+    for name in [
+        "skopeo-docker.tar",
+        "skopeo-oci.tar",
+        "skopeo-zstd",
+        "podman-docker.tar",
+        "podman-oci.tar",
+        "podman-chunked",
+        "podman-both.tar:app:1.0",
+        "buildah",
+    ] {
         let found = opened(at(name));
         assert_same(&found, &image, name);
         assert_eq!(found.chain_id(), first.chain_id(), "{name}");
@@ -167,6 +180,11 @@ fn podman_skopeo_buildah_and_umoci_images() {
         };
         assert_eq!(without_check(&found), without_check(&first), "{name}");
     }
+    let chunked = opened(at("podman-chunked")).open_layer(0).unwrap().format();
+    assert_eq!(chunked, Format::Zstd);
+    let SourceError::Several(names) = open(at("podman-both.tar")).unwrap_err() else { panic!("two images") };
+    assert!(names.len() == 2, "{names:?}");
+    assert_same(&opened(at("podman-both.tar:2")), &other, "podman-both.tar:2");
 }
 
 #[test]

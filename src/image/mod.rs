@@ -93,13 +93,11 @@ impl Image {
     /// If there is no such layer.
     pub fn open_layer(&self, index: usize) -> Result<LayerStream, BlobError> {
         let layer = &self.layers[index];
-        LayerStream::open(layer).map_err(|fault| BlobError {
-            blob: match &layer.digest {
-                Some(digest) => format!("layer {} ({digest})", index + 1),
-                None => format!("layer {} ({})", index + 1, layer.blob.name()),
-            },
-            fault,
-        })
+        let name = match &layer.digest {
+            Some(digest) => format!("layer {} ({digest})", index + 1),
+            None => format!("layer {} ({})", index + 1, layer.blob.name()),
+        };
+        LayerStream::open(layer, &name).map_err(|fault| BlobError { blob: name, fault })
     }
 }
 

@@ -91,12 +91,12 @@ impl From<BlobFault> for Halt {
 }
 
 impl LayerStream {
-    pub(super) fn open(layer: &LayerBlob) -> Result<LayerStream, BlobFault> {
+    pub(super) fn open(layer: &LayerBlob, name: &str) -> Result<LayerStream, BlobFault> {
         if layer.blob.size() != layer.size {
             return Err(BlobFault::Size { expected: layer.size, actual: layer.blob.size() });
         }
         let expected = Expected { blob: layer.digest.clone(), tar: Some(layer.diff_id.clone()) };
-        let mut stream = LayerStream::start(&layer.blob, expected)?;
+        let mut stream = LayerStream::start(name, &layer.blob, expected)?;
         stream.media_type = layer.media_type.clone();
         Ok(stream)
     }
@@ -104,10 +104,10 @@ impl LayerStream {
     /// Decompresses a file whose digest nobody states: an archive as a whole.
     pub(crate) fn decompress(file: Arc<File>) -> Result<LayerStream, BlobFault> {
         let size = file.metadata().map_err(BlobFault::Io)?.len();
-        LayerStream::start(&Blob::part("archive", file, 0, size), Expected { blob: None, tar: None })
+        LayerStream::start("archive", &Blob::part("archive", file, 0, size), Expected { blob: None, tar: None })
     }
 
-    fn start(blob: &Blob, expected: Expected) -> Result<LayerStream, BlobFault> {
+    fn start(name: &str, blob: &Blob, expected: Expected) -> Result<LayerStream, BlobFault> {
         let format = format_of(blob)?;
         let control = Arc::new(Control {
             ahead: Pool::new(AHEAD),
@@ -132,7 +132,7 @@ impl LayerStream {
         let hasher = hasher.map_err(BlobFault::Io)?;
         let decoder = Builder::new().name("layer decode".into()).spawn(move || decode(format, input, output));
         Ok(LayerStream {
-            name: expected.blob.as_ref().map_or_else(|| blob.name().to_string(), Digest::to_string),
+            name: name.into(),
             format,
             media_type: None,
             expected,
@@ -196,7 +196,7 @@ impl LayerStream {
 
     fn said(&self, fault: Option<BlobFault>) -> Result<(), BlobError> {
         match fault {
-            Some(fault) => Err(BlobError { blob: format!("layer {}", self.name), fault }),
+            Some(fault) => Err(BlobError { blob: self.name.clone(), fault }),
             None => Ok(()),
         }
     }
@@ -220,8 +220,10 @@ impl LayerStream {
         self.current = None;
         while self.chunks.recv().is_ok() {}
         let decoded = self.join_decoder();
-        let digests = self.join_hasher();
-        blob_fault(&self.expected, digests.ok()?).or(decoded)
+        match self.join_hasher() {
+            Ok(digests) => blob_fault(&self.expected, digests).or(decoded),
+            Err(fault) => Some(fault),
+        }
     }
 
     /// What is wrong with a layer that was read to its end.

@@ -246,7 +246,10 @@ impl Extension {
     /// Notes what an extension header says; `None` if it is malformed.
     fn take_in(&mut self, kind: EntryType, content: Vec<u8>) -> Option<()> {
         if kind.is_pax_global_extensions() {
-            // Comments of archive tools. Anything about members would be meant for all of them.
+            // A comment is fine. A name or a size for all members is meant to confuse: readers differ on it.
+            let mut global = Extension::default();
+            global.take_in_records(&content)?;
+            let Extension { path: None, link: None, size: None, sparse: false } = global else { return None };
             return Some(());
         }
         if kind.is_pax_local_extensions() {
@@ -321,6 +324,9 @@ mod tests {
         let mut extension = Extension::default();
         assert!(extension.take_in_records(b"24 SCHILY.xattr.a=\n 9 x\n12 path=a/b\n11 size=42\n").is_some());
         assert_eq!((extension.path.as_deref(), extension.size), (Some(&b"a/b"[..]), Some(42)));
+        let mut global = Extension::default();
+        assert!(global.take_in(EntryType::XGlobalHeader, b"13 comment=x\n".to_vec()).is_some());
+        assert!(global.take_in(EntryType::XGlobalHeader, b"11 size=42\n".to_vec()).is_none());
         for bad in [&b"5 path=a/b\n"[..], b"99 path=a\n", b"x path=a\n", b"12 path=a/b", b"11 size=-1\n", b"6 path\n"] {
             assert!(Extension::default().take_in_records(bad).is_none(), "{}", escape(bad));
         }

@@ -16,12 +16,13 @@
 
 use crate::escape::escape;
 use crate::image::{
-    Blob, BlobFault, ConfigFile, Digest, DocumentError, Image, LayerBlob, MAX_CONFIG, MAX_LAYERS, Platform, list,
-    optional_list, parse_config,
+    Blob, BlobFault, ConfigFile, Digest, DocumentError, Image, LayerBlob, MAX_CONFIG, Platform, list, optional_list,
+    parse_config,
 };
 use crate::source::archive::Archive;
 use crate::source::{Choice, SourceError, match_names};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 const MANIFEST: &str = "manifest.json";
 /// Largest `manifest.json`, in bytes.
@@ -64,8 +65,8 @@ pub fn open(archive: &Archive, choice: Option<&Choice>, wanted: &Platform) -> Re
         }
     }
     // One image twice is one image.
-    candidates.sort_by_key(|candidate| candidate.digest.clone());
-    candidates.dedup_by_key(|candidate| candidate.digest.clone());
+    let mut seen = BTreeSet::new();
+    candidates.retain(|candidate| seen.insert(candidate.digest.clone()));
     if candidates.len() > 1 {
         let available = candidates.iter().map(|candidate| candidate.config.platform.to_string()).collect();
         candidates.retain(|candidate| wanted.accepts(&candidate.config.platform).is_some());
@@ -169,7 +170,6 @@ impl Candidate<'_> {
 
     fn image(self, archive: &Archive, wanted: &Platform) -> Result<Image, SourceError> {
         let platform = super::oci::check_platform(&self.config, None, wanted)?;
-        debug_assert!(self.config.diff_ids.len() <= MAX_LAYERS, "checked with the configuration");
         let mut layers = Vec::new();
         for (name, diff_id) in self.entry.layers.iter().zip(&self.config.diff_ids) {
             let blob = archive.regular(name.as_bytes())?;

@@ -57,7 +57,7 @@ pub fn open(reference: &Reference, select: &Select) -> Result<Image, SourceError
     let wanted = select.wanted();
     let choice = reference.choice.as_ref();
     let file = match &reference.input {
-        Input::Path(path) => match spool::open_path(path)? {
+        Input::Path(path) => match spool::open_path(path).map_err(|error| with_choice(error, reference))? {
             spool::Opened::File(file) => file,
             spool::Opened::Directory => return open_directory(reference.transport, path, choice, &wanted),
         },
@@ -65,6 +65,21 @@ pub fn open(reference: &Reference, select: &Select) -> Result<Image, SourceError
     };
     let archive = Arc::new(Archive::index(spool::decompressed(file)?)?);
     open_archive(reference.transport, archive, choice, &wanted)
+}
+
+/// Of a path that does not exist nobody knows where it ends: the error shows the reference as it was given.
+fn with_choice(error: SourceError, reference: &Reference) -> SourceError {
+    match (error, &reference.choice) {
+        (SourceError::Open { path, source }, Some(Choice::Name(name)))
+            if source.kind() == std::io::ErrorKind::NotFound && reference.transport == Transport::Detect =>
+        {
+            let mut whole = path.into_os_string();
+            whole.push(":");
+            whole.push(name);
+            SourceError::Open { path: whole.into(), source }
+        }
+        (error, _) => error,
+    }
 }
 
 fn open_directory(

@@ -80,13 +80,12 @@ fn recognise(start: &[u8]) -> Result<Format, SourceError> {
 fn decompress(file: File) -> Result<File, SourceError> {
     let mut stream = LayerStream::decompress(Arc::new(file)).map_err(SourceError::Decompress)?;
     let mut copy = Copy::begin(RESERVE)?;
-    loop {
-        let Ok(bytes) = stream.fill_buf() else { break };
-        let length = bytes.len();
-        if length == 0 {
-            break;
-        }
+    // An error ends the loop as the end does; `finish` has it in full.
+    while let Ok(bytes) = stream.fill_buf()
+        && !bytes.is_empty()
+    {
         copy.write(bytes)?;
+        let length = bytes.len();
         stream.consume(length);
     }
     stream.finish().map_err(|error| SourceError::Decompress(error.fault))?;

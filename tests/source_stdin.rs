@@ -1,0 +1,67 @@
+//! `-`: standard input as a pipe, as a file, as nothing, as a terminal.
+//!
+//! One test, since a program has one standard input. Standard input of the test itself is put back at the end.
+
+#[path = "support/images.rs"]
+mod images;
+
+use bootdisk::image::Image;
+use bootdisk::source::{self, Reference, Select, SourceError};
+use images::{ImageBuilder, Pack, TarBuilder};
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+fn open_with(stdin: impl AsFd, reference: &str) -> Result<Image, SourceError> {
+    nix::unistd::dup2_stdin(stdin).unwrap();
+    let select = Select { platform: Some("linux/amd64".parse().unwrap()) };
+    source::open(&Reference::parse(reference.as_ref()).unwrap(), &select)
+}
+
+/// A pipe that somebody writes these bytes to.
+fn pipe(bytes: Vec<u8>) -> OwnedFd {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // A reader that refuses early closes the pipe: that is an error for the writer and none for this test.
+    std::thread::spawn(move || writer.write_all(&bytes));
+    reader.into()
+}
+
+#[test]
+fn standard_input_is_an_archive() {
+    let kept = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+    let body: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let image = ImageBuilder::new().layer(TarBuilder::new().file("body", 0o644, &body).build()).tag("app:1");
+    let is_it = |opened: Result<Image, SourceError>| {
+        let opened = opened.unwrap();
+        let mut stream = opened.open_layer(0).unwrap();
+        assert_eq!(std::io::copy(&mut stream, &mut std::io::sink()).unwrap(), image.layers[0].tar.len() as u64);
+        stream.finish().unwrap();
+        assert_eq!(opened.diff_ids().next().unwrap().to_string(), image.diff_ids()[0]);
+    };
+    is_it(open_with(pipe(image.docker_legacy()), "-"));
+    is_it(open_with(pipe(image.docker25()), "-:app:1"));
+    is_it(open_with(pipe(Pack::Gzip.pack(&image.docker_legacy())), "docker-archive:-"));
+    is_it(open_with(pipe(Pack::Zstd.pack(&image.oci_archive())), "oci-archive:-:1"));
+
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"something before it").unwrap();
+    file.write_all(&image.docker_legacy()).unwrap();
+    // As after `read line; bootdisk build -` in a shell script: the archive begins where the file stands.
+    file.seek(SeekFrom::Start(19)).unwrap();
+    is_it(open_with(&file, "-"));
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&image.docker_legacy()).unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    is_it(open_with(&file, "-"));
+
+    assert!(matches!(open_with(File::open("/dev/null").unwrap(), "-"), Err(SourceError::Empty)));
+    assert!(matches!(open_with(File::open("/dev/zero").unwrap(), "-"), Err(SourceError::NotAnArchive)));
+    assert!(matches!(open_with(pipe(vec![b'x'; 1 << 20]), "-"), Err(SourceError::NotAnArchive)));
+    assert!(matches!(open_with(pipe(image.docker_legacy()), "oci:-"), Err(SourceError::NotADirectory)));
+    let half = image.docker_legacy()[..1_000_000].to_vec();
+    assert!(matches!(open_with(pipe(half), "-"), Err(SourceError::Archive(_))));
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let error = open_with(&terminal.slave, "-").unwrap_err();
+    assert!(matches!(error, SourceError::Terminal) && error.hint().unwrap().contains("docker save"));
+    nix::unistd::dup2_stdin(kept).unwrap();
+}
