@@ -218,6 +218,11 @@ impl Running {
         self.input = None;
     }
 
+    /// Whether it has not become its program yet.
+    pub fn is_being_set_up(&self) -> bool {
+        self.reports.is_some()
+    }
+
     /// Whether it was reaped.
     pub fn has_ended(&self) -> bool {
         self.ended.is_some()
