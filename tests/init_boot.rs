@@ -46,7 +46,10 @@ fn without_a_host_the_console_has_output_and_status() {
     let disk = userland.disk();
     let boot = Boot::new(spec(&["/bin/sh", "-c", "echo on $(tty); exit 7"]), &disk);
     let console = boot.run_without_host();
-    assert!(console.contains("on /dev/") && console.contains("bootdisk: workload exited with status 7"), "{console}");
+    assert!(
+        console.contains("on /dev/console") && console.contains("bootdisk: workload exited with status 7"),
+        "{console}"
+    );
 }
 
 #[test]
@@ -258,11 +261,14 @@ fn an_unreadable_specification_ends_the_machine_with_a_reason() {
 #[test]
 fn without_pid_namespaces_the_workload_runs_and_process_one_reaps_its_orphans() {
     let disk = Userland::busybox().disk();
-    let script = "/probe orphans 2000; sleep 1; ps -o stat | grep -c Z; sleep 1000 & exit 4";
+    let script = "/probe orphans 500; sleep 1; ps -o stat | grep -c Z; grep VmRSS /proc/1/status; sleep 1000 & exit 4";
     let mut boot = Boot::new(spec(&["/bin/sh", "-c", script]), &disk);
     boot.cmdline = "sysctl.user.max_pid_namespaces=0";
     let session = boot.run();
     assert_eq!(session.outcome(), Outcome::Exited(4), "{}", session.describe());
-    assert_eq!(session.stdout(), "orphans 0\n0\n");
+    let text = session.stdout();
+    let rss = text.strip_prefix("orphans 0\n0\nVmRSS:").and_then(|rest| rest.trim().strip_suffix(" kB"));
+    let rss: u32 = rss.and_then(|rss| rss.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"));
+    assert!(rss <= 4096, "PID 1 takes {rss} KiB");
     assert!(session.warnings().iter().any(|line| line.contains("no PID namespaces")), "{:?}", session.warnings());
 }

@@ -105,7 +105,7 @@ fn rows() -> Vec<Row> {
             "nothing of ours",
             sh("ls / | tr '\\n' ' '"),
             0,
-            "bin dev etc lost+found newroot proc probe run srv sys volume \n",
+            "bin dev etc lost+found newroot probe proc run srv sys volume ",
         ),
         row("the image's own files", sh("cat /newroot /run/kept/file"), 0, "image\nkept\n"),
         row("a volume", sh("echo x > /volume/data/y && echo written"), 0, "written\n"),

@@ -109,6 +109,8 @@ impl<'a> Machine<'a> {
 
     /// Runs until the workload has ended and everything it wrote is with the host.
     pub fn run(mut self) -> End {
+        // Input may have come with the welcome, when nobody polled yet.
+        self.serve(Source::Host);
         loop {
             self.send_log();
             if let Some(outcome) = self.finished() {
