@@ -50,8 +50,7 @@ fn has_standard_library(triple: &str) -> bool {
 /// The stripped binary. Empty when a foreign architecture has a standard library but no linker or C library.
 fn build(out: &Path, triple: &str, native: bool) -> Vec<u8> {
     let target = out.join("pid1-target");
-    // Without the network first: a fetched or vendored dependency needs none, and asking costs seconds.
-    let done = run(cargo(&target, triple).arg("--offline")) || run(&mut cargo(&target, triple));
+    let done = run(&target, triple);
     let binary = target.join(triple).join("init/bootdisk-init");
     match fs::read(&binary) {
         Ok(bytes) if done => bytes,
@@ -63,8 +62,15 @@ fn build(out: &Path, triple: &str, native: bool) -> Vec<u8> {
     }
 }
 
-fn run(command: &mut Command) -> bool {
-    command.status().is_ok_and(|status| status.success())
+/// Without the network first: what the outer build has fetched is enough, and asking a registry costs seconds.
+fn run(target: &Path, triple: &str) -> bool {
+    let Ok(output) = cargo(target, triple).arg("--offline").output() else { return false };
+    let messages = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() && messages.contains("offline") {
+        return cargo(target, triple).status().is_ok_and(|status| status.success());
+    }
+    eprint!("{messages}");
+    output.status.success()
 }
 
 fn cargo(target: &Path, triple: &str) -> Command {

@@ -30,6 +30,8 @@ pub struct Host {
     out: Vec<u8>,
     sent: usize,
     nonce: String,
+    /// Frames that came in one piece with the welcome.
+    early: Vec<Frame>,
 }
 
 /// What a panic needs to tell the host: the port's descriptor and the nonce.
@@ -63,12 +65,11 @@ impl Host {
         let deadline = Instant::now() + WELCOME_PATIENCE;
         while self.port.is_some() && Instant::now() < deadline {
             self.flush();
-            for frame in self.receive() {
-                if frame.kind != Kind::Welcome {
-                    continue;
-                }
+            let mut frames = self.receive().into_iter().skip_while(|frame| frame.kind != Kind::Welcome);
+            if let Some(frame) = frames.next() {
                 let welcome: Welcome = serde_json::from_slice(&frame.payload).ok()?;
                 if welcome.version == VERSION {
+                    self.early = frames.collect();
                     return Some(welcome);
                 }
                 log::error(format!("the host speaks version {} of the channel, not {VERSION}", welcome.version));
@@ -135,7 +136,7 @@ impl Host {
 
     /// Frames that have arrived.
     pub fn receive(&mut self) -> Vec<Frame> {
-        let mut frames = Vec::new();
+        let mut frames = std::mem::take(&mut self.early);
         let mut buffer = [0u8; 16_384];
         // Bounded, so that a host that never stops cannot keep the loop here.
         for _ in 0..16 {

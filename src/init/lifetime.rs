@@ -57,7 +57,6 @@ pub struct Machine<'a> {
     process: &'a Process,
     hostname: &'a str,
     running: Vec<Running>,
-    workload: Workload,
     workload_pid: i32,
     own_pids: bool,
     stopping: Option<Instant>,
@@ -97,7 +96,6 @@ impl<'a> Machine<'a> {
             network,
             process,
             hostname,
-            workload: Workload::of(pid, own_pids),
             workload_pid: pid,
             own_pids,
             running: vec![Running::new(0, child, &streams)],
@@ -111,6 +109,8 @@ impl<'a> Machine<'a> {
 
     /// Runs until the workload has ended and everything it wrote is with the host.
     pub fn run(mut self) -> End {
+        // Input may have come with the welcome, when nobody polled yet.
+        self.serve(Source::Host);
         loop {
             self.send_log();
             if let Some(outcome) = self.finished() {
@@ -305,15 +305,21 @@ impl<'a> Machine<'a> {
     }
 
     fn exec(&mut self, exec: &Exec) -> Result<(), Failure> {
-        if self.end.is_some() || self.running.iter().any(|running| running.number == 0 && running.has_ended()) {
-            return Err(Failure::machine("the workload has ended"));
+        match self.running.iter().find(|running| running.number == 0) {
+            Some(workload) if workload.is_being_set_up() => {
+                return Err(Failure::machine("the workload has not started yet"));
+            }
+            Some(workload) if !workload.has_ended() => {}
+            _ => return Err(Failure::machine("the workload has ended")),
         }
         if self.running.len() > MAX_PROCESSES {
             return Err(Failure::machine(format!("more than {MAX_PROCESSES} processes were asked for at once")));
         }
         let process = beside(self.process, &exec.what);
         let streams = streams_for(exec.terminal.clone(), exec.stdin);
-        let place = Place::Beside(&self.workload);
+        // Now and not earlier: the workload makes its mount namespace after the fork.
+        let workload = Workload::of(self.workload_pid, self.own_pids);
+        let place = Place::Beside(&workload);
         let child = start(&Start { process: &process, hostname: self.hostname, streams: streams.clone(), place })?;
         self.running.push(Running::new(exec.process, child, &streams));
         Ok(())

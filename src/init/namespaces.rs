@@ -55,7 +55,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The namespaces of a running workload.
+    /// The namespaces of a workload that has become its program.
     pub fn of(pid: i32, own_pids: bool) -> Workload {
         let open = |kind: &str| File::open(format!("/proc/{pid}/ns/{kind}")).ok();
         Workload { pids: if own_pids { open("pid") } else { None }, mounts: open("mnt"), cgroup: open("cgroup") }

@@ -22,6 +22,8 @@ pub struct Running {
     failed: Option<Outcome>,
     outputs: Vec<Output>,
     input: Option<Input>,
+    /// Input for a terminal that the child has not made yet.
+    early_input: Vec<u8>,
     is_terminal: bool,
     ended: Option<Outcome>,
 }
@@ -60,6 +62,7 @@ impl Running {
             failed: None,
             outputs: outputs.into_iter().filter_map(|(stream, fd)| Some(Output::new(stream, fd?))).collect(),
             input: child.stdin.map(Input::new),
+            early_input: Vec::new(),
             is_terminal: matches!(streams, Streams::Terminal(_)),
             ended: None,
         }
@@ -95,7 +98,7 @@ impl Running {
         while let Some(reports) = &self.reports {
             match reports.next() {
                 Ok(Some(Report::Log(entry))) => log::line(entry.level, &entry.text),
-                Ok(Some(Report::Terminal(master))) => self.attach(master),
+                Ok(Some(Report::Terminal(master))) => self.attach(master, host),
                 Ok(Some(Report::Failed(failure))) => {
                     self.failed = Some(Outcome::NotStarted { status: failure.status, reason: failure.reason });
                 }
@@ -110,29 +113,35 @@ impl Running {
         }
     }
 
-    fn attach(&mut self, master: OwnedFd) {
+    fn attach(&mut self, master: OwnedFd, host: &mut Host) {
         use nix::fcntl::{FcntlArg, OFlag, fcntl};
         _ = fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK | OFlag::O_RDWR));
         if let Ok(second) = master.try_clone() {
-            let earlier = self.input.take();
             let mut input = Input::new(second);
-            if let Some(earlier) = earlier {
-                input.pending = earlier.pending;
-            }
+            input.pending = std::mem::take(&mut self.early_input).into();
             self.input = Some(input);
+            self.write_input(host);
         }
         self.outputs.push(Output::new(stdout_of(self.number), master));
     }
 
     /// Takes standard input from the host. Input for nobody is credited at once, so that the host never waits.
     pub fn feed(&mut self, bytes: &[u8], host: &mut Host) {
+        let awaits_terminal = self.awaits_terminal();
         match &mut self.input {
             Some(input) if !input.closing && input.pending.len() + bytes.len() <= WINDOW as usize => {
                 input.pending.extend(bytes);
                 self.write_input(host);
             }
+            None if awaits_terminal && self.early_input.len() + bytes.len() <= WINDOW as usize => {
+                self.early_input.extend(bytes);
+            }
             _ => give_credit(host, self.number, bytes.len()),
         }
+    }
+
+    fn awaits_terminal(&self) -> bool {
+        self.is_terminal && self.reports.is_some() && self.failed.is_none()
     }
 
     /// No more standard input will come.
@@ -145,6 +154,8 @@ impl Running {
                 input.closing = true;
             }
             self.write_input(host);
+        } else if self.awaits_terminal() {
+            self.early_input.push(4);
         }
     }
 
@@ -216,6 +227,11 @@ impl Running {
         self.read_reports(host);
         self.ended = Some(self.failed.take().unwrap_or(outcome));
         self.input = None;
+    }
+
+    /// Whether it has not become its program yet.
+    pub fn is_being_set_up(&self) -> bool {
+        self.reports.is_some()
     }
 
     /// Whether it was reaped.

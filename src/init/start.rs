@@ -140,10 +140,12 @@ fn set_up(start: &Start, standard: Standard, reporter: &Reporter) -> Result<std:
     // Before the root changes: both are files of the initramfs.
     _ = fs::write("/proc/self/oom_score_adj", "0");
     cgroup::join();
-    let console = matches!(start.streams, Streams::Console).then(terminal::open_console).flatten();
+    let mut console = None;
     match &start.place {
         Place::New(plan) => {
             separate_mounts()?;
+            // In the new mount namespace, or it could not be bind-mounted; in the old root, where all devices are.
+            console = matches!(start.streams, Streams::Console).then(terminal::open_console).flatten();
             userland::enter(plan)?;
         }
         Place::Beside(workload) => workload.join_rest().doing("join the workload, which has ended")?,

@@ -45,8 +45,13 @@ pub fn open_console() -> Option<File> {
     options.open(format!("/dev/{name}")).or_else(|_| options.open("/dev/console")).ok()
 }
 
-/// Takes the console as controlling terminal and standard streams; /dev/null where there is none.
+/// Takes the console as controlling terminal and standard streams, and makes it the root's /dev/console, which is
+/// then its name; /dev/null where there is none.
 pub fn use_console(console: Option<File>) {
+    if let Some(console) = &console {
+        let source = format!("/proc/self/fd/{}", console.as_raw_fd());
+        _ = mount(Some(source.as_str()), "/dev/console", None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    }
     let Some(terminal) = console.or_else(|| OpenOptions::new().read(true).write(true).open("/dev/null").ok()) else {
         return;
     };

@@ -63,6 +63,8 @@ static void note(int signal) { last = signal; }
 /* Says which signal came, and exits with its number. */
 static int wait_for_signal(void) {
     for (int signal = 1; signal <= 64; signal++) {
+        /* Orphans of the tests come to the workload, as they do in a container. */
+        if (signal == SIGCHLD) continue;
         struct sigaction action = {.sa_handler = note};
         sigaction(signal, &action, NULL);
     }
