@@ -5,6 +5,7 @@
 //! [`memory`] keeps bodies for tests.
 
 pub mod apply;
+mod chunked;
 pub mod dump;
 pub mod memory;
 pub mod tree;

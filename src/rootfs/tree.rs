@@ -7,11 +7,13 @@
 //!  index    (directory, name) → entry hash table of entry numbers
 //! ```
 //!
-//! Everything is addressed by number, nothing is recursive, and a name costs about a hundred bytes: images with
-//! millions of files and paths thousands of levels deep are ordinary input.
+//! Everything is addressed by number, nothing is recursive, and a file costs about 150 bytes, names and index
+//! included: images with millions of files and paths thousands of levels deep are ordinary input. Nothing is moved
+//! when the tree grows; names that are gone are swept out when they are more than those that are left.
 //!
 //! Names are bytes without `/` and NUL, 1 to 255 long, never `.` or `..`; [`Tree::insert`] checks it.
 
+use super::chunked::{Chunked, Texts};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -162,9 +164,11 @@ struct Entry {
 
 /// The tree. `B` says where a file's body is.
 pub struct Tree<B> {
-    names: Vec<u8>,
-    entries: Vec<Entry>,
-    inodes: Vec<Option<Inode<B>>>,
+    names: Texts,
+    /// Bytes in `names` of entries that are gone.
+    dead_names: u64,
+    entries: Chunked<Entry>,
+    inodes: Chunked<Option<Inode<B>>>,
     index: HashTable<u32>,
     hasher: RandomState,
     free_entries: Vec<u32>,
@@ -194,10 +198,13 @@ impl<B> Tree<B> {
     /// A tree with nothing but a root directory of these attributes.
     pub fn new(root: Attrs) -> Self {
         let text_bytes = xattr_bytes(&root);
+        let mut inodes = Chunked::new();
+        inodes.push(Some(Inode { attrs: root, kind: Kind::directory(), links: 1 }));
         Tree {
-            names: Vec::new(),
-            entries: Vec::new(),
-            inodes: vec![Some(Inode { attrs: root, kind: Kind::directory(), links: 1 })],
+            names: Texts::default(),
+            dead_names: 0,
+            entries: Chunked::new(),
+            inodes,
             index: HashTable::new(),
             hasher: RandomState::new(),
             free_entries: Vec::new(),
@@ -212,7 +219,7 @@ impl<B> Tree<B> {
     /// # Panics
     /// If `id` was removed: ids of a tree are only ever taken from it.
     pub fn inode(&self, id: InodeId) -> &Inode<B> {
-        self.inodes[id.0 as usize].as_ref().expect("an inode in use")
+        self.inodes[id.0].as_ref().expect("an inode in use")
     }
 
     /// The inode with this number, to change its body. Its size and its extended attributes must stay: see
@@ -221,7 +228,7 @@ impl<B> Tree<B> {
     /// # Panics
     /// As [`Tree::inode`].
     pub fn inode_mut(&mut self, id: InodeId) -> &mut Inode<B> {
-        self.inodes[id.0 as usize].as_mut().expect("an inode in use")
+        self.inodes[id.0].as_mut().expect("an inode in use")
     }
 
     /// Replaces an inode's attributes.
@@ -278,7 +285,7 @@ impl<B> Tree<B> {
 
     /// The inode an entry leads to.
     pub fn target(&self, entry: EntryId) -> InodeId {
-        InodeId(self.entries[entry.0 as usize].inode)
+        InodeId(self.entries[entry.0].inode)
     }
 
     /// The name of an entry.
@@ -288,17 +295,17 @@ impl<B> Tree<B> {
 
     /// The directory an entry is in.
     pub fn parent(&self, entry: EntryId) -> InodeId {
-        InodeId(self.entries[entry.0 as usize].parent)
+        InodeId(self.entries[entry.0].parent)
     }
 
     /// The layer that made an entry, as given to [`Tree::insert`] or [`Tree::set_layer`].
     pub fn layer(&self, entry: EntryId) -> u32 {
-        self.entries[entry.0 as usize].layer
+        self.entries[entry.0].layer
     }
 
     /// Notes that `layer` has named an entry again.
     pub fn set_layer(&mut self, entry: EntryId, layer: u32) {
-        self.entries[entry.0 as usize].layer = layer;
+        self.entries[entry.0].layer = layer;
     }
 
     /// Entries of a directory in the order they were made; empty for anything else.
@@ -308,7 +315,7 @@ impl<B> Tree<B> {
             _ => NONE,
         };
         let next = |e: u32| (e != NONE).then_some(e);
-        std::iter::successors(next(first), move |&e| next(self.entries[e as usize].next)).map(EntryId)
+        std::iter::successors(next(first), move |&e| next(self.entries[e].next)).map(EntryId)
     }
 
     /// The first entry of a directory, to walk it while the tree changes.
@@ -318,7 +325,7 @@ impl<B> Tree<B> {
 
     /// The entry made after this one in the same directory.
     pub fn next_sibling(&self, entry: EntryId) -> Option<EntryId> {
-        let next = self.entries[entry.0 as usize].next;
+        let next = self.entries[entry.0].next;
         (next != NONE).then_some(EntryId(next))
     }
 
@@ -348,7 +355,7 @@ impl<B> Tree<B> {
         let file_bytes = self.file_bytes.checked_add(bytes).ok_or(TreeError::Full)?;
         let id = match self.free_inodes.pop() {
             Some(id) => {
-                self.inodes[id as usize] = Some(inode);
+                self.inodes[id] = Some(inode);
                 id
             }
             None => {
@@ -369,7 +376,7 @@ impl<B> Tree<B> {
     /// If `dir` is no directory or has the name already.
     pub fn link(&mut self, dir: InodeId, name: &[u8], inode: InodeId, layer: u32) -> Result<EntryId, TreeError> {
         check_name(name)?;
-        let name_at = u32::try_from(self.names.len()).map_err(|_| TreeError::Full)?;
+        let name_at = self.names.add(name).ok_or(TreeError::Full)?;
         let Kind::Directory(children) = &self.inode(dir).kind else { panic!("entries go into directories") };
         let last = children.last;
         let entry = Entry {
@@ -381,11 +388,10 @@ impl<B> Tree<B> {
             next: NONE,
             layer,
         };
-        self.names.extend_from_slice(name);
         self.text_bytes += name.len() as u64;
         let id = match self.free_entries.pop() {
             Some(id) => {
-                self.entries[id as usize] = entry;
+                self.entries[id] = entry;
                 id
             }
             None => {
@@ -395,7 +401,7 @@ impl<B> Tree<B> {
         };
         self.index_entry(id, dir, name);
         if last != NONE {
-            self.entries[last as usize].next = id;
+            self.entries[last].next = id;
         }
         let Kind::Directory(children) = &mut self.inode_mut(dir).kind else { unreachable!("checked above") };
         if last == NONE {
@@ -413,17 +419,17 @@ impl<B> Tree<B> {
     /// # Panics
     /// If the entry leads to a directory with entries.
     pub fn unlink(&mut self, entry: EntryId) -> Option<Inode<B>> {
-        let Entry { parent, inode, prev, next, length, .. } = self.entries[entry.0 as usize];
+        let Entry { parent, inode, prev, next, length, .. } = self.entries[entry.0];
         assert_eq!(self.child_count(InodeId(inode)), 0, "only an empty directory is removed");
         let hash = self.hash_of(entry.0);
         if let Ok(slot) = self.index.find_entry(hash, |&e| e == entry.0) {
             slot.remove();
         }
         if prev != NONE {
-            self.entries[prev as usize].next = next;
+            self.entries[prev].next = next;
         }
         if next != NONE {
-            self.entries[next as usize].prev = prev;
+            self.entries[next].prev = prev;
         }
         let Kind::Directory(children) = &mut self.inode_mut(InodeId(parent)).kind else {
             unreachable!("a parent is a directory")
@@ -436,14 +442,17 @@ impl<B> Tree<B> {
         }
         children.count -= 1;
         self.free_entries.push(entry.0);
+        self.entries[entry.0].length = 0;
         self.text_bytes -= u64::from(length);
+        self.dead_names += u64::from(length);
+        self.sweep_names();
         let target = self.inode_mut(InodeId(inode));
         target.links -= 1;
         if target.links > 0 {
             return None;
         }
         self.free_inodes.push(inode);
-        let gone = self.inodes[inode as usize].take();
+        let gone = self.inodes[inode].take();
         if let Some(gone) = &gone {
             self.file_bytes -= gone.file_bytes();
             self.text_bytes -= gone.text_bytes();
@@ -451,13 +460,28 @@ impl<B> Tree<B> {
         gone
     }
 
+    /// Copies the names in use together once they are less than half of all, and the dead ones at least a byte for
+    /// each entry to look at: so that sweeping costs no more than making the names did.
+    fn sweep_names(&mut self) {
+        if self.dead_names <= self.text_bytes + (1 << 16) + self.entries.len() as u64 {
+            return;
+        }
+        let old = std::mem::take(&mut self.names);
+        // An entry without a name is free.
+        for entry in self.entries.iter_mut().filter(|entry| entry.length > 0) {
+            let name = old.get(entry.name, entry.length.into());
+            entry.name = self.names.add(name).expect("fewer names than there were");
+        }
+        self.dead_names = 0;
+    }
+
     fn name_of(&self, entry: u32) -> &[u8] {
-        let entry = &self.entries[entry as usize];
-        &self.names[entry.name as usize..][..entry.length as usize]
+        let entry = &self.entries[entry];
+        self.names.get(entry.name, entry.length.into())
     }
 
     fn is(&self, entry: u32, dir: InodeId, name: &[u8]) -> bool {
-        self.entries[entry as usize].parent == dir.0 && self.name_of(entry) == name
+        self.entries[entry].parent == dir.0 && self.name_of(entry) == name
     }
 
     fn hash(&self, dir: InodeId, name: &[u8]) -> u64 {
@@ -468,15 +492,15 @@ impl<B> Tree<B> {
     }
 
     fn hash_of(&self, entry: u32) -> u64 {
-        self.hash(InodeId(self.entries[entry as usize].parent), self.name_of(entry))
+        self.hash(InodeId(self.entries[entry].parent), self.name_of(entry))
     }
 
     fn index_entry(&mut self, id: u32, dir: InodeId, name: &[u8]) {
         let hash = self.hash(dir, name);
         let Tree { index, entries, names, hasher, .. } = self;
         let key = |e: u32| {
-            let entry = &entries[e as usize];
-            (entry.parent, &names[entry.name as usize..][..entry.length as usize])
+            let entry = &entries[e];
+            (entry.parent, names.get(entry.name, entry.length.into()))
         };
         let rehash = |&e: &u32| {
             let (parent, name) = key(e);

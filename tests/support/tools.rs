@@ -6,7 +6,9 @@ use std::process::{Command, Output};
 pub fn run(command: &mut Command) -> Output {
     match command.output() {
         Ok(output) => output,
-        Err(error) => panic!("cannot start {:?}: {error}; scripts/test installs what the tests need", command.get_program()),
+        Err(error) => {
+            panic!("cannot start {:?}: {error}; scripts/test installs what the tests need", command.get_program())
+        }
     }
 }
 
