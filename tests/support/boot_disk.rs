@@ -1,5 +1,7 @@
 //! A disk with Debian's kernel and an initramfs of one shell script, made by the library alone.
 
+#![allow(dead_code)] // Each test program uses its part.
+
 use super::tools;
 use bootdisk::boot::{self, Boot, Firmware};
 use bootdisk::disk::gpt::{Architecture, Guids, Layout};
@@ -42,7 +44,7 @@ pub fn initramfs(filling: usize) -> Vec<u8> {
     let init = format!(
         "#!/bin/busybox sh\n/bin/busybox mount -t proc proc /proc\n\
          echo \"{SENTINEL}$(/bin/busybox cat /proc/cmdline)>\"\n\
-         echo \"filling $(/bin/busybox cksum /filling)\"\n/bin/busybox poweroff -f\n"
+         echo \"filling $(/bin/busybox sha256sum /filling)\"\n/bin/busybox poweroff -f\n"
     );
     let mut archive = Vec::new();
     for directory in ["bin", "dev", "proc"] {

@@ -1,7 +1,9 @@
 //! QEMU by hand, for tests below the level of `bootdisk run`: a disk, a firmware, a serial port.
 //!
 //! Always TCG: `/dev/kvm` may exist and hang every guest.
+#![allow(dead_code)] // Each test program uses its part.
 
+use serde_json::json;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +18,7 @@ pub enum Bus {
     VirtioScsi,
     Nvme,
     Ahci,
+    Floppy,
 }
 
 /// What starts the disk.
@@ -23,6 +26,13 @@ pub enum Bus {
 pub enum Firmware {
     SeaBios,
     Ovmf,
+}
+
+/// A sector whose reads fail: the first one, or every one.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    pub lba: u64,
+    pub once: bool,
 }
 
 /// A machine to be run once.
@@ -33,6 +43,9 @@ pub struct Machine {
     pub bus: Bus,
     pub mebibytes: u32,
     pub vga: bool,
+    /// SeaBIOS shows its screen on the serial port.
+    pub serial_screen: bool,
+    pub fault: Option<Fault>,
     /// Seconds.
     pub timeout: u64,
 }
@@ -45,6 +58,8 @@ impl Machine {
             bus: Bus::VirtioBlk,
             mebibytes: 256,
             vga: false,
+            serial_screen: false,
+            fault: None,
             timeout: 120,
         }
     }
@@ -52,10 +67,15 @@ impl Machine {
     fn command(&self, folder: &Path) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
         let kind = if matches!(self.bus, Bus::Ahci) { "q35" } else { "pc" };
-        let mut machine = format!("{kind},accel=tcg");
+        let screen = if self.serial_screen { "off" } else { "on" };
+        let mut machine = format!("{kind},accel=tcg,graphics={screen}");
         let node = |name: &str, file: &Path, read_only: bool| {
-            let file = serde_json::json!({ "driver": "file", "filename": file, "read-only": read_only });
-            serde_json::json!({ "driver": "raw", "node-name": name, "read-only": read_only, "file": file }).to_string()
+            let mut file = json!({ "driver": "file", "filename": file, "read-only": read_only });
+            if let Some(Fault { lba, once }) = self.fault.filter(|_| name == "disk") {
+                let fault = json!({ "event": "read_aio", "iotype": "read", "errno": 5, "sector": lba, "once": once });
+                file = json!({ "driver": "blkdebug", "image": file, "inject-error": [fault] });
+            }
+            json!({ "driver": "raw", "node-name": name, "read-only": read_only, "file": file }).to_string()
         };
         if let Firmware::Ovmf = self.firmware {
             let variables = folder.join("variables.fd");
@@ -73,16 +93,19 @@ impl Machine {
             Bus::Ide => &["ide-hd,drive=disk,bootindex=0"],
             Bus::VirtioScsi => &["virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0,drive=disk,bootindex=0"],
             Bus::Nvme => &["nvme,serial=1,drive=disk,bootindex=0"],
+            Bus::Floppy => &["floppy,drive=disk"],
             Bus::Ahci => &["ide-hd,bus=ide.0,drive=disk,bootindex=0"],
         };
+        // Floppies have no boot index.
+        qemu.args(matches!(self.bus, Bus::Floppy).then_some(["-boot", "a"]).into_iter().flatten());
         devices.iter().for_each(|device| _ = qemu.args(["-device", device]));
         qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         qemu
     }
 
-    /// Runs the machine until `until` appears on its serial port, it ends by itself or its time is over; returns what
-    /// the port said.
-    pub fn run_until(&self, until: &str) -> String {
+    /// Runs the machine until one of `until` appears on its serial port, it ends by itself or its time is over; returns
+    /// what the port said.
+    pub fn run_until(&self, until: &[&str]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let mut qemu = match self.command(folder.path()).spawn() {
             Ok(qemu) => qemu,
@@ -102,7 +125,8 @@ impl Machine {
         let mut said = Vec::new();
         while let Ok(part) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
             said.extend(part);
-            if String::from_utf8_lossy(&said).contains(until) {
+            let text = String::from_utf8_lossy(&said);
+            if until.iter().any(|words| text.contains(words)) {
                 break;
             }
         }

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_file_lies_where_its_extent_says() {
-        let body: Vec<u8> = (0..100_001u32).map(|i| (i * 31 >> 3) as u8).collect();
+        let body: Vec<u8> = (0..100_001u32).map(|i| ((i * 31) >> 3) as u8).collect();
         let list = files(&[("EFI/BOOT/BOOTX64.EFI", &body[..700]), ("bootdisk/linux", &body), ("empty", &[])]);
         let image = encode(&list, &VOLUME).unwrap();
         let bytes = bytes_of(&image);

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::rc::Rc;
@@ -75,15 +76,12 @@ impl Sparse {
         let mut pages = self.pages.borrow_mut();
         for (page, within, range) in spans(offset, data.len()) {
             let part = &data[range];
-            if !pages.contains_key(&page) {
-                if part.iter().all(|&byte| byte == 0) {
-                    continue;
-                }
-                pages.insert(page, Box::new([0; PAGE]));
-            }
-            if let Some(bytes) = pages.get_mut(&page) {
-                bytes[within..within + part.len()].copy_from_slice(part);
-            }
+            let bytes = match pages.entry(page) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(_) if part.iter().all(|&byte| byte == 0) => continue,
+                Entry::Vacant(entry) => entry.insert(Box::new([0; PAGE])),
+            };
+            bytes[within..within + part.len()].copy_from_slice(part);
         }
     }
 }

@@ -25,8 +25,8 @@ impl Stamp {
         let (year, month, day) = civil(seconds / SECONDS_PER_DAY);
         let second = seconds % SECONDS_PER_DAY;
         Stamp {
-            date: ((year - 1980) << 9 | month << 5 | day) as u16,
-            time: (second / 3600 << 11 | second / 60 % 60 << 5 | second % 60 / 2) as u16,
+            date: (((year - 1980) << 9) | (month << 5) | day) as u16,
+            time: (((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2)) as u16,
             hundredths: (second % 2 * 100) as u8,
         }
     }
