@@ -10,6 +10,7 @@
 pub mod bios;
 pub mod command_line;
 pub mod esp;
+pub mod existing;
 pub mod initramfs;
 pub mod loader;
 
@@ -111,11 +112,12 @@ pub fn write(boot: &Boot, layout: &Layout, guids: &Guids, output: &dyn Output) -
     let mut files = esp::Files::new();
     files.insert(loader::KERNEL_PATH.to_owned(), boot.kernel);
     files.insert(loader::INITRAMFS_PATH.to_owned(), boot.initramfs);
+    // Also without a loader that reads it: it is where the disk says its command line.
+    files.insert(loader::ENTRY_PATH.to_owned(), entry.as_bytes());
     if uefi {
         let efi_loader = boot.efi_loader.ok_or(BootError::NoLoader)?;
         files.insert(loader::fallback_path(architecture).to_owned(), efi_loader);
         files.insert(loader::CONFIG_PATH.to_owned(), config.as_bytes());
-        files.insert(loader::ENTRY_PATH.to_owned(), entry.as_bytes());
     }
     let volume = esp::Volume {
         first_lba: partition.first_lba,

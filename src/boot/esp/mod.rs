@@ -14,6 +14,7 @@
 
 mod geometry;
 mod mend;
+pub mod read;
 mod sparse;
 mod time;
 

@@ -1,0 +1,112 @@
+//! A disk that exists, as far as booting it needs: its partitions, and the boot files on its ESP.
+
+use super::esp::read::read_file;
+use super::loader;
+use crate::disk::gpt::{Architecture, Role};
+use crate::disk::table::{self, Found, ReadTableError};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use thiserror::Error;
+
+/// Longest kernel or initramfs that is taken from an ESP, in bytes.
+const MAX_FILE: u64 = 1 << 30;
+/// Longest boot entry.
+const MAX_ENTRY: u64 = 65_536;
+
+/// Why a disk cannot be booted.
+#[derive(Debug, Error)]
+pub enum ExistingError {
+    /// It cannot be opened.
+    #[error("cannot open disk {path}")]
+    Open {
+        /// The path, escaped.
+        path: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Its partition table.
+    #[error(transparent)]
+    Table(#[from] ReadTableError),
+    /// It has no root partition of a known type.
+    #[error("disk has no root partition that says what processor it is for")]
+    NoRoot,
+    /// A boot file is missing.
+    #[error("disk has no boot file {0} on an EFI System Partition")]
+    NoBootFile(&'static str),
+    /// The ESP cannot be read.
+    #[error("cannot read {file} on the EFI System Partition")]
+    Esp {
+        /// The file.
+        file: &'static str,
+        /// What was wrong.
+        source: io::Error,
+    },
+}
+
+/// An open disk.
+#[derive(Debug)]
+pub struct Existing {
+    file: File,
+    partitions: Vec<Found>,
+}
+
+/// What a direct boot hands to QEMU.
+#[derive(Debug)]
+pub struct BootFiles {
+    /// The kernel's file.
+    pub kernel: Vec<u8>,
+    /// The initramfs.
+    pub initramfs: Vec<u8>,
+    /// The kernel's command line.
+    pub command_line: String,
+}
+
+impl Existing {
+    /// Opens the disk and reads its partition table.
+    pub fn open(path: &Path) -> Result<Existing, ExistingError> {
+        let file =
+            File::open(path).map_err(|source| ExistingError::Open { path: crate::escape::path(path), source })?;
+        let partitions = table::read(&file)?;
+        Ok(Existing { file, partitions })
+    }
+
+    /// The processor the root partition's type names.
+    pub fn architecture(&self) -> Result<Architecture, ExistingError> {
+        self.partitions.iter().find_map(|partition| partition.architecture).ok_or(ExistingError::NoRoot)
+    }
+
+    /// Whether a BIOS finds a boot stage.
+    pub fn boots_under_bios(&self) -> bool {
+        self.partition(Role::BiosBoot).is_some_and(|partition| {
+            let mut start = [0; 16];
+            std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut start, partition.offset).is_ok()
+                && start != [0; 16]
+        })
+    }
+
+    /// Kernel, initramfs and command line.
+    pub fn boot_files(&self) -> Result<BootFiles, ExistingError> {
+        let entry = self.read(loader::ENTRY_PATH, MAX_ENTRY)?;
+        let options = String::from_utf8_lossy(&entry)
+            .lines()
+            .find_map(|line| line.strip_prefix("options ").map(str::to_owned))
+            .unwrap_or_default();
+        Ok(BootFiles {
+            kernel: self.read(loader::KERNEL_PATH, MAX_FILE)?,
+            initramfs: self.read(loader::INITRAMFS_PATH, MAX_FILE)?,
+            command_line: options,
+        })
+    }
+
+    fn partition(&self, role: Role) -> Option<&Found> {
+        self.partitions.iter().find(|partition| partition.role == Some(role))
+    }
+
+    fn read(&self, path: &'static str, limit: u64) -> Result<Vec<u8>, ExistingError> {
+        let esp = self.partition(Role::Esp).ok_or(ExistingError::NoBootFile(path))?;
+        read_file(&self.file, esp.offset, esp.length, path, limit)
+            .map_err(|source| ExistingError::Esp { file: path, source })?
+            .ok_or(ExistingError::NoBootFile(path))
+    }
+}
