@@ -64,6 +64,22 @@ impl<'a> Input<'a> {
         self.copy(length, |_| Ok(()))
     }
 
+    /// Passes over the padding behind a body. An archive may end there: `umoci insert` writes neither the padding of
+    /// its one member nor an end marker, and no byte of the file is missing.
+    pub fn skip_padding(&mut self, length: u64) -> Result<(), Error> {
+        let mut left = length;
+        while left > 0 {
+            let available = self.fill()?.len();
+            if available == 0 {
+                return Ok(());
+            }
+            let n = available.min(left as usize);
+            self.consume(n);
+            left -= n as u64;
+        }
+        Ok(())
+    }
+
     /// The next `length` bytes. The caller has checked that they are few.
     pub fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();

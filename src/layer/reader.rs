@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
                 b'V' if pending.is_empty() => {
                     let size = self.size(&header, None).map_err(at)?;
                     self.input.skip(size)?;
-                    self.input.skip(padding(size))?;
+                    self.input.skip_padding(padding(size))?;
                 }
                 b'V' => return Err(at(ErrorKind::MisplacedExtension(b'V'))),
                 b'D' | b'M' | b'N' => return Err(at(ErrorKind::Unsupported(header.typeflag()))),
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
         let Some(body) = self.body.take() else { return Ok(()) };
         self.input
             .skip(body.stored)
-            .and_then(|()| self.input.skip(body.padding))
+            .and_then(|()| self.input.skip_padding(body.padding))
             .map_err(|error| Error { entry: Some(body.entry), ..error })
     }
 
@@ -377,7 +377,7 @@ fn copy_body<S: BodySink>(input: &mut Input, body: &Body, sink: &mut S) -> Resul
             hole(input, sink, map.real_size - end)?;
         }
     }
-    input.skip(body.padding)
+    input.skip_padding(body.padding)
 }
 
 fn hole<S: BodySink>(input: &Input, sink: &mut S, length: u64) -> Result<(), Error> {
