@@ -28,6 +28,12 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
+/// A path of the host or of an image, escaped.
+pub fn path(path: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    escape(path.as_os_str().as_bytes())
+}
+
 /// C1 controls and the characters of general category Cf and Zl/Zp that change what a reader sees.
 fn is_unprintable(c: char) -> bool {
     matches!(c,

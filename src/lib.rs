@@ -17,11 +17,17 @@ pub mod init;
 #[cfg(feature = "host")]
 pub mod boot;
 #[cfg(feature = "host")]
+pub mod cache;
+#[cfg(feature = "host")]
 pub mod cli;
+#[cfg(feature = "host")]
+pub mod convert;
 #[cfg(feature = "host")]
 pub mod disk;
 #[cfg(feature = "host")]
 pub mod ext4;
+#[cfg(feature = "host")]
+pub mod identity;
 #[cfg(feature = "host")]
 pub mod image;
 #[cfg(feature = "host")]

@@ -1,5 +1,5 @@
-//! The command line: parses, dispatches, and turns the result into an exit status.
+//! The `bootdisk` command. Everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    bootdisk::cli::main()
 }

@@ -16,14 +16,15 @@ struct Surroundings {
     umask: &'static str,
     zone: &'static str,
     locale: &'static str,
-    threads: &'static str,
+    /// Processors its threads may use, as taskset(1) takes them.
+    cpus: &'static str,
 }
 
-const HERE: Surroundings = Surroundings { umask: "022", zone: "UTC", locale: "C", threads: "1" };
+const HERE: Surroundings = Surroundings { umask: "022", zone: "UTC", locale: "C", cpus: "0" };
 const ELSEWHERE: Surroundings =
-    Surroundings { umask: "077", zone: "Asia/Kathmandu", locale: "tr_TR.UTF-8", threads: "4" };
+    Surroundings { umask: "077", zone: "Asia/Kathmandu", locale: "tr_TR.UTF-8", cpus: "0-1023" };
 
-/// Builds in a folder of its own with that umask, zone, locale and number of threads.
+/// Builds in a folder of its own with that umask, zone, locale and number of processors.
 fn build_in(bench: &Bench, folder: &str, what: &Path, around: &Surroundings) -> PathBuf {
     let folder = bench.path(folder);
     std::fs::create_dir_all(&folder).unwrap();
@@ -32,10 +33,11 @@ fn build_in(bench: &Bench, folder: &str, what: &Path, around: &Surroundings) -> 
     let mut command = bench.at_home("sh");
     command
         .args(["-c", "umask \"$0\" && exec \"$@\"", around.umask])
+        .args(["taskset", "-c", around.cpus])
         .arg(program)
         .arg("build")
         .arg(what)
-        .args(["-o", "disk.img", "--threads", around.threads])
+        .args(["-o", "disk.img"])
         .env("TZ", around.zone)
         .env("LANG", around.locale)
         .env("LC_ALL", around.locale)

@@ -7,4 +7,5 @@
 //! carry a version.
 
 pub mod channel;
+pub mod overrides;
 pub mod spec;

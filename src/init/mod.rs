@@ -29,7 +29,6 @@ mod log;
 mod modules;
 mod namespaces;
 mod network;
-mod overrides;
 mod partition;
 mod power;
 mod report;
@@ -103,7 +102,7 @@ fn welcomed(spec: &mut BootSpec, welcome: Option<Welcome>) -> Streams {
         _ = std::fs::write("/proc/sys/kernel/panic", seconds.to_string());
     }
     clock::set_from_host(welcome.time);
-    overrides::apply(spec, welcome.overrides);
+    crate::guest::overrides::apply(spec, welcome.overrides);
     let terminal: Option<Terminal> = welcome.terminal;
     streams_for(terminal, welcome.stdin)
 }

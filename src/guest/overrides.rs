@@ -1,7 +1,7 @@
 //! What the host changes in the boot specification for one boot.
 
-use crate::guest::channel::Overrides;
-use crate::guest::spec::BootSpec;
+use super::channel::Overrides;
+use super::spec::BootSpec;
 
 /// Applies the overrides of a welcome, as `docker run`'s options change an image's configuration.
 pub fn apply(spec: &mut BootSpec, overrides: Overrides) {

@@ -1,0 +1,140 @@
+//! Disks that `bootdisk run IMAGE` built, kept by content: the same image, kernel and options boot at once the next
+//! time.
+//!
+//! ```text
+//! $XDG_CACHE_HOME/bootdisk/disks/KEY.img    the disk; its time of last modification is that of its last use
+//!                                KEY.lock   held shared while a machine uses the disk, exclusively while it is made
+//! ```
+//!
+//! The key is the digest of everything that goes onto the disk, so an entry is never wrong, only unused. When the
+//! entries take more than [`BUDGET`] bytes of storage, the ones unused for longest go; one in use never goes.
+
+use anyhow::{Context, Result};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Bytes of storage the cached disks may take together.
+pub const BUDGET: u64 = 16 << 30;
+
+/// The cache, a directory.
+pub struct DiskCache {
+    dir: PathBuf,
+}
+
+/// A disk of the cache that stays there while this value lives.
+pub struct CachedDisk {
+    /// Where it is. Not to be written to.
+    pub path: PathBuf,
+    _in_use: File,
+}
+
+impl DiskCache {
+    /// The cache in `dir`, which is made when missing.
+    pub fn open(dir: PathBuf) -> Result<DiskCache> {
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("cannot make the cache directory {}", crate::escape::path(&dir)))?;
+        Ok(DiskCache { dir })
+    }
+
+    /// The disk with this key, made by `build` if it is not there. Whoever asks for the same key meanwhile waits.
+    pub fn get(&self, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<CachedDisk> {
+        let path = self.dir.join(format!("{key}.img"));
+        let lock = self.lock_file(key)?;
+        lock.lock().context("cannot lock the disk cache")?;
+        if path.exists() {
+            // Only the order of pruning depends on it.
+            _ = File::open(&path).and_then(|disk| disk.set_modified(SystemTime::now()));
+        } else {
+            build(&path)?;
+        }
+        lock.lock_shared().context("cannot lock the disk cache")?;
+        self.prune(&path);
+        Ok(CachedDisk { path, _in_use: lock })
+    }
+
+    fn lock_file(&self, key: &str) -> Result<File> {
+        let path = self.dir.join(format!("{key}.lock"));
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", crate::escape::path(&path)))
+    }
+
+    /// Removes what was unused for longest until the rest fits the budget. A cache that cannot be pruned is still a
+    /// cache, so errors end it quietly.
+    fn prune(&self, keep: &Path) {
+        let Ok(listing) = std::fs::read_dir(&self.dir) else { return };
+        let mut disks: Vec<(SystemTime, u64, PathBuf)> = listing
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "img"))
+            .filter_map(|path| {
+                let facts = path.metadata().ok()?;
+                Some((facts.modified().ok()?, facts.blocks() * 512, path))
+            })
+            .collect();
+        disks.sort();
+        let mut total: u64 = disks.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, path) in disks {
+            if total <= BUDGET {
+                return;
+            }
+            if path != keep && self.remove(&path) {
+                total -= bytes;
+            }
+        }
+    }
+
+    fn remove(&self, disk: &Path) -> bool {
+        let Some(key) = disk.file_stem().and_then(|stem| stem.to_str()) else { return false };
+        let Ok(lock) = self.lock_file(key) else { return false };
+        // The lock file itself stays: another process may be waiting on it.
+        lock.try_lock().is_ok() && std::fs::remove_file(disk).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = DiskCache::open(dir.path().join("a/b")).unwrap();
+        let mut made = 0;
+        for _ in 0..3 {
+            let disk = cache
+                .get("k", |path| {
+                    made += 1;
+                    Ok(std::fs::write(path, b"disk")?)
+                })
+                .unwrap();
+            assert_eq!(std::fs::read(&disk.path).unwrap(), b"disk");
+        }
+        assert_eq!(made, 1);
+    }
+
+    #[test]
+    fn a_failed_build_leaves_no_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = DiskCache::open(dir.path().into()).unwrap();
+        assert!(cache.get("k", |_| anyhow::bail!("no")).is_err());
+        assert!(cache.get("k", |path| Ok(std::fs::write(path, b"disk")?)).is_ok());
+    }
+
+    #[test]
+    fn a_disk_in_use_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = DiskCache::open(dir.path().into()).unwrap();
+        let disk = cache.get("k", |path| Ok(std::fs::write(path, b"disk")?)).unwrap();
+        assert!(!cache.remove(&disk.path));
+        let path = disk.path.clone();
+        drop(disk);
+        assert!(cache.remove(&path));
+        assert!(!path.exists());
+    }
+}

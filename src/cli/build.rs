@@ -1,0 +1,40 @@
+//! `bootdisk build`: an image and a kernel to a disk.
+
+use super::cancel::Cancel;
+use super::options::{self, FirmwareChoice, Global};
+use super::progress::Progress;
+use super::{plan, summary};
+use anyhow::Context;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of `bootdisk build`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Image: an archive of `docker save` or `podman save`, an OCI layout or archive, or `-` for standard input
+    image: std::ffi::OsString,
+    /// Where the disk goes; what was there stays until the new one is whole
+    #[arg(long, short, value_name = "DISK")]
+    output: PathBuf,
+    /// Firmware the disk boots under
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "bios,uefi")]
+    firmware: Vec<FirmwareChoice>,
+    #[command(flatten)]
+    disk: options::Disk,
+    #[command(flatten)]
+    process: options::Process,
+}
+
+/// Builds the disk and says on standard error what is on it.
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
+    let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
+    let mut progress = Progress::new(global);
+    let overrides = args.process.overrides()?;
+    let firmware = options::firmware_set(&args.firmware);
+    let plan = plan::open(&args.image, &args.disk, firmware, &overrides, &mut |event| progress.show(event))?;
+    let built = plan.write(&args.output, &mut |event| progress.show(event))?;
+    if !global.quiet {
+        eprint!("{}", summary::render(&args.output, &built));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,57 @@
+//! What a running machine has to say, on standard error.
+
+use super::options::Global;
+use crate::guest::channel::Level;
+use crate::qemu::{self, Event, Finished, Outcome, What};
+use std::io::{IsTerminal, Write};
+
+/// How many of the console's last lines an error shows.
+const LAST_LINES: usize = 12;
+
+/// Renders the events of a machine.
+pub struct Console {
+    /// The guest's console and PID 1's messages are shown as they come.
+    all: bool,
+    /// Notes are shown.
+    notes: bool,
+    text: qemu::console::Text,
+}
+
+impl Console {
+    /// Shows the console if asked to; notes also on a terminal.
+    pub fn new(global: &Global, all: bool) -> Console {
+        Console { all, notes: all || (!global.quiet && std::io::stderr().is_terminal()), text: Default::default() }
+    }
+
+    /// Shows one event, if it is wanted.
+    pub fn event(&mut self, event: &Event) {
+        match &event.what {
+            What::Note(text) if self.notes => say(&format!("note: {text}\n")),
+            What::Console(bytes) if self.all => say(&self.text.add(bytes)),
+            What::Log(log) if self.all || log.level == Level::Error => {
+                say(&format!("bootdisk: {}\n", crate::escape::escape(log.text.as_bytes())));
+            }
+            _ => {}
+        }
+    }
+
+    /// Says how the machine ended, when the workload's status alone would not.
+    pub fn finished(&mut self, finished: &Finished) {
+        let Some(sentence) = finished.outcome.sentence() else { return };
+        say(&format!("error: {sentence}\n"));
+        // The workload's own failures need no look at the machine.
+        if self.all || matches!(finished.outcome, Outcome::Workload { .. } | Outcome::Stopped(_)) {
+            return;
+        }
+        let last = qemu::console::lines(&finished.console, LAST_LINES);
+        if !last.is_empty() {
+            say("the console's last lines:\n");
+            last.iter().for_each(|line| say(&format!("  {line}\n")));
+        }
+    }
+}
+
+fn say(text: &str) {
+    // A closed standard error cannot be told anything.
+    _ = std::io::stderr().write_all(text.as_bytes());
+}

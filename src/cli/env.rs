@@ -1,0 +1,100 @@
+//! Environment variables and host names from the command line, with `docker run`'s rules.
+
+use anyhow::{Context, bail};
+use std::path::{Path, PathBuf};
+
+/// Variables of the files, then of the options, so that options win. `NAME` without `=` takes the value from this
+/// process's environment and is left out when there is none.
+pub fn collect(files: &[PathBuf], options: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut variables = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the environment file {}", crate::escape::path(file)))?;
+        for (number, line) in text.lines().enumerate() {
+            variable(file_line(line), &mut variables)
+                .with_context(|| format!("line {} of {}", number + 1, crate::escape::path(file)))?;
+        }
+    }
+    for option in options {
+        variable(option, &mut variables)?;
+    }
+    Ok(variables)
+}
+
+/// A line of an environment file: leading white space is dropped, and a comment is nothing.
+fn file_line(line: &str) -> &str {
+    let line = line.trim_start();
+    if line.starts_with('#') { "" } else { line }
+}
+
+fn variable(text: &str, into: &mut Vec<String>) -> anyhow::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if text.contains('\0') {
+        bail!("environment variable with a NUL byte: {}", crate::escape::escape(text.as_bytes()));
+    }
+    match text.split_once('=') {
+        Some(("", _)) => bail!("environment variable without a name: {}", crate::escape::escape(text.as_bytes())),
+        Some((name, _)) if name.contains(char::is_whitespace) => {
+            bail!("environment variable with white space in its name: {}", crate::escape::escape(name.as_bytes()))
+        }
+        Some(_) => into.push(text.to_string()),
+        None => {
+            if let Ok(value) = std::env::var(text) {
+                into.push(format!("{text}={value}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks a host name: sethostname(2) takes 64 bytes, and it is written into /etc/hosts.
+pub fn hostname(name: &str) -> anyhow::Result<String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(legal) {
+        bail!(
+            "not a host name of at most 64 letters, digits, `-`, `.` or `_`: {}",
+            crate::escape::escape(name.as_bytes())
+        );
+    }
+    Ok(name.to_string())
+}
+
+/// The directory for one kind of data: an XDG variable if it is an absolute path, else under the home directory.
+pub fn xdg(variable: &str, under_home: &str) -> anyhow::Result<PathBuf> {
+    if let Some(dir) = std::env::var_os(variable).map(PathBuf::from).filter(|dir| dir.is_absolute()) {
+        return Ok(dir);
+    }
+    match std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
+        Some(home) => Ok(home.join(Path::new(under_home))),
+        None => bail!("neither HOME nor {variable} names a directory"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_come_first_and_comments_are_nothing() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, b"# comment\n\nA=1\n  B=two words\nNOT_SET_ANYWHERE_42\n").unwrap();
+        let got = collect(&[file.path().to_path_buf()], &["A=2".into(), "C=x=y".into(), "D=".into()]).unwrap();
+        assert_eq!(got, ["A=1", "B=two words", "A=2", "C=x=y", "D="]);
+    }
+
+    #[test]
+    fn nameless_variables_are_refused() {
+        assert!(collect(&[], &["=x".into()]).is_err());
+        assert!(collect(&[], &["A B=x".into()]).is_err());
+    }
+
+    #[test]
+    fn host_names_are_checked() {
+        assert!(hostname("web-1.example").is_ok());
+        for bad in ["", "a b", "x\ny", &"a".repeat(65)] {
+            assert!(hostname(bad).is_err(), "{bad:?}");
+        }
+    }
+}

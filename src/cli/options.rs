@@ -1,0 +1,148 @@
+//! Options that several commands share, each group as one flattened struct.
+//!
+//! Options that `docker run` has keep its names and meaning.
+
+use crate::convert::Firmware;
+use crate::guest::channel::Overrides;
+use crate::guest::spec::Init;
+use clap::{Args, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// How much is said, and how.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Say nothing but errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// How progress is shown
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    pub progress: ProgressMode,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// Bars on a terminal, plain lines elsewhere
+    Auto,
+    /// Plain lines
+    Plain,
+    /// Nothing
+    None,
+}
+
+/// What goes onto the disk.
+#[derive(Args, Clone, Debug)]
+pub struct Disk {
+    /// Kernel: a bzImage, a kernel package (.deb), a directory holding either, or a name in the store
+    /// [default: the store's default for the image's architecture]
+    #[arg(long, value_name = "KERNEL")]
+    pub kernel: Option<OsString>,
+    /// Modules of a kernel given as a file: /lib/modules/RELEASE or a directory that holds it
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    pub modules: Option<PathBuf>,
+    /// Platform of the image to take from an index, as os/arch[/variant]
+    #[arg(long, value_name = "OS/ARCH")]
+    pub platform: Option<String>,
+    /// Size of the whole disk: bytes, or with K, M, G, T for powers of 1024
+    /// [default: what the image needs and some room]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    pub size: Option<u64>,
+    /// Size of the EFI System Partition
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse, default_value = "128M")]
+    pub esp_size: u64,
+    /// Added to the kernel's command line
+    #[arg(long, value_name = "ARGS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub cmdline: String,
+    /// Who runs the userland: PID 1 of this disk, or the image's own init
+    #[arg(long, value_name = "WHO", default_value = "container")]
+    pub init: InitChoice,
+    /// systemd-boot for the EFI System Partition [default: where the distribution's systemd-boot-efi puts it]
+    #[arg(long, value_name = "FILE")]
+    pub efi_loader: Option<PathBuf>,
+}
+
+/// Who runs the userland.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InitChoice {
+    /// PID 1 stays ours; the image's command is its child, as in a container
+    Container,
+    /// The image's own init (systemd, OpenRC) becomes PID 1
+    Image,
+}
+
+impl From<InitChoice> for Init {
+    fn from(choice: InitChoice) -> Init {
+        match choice {
+            InitChoice::Container => Init::Container,
+            InitChoice::Image => Init::Image,
+        }
+    }
+}
+
+/// Firmware a disk is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FirmwareChoice {
+    /// Legacy PC BIOS
+    Bios,
+    /// UEFI
+    Uefi,
+}
+
+/// The set of firmware from a list of choices.
+pub fn firmware_set(choices: &[FirmwareChoice]) -> Firmware {
+    Firmware { bios: choices.contains(&FirmwareChoice::Bios), uefi: choices.contains(&FirmwareChoice::Uefi) }
+}
+
+/// What is started and as whom, instead of what the image says.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Process {
+    /// Replace the image's entrypoint; its command goes too
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    pub entrypoint: Option<String>,
+    /// Set an environment variable; NAME alone takes the value it has here
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// Set the environment variables in a file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// User, and group, by name or number
+    #[arg(long, short, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// Working directory
+    #[arg(long, short, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Host name
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+    /// Signal that stops the command [default: the image's, or SIGTERM]
+    #[arg(long, value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+    /// Seconds between that signal and SIGKILL [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub stop_timeout: Option<u32>,
+    /// Mount the root file system read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Command and arguments instead of the image's
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+impl Process {
+    /// These options as changes to a boot specification. Reads the environment files.
+    pub fn overrides(&self) -> anyhow::Result<Overrides> {
+        Ok(Overrides {
+            // `--entrypoint ""` clears the entrypoint, as docker run has it.
+            entrypoint: self.entrypoint.as_ref().map(|e| if e.is_empty() { vec![] } else { vec![e.clone()] }),
+            cmd: (!self.command.is_empty()).then(|| self.command.clone()),
+            env: super::env::collect(&self.env_file, &self.env)?,
+            user: self.user.clone(),
+            working_dir: self.workdir.clone(),
+            hostname: self.hostname.as_deref().map(super::env::hostname).transpose()?,
+            stop_signal: self.stop_signal.clone(),
+            stop_timeout: self.stop_timeout,
+            read_only: self.read_only.then_some(true),
+        })
+    }
+}

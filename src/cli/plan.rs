@@ -1,0 +1,89 @@
+//! From the command line to a plan: which image, which kernel.
+
+use super::options::{self, Disk};
+use super::report::WithHint;
+use crate::convert::{Firmware, Observer, Options, Plan};
+use crate::guest::channel::Overrides;
+use crate::image::{Image, Platform};
+use crate::kernel::{Arch, Bundle, Store};
+use crate::source::{self, Reference, Select};
+use anyhow::{Context, Result, anyhow};
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// Opens image and kernel and decides everything that can be decided before the layers are read.
+pub fn open(
+    image: &OsStr,
+    disk: &Disk,
+    firmware: Firmware,
+    overrides: &Overrides,
+    observe: Observer<'_>,
+) -> Result<Plan> {
+    let shown = crate::escape::path(Path::new(image));
+    let options = Options {
+        firmware,
+        size: disk.size,
+        esp_size: disk.esp_size,
+        command_line: disk.cmdline.clone(),
+        init: disk.init.into(),
+        overrides: overrides.clone(),
+        efi_loader: disk.efi_loader.clone(),
+        source_date_epoch: source_date_epoch()?,
+    };
+    let place = || format!("cannot build from {shown}");
+    let image = open_image(image, disk).with_context(place)?;
+    let bundle = open_kernel(disk, &image)?;
+    Plan::open(image, bundle, options, observe).with_context(place)
+}
+
+fn open_image(image: &OsStr, disk: &Disk) -> Result<Image> {
+    let reference = Reference::parse(image)?;
+    let platform = disk.platform.as_deref().map(str::parse::<Platform>).transpose()?;
+    Ok(source::open(&reference, &Select { platform })?)
+}
+
+/// A kernel given as a path that exists, or as a name in the store, or the store's default for the image.
+fn open_kernel(disk: &Disk, image: &Image) -> Result<Bundle> {
+    let Some(kernel) = &disk.kernel else {
+        let arch = Arch::from_name(&image.platform.architecture)
+            .ok_or_else(|| anyhow!("no kernel is known for the image's platform {}", image.platform))?;
+        return Ok(Store::of_user()?.default_bundle(arch)?);
+    };
+    let path = Path::new(kernel);
+    if path.exists() {
+        return Ok(Bundle::open(path, disk.modules.as_deref())?);
+    }
+    let name = kernel.to_str().filter(|name| !name.contains('/'));
+    match name {
+        Some(name) if disk.modules.is_none() => Ok(Store::of_user()?.find(name)?.bundle()?),
+        _ => Err(WithHint {
+            message: format!("no such kernel: {}", crate::escape::path(path)),
+            hint: "give a bzImage, a kernel package, a directory with a kernel, or a name that `bootdisk kernel list` shows".into(),
+        }
+        .into()),
+    }
+}
+
+/// `SOURCE_DATE_EPOCH` (reproducible-builds.org): the latest time that anything made here may have.
+fn source_date_epoch() -> Result<Option<i64>> {
+    match std::env::var_os("SOURCE_DATE_EPOCH") {
+        None => Ok(None),
+        Some(text) => {
+            let seconds = text.to_str().and_then(|text| text.parse::<u64>().ok()).and_then(|n| i64::try_from(n).ok());
+            let shown =
+                || anyhow!("SOURCE_DATE_EPOCH is not a number of seconds: {}", crate::escape::path(Path::new(&text)));
+            seconds.map(Some).ok_or_else(shown)
+        }
+    }
+}
+
+impl options::Disk {
+    /// Whether any option of the group was given: they mean nothing for a disk that exists.
+    pub fn is_given(&self) -> bool {
+        self.kernel.is_some()
+            || self.platform.is_some()
+            || self.size.is_some()
+            || !self.cmdline.is_empty()
+            || self.efi_loader.is_some()
+    }
+}

@@ -1,0 +1,87 @@
+//! What a build is doing, on standard error: bars on a terminal, plain lines elsewhere. The only file that knows
+//! indicatif.
+
+use super::options::{Global, ProgressMode};
+use super::size;
+use crate::convert::Event;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// Shows the events of a build.
+pub struct Progress {
+    bar: ProgressBar,
+    plain: bool,
+    warnings: bool,
+}
+
+impl Progress {
+    /// Progress as the options ask for it.
+    pub fn new(options: &Global) -> Progress {
+        let terminal = std::io::stderr().is_terminal();
+        let shown = !options.quiet && options.progress != ProgressMode::None;
+        let bars = shown && terminal && options.progress == ProgressMode::Auto;
+        let bar = if bars {
+            ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+        } else {
+            ProgressBar::hidden()
+        };
+        Progress { bar, plain: shown && !bars, warnings: !options.quiet }
+    }
+
+    /// Progress for a command whose standard error belongs to the workload: shown on a terminal or on demand, never
+    /// by itself in a pipe.
+    pub fn beside_a_workload(options: &Global) -> Progress {
+        let shown = options.progress == ProgressMode::Plain || std::io::stderr().is_terminal();
+        let mut progress = Progress::new(options);
+        progress.plain &= shown;
+        progress.warnings &= shown;
+        progress
+    }
+
+    /// Shows one event.
+    pub fn show(&mut self, event: Event<'_>) {
+        match event {
+            Event::Layers { count, bytes } => self.begin(count, bytes),
+            Event::Layer { index, count, bytes } => self.layer(index, count, bytes),
+            Event::Read { bytes } => self.bar.set_position(bytes),
+            Event::Step(text) => self.step(text),
+            Event::Warning(text) => self.warning(text),
+            Event::Done => self.bar.finish_and_clear(),
+        }
+    }
+
+    fn begin(&mut self, count: usize, bytes: u64) {
+        let style = ProgressStyle::with_template("{msg:24} [{wide_bar}] {bytes}/{total_bytes} {eta}")
+            .expect("the template is a constant")
+            .progress_chars("=> ");
+        self.bar.set_style(style);
+        self.bar.set_length(bytes);
+        self.bar.enable_steady_tick(Duration::from_millis(100));
+        let noun = if count == 1 { "layer" } else { "layers" };
+        self.line(&format!("reading {count} {noun}, {}", size::render(bytes)));
+    }
+
+    fn layer(&mut self, index: usize, count: usize, bytes: u64) {
+        self.bar.set_message(format!("layer {}/{count}", index + 1));
+        self.line(&format!("layer {}/{count}, {}", index + 1, size::render(bytes)));
+    }
+
+    fn step(&mut self, text: &str) {
+        self.bar.set_message(text.to_string());
+        self.line(text);
+    }
+
+    fn warning(&mut self, text: &str) {
+        if self.warnings {
+            self.bar.suspend(|| _ = writeln!(std::io::stderr(), "warning: {text}"));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if self.plain {
+            // A closed standard error is no reason to stop a build.
+            _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}

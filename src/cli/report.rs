@@ -1,0 +1,118 @@
+//! Errors as people read them: one sentence with its causes, then a hint on its own line.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::process::ExitCode;
+
+/// Exit status when a command failed.
+pub const FAILED: u8 = 1;
+/// Exit status of `run` when bootdisk or the machine failed, as opposed to the workload.
+pub const MACHINE_FAILED: u8 = 125;
+
+/// An error that knows what to do about it. Any error of a chain may be one.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct WithHint {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// The exit status of a command; an error is printed.
+pub fn exit(result: anyhow::Result<ExitCode>, failed: u8) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // A closed standard error cannot be told anything.
+            _ = std::io::stderr().write_all(render(&error, colour()).as_bytes());
+            ExitCode::from(failed)
+        }
+    }
+}
+
+fn colour() -> bool {
+    let wanted = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && wanted("NO_COLOR").is_none() && wanted("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// `error: what: because: because`, and `hint: remedy`. Both lines are printable text whatever they quote.
+fn render(error: &anyhow::Error, colour: bool) -> String {
+    let (red, cyan, plain) = if colour { ("\x1b[1;31m", "\x1b[1;36m", "\x1b[0m") } else { ("", "", "") };
+    let mut text = format!("{red}error{plain}: {}\n", one_line(&chain(error)));
+    if let Some(hint) = hint(error) {
+        _ = writeln!(text, "{cyan}hint{plain}: {}", hint.trim_end());
+    }
+    text
+}
+
+/// The chain as one sentence. A cause that its parent's text ends with already is not said twice.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// The last defence: what a deeper part did not escape is escaped here, keeping the backslashes of what it did.
+/// A list of choices keeps its lines.
+fn one_line(text: &str) -> String {
+    text.split('\n')
+        .map(|line| crate::escape::escape(line.as_bytes()).replace("\\\\", "\\"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(hint_of)
+}
+
+/// The remedy an error names itself. An error type with hints is listed here and nowhere else.
+fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    macro_rules! from {
+        ($type:ty, $hint:expr) => {
+            if let Some(error) = cause.downcast_ref::<$type>() {
+                let hint: fn(&$type) -> Option<String> = $hint;
+                if let Some(hint) = hint(error) {
+                    return Some(hint);
+                }
+            }
+        };
+    }
+    from!(WithHint, |e| Some(e.hint.clone()));
+    from!(crate::convert::SizeError, |e| Some(e.hint()));
+    from!(crate::source::SourceError, |e| e.hint());
+    from!(crate::source::ReferenceError, |e| e.hint().map(str::to_owned));
+    from!(crate::image::BlobError, |e| e.hint().map(str::to_owned));
+    from!(crate::kernel::KernelError, |e| e.hint());
+    from!(crate::boot::loader::LoaderError, |e| Some(e.hint().to_owned()));
+    from!(crate::qemu::RunError, |e| e.hint());
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_chain_reads_as_one_sentence() {
+        let error = Err::<(), _>(WithHint { message: "no kernel".into(), hint: "add one".into() })
+            .context("cannot build from app.tar")
+            .unwrap_err();
+        assert_eq!(render(&error, false), "error: cannot build from app.tar: no kernel\nhint: add one\n");
+    }
+
+    #[test]
+    fn nothing_quoted_reaches_the_terminal_raw() {
+        let error = anyhow::anyhow!("bad name: a\\x1bb\x1b[2J\u{202e}");
+        assert_eq!(render(&error, false), "error: bad name: a\\x1bb\\x1b[2J\\u{202e}\n");
+    }
+}

@@ -1,0 +1,451 @@
+//! The whole conversion on one screen: an image and a kernel in, a disk out. No format is known here.
+//!
+//! ```text
+//!  Plan::open    image and kernel opened and checked, everything decided that decides the disk's identity
+//!  Plan::write   layers ─▶ tree + bodies ─▶ root file system ─▶ boot files ─▶ partition table ─▶ published
+//! ```
+
+use crate::boot::{self, Boot, command_line, initramfs, loader};
+use crate::disk::file::PartialFile;
+use crate::disk::gpt::{Architecture, Guids, Layout, Role};
+use crate::ext4::{self, Descriptors};
+use crate::guest::channel::Overrides;
+use crate::guest::spec::{self, BootSpec, Init, Network, Process, Root};
+use crate::identity::{DiskIdentity, Ingredients, RootIdentity};
+use crate::image::{Image, LayerStream};
+use crate::kernel::modules::{Selection, select};
+use crate::kernel::preflight::{self, preflight};
+use crate::kernel::{Arch, Bundle, Packing};
+use crate::layer;
+use crate::output::Slice;
+use crate::rootfs::{self, Attrs, Time, Tree};
+use anyhow::{Context, Result, anyhow, bail};
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use crate::boot::Firmware;
+
+/// Most bytes a root file system may need when nobody has named a size: an image that needs more is either meant to,
+/// and says so with a size, or a decompression bomb.
+pub const AUTOMATIC_LIMIT: u64 = 64 << 30;
+/// How far beyond a size that is too small the layers are still read, to name the size that would do: this many times
+/// the compressed layers' bytes. Ordinary layers unpack to three times their size, a bomb to a thousand times.
+const COUNTED_RATIO: u64 = 32;
+
+/// Something to show while a disk is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The layers will be read: how many, and their compressed bytes together.
+    Layers {
+        /// Number of layers.
+        count: usize,
+        /// Compressed bytes of all of them.
+        bytes: u64,
+    },
+    /// One layer begins.
+    Layer {
+        /// Its number, from 0.
+        index: usize,
+        /// Number of layers.
+        count: usize,
+        /// Its compressed bytes.
+        bytes: u64,
+    },
+    /// So many compressed bytes of all layers have been read.
+    Read {
+        /// Bytes, the layers before included.
+        bytes: u64,
+    },
+    /// What is done now, in words.
+    Step(&'a str),
+    /// Something the user should know, in printable text.
+    Warning(&'a str),
+    /// There will be no more.
+    Done,
+}
+
+/// Gets the events.
+pub type Observer<'a> = &'a mut dyn FnMut(Event<'_>);
+
+/// What decides a disk besides image and kernel.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Under which firmware it boots.
+    pub firmware: Firmware,
+    /// Bytes of the whole disk; what the image needs and some room when absent.
+    pub size: Option<u64>,
+    /// Bytes of the EFI System Partition.
+    pub esp_size: u64,
+    /// Added to the kernel's command line.
+    pub command_line: String,
+    /// Who runs the userland.
+    pub init: Init,
+    /// Changes to what the image's configuration says.
+    pub overrides: Overrides,
+    /// systemd-boot's file, instead of the distribution's.
+    pub efi_loader: Option<PathBuf>,
+    /// Upper limit for the times this program makes, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
+    pub source_date_epoch: Option<i64>,
+}
+
+/// A disk that can be written.
+pub struct Plan {
+    image: Image,
+    bundle: Bundle,
+    modules: Selection,
+    options: Options,
+    efi_loader: Option<Vec<u8>>,
+    command_line: String,
+    spec: BootSpec,
+    identity: DiskIdentity,
+    digest: [u8; 32],
+}
+
+/// A disk that was written.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Where everything is.
+    pub layout: Layout,
+    /// The root file system's numbers.
+    pub root: ext4::Sealed,
+    /// Files, directories and other names of the userland.
+    pub names: u64,
+    /// Bytes of the userland's file bodies.
+    pub userland: u64,
+    /// Bytes of the kernel's boot file.
+    pub kernel: u64,
+    /// The kernel's release.
+    pub release: String,
+    /// Bytes of the initramfs.
+    pub initramfs: u64,
+}
+
+impl Plan {
+    /// Checks image and kernel against each other and decides everything but the root file system.
+    pub fn open(image: Image, bundle: Bundle, options: Options, observe: Observer<'_>) -> Result<Plan> {
+        let architecture = disk_architecture(bundle.arch)?;
+        let wanted = preflight::Disk {
+            arch: Arch::from_name(&image.platform.architecture)
+                .ok_or_else(|| anyhow!("cannot make a disk for the image's platform {}", image.platform))?,
+            bios: options.firmware.bios,
+            uefi: options.firmware.uefi,
+            initramfs: Packing::None,
+        };
+        let report = preflight(&bundle, &wanted);
+        report.verdict(&bundle)?;
+        let modules = select(&bundle)?;
+        let warnings = image.warnings.iter().cloned().chain(report.warnings()).chain(modules.warnings.iter().cloned());
+        warnings.for_each(|text| observe(Event::Warning(&text)));
+
+        let efi_loader = match options.firmware.uefi {
+            true => Some(loader::open(architecture, options.efi_loader.as_deref())?),
+            false => None,
+        };
+        let command_line = command_line::command_line(architecture, &options.command_line)?;
+        let mut spec = boot_spec(&image, &modules, &options)?;
+        let digest = ingredients(&image, &bundle, &modules, &options, efi_loader.as_deref(), &command_line, &spec)?;
+        let identity = DiskIdentity::of(&digest);
+        spec.root.partuuid = identity.root.to_string();
+        Ok(Plan { image, bundle, modules, options, efi_loader, command_line, spec, identity, digest })
+    }
+
+    /// A name for this disk's content: equal for equal disks, different for different ones.
+    pub fn key(&self) -> String {
+        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Writes the disk and publishes it at `path`. Until then nothing is there, or what was there before.
+    pub fn write(&self, path: &Path, observe: Observer<'_>) -> Result<Built> {
+        let built = self.write_parts(path, observe);
+        observe(Event::Done);
+        built
+    }
+
+    fn write_parts(&self, path: &Path, observe: Observer<'_>) -> Result<Built> {
+        let architecture = disk_architecture(self.bundle.arch)?;
+        let pid1 = crate::pid1::init_binary(self.bundle.arch.name())
+            .ok_or_else(|| anyhow!("this bootdisk was built without PID 1 for {}", self.bundle.arch))?;
+        let esp_size = self.options.esp_size;
+        let fixed = self.options.size.map(|size| Layout::of_disk(architecture, esp_size, size)).transpose()?;
+        let root_size =
+            fixed.as_ref().map(|layout| layout.partition(Role::Root).expect("every layout has one").bytes());
+        let offset = Layout::root_offset(architecture, esp_size)?;
+
+        let file = PartialFile::create(path, self.options.size.unwrap_or(0))?;
+        let slice = Slice::new(file.file(), offset);
+        let mut writer = ext4::Writer::new(&slice, self.parameters(root_size));
+        let tree = self.flatten(&mut writer, observe)?;
+        observe(Event::Step("writing the file system's metadata"));
+        let root = writer.seal(&tree).map_err(|error| self.too_small(error, offset))?;
+        root.warnings.first().iter().for_each(|text| observe(Event::Warning(text)));
+
+        let layout = match fixed {
+            Some(layout) => layout,
+            None => Layout::around_root(architecture, esp_size, root.size)?,
+        };
+        file.set_size(layout.disk_size())?;
+        observe(Event::Step("writing kernel and boot files"));
+        let kernel = self.bundle.boot.read()?;
+        let initramfs = self.initramfs(pid1)?;
+        let parts = Boot {
+            firmware: self.options.firmware,
+            kernel: &kernel,
+            release: &self.bundle.release,
+            initramfs: &initramfs,
+            efi_loader: self.efi_loader.as_deref(),
+            command_line: &self.command_line,
+            title: "",
+            volume_id: self.identity.esp_volume,
+            time: self.made_at(),
+        };
+        boot::write(&parts, &layout, &self.guids(), file.file())?;
+        file.publish()?;
+        Ok(Built {
+            layout,
+            names: u64::from(tree.entry_count()),
+            userland: tree.file_bytes(),
+            root,
+            kernel: kernel.len() as u64,
+            release: self.bundle.release.clone(),
+            initramfs: initramfs.len() as u64,
+        })
+    }
+
+    /// Applies every layer, lowest first. Bodies are in their final blocks when it returns.
+    fn flatten(&self, writer: &mut ext4::Writer<'_>, observe: Observer<'_>) -> Result<Tree<ext4::Body>> {
+        let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
+        let mut warnings = layer::Warnings::default();
+        let limits = rootfs::Limits::default();
+        let layers = &self.image.layers;
+        observe(Event::Layers { count: layers.len(), bytes: layers.iter().map(|layer| layer.size).sum() });
+        let mut before = 0;
+        for (index, layer) in layers.iter().enumerate() {
+            observe(Event::Layer { index, count: layers.len(), bytes: layer.size });
+            let place = || format!("layer {} ({})", index + 1, layer.digest.as_ref().unwrap_or(&layer.diff_id));
+            let mut stream = Watched::new(self.image.open_layer(index).with_context(place)?, before, observe);
+            let applied = rootfs::apply(&mut tree, index as u32, &mut stream, writer, &limits, &mut warnings);
+            if let Some(text) = stream.inner.warning() {
+                (stream.observe)(Event::Warning(&text));
+            }
+            match applied {
+                Ok(_) => stream.inner.finish().with_context(place)?,
+                // A damaged blob is the cause, and the odd tar in it only the effect.
+                Err(error) => {
+                    stream.inner.finish_after_error().with_context(place)?;
+                    return Err(self.size_or(error)).with_context(place);
+                }
+            }
+            before += layer.size;
+        }
+        warnings.to_string().lines().for_each(|text| observe(Event::Warning(text)));
+        Ok(tree)
+    }
+
+    fn parameters(&self, size: Option<u64>) -> ext4::Params {
+        let root = RootIdentity::of(&self.image.chain_id().to_string());
+        let compressed: u64 = self.image.layers.iter().map(|layer| layer.size).sum();
+        ext4::Params {
+            uuid: root.uuid.into_bytes(),
+            hash_seed: root.hash_seed.into_bytes(),
+            label: b"root".to_vec(),
+            size,
+            free: None,
+            limit: size.map_or(AUTOMATIC_LIMIT, |size| size.saturating_add(compressed.saturating_mul(COUNTED_RATIO))),
+            made_at: Time { secs: self.made_at(), nanos: 0 },
+            descriptors: Descriptors::default(),
+        }
+    }
+
+    /// The time of what this program makes: the image's own, never later than the limit.
+    fn made_at(&self) -> i64 {
+        let created = self.image.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let created = created.map_or(0, |time| time.as_second().max(0));
+        self.options.source_date_epoch.map_or(created, |limit| created.min(limit))
+    }
+
+    fn guids(&self) -> Guids {
+        let DiskIdentity { disk, bios_boot, esp, root, .. } = self.identity;
+        Guids { disk, bios_boot, esp, root }
+    }
+
+    fn initramfs(&self, pid1: &[u8]) -> Result<Vec<u8>> {
+        let spec = serde_json::to_vec_pretty(&self.spec).context("cannot encode the boot specification")?;
+        let modules = self.modules.modules.iter();
+        let modules: Vec<_> =
+            modules.map(|module| initramfs::ModuleFile { path: &module.spec.file, bytes: &module.bytes }).collect();
+        Ok(initramfs::write(pid1, &spec, &modules, Packing::None)?)
+    }
+
+    /// Turns "the partition is too small" into "the disk is too small": `--size` is the disk's.
+    fn too_small(&self, error: ext4::SealError, offset: u64) -> anyhow::Error {
+        match (error, self.options.size) {
+            (ext4::SealError::TooSmall { needed, .. }, Some(size)) => {
+                SizeError::TooSmall { size, needed: needed + offset + crate::disk::gpt::ALIGNMENT }.into()
+            }
+            (error, _) => error.into(),
+        }
+    }
+
+    /// Finds out whether it was the size that a layer could not be applied for.
+    fn size_or(&self, error: rootfs::ApplyError) -> anyhow::Error {
+        let error = anyhow::Error::from(error);
+        let limit = error.chain().find_map(|cause| {
+            let io = cause.downcast_ref::<std::io::Error>()?;
+            match io.get_ref()?.downcast_ref::<ext4::BodyError>()? {
+                ext4::BodyError::LimitExceeded { limit } => Some(*limit),
+                _ => None,
+            }
+        });
+        match (limit, self.options.size) {
+            (Some(limit), Some(size)) => SizeError::FarTooSmall { size, limit }.into(),
+            (Some(limit), None) => SizeError::NeedsSize { limit }.into(),
+            (None, _) => error,
+        }
+    }
+}
+
+/// The image does not go onto a disk of that size.
+#[derive(Debug, thiserror::Error)]
+pub enum SizeError {
+    /// And this size would do.
+    #[error("image does not fit a disk of {size} bytes, it needs {needed}")]
+    TooSmall {
+        /// Bytes asked for.
+        size: u64,
+        /// Bytes that are enough.
+        needed: u64,
+    },
+    /// By so much that nobody counted to the end.
+    #[error("image does not fit a disk of {size} bytes: it unpacks to more than {limit}")]
+    FarTooSmall {
+        /// Bytes asked for.
+        size: u64,
+        /// Bytes counted.
+        limit: u64,
+    },
+    /// No size was asked for and the image is suspiciously large.
+    #[error("image unpacks to more than {limit} bytes")]
+    NeedsSize {
+        /// Bytes counted.
+        limit: u64,
+    },
+}
+
+impl SizeError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            SizeError::TooSmall { needed, .. } => format!("give --size {}M, or leave --size away", needed >> 20),
+            SizeError::FarTooSmall { .. } => {
+                "the image may be a decompression bomb; if not, give a larger --size".into()
+            }
+            SizeError::NeedsSize { .. } => "if that is what you want, say how large the disk may be with --size".into(),
+        }
+    }
+}
+
+/// The boot specification of an image, but for the root's partition GUID, which depends on it.
+fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<BootSpec> {
+    let config = &image.config;
+    let mut spec = BootSpec {
+        version: spec::VERSION,
+        root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false },
+        init: options.init,
+        process: Process {
+            entrypoint: config.entrypoint.clone(),
+            cmd: config.cmd.clone(),
+            env: config.env.clone(),
+            user: config.user.clone(),
+            working_dir: config.working_dir.clone(),
+            stop_signal: config.stop_signal.clone(),
+            ..Process::default()
+        },
+        hostname: None,
+        network: Network::default(),
+        volumes: config.volumes.clone(),
+        modules: modules.specs(),
+    };
+    crate::guest::overrides::apply(&mut spec, options.overrides.clone());
+    let strings = [&spec.process.entrypoint, &spec.process.cmd, &spec.process.env];
+    if let Some(bad) = strings.into_iter().flatten().find(|text| text.contains('\0')) {
+        bail!("argument or environment variable with a NUL byte: {}", crate::escape::escape(bad.as_bytes()));
+    }
+    Ok(spec)
+}
+
+/// Digest of everything that goes onto the disk.
+fn ingredients(
+    image: &Image,
+    bundle: &Bundle,
+    modules: &Selection,
+    options: &Options,
+    efi_loader: Option<&[u8]>,
+    command_line: &str,
+    spec: &BootSpec,
+) -> Result<[u8; 32]> {
+    let mut all = Ingredients::default();
+    all.add("bootdisk", env!("CARGO_PKG_VERSION").as_bytes())
+        .add("layers", image.chain_id().to_string().as_bytes())
+        .add("created", image.created.as_deref().unwrap_or_default().as_bytes())
+        .add("spec", &serde_json::to_vec(spec).context("cannot encode the boot specification")?)
+        .add("kernel", bundle.boot.sha256().as_bytes())
+        .add("release", bundle.release.as_bytes())
+        .add("PID 1", crate::pid1::init_binary(bundle.arch.name()).unwrap_or_default())
+        .add("EFI loader", efi_loader.unwrap_or_default())
+        .add("command line", command_line.as_bytes())
+        .add("firmware", &[options.firmware.bios.into(), options.firmware.uefi.into()])
+        .add("size", &options.size.unwrap_or(0).to_le_bytes())
+        .add("ESP size", &options.esp_size.to_le_bytes())
+        .add("time", &options.source_date_epoch.unwrap_or(i64::MAX).to_le_bytes());
+    for module in &modules.modules {
+        all.add(&module.spec.name, &module.bytes);
+    }
+    Ok(all.digest())
+}
+
+/// The disk's processor for a kernel's.
+fn disk_architecture(arch: Arch) -> Result<Architecture> {
+    match arch {
+        Arch::X86_64 => Ok(Architecture::X86_64),
+        Arch::Aarch64 => Ok(Architecture::Aarch64),
+        other => bail!("cannot make a disk for {other}"),
+    }
+}
+
+/// A layer's stream that tells how far it is.
+struct Watched<'a, 'b> {
+    inner: LayerStream,
+    read: Arc<AtomicU64>,
+    before: u64,
+    told: u64,
+    observe: &'a mut (dyn FnMut(Event<'_>) + 'b),
+}
+
+impl<'a, 'b> Watched<'a, 'b> {
+    fn new(inner: LayerStream, before: u64, observe: &'a mut (dyn FnMut(Event<'_>) + 'b)) -> Self {
+        Watched { read: inner.progress(), inner, before, told: 0, observe }
+    }
+}
+
+impl Read for Watched<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer)
+    }
+}
+
+impl BufRead for Watched<'_, '_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let read = self.read.load(Ordering::Relaxed);
+        if read != self.told {
+            self.told = read;
+            (self.observe)(Event::Read { bytes: self.before + read });
+        }
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.inner.consume(count);
+    }
+}
