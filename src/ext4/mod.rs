@@ -32,6 +32,7 @@ mod numbering;
 mod paths;
 mod plan;
 mod ranges;
+pub mod read;
 mod resize;
 mod seal;
 mod stage;

@@ -7,6 +7,7 @@ use bootdisk::ext4::{Body, Descriptors, Params, SealError, Sealed, Writer};
 use bootdisk::output::Output;
 use bootdisk::rootfs::tree::Xattrs;
 use bootdisk::rootfs::{Attrs, BodySink, InodeId, Kind, Time, Tree};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -55,11 +56,13 @@ pub fn xattrs(attrs: &Attrs) -> &Xattrs {
 pub struct Build<'a> {
     pub tree: Tree<Body>,
     pub writer: Writer<'a>,
+    /// What files hold, to compare with what is read back.
+    pub contents: HashMap<InodeId, Vec<u8>>,
 }
 
 impl<'a> Build<'a> {
     pub fn new(output: &'a dyn Output, params: Params) -> Self {
-        Build { tree: Tree::new(mode(0o755)), writer: Writer::new(output, params) }
+        Build { tree: Tree::new(mode(0o755)), writer: Writer::new(output, params), contents: HashMap::new() }
     }
 
     /// The directory a path is in, made where it is missing, and the last name.
@@ -86,7 +89,9 @@ impl<'a> Build<'a> {
 
     pub fn file(&mut self, path: &str, data: &[u8]) -> InodeId {
         let body = self.body(data);
-        self.add(path, mode(0o644), Kind::File { size: data.len() as u64, body })
+        let id = self.add(path, mode(0o644), Kind::File { size: data.len() as u64, body });
+        self.contents.insert(id, data.to_vec());
+        id
     }
 
     pub fn body(&mut self, data: &[u8]) -> Body {
@@ -106,7 +111,15 @@ impl<'a> Build<'a> {
             }
         }
         let body = self.writer.finish().unwrap();
-        self.add(path, mode(0o644), Kind::File { size, body })
+        let id = self.add(path, mode(0o644), Kind::File { size, body });
+        if size < 64 * MIB {
+            let bytes = |piece: &Piece| match piece {
+                Piece::Data(data) => data.clone(),
+                Piece::Hole(length) => vec![0; *length as usize],
+            };
+            self.contents.insert(id, pieces.iter().flat_map(bytes).collect());
+        }
+        id
     }
 
     pub fn link(&mut self, path: &str, to: InodeId) {
@@ -125,10 +138,24 @@ impl<'a> Build<'a> {
         }
     }
 
-    pub fn seal(self) -> Result<(Sealed, Tree<Body>), SealError> {
-        let Build { tree, writer } = self;
-        writer.seal(&tree).map(|sealed| (sealed, tree))
+    /// Begins a body and gives it up.
+    pub fn writer_abandons(&mut self, data: &[u8]) {
+        self.writer.begin(data.len() as u64 + 1).unwrap();
+        self.writer.write(data).unwrap();
+        self.writer.abandon();
     }
+
+    pub fn seal(self) -> Result<Written, SealError> {
+        let Build { tree, writer, contents } = self;
+        writer.seal(&tree).map(|sealed| Written { sealed, tree, contents })
+    }
+}
+
+/// A file system and what it was made from.
+pub struct Written {
+    pub sealed: Sealed,
+    pub tree: Tree<Body>,
+    pub contents: HashMap<InodeId, Vec<u8>>,
 }
 
 pub enum Piece {
@@ -154,28 +181,33 @@ pub struct Disk {
 
 impl Disk {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::within(env!("CARGO_TARGET_TMPDIR"))
+    }
+
+    /// On a file system in memory, whose files may be larger than any disk.
+    pub fn in_memory() -> Self {
+        Self::within("/dev/shm")
+    }
+
+    fn within(folder: &str) -> Self {
+        let folder = tempfile::tempdir_in(folder).unwrap();
         let path = folder.path().join("disk");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         Disk { folder, path, file }
     }
 
     /// Writes a file system, gives the file its size and lets e2fsck look at it.
-    pub fn write(&self, params: Params, fill: impl FnOnce(&mut Build)) -> (Sealed, Tree<Body>) {
+    pub fn write(&self, params: Params, fill: impl FnOnce(&mut Build)) -> Written {
         let sealed = self.write_unchecked(params, fill).unwrap();
         check(&self.path);
         sealed
     }
 
-    pub fn write_unchecked(
-        &self,
-        params: Params,
-        fill: impl FnOnce(&mut Build),
-    ) -> Result<(Sealed, Tree<Body>), SealError> {
+    pub fn write_unchecked(&self, params: Params, fill: impl FnOnce(&mut Build)) -> Result<Written, SealError> {
         let mut build = Build::new(&self.file, params);
         fill(&mut build);
         let sealed = build.seal()?;
-        self.file.set_len(sealed.0.size).unwrap();
+        self.file.set_len(sealed.sealed.size).unwrap();
         Ok(sealed)
     }
 }
