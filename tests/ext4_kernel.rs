@@ -124,8 +124,11 @@ fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     value
 }
 
+/// Names and values.
+type Attributes = Vec<(&'static str, Vec<u8>)>;
+
 /// Attributes by file, as the guest should list them.
-fn attributes() -> Vec<(&'static str, Vec<(&'static str, Vec<u8>)>)> {
+fn attributes() -> Vec<(&'static str, Attributes)> {
     let none = u32::MAX;
     let access =
         acl(&[(1, 6, none), (2, 7, 1000), (2, 4, 70_000), (4, 4, none), (8, 5, 9), (0x10, 7, none), (0x20, 4, none)]);
@@ -152,6 +155,10 @@ fn fill(build: &mut ext4::Build) {
     for i in 0..100_000 {
         build.tree.insert(many, format!("name-{i:06}").as_bytes(), mode(0o644), Kind::Fifo, 0).unwrap();
     }
+    let collide = build.dir("collide");
+    for name in ext4::colliding_names() {
+        build.tree.insert(collide, &name, mode(0o644), Kind::Fifo, 0).unwrap();
+    }
     build.file("file", &noise(5 << 20, 1));
 }
 
@@ -163,6 +170,8 @@ fn a_kernel_finds_changes_grows_and_replays() {
 
     let seen = machine.run(&disk.path, "look", "DONE");
     assert!(seen.iter().any(|line| line == "FOUND 100000"), "{seen:?}");
+    let colliding = format!("LISTED {}", ext4::colliding_names().len());
+    assert!(seen.contains(&colliding), "{colliding}, {seen:?}");
     let mut listed: Vec<&str> = seen.iter().filter_map(|line| line.strip_prefix("XATTR ")).collect();
     let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let expected = attributes();

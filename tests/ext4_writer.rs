@@ -127,6 +127,20 @@ fn a_hundred_thousand_names_and_seventy_thousand_directories() {
 }
 
 #[test]
+fn names_whose_hashes_collide() {
+    let disk = Disk::new();
+    let names = ext4::colliding_names();
+    assert!(names.len() > 500, "{}", names.len());
+    disk.write(params(), |build| {
+        for name in &names {
+            build.tree.insert(ext4::ROOT, name, mode(0o644), Kind::Fifo, 0).unwrap();
+        }
+    });
+    let dump = debugfs(&disk.path, "htree_dump /");
+    assert!(dump.lines().any(|line| line.starts_with("Entry #") && line.contains("1, block")), "no leaf is continued");
+}
+
+#[test]
 fn attributes_in_the_inode_and_in_a_block() {
     let acl = |entries: &[(u16, u16, u32)]| {
         let mut value = 2u32.to_le_bytes().to_vec();

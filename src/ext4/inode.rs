@@ -139,9 +139,9 @@ mod tests {
         assert_eq!(clamp(1 << 33), (Time { secs: 1 << 33, nanos: 7 }, false));
         assert_eq!(clamp(i64::MAX), (Time { secs: *SECONDS.end(), nanos: 999_999_999 }, true));
         assert_eq!(clamp(-(1 << 31) - 1), (Time { secs: -(1 << 31), nanos: 0 }, true));
-        assert_eq!(clamp(AMBIGUOUS.start - 1).1, false);
+        assert!(!clamp(AMBIGUOUS.start - 1).1);
         assert_eq!(clamp(AMBIGUOUS.start), (Time { secs: AMBIGUOUS.start - 1, nanos: 999_999_999 }, true));
-        assert_eq!(clamp(AMBIGUOUS.end).1, false);
+        assert!(!clamp(AMBIGUOUS.end).1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod extents;
 pub mod format;
 mod geometry;
 mod groups;
-mod hash;
+pub mod hash;
 mod inode;
 mod journal;
 mod numbering;

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use crate::tools;
+use bootdisk::ext4::hash::half_md4;
 use bootdisk::ext4::{Body, Descriptors, Params, SealError, Sealed, Writer};
 use bootdisk::output::Output;
 use bootdisk::rootfs::tree::Xattrs;
@@ -43,7 +44,7 @@ pub fn mode(mode: u16) -> Attrs {
 
 /// Attributes with extended attributes.
 pub fn with_xattrs(list: &[(&[u8], &[u8])]) -> Attrs {
-    let mut list: Vec<(Box<[u8]>, Box<[u8]>)> = list.iter().map(|&(n, v)| (n.into(), v.into())).collect();
+    let mut list: Vec<_> = list.iter().map(|&(n, v)| (Box::from(n), Box::from(v))).collect();
     list.sort();
     Attrs { xattrs: Some(list.into()), ..mode(0o644) }
 }
@@ -224,6 +225,29 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     }
     out.truncate(length);
     out
+}
+
+/// Long names with non-ASCII bytes of which every one has the same hash as another: with so few names in a leaf, many
+/// leaves begin with the hash the one before ends with.
+pub fn colliding_names() -> Vec<Vec<u8>> {
+    let seed = params().hash_seed;
+    let word = |i: usize| u32::from_le_bytes([0, 1, 2, 3].map(|b| seed[4 * i + b]));
+    let seed = [word(0), word(1), word(2), word(3)];
+    let name = |i: u32| {
+        let mut name = vec![0xff; 32];
+        name.extend(format!("{i:x}").into_bytes());
+        name
+    };
+    let mut by_hash: Vec<(u32, u32)> = (0..1_500_000).map(|i| (half_md4(&name(i), seed).major, i)).collect();
+    by_hash.sort_unstable();
+    let mut found = Vec::new();
+    for pair in by_hash.windows(2) {
+        if pair[0].0 == pair[1].0 {
+            found.extend([pair[0].1, pair[1].1]);
+        }
+    }
+    found.dedup();
+    found.into_iter().map(name).collect()
 }
 
 /// What e2fsck finds: everything it prints but its pass headers and its summary, and whether it exits 0.

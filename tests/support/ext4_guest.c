@@ -37,6 +37,26 @@ static void look_up(int count)
 	printf("FOUND %d\n", count);
 }
 
+static void look_up_listed(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+	struct stat st;
+	int count = 0;
+	if (!dir || chdir(folder))
+		stop(folder);
+	while ((entry = readdir(dir))) {
+		if (lstat(entry->d_name, &st))
+			stop("a listed name");
+		if (entry->d_name[0] != '.')
+			count++;
+	}
+	closedir(dir);
+	if (chdir("/"))
+		stop("chdir");
+	printf("LISTED %d\n", count);
+}
+
 static void list_attributes(const char *folder)
 {
 	DIR *dir = opendir(folder);
@@ -106,6 +126,7 @@ int main(void)
 		stop("no step");
 	if (!strcmp(step, "look")) {
 		look_up(100000);
+		look_up_listed("/disk/collide");
 		list_attributes("/disk/attrs");
 		make_files("/disk/many", 500);
 		if (unlink("/disk/many/name-000007") || rename("/disk/many/name-000008", "/disk/moved"))
