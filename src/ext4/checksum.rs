@@ -57,12 +57,16 @@ impl Seed {
 }
 
 impl InodeSeed {
-    /// `i_checksum` of the inode, whose extra part `rest` (what follows the first 256 bytes) is usually empty.
-    pub fn inode(self, inode: &Inode, rest: &[u8]) -> u32 {
-        let mut inode = *inode;
-        inode.i_checksum_lo.set(0);
-        inode.i_checksum_hi.set(0);
-        crc(crc(self.0, inode.as_bytes()), rest)
+    /// `i_checksum` of an inode of any size: 128 bytes, or more with `i_extra_isize`.
+    pub fn inode(self, inode: &[u8]) -> u32 {
+        let mut inode = inode.to_vec();
+        let low = core::mem::offset_of!(Inode, i_checksum_lo);
+        let high = core::mem::offset_of!(Inode, i_checksum_hi);
+        inode[low..low + 2].fill(0);
+        if let Some(field) = inode.get_mut(high..high + 2) {
+            field.fill(0);
+        }
+        crc(self.0, &inode)
     }
 
     /// Of a directory leaf, an extent node or anything else: the bytes before the checksum's own place.

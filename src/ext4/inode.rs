@@ -6,13 +6,20 @@ use super::checksum::Seed;
 use super::format::{BLOCK, EXTRA_ISIZE, INLINE_LINK, Inode, mode};
 use crate::rootfs::tree::Attrs;
 use crate::rootfs::{Kind, Time};
-use zerocopy::FromZeros;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// Seconds ext4 can store: 34 bits from the lowest of 32.
 const SECONDS: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 34) - (1 << 31) - 1;
 
-/// A time with the seconds ext4 can store, and whether that changed it.
+/// Seconds from 2310-04-04 to 2378-04-22. Kernels before 3.14 wrote times before 1970 this way, and e2fsck takes them
+/// for such: a file system that has one is not clean to it.
+const AMBIGUOUS: std::ops::Range<i64> = (3 << 32) - (1 << 31)..3 << 32;
+
+/// The nearest time ext4 can store and e2fsck accepts, and whether that is another one.
 pub fn clamp_time(time: Time) -> (Time, bool) {
+    if AMBIGUOUS.contains(&time.secs) {
+        return (Time { secs: AMBIGUOUS.start - 1, nanos: 999_999_999 }, true);
+    }
     if SECONDS.contains(&time.secs) {
         return (Time { nanos: time.nanos.min(999_999_999), ..time }, false);
     }
@@ -106,7 +113,7 @@ pub fn set_xattr_block(inode: &mut Inode, block: u64) {
 
 /// Sets the checksum: the last step.
 pub fn seal(inode: &mut Inode, number: u32, seed: Seed) {
-    let sum = seed.inode(number, inode.i_generation.get()).inode(inode, &[]);
+    let sum = seed.inode(number, inode.i_generation.get()).inode(inode.as_bytes());
     inode.i_checksum_lo.set(sum as u16);
     inode.i_checksum_hi.set((sum >> 16) as u16);
 }
@@ -132,6 +139,9 @@ mod tests {
         assert_eq!(clamp(1 << 33), (Time { secs: 1 << 33, nanos: 7 }, false));
         assert_eq!(clamp(i64::MAX), (Time { secs: *SECONDS.end(), nanos: 999_999_999 }, true));
         assert_eq!(clamp(-(1 << 31) - 1), (Time { secs: -(1 << 31), nanos: 0 }, true));
+        assert!(!clamp(AMBIGUOUS.start - 1).1);
+        assert_eq!(clamp(AMBIGUOUS.start), (Time { secs: AMBIGUOUS.start - 1, nanos: 999_999_999 }, true));
+        assert!(!clamp(AMBIGUOUS.end).1);
     }
 
     #[test]

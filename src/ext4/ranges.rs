@@ -33,7 +33,9 @@ impl Ranges {
     /// Takes away `length` blocks from `start` on.
     pub fn remove(&mut self, start: u64, length: u64) {
         let end = start + length;
-        while let Some((&s, &e)) = self.0.range(..end).next_back().filter(|&(_, &e)| e > start) {
+        while length > 0
+            && let Some((&s, &e)) = self.0.range(..end).next_back().filter(|&(_, &e)| e > start)
+        {
             self.0.remove(&s);
             if e > end {
                 self.0.insert(end, e);

@@ -3,10 +3,12 @@
 #![allow(dead_code)]
 
 use crate::tools;
+use bootdisk::ext4::hash::half_md4;
 use bootdisk::ext4::{Body, Descriptors, Params, SealError, Sealed, Writer};
 use bootdisk::output::Output;
 use bootdisk::rootfs::tree::Xattrs;
 use bootdisk::rootfs::{Attrs, BodySink, InodeId, Kind, Time, Tree};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -42,7 +44,7 @@ pub fn mode(mode: u16) -> Attrs {
 
 /// Attributes with extended attributes.
 pub fn with_xattrs(list: &[(&[u8], &[u8])]) -> Attrs {
-    let mut list: Vec<(Box<[u8]>, Box<[u8]>)> = list.iter().map(|&(n, v)| (n.into(), v.into())).collect();
+    let mut list: Vec<_> = list.iter().map(|&(n, v)| (Box::from(n), Box::from(v))).collect();
     list.sort();
     Attrs { xattrs: Some(list.into()), ..mode(0o644) }
 }
@@ -55,11 +57,13 @@ pub fn xattrs(attrs: &Attrs) -> &Xattrs {
 pub struct Build<'a> {
     pub tree: Tree<Body>,
     pub writer: Writer<'a>,
+    /// What files hold, to compare with what is read back.
+    pub contents: HashMap<InodeId, Vec<u8>>,
 }
 
 impl<'a> Build<'a> {
     pub fn new(output: &'a dyn Output, params: Params) -> Self {
-        Build { tree: Tree::new(mode(0o755)), writer: Writer::new(output, params) }
+        Build { tree: Tree::new(mode(0o755)), writer: Writer::new(output, params), contents: HashMap::new() }
     }
 
     /// The directory a path is in, made where it is missing, and the last name.
@@ -86,7 +90,9 @@ impl<'a> Build<'a> {
 
     pub fn file(&mut self, path: &str, data: &[u8]) -> InodeId {
         let body = self.body(data);
-        self.add(path, mode(0o644), Kind::File { size: data.len() as u64, body })
+        let id = self.add(path, mode(0o644), Kind::File { size: data.len() as u64, body });
+        self.contents.insert(id, data.to_vec());
+        id
     }
 
     pub fn body(&mut self, data: &[u8]) -> Body {
@@ -106,7 +112,15 @@ impl<'a> Build<'a> {
             }
         }
         let body = self.writer.finish().unwrap();
-        self.add(path, mode(0o644), Kind::File { size, body })
+        let id = self.add(path, mode(0o644), Kind::File { size, body });
+        if size < 64 * MIB {
+            let bytes = |piece: &Piece| match piece {
+                Piece::Data(data) => data.clone(),
+                Piece::Hole(length) => vec![0; *length as usize],
+            };
+            self.contents.insert(id, pieces.iter().flat_map(bytes).collect());
+        }
+        id
     }
 
     pub fn link(&mut self, path: &str, to: InodeId) {
@@ -125,10 +139,24 @@ impl<'a> Build<'a> {
         }
     }
 
-    pub fn seal(self) -> Result<(Sealed, Tree<Body>), SealError> {
-        let Build { tree, writer } = self;
-        writer.seal(&tree).map(|sealed| (sealed, tree))
+    /// Begins a body and gives it up.
+    pub fn writer_abandons(&mut self, data: &[u8]) {
+        self.writer.begin(data.len() as u64 + 1).unwrap();
+        self.writer.write(data).unwrap();
+        self.writer.abandon();
     }
+
+    pub fn seal(self) -> Result<Written, SealError> {
+        let Build { tree, writer, contents } = self;
+        writer.seal(&tree).map(|sealed| Written { sealed, tree, contents })
+    }
+}
+
+/// A file system and what it was made from.
+pub struct Written {
+    pub sealed: Sealed,
+    pub tree: Tree<Body>,
+    pub contents: HashMap<InodeId, Vec<u8>>,
 }
 
 pub enum Piece {
@@ -154,28 +182,33 @@ pub struct Disk {
 
 impl Disk {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::within(env!("CARGO_TARGET_TMPDIR"))
+    }
+
+    /// On a file system in memory, whose files may be larger than any disk.
+    pub fn in_memory() -> Self {
+        Self::within("/dev/shm")
+    }
+
+    fn within(folder: &str) -> Self {
+        let folder = tempfile::tempdir_in(folder).unwrap();
         let path = folder.path().join("disk");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         Disk { folder, path, file }
     }
 
     /// Writes a file system, gives the file its size and lets e2fsck look at it.
-    pub fn write(&self, params: Params, fill: impl FnOnce(&mut Build)) -> (Sealed, Tree<Body>) {
+    pub fn write(&self, params: Params, fill: impl FnOnce(&mut Build)) -> Written {
         let sealed = self.write_unchecked(params, fill).unwrap();
         check(&self.path);
         sealed
     }
 
-    pub fn write_unchecked(
-        &self,
-        params: Params,
-        fill: impl FnOnce(&mut Build),
-    ) -> Result<(Sealed, Tree<Body>), SealError> {
+    pub fn write_unchecked(&self, params: Params, fill: impl FnOnce(&mut Build)) -> Result<Written, SealError> {
         let mut build = Build::new(&self.file, params);
         fill(&mut build);
         let sealed = build.seal()?;
-        self.file.set_len(sealed.0.size).unwrap();
+        self.file.set_len(sealed.sealed.size).unwrap();
         Ok(sealed)
     }
 }
@@ -192,6 +225,29 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     }
     out.truncate(length);
     out
+}
+
+/// Long names with non-ASCII bytes of which every one has the same hash as another: with so few names in a leaf, many
+/// leaves begin with the hash the one before ends with.
+pub fn colliding_names() -> Vec<Vec<u8>> {
+    let seed = params().hash_seed;
+    let word = |i: usize| u32::from_le_bytes([0, 1, 2, 3].map(|b| seed[4 * i + b]));
+    let seed = [word(0), word(1), word(2), word(3)];
+    let name = |i: u32| {
+        let mut name = vec![0xff; 32];
+        name.extend(format!("{i:x}").into_bytes());
+        name
+    };
+    let mut by_hash: Vec<(u32, u32)> = (0..1_500_000).map(|i| (half_md4(&name(i), seed).major, i)).collect();
+    by_hash.sort_unstable();
+    let mut found = Vec::new();
+    for pair in by_hash.windows(2) {
+        if pair[0].0 == pair[1].0 {
+            found.extend([pair[0].1, pair[1].1]);
+        }
+    }
+    found.dedup();
+    found.into_iter().map(name).collect()
 }
 
 /// What e2fsck finds: everything it prints but its pass headers and its summary, and whether it exits 0.
