@@ -69,7 +69,9 @@ fn pax_map(entries: impl IntoIterator<Item = (u64, u64)>) -> String {
 #[test]
 fn t48_sparse_maps_that_are_too_long_or_contradict_themselves() {
     let with_map = |map: &str, size: u64, body: &[u8]| {
-        archive(&[Member::file("a", body).record("GNU.sparse.size", size.to_string()).record("GNU.sparse.map", map)])
+        let count = map.split(',').count() / 2;
+        let member = Member::file("a", body).record("GNU.sparse.size", size.to_string());
+        archive(&[member.record("GNU.sparse.numblocks", count.to_string()).record("GNU.sparse.map", map)])
     };
     let many = |n: u64| with_map(&pax_map((0..n).map(|i| (i * 2, 1))), n * 2, &vec![b'x'; n as usize]);
     assert!(merge(&[many(10_000)]).is_ok());
@@ -112,7 +114,10 @@ fn t48_sparse_maps_that_are_too_long_or_contradict_themselves() {
     refused(&archive(&[short, Member::file("b", "1\n0\n1\n")]), "a sparse file whose map goes past the body");
     // Only files are sparse.
     refused(
-        &archive(&[Member::dir("d").record("GNU.sparse.size", "8").record("GNU.sparse.map", "0,0")]),
+        &archive(&[Member::dir("d")
+            .record("GNU.sparse.size", "8")
+            .record("GNU.sparse.numblocks", "1")
+            .record("GNU.sparse.map", "0,0")]),
         "not a regular file",
     );
 }
@@ -151,9 +156,10 @@ fn t49_one_sparse_file_in_four_encodings() {
     let ranges: Vec<(u64, u64)> = (0..60).map(|i| (i * 8192 + 1, 700)).chain([(1 << 20, 0)]).collect();
     let data: Vec<u8> = (0..60 * 700u32).map(|i| (i % 251) as u8 + 1).collect();
     let size = (1u64 << 20).to_string();
-    let pairs = ranges.iter().fold(Member::file("a", &data).record("GNU.sparse.size", &size), |member, (o, n)| {
-        member.record("GNU.sparse.offset", o.to_string()).record("GNU.sparse.numbytes", n.to_string())
-    });
+    let pairs = ranges.iter().fold(
+        Member::file("a", &data).record("GNU.sparse.size", &size).record("GNU.sparse.numblocks", "61"),
+        |member, (o, n)| member.record("GNU.sparse.offset", o.to_string()).record("GNU.sparse.numbytes", n.to_string()),
+    );
     let map = Member::file("GNUSparseFile/a", &data)
         .record("GNU.sparse.map", pax_map(ranges.clone()))
         .record("GNU.sparse.size", &size)

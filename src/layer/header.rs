@@ -87,6 +87,21 @@ impl Header {
         self.0[TYPEFLAG]
     }
 
+    /// The first numeric field that is no number: its name and bytes. Go's reader, which is Docker's and containerd's,
+    /// refuses such a header even where the number means nothing, so no image can need it.
+    pub fn bad_number(&self) -> Option<(&'static str, &[u8])> {
+        let fields = [
+            ("mode", self.mode()),
+            ("uid", self.uid()),
+            ("gid", self.gid()),
+            ("size", self.size()),
+            ("mtime", self.mtime()),
+            ("devmajor", self.devmajor()),
+            ("devminor", self.devminor()),
+        ];
+        fields.into_iter().find(|(_, raw)| number::field(raw).is_none())
+    }
+
     /// Prefix and name, joined.
     pub fn path(&self) -> Vec<u8> {
         let name = text(&self.0[NAME]);
