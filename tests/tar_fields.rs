@@ -452,6 +452,10 @@ fn what_cannot_be_one_whole_file_is_refused() {
         refused(&archive(&[Member::new(typeflag, "a")]), "unsupported member type");
     }
     refused(&archive(&[Member::file("a", "").record("GNU.volume.offset", "5")]), "a multi-volume archive");
+    for body in [&b""[..], b"\0hidden"] {
+        let long = Member { body: body.to_vec(), ..Member::new(b'L', "././@LongLink") };
+        refused(&archive(&[long, Member::file("a", "")]), "a GNU extension header without a name in it");
+    }
     let x = Member { body: pax_record(b"path", b"p"), ..Member::new(b'x', "x") };
     refused(&archive(&[x, Member::new(b'V', "label")]), "where a member is needed");
     // A regular file with a slash is a directory; one with a size is nothing.

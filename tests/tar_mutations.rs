@@ -258,6 +258,8 @@ fn t52_mutations_are_refused_or_read_as_go_reads_them() {
         match (ours(bytes), go) {
             (Err(_), _) => refused += 1,
             (Ok(_), _) if has_records_of_others(bytes) => {}
+            // Times beyond 64 bits are clamped here (T56).
+            (Ok(ours), Err(_)) if ours.iter().any(|line| line.contains(" 9223372036854775807.0")) => {}
             (Ok(ours), Ok(go)) if ours == go => equal += 1,
             (Ok(ours), go) => wrong.push(format!("{name}:\n ours {ours:#?}\n Go   {go:#?}")),
         }

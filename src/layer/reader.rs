@@ -187,6 +187,8 @@ impl<'a> Reader<'a> {
                 let extended = Extended::parse(&bytes, &self.limits, warnings).map_err(at)?;
                 pending.extended.replace(extended).is_some()
             }
+            // GNU tar takes the empty name for it, Go the one in the header.
+            b'L' | b'K' if matches!(bytes.first(), None | Some(0)) => return Err(at(ErrorKind::EmptyLongName)),
             b'L' => pending.long_name.replace(until_nul(bytes)).is_some(),
             b'K' => pending.long_link.replace(until_nul(bytes)).is_some(),
             _ => {
