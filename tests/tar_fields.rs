@@ -180,7 +180,7 @@ fn t49_one_sparse_file_in_four_encodings() {
         expected[at..at + *length as usize].copy_from_slice(&data[i * 700..][..*length as usize]);
     }
     for (i, bytes) in archives.iter().enumerate() {
-        let merged = merge(&[bytes.clone()]).unwrap_or_else(|error| panic!("encoding {i}: {error}"));
+        let merged = merge(std::slice::from_ref(bytes)).unwrap_or_else(|error| panic!("encoding {i}: {error}"));
         let Kind::File { size: 1_048_576, body } = &merged.tree.inode(merged.lookup("a")).kind else { panic!("{i}") };
         assert!(merged.sink.read(body) == expected, "encoding {i}");
         let holes = merged.sink.parts(body).iter().filter(|part| matches!(part, Part::Hole(_))).count();
@@ -411,7 +411,7 @@ fn t59_dialects_make_equal_trees() {
             .record("linkpath", &target)]),
     ];
     for trees in [&short_trees[..], &long_trees[..]] {
-        let dumps: Vec<_> = trees.iter().map(|bytes| merge(&[bytes.clone()]).unwrap().dump()).collect();
+        let dumps: Vec<_> = trees.iter().map(|bytes| merge(std::slice::from_ref(bytes)).unwrap().dump()).collect();
         for (i, dump) in dumps.iter().enumerate() {
             assert_eq!(dump, &dumps[0], "dialect {i}");
         }
@@ -432,7 +432,7 @@ fn t60_empty_and_odd_archives() {
         ([vec![0; 1024], vec![b'x'; 1000]].concat(), true),
         ([vec![0; 512], vec![b'x'; 512]].concat(), false),
     ] {
-        let result = merge(&[bytes.clone()]);
+        let result = merge(std::slice::from_ref(&bytes));
         assert_eq!(result.is_ok(), ok, "{} bytes", bytes.len());
         if let Ok(merged) = result {
             assert_eq!(merged.stats[0].layer_bytes, bytes.len() as u64);

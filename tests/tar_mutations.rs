@@ -41,7 +41,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         .expect("the folder is in the repository")
         .map(|file| file.expect("an entry").path())
         .map(|path| (path.file_name().expect("a name").to_string_lossy().into_owned(), fs::read(path).expect("a file")))
-        .filter(|(_, bytes)| merge(&[bytes.clone()]).is_ok())
+        .filter(|(_, bytes)| merge(std::slice::from_ref(bytes)).is_ok())
         .collect();
     all.sort();
     for magic in [Magic::V7, Magic::Ustar, Magic::Gnu] {
