@@ -287,7 +287,10 @@ fn b10_sizes_that_sum_above_64_bits_are_refused() {
     limits.layer.file_bytes = u64::MAX;
     let sparse = |name: &str| {
         let member = Member::file(name, "");
-        member.record("GNU.sparse.size", (1u64 << 63).to_string()).record("GNU.sparse.map", "0,0")
+        member
+            .record("GNU.sparse.size", (1u64 << 63).to_string())
+            .record("GNU.sparse.numblocks", "1")
+            .record("GNU.sparse.map", "0,0")
     };
     let mut merged = Merged::new();
     let error = merged.add(&archive(&[sparse("a"), sparse("b")]), &limits).unwrap_err();

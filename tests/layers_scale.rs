@@ -152,8 +152,8 @@ fn l47_hundreds_of_layers() {
     assert_eq!(merged.short(), "same=499");
 }
 
-/// B04. Measured with 200,000 files, names of 17 bytes and a body of 16 bytes: about 150 bytes a file at the end and
-/// 180 at the peak.
+/// B04. Measured with 200,000 files, names of 17 bytes and a body of 16 bytes: 141 bytes a file, at the end and
+/// at the peak.
 #[test]
 fn b04_memory_of_a_tree() {
     let _alone = ALONE.lock();
@@ -163,8 +163,8 @@ fn b04_memory_of_a_tree() {
     let ((), left, peak) = counted(|| add(&mut tree, &mut sink, 0, names));
     assert!(u64::from(tree.inode_count()) > files);
     println!("{files} files: {} bytes each, {} at the peak", left as u64 / files, peak as u64 / files);
-    assert!(left as u64 / files <= 200, "{} bytes a file", left as u64 / files);
-    assert!(peak as u64 / files <= 250, "{} bytes a file at the peak", peak as u64 / files);
+    assert!(left as u64 / files <= 160, "{} bytes a file", left as u64 / files);
+    assert!(peak as u64 / files <= 200, "{} bytes a file at the peak", peak as u64 / files);
 }
 
 /// Layers that replace the same names over and over must not fill the memory with names that are gone.
@@ -183,7 +183,7 @@ fn names_that_are_gone_give_their_memory_back() {
 #[test]
 fn b05_a_million_whiteouts_and_opaque_markers() {
     let _alone = ALONE.lock();
-    let count = if full() { 1_000_000u64 } else { 200_000 };
+    let count = if full() { 1_000_000u64 } else { 40_000 };
     let limit = Duration::from_secs(60);
     let lower = |n: u64| (0..n).map(|i| Member::file(format!("d/{i}"), ""));
     within(limit, "whiteouts", || {
@@ -243,7 +243,7 @@ fn b06_paths_of_hundreds_of_thousands_of_levels() {
         thread.spawn(work).expect("a thread").join().expect("no overflow");
     });
     // 10,000 levels as a chain of entries, each a level deeper: the input itself is quadratic there.
-    let levels = if full() { 10_000 } else { 3_000 };
+    let levels = if full() { 10_000 } else { 1_500 };
     within(Duration::from_secs(60), "a deep chain", || {
         let (mut tree, mut sink) = (root(), Nowhere::default());
         add(&mut tree, &mut sink, 0, (1..=levels).map(|n| Member::dir("d/".repeat(n))));

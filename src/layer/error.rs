@@ -35,6 +35,8 @@ pub enum ErrorKind {
     RepeatedExtension(u8),
     #[error("a PAX record and a GNU extension header both give the {0}")]
     TwoNames(&'static str),
+    #[error("a GNU extension header without a name in it")]
+    EmptyLongName,
     #[error("an extension header of type '{}' where a member is needed", escape(&[*.0]))]
     MisplacedExtension(u8),
     #[error("unsupported member type: '{}'", escape(&[*.0]))]

@@ -87,6 +87,27 @@ impl Header {
         self.0[TYPEFLAG]
     }
 
+    /// The first numeric field that is no number: its name and bytes. Go's reader, which is Docker's and containerd's,
+    /// refuses such a header even where the number means nothing, so no image can need it. Go's numbers have 64 bits;
+    /// a larger time of a member is clamped later.
+    pub fn bad_number(&self) -> Option<(&'static str, &[u8])> {
+        let fields = [
+            ("mode", self.mode()),
+            ("uid", self.uid()),
+            ("gid", self.gid()),
+            ("size", self.size()),
+            ("mtime", self.mtime()),
+            ("devmajor", self.devmajor()),
+            ("devminor", self.devminor()),
+        ];
+        let member = !matches!(self.typeflag(), b'x' | b'X' | b'g' | b'L' | b'K');
+        let good = |field, raw| match number::field(raw) {
+            None => false,
+            Some(value) => i64::try_from(value).is_ok() || (member && field == "mtime"),
+        };
+        fields.into_iter().find(|(field, raw)| !good(*field, raw))
+    }
+
     /// Prefix and name, joined.
     pub fn path(&self) -> Vec<u8> {
         let name = text(&self.0[NAME]);

@@ -120,12 +120,15 @@ pub fn check_global(mut body: &[u8], warnings: &mut Warnings) -> Result<(), Erro
     Ok(())
 }
 
-/// Splits the first record off: key, value, rest.
-fn record(body: &[u8]) -> Result<(&[u8], &[u8], &[u8]), ErrorKind> {
+/// Key, value, and what follows the record.
+type Split<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// Splits the first record off.
+fn record(body: &[u8]) -> Result<Split<'_>, ErrorKind> {
     split_record(body).ok_or_else(|| ErrorKind::RecordLength(body[..body.len().min(80)].into()))
 }
 
-fn split_record(body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+fn split_record(body: &[u8]) -> Option<Split<'_>> {
     // Twenty digits hold any 64-bit length; do not search a megabyte for the space.
     let space = body.iter().take(21).position(|&b| b == b' ')?;
     let length = usize::try_from(decimal(&body[..space])?).ok()?;

@@ -8,6 +8,7 @@
 //! | PAX and header give a value | PAX |
 //! | a PAX name *and* a GNU long name; two `x`, two `L` or two `K` headers | refused |
 //! | a size on anything but a regular file | refused: some skip a body and some read it as members |
+//! | a numeric field that is no number, in any header | refused, as Go does |
 //! | a regular file named `x/` | a directory, as in v7; refused when it has a size |
 //! | unknown type | a regular file, as POSIX says, with a warning |
 //! | `V` label | skipped |
@@ -103,6 +104,9 @@ impl<'a> Reader<'a> {
             if !header.checksum_matches() {
                 return Err(at(ErrorKind::Checksum));
             }
+            if let Some((field, raw)) = header.bad_number() {
+                return Err(at(ErrorKind::NotANumber { field, value: raw.into() }));
+            }
             match header.typeflag() {
                 b'x' | b'X' | b'g' | b'L' | b'K' => self.extension(&header, &mut pending, offset, warnings)?,
                 b'V' if pending.is_empty() => {
@@ -183,6 +187,8 @@ impl<'a> Reader<'a> {
                 let extended = Extended::parse(&bytes, &self.limits, warnings).map_err(at)?;
                 pending.extended.replace(extended).is_some()
             }
+            // GNU tar takes the empty name for it, Go the one in the header.
+            b'L' | b'K' if matches!(bytes.first(), None | Some(0)) => return Err(at(ErrorKind::EmptyLongName)),
             b'L' => pending.long_name.replace(until_nul(bytes)).is_some(),
             b'K' => pending.long_link.replace(until_nul(bytes)).is_some(),
             _ => {

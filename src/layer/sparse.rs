@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  old GNU   type 'S': 4 slots in the header, 21 in each block that follows while isextended; real size in the header
-//!  PAX 0.0   GNU.sparse.offset / GNU.sparse.numbytes, repeated        GNU.sparse.size
-//!  PAX 0.1   GNU.sparse.map=offset,numbytes,offset,numbytes…          GNU.sparse.size   GNU.sparse.name
+//!  PAX 0.0   GNU.sparse.offset / GNU.sparse.numbytes, repeated        GNU.sparse.size  GNU.sparse.numblocks
+//!  PAX 0.1   GNU.sparse.map=offset,numbytes,offset,numbytes…          the same, and GNU.sparse.name
 //!  PAX 1.0   the map is decimal lines at the head of the body:        GNU.sparse.realsize  GNU.sparse.name
 //!            count, offset, numbytes, … padded to a block             GNU.sparse.major=1  minor=0
 //! ```
@@ -119,7 +119,7 @@ impl Records {
             (Some(0), Some(0), None) | (None, None, None) if !self.pairs.is_empty() => self.pairs,
             _ => return Err(ErrorKind::Sparse("is missing, incomplete or of an unknown version")),
         };
-        if self.offset.is_some() || self.count.is_some_and(|count| count != ranges.len() as u64) {
+        if self.offset.is_some() || self.count != Some(ranges.len() as u64) {
             return Err(ErrorKind::Sparse("has another number of entries than announced"));
         }
         Ok(Some((Format::Records(ranges), real_size)))
@@ -265,17 +265,21 @@ mod tests {
         };
         assert!(matches!(format(&[]), Ok(None)));
         assert!(matches!(format(&[("major", "1"), ("minor", "0"), ("realsize", "5")]), Ok(Some((Format::Body, 5)))));
-        assert!(matches!(format(&[("size", "9"), ("map", "0,1,4,5")]), Ok(Some((Format::Records(_), 9)))));
+        assert!(matches!(
+            format(&[("size", "9"), ("numblocks", "2"), ("map", "0,1,4,5")]),
+            Ok(Some((Format::Records(_), 9)))
+        ));
         let pairs = [("size", "9"), ("numblocks", "1"), ("offset", "0"), ("numbytes", "1")];
         assert!(matches!(format(&pairs), Ok(Some((Format::Records(_), 9)))));
         for bad in [
             &[("size", "9")][..],
-            &[("map", "0,1")],
-            &[("size", "9"), ("realsize", "8"), ("map", "0,1")],
+            &[("numblocks", "1"), ("map", "0,1")],
+            &[("size", "9"), ("realsize", "8"), ("numblocks", "1"), ("map", "0,1")],
             &[("size", "9"), ("map", "0,1,2")],
             &[("size", "9"), ("map", "")],
-            &[("size", "9"), ("map", "0,x")],
+            &[("size", "9"), ("numblocks", "1"), ("map", "0,x")],
             &[("size", "9"), ("numblocks", "2"), ("map", "0,1")],
+            &[("size", "9"), ("map", "0,1")],
             &[("size", "9"), ("offset", "0")],
             &[("size", "9"), ("numbytes", "0")],
             &[("size", "9"), ("offset", "0"), ("offset", "0"), ("numbytes", "0")],

@@ -21,10 +21,13 @@ enum Rank {
     Raw,
 }
 
+/// Name and value.
+type Xattr = (Box<[u8]>, Box<[u8]>);
+
 /// The attributes of the next member, as they come.
 #[derive(Default)]
 pub struct Collected {
-    values: Vec<(Box<[u8]>, Rank, Box<[u8]>)>,
+    values: Vec<(Xattr, Rank)>,
 }
 
 impl Collected {
@@ -58,15 +61,15 @@ impl Collected {
         if name.is_empty() || name.len() > 255 || name.contains(&0) {
             return Err(ErrorKind::XattrName(name.into()));
         }
-        self.values.push((name.into(), rank, value.into()));
+        self.values.push(((name.into(), value.into()), rank));
         Ok(())
     }
 
     /// All of them, sorted by name, one value each: the highest rank, and of equals the last.
     pub fn finish(mut self) -> Xattrs {
-        self.values.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-        let mut sorted: Vec<(Box<[u8]>, Box<[u8]>)> = Vec::new();
-        for (name, _, value) in self.values {
+        self.values.sort_by(|a, b| (&a.0.0, a.1).cmp(&(&b.0.0, b.1)));
+        let mut sorted: Vec<Xattr> = Vec::new();
+        for ((name, value), _) in self.values {
             match sorted.last_mut() {
                 Some(last) if last.0 == name => last.1 = value,
                 _ => sorted.push((name, value)),
