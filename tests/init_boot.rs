@@ -114,6 +114,16 @@ fn all_output_arrives_from_a_fast_workload_to_a_slow_host() {
     }
 }
 
+#[test]
+fn signals_of_the_host_reach_the_workload() {
+    let disk = Userland::busybox().disk();
+    let mut session = Boot::new(spec(&["/probe", "signal"]), &disk).start();
+    session.until("the workload", |session| session.stdout() == "ready\n");
+    session.send(Frame::control(Kind::Signal, &Signal { process: 0, signal: 64 }));
+    session.finish();
+    assert_eq!((session.stdout().as_str(), session.outcome()), ("ready\nsignal 64\n", Outcome::Exited(64)));
+}
+
 fn say(text: &str) -> Process {
     Process { cmd: strings(&["/bin/echo", text]), ..Process::default() }
 }
@@ -243,7 +253,7 @@ fn the_images_own_init_takes_over_as_process_one() {
     let disk = userland.disk();
     let mut spec = spec(&[]);
     spec.init = Init::Image;
-    let console = Boot::new(spec, &disk).run_without_host();
+    let console = Boot::new(spec, &disk).run_unheard();
     assert!(console.contains("own init, init /dev/vda"), "{console}");
 }
 
