@@ -124,6 +124,16 @@ fn signals_of_the_host_reach_the_workload() {
     assert_eq!((session.stdout().as_str(), session.outcome()), ("ready\nsignal 64\n", Outcome::Exited(64)));
 }
 
+#[test]
+fn a_host_that_reads_no_more_ends_the_writer() {
+    let disk = Userland::busybox().disk();
+    let mut session = Boot::new(spec(&["/bin/sh", "-c", "yes; echo status $? >&2"]), &disk).start();
+    session.until("output", |session| session.stdout().len() > 100);
+    session.send(Frame { stream: stdout_of(0), kind: Kind::Eof, payload: vec![] });
+    session.finish();
+    assert_eq!(session.text(stderr_of(0)), "status 141\n", "{:?}", session.outcome());
+}
+
 fn say(text: &str) -> Process {
     Process { cmd: strings(&["/bin/echo", text]), ..Process::default() }
 }

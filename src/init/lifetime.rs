@@ -259,7 +259,7 @@ impl<'a> Machine<'a> {
         let process = self.running.iter_mut().find(|process| process.number == number);
         match (frame.kind, process) {
             (Kind::Data, Some(process)) => process.feed(&frame.payload, self.host),
-            (Kind::Eof, Some(process)) => process.end_input(self.host),
+            (Kind::Eof, Some(process)) => process.end_of(frame.stream, self.host),
             (Kind::Credit, Some(process)) => {
                 if let Some(bytes) = frame.payload.first_chunk::<4>() {
                     process.credit(frame.stream, u32::from_le_bytes(*bytes));
