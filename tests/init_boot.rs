@@ -114,6 +114,26 @@ fn all_output_arrives_from_a_fast_workload_to_a_slow_host() {
     }
 }
 
+#[test]
+fn signals_of_the_host_reach_the_workload() {
+    let disk = Userland::busybox().disk();
+    let mut session = Boot::new(spec(&["/probe", "signal"]), &disk).start();
+    session.until("the workload", |session| session.stdout() == "ready\n");
+    session.send(Frame::control(Kind::Signal, &Signal { process: 0, signal: 64 }));
+    session.finish();
+    assert_eq!((session.stdout().as_str(), session.outcome()), ("ready\nsignal 64\n", Outcome::Exited(64)));
+}
+
+#[test]
+fn a_host_that_reads_no_more_ends_the_writer() {
+    let disk = Userland::busybox().disk();
+    let mut session = Boot::new(spec(&["/bin/sh", "-c", "yes; echo status $? >&2"]), &disk).start();
+    session.until("output", |session| session.stdout().len() > 100);
+    session.send(Frame { stream: stdout_of(0), kind: Kind::Eof, payload: vec![] });
+    session.finish();
+    assert_eq!(session.text(stderr_of(0)), "status 141\n", "{:?}", session.outcome());
+}
+
 fn say(text: &str) -> Process {
     Process { cmd: strings(&["/bin/echo", text]), ..Process::default() }
 }
@@ -243,7 +263,7 @@ fn the_images_own_init_takes_over_as_process_one() {
     let disk = userland.disk();
     let mut spec = spec(&[]);
     spec.init = Init::Image;
-    let console = Boot::new(spec, &disk).run_without_host();
+    let console = Boot::new(spec, &disk).run_unheard();
     assert!(console.contains("own init, init /dev/vda"), "{console}");
 }
 

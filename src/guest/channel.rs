@@ -59,7 +59,8 @@ pub enum Kind {
     Welcome = 2,
     /// Bytes of a stream.
     Data = 3,
-    /// No more data will come on this stream. Empty payload.
+    /// No more data will come on this stream. Empty payload. From the host on an output stream: nobody reads it any
+    /// more, and the guest closes it, so that its writer meets a closed pipe.
     Eof = 4,
     /// Credit for a stream: u32 LE, bytes.
     Credit = 5,

@@ -59,8 +59,9 @@ pub struct Machine<'a> {
     running: Vec<Running>,
     workload_pid: i32,
     own_pids: bool,
+    /// When the workload is killed, once it was asked to stop.
     stopping: Option<Instant>,
-    killed: bool,
+    stop_asked: bool,
     afterwards: Afterwards,
     end: Option<Outcome>,
     oom: bool,
@@ -100,7 +101,7 @@ impl<'a> Machine<'a> {
             own_pids,
             running: vec![Running::new(0, child, &streams)],
             stopping: None,
-            killed: false,
+            stop_asked: false,
             afterwards: Afterwards::PowerOff,
             end: None,
             oom: false,
@@ -205,7 +206,7 @@ impl<'a> Machine<'a> {
         if self.stopping.is_some_and(|deadline| Instant::now() >= deadline) {
             self.stopping = None;
             log::warning("the workload did not stop in time and is killed");
-            _ = signals::send(self.workload_pid, libc::SIGKILL);
+            self.signal_workload(libc::SIGKILL);
         }
     }
 
@@ -219,25 +220,28 @@ impl<'a> Machine<'a> {
                 self.afterwards = Afterwards::Restart;
                 self.stop(None);
             }
-            signal if self.end.is_none() => _ = signals::send(self.workload_pid, signal),
-            _ => {}
+            signal => self.signal_workload(signal),
         }
     }
 
     /// Asks the workload to end, once; a later wish can only shorten the time it has.
     fn stop(&mut self, timeout: Option<u32>) {
-        if self.end.is_some() || self.killed {
-            return;
-        }
         let seconds = timeout.unwrap_or(self.process.stop_timeout);
         let deadline = Instant::now() + Duration::from_secs(seconds.into());
-        if let Some(earlier) = self.stopping {
-            self.stopping = Some(earlier.min(deadline));
+        if self.stop_asked {
+            self.stopping = self.stopping.map(|earlier| earlier.min(deadline));
             return;
         }
+        self.stop_asked = true;
         self.stopping = Some(deadline);
-        self.killed = true;
-        _ = signals::send(self.workload_pid, self.stop_signal());
+        self.signal_workload(self.stop_signal());
+    }
+
+    /// Never once it was reaped: its number may be somebody else's then.
+    fn signal_workload(&self, signal: i32) {
+        if self.running.iter().any(|running| running.number == 0 && !running.has_ended()) {
+            _ = signals::send(self.workload_pid, signal);
+        }
     }
 
     fn stop_signal(&self) -> i32 {
@@ -255,7 +259,7 @@ impl<'a> Machine<'a> {
         let process = self.running.iter_mut().find(|process| process.number == number);
         match (frame.kind, process) {
             (Kind::Data, Some(process)) => process.feed(&frame.payload, self.host),
-            (Kind::Eof, Some(process)) => process.end_input(self.host),
+            (Kind::Eof, Some(process)) => process.end_of(frame.stream, self.host),
             (Kind::Credit, Some(process)) => {
                 if let Some(bytes) = frame.payload.first_chunk::<4>() {
                     process.credit(frame.stream, u32::from_le_bytes(*bytes));

@@ -144,8 +144,19 @@ impl Running {
         self.is_terminal && self.reports.is_some() && self.failed.is_none()
     }
 
-    /// No more standard input will come.
-    pub fn end_input(&mut self, host: &mut Host) {
+    /// The host has ended a stream: it sends no more input, or reads no more of an output. A writer to that output
+    /// then meets a closed pipe, as in a shell's pipeline.
+    pub fn end_of(&mut self, stream: u32, host: &mut Host) {
+        if stream == stdin_of(self.number) {
+            return self.end_input(host);
+        }
+        if let Some(place) = self.outputs.iter().position(|output| output.stream == stream) {
+            self.outputs.swap_remove(place);
+            host.send(&Frame { stream, kind: Kind::Eof, payload: Vec::new() });
+        }
+    }
+
+    fn end_input(&mut self, host: &mut Host) {
         if let Some(input) = &mut self.input {
             if self.is_terminal {
                 // End of file on a terminal is a character.

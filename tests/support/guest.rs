@@ -302,8 +302,17 @@ impl<'a> Boot<'a> {
 
     /// Boots without the channel and runs to the end. What the console showed.
     pub fn run_without_host(&self) -> String {
+        self.run_alone(false)
+    }
+
+    /// The same, with a channel that nobody is connected to.
+    pub fn run_unheard(&self) -> String {
+        self.run_alone(true)
+    }
+
+    fn run_alone(&self, port: bool) -> String {
         let folder = tempfile::tempdir().unwrap();
-        let mut qemu = Machine(self.qemu(folder.path(), false));
+        let mut qemu = Machine(self.qemu(folder.path(), port));
         qemu.wait_for_end(&folder.path().join("console"));
         String::from_utf8_lossy(&fs::read(folder.path().join("console")).unwrap()).into_owned()
     }
