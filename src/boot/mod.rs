@@ -88,6 +88,23 @@ pub enum BootError {
     Io(#[from] io::Error),
 }
 
+impl BootError {
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            BootError::Esp(esp::EspError::Full { .. } | esp::EspError::Size(_)) => Some("choose another --esp-size"),
+            BootError::NoLoader => {
+                Some("install the package systemd-boot-efi, or give a loader with --efi-loader FILE")
+            }
+            BootError::NoBios => Some("choose --firmware uefi"),
+            BootError::Bios(bios::BiosError::Setup(_)) => {
+                Some("BIOS needs a bzImage of Linux 2.6.31 or later; --firmware uefi does without")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Writes everything but the root partition: ESP, boot stage, partition table. What it writes over must be zero.
 pub fn write(boot: &Boot, layout: &Layout, guids: &Guids, output: &dyn Output) -> Result<(), BootError> {
     let Firmware { bios, uefi } = boot.firmware;
@@ -271,7 +288,9 @@ mod tests {
         assert!(matches!(refused(boot(&kernel), Architecture::Aarch64), BootError::NoBios));
         assert!(matches!(refused(boot(b"not a kernel"), x86), BootError::Bios(_)));
         let large = vec![0; 40 << 20];
-        let error = refused(Boot { initramfs: &large, ..boot(&kernel) }, x86).to_string();
+        let error = refused(Boot { initramfs: &large, ..boot(&kernel) }, x86);
+        assert_eq!(error.hint(), Some("choose another --esp-size"));
+        let error = error.to_string();
         assert!(error.starts_with("boot files do not fit the EFI system partition of 33 MiB; they need 4"), "{error}");
     }
 }
