@@ -89,8 +89,8 @@ fn much_memory_and_a_large_initramfs_do_no_harm() {
     let body: Vec<u8> = (0..filling).map(|i| (i >> 9) as u8).collect();
     let file = disk.folder.path().join("filling");
     std::fs::write(&file, body).unwrap();
-    let expected = tools::stdout(Command::new("sha256sum").arg(file));
-    assert!(said.contains(&format!("filling {}", &expected[..64])), "{expected}: {said}");
+    let expected = tools::stdout(Command::new("md5sum").arg(file));
+    assert!(said.contains(&format!("filling {}", &expected[..32])), "{expected}: {said}");
 }
 
 #[test]
@@ -103,10 +103,11 @@ fn too_little_memory_is_named_and_that_much_is_enough() {
     let mebibytes: u32 = rest.split_whitespace().next().unwrap().parse().unwrap();
     assert!((48..128).contains(&mebibytes), "{said}");
     stops(&Machine { mebibytes: mebibytes - 2, ..machine.clone() }, "too little memory");
-    // The kernel is started and may find for itself what it lacks.
-    let said = Machine { mebibytes, timeout: 20, ..machine.clone() }.run_until(&ENDS);
-    assert!(!said.contains("bootdisk: "), "{mebibytes}: {said}");
-    boots(&Machine { mebibytes: 128, ..machine });
+    // With what the message names the kernel is started, and with a little for itself it gets to its init.
+    let said =
+        Machine { mebibytes, timeout: 30, ..machine.clone() }.run_until(&["Kernel panic", "bootdisk: ", SENTINEL]);
+    assert!(said.contains("Kernel panic") || said.contains(SENTINEL), "{mebibytes}: {said}");
+    boots(&Machine { mebibytes: mebibytes + 16, ..machine });
 }
 
 #[test]
@@ -227,10 +228,8 @@ fn every_controller_with_every_memory() {
     }
     let disk = Disk::new(BIOS, &initramfs(0));
     for bus in [Bus::VirtioBlk, Bus::Ide, Bus::VirtioScsi, Bus::Nvme, Bus::Ahci] {
-        for mebibytes in [128, 160, 512, 1024, 2048, 3072, 3584, 4096] {
-            for vga in [false, true] {
-                boots(&Machine { bus, mebibytes, vga, ..Machine::new(&disk.path) });
-            }
+        for mebibytes in [96, 128, 512, 1024, 2048, 3072, 3584, 4096] {
+            boots(&Machine { bus, mebibytes, vga: mebibytes % 1024 == 0, ..Machine::new(&disk.path) });
         }
     }
 }

@@ -90,6 +90,23 @@ pub enum BootError {
     Io(#[from] io::Error),
 }
 
+impl BootError {
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            BootError::Esp(esp::EspError::Full { .. } | esp::EspError::Size(_)) => Some("choose another --esp-size"),
+            BootError::NoLoader => {
+                Some("install the package systemd-boot-efi, or give a loader with --efi-loader FILE")
+            }
+            BootError::NoBios => Some("choose --firmware uefi"),
+            BootError::Bios(bios::BiosError::Setup(_)) => {
+                Some("BIOS needs a bzImage of Linux 2.6.31 or later; --firmware uefi does without")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Writes everything but the root partition: ESP, boot stage, partition table. What it writes over must be zero.
 pub fn write(boot: &Boot, layout: &Layout, guids: &Guids, output: &dyn Output) -> Result<(), BootError> {
     let Firmware { bios, uefi } = boot.firmware;
@@ -159,4 +176,124 @@ fn write_stage(
     })?;
     output.write_at(partition.offset(), &stage.stage2)?;
     Ok(stage.mbr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Memory;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use uuid::Uuid;
+
+    const BOTH: Firmware = Firmware { bios: true, uefi: true };
+    const GUIDS: Guids = Guids {
+        disk: Uuid::from_u128(1),
+        bios_boot: Uuid::from_u128(2),
+        esp: Uuid::from_u128(3),
+        root: Uuid::from_u128(4),
+    };
+
+    fn boot<'a>(kernel: &'a [u8]) -> Boot<'a> {
+        Boot {
+            firmware: BOTH,
+            kernel,
+            release: "6.1.0",
+            initramfs: b"070701",
+            efi_loader: Some(b"MZ"),
+            command_line: "quiet",
+            title: "an image\noptions init=/bin/sh",
+            volume_id: 1,
+            time: 0,
+        }
+    }
+
+    fn layout(architecture: Architecture) -> Layout {
+        Layout::around_root(architecture, 33 << 20, 1).unwrap()
+    }
+
+    fn bytes_of(boot: &Boot) -> Vec<u8> {
+        let memory = Memory::default();
+        write(boot, &layout(Architecture::X86_64), &GUIDS, &memory).unwrap();
+        memory.0.into_inner().unwrap()
+    }
+
+    /// An output whose n-th write fails, and every one after it.
+    struct Full {
+        inner: Memory,
+        left: AtomicUsize,
+    }
+
+    impl Output for Full {
+        fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            let left = self.left.load(Ordering::Relaxed);
+            self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+            if left == 0 { Err(io::ErrorKind::StorageFull.into()) } else { self.inner.write_at(offset, data) }
+        }
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.inner.read_at(offset, buffer)
+        }
+        fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+            self.inner.discard(offset, length)
+        }
+    }
+
+    #[test]
+    fn no_failed_write_stays_unnoticed() {
+        let kernel = bios::bzimage(20);
+        let layout = layout(Architecture::X86_64);
+        let mut failures = 0;
+        loop {
+            let output = Full { inner: Memory::default(), left: AtomicUsize::new(failures) };
+            match write(&boot(&kernel), &layout, &GUIDS, &output) {
+                Ok(()) => break,
+                Err(error) => {
+                    let chain = format!("{error:?}");
+                    assert!(chain.contains("StorageFull"), "{chain}");
+                }
+            }
+            failures += 1;
+        }
+        assert!(failures > 15, "only {failures} writes");
+    }
+
+    #[test]
+    fn the_same_boot_files_give_the_same_disk() {
+        let kernel = bios::bzimage(20);
+        let one = bytes_of(&boot(&kernel));
+        assert!(one == bytes_of(&boot(&kernel)));
+        assert!(one != bytes_of(&Boot { command_line: "loglevel=7", ..boot(&kernel) }));
+        assert_eq!(&one[510..520], b"\x55\xaaEFI PART");
+    }
+
+    #[test]
+    fn the_firmware_decides_what_is_on_the_disk() {
+        let kernel = bios::bzimage(20);
+        let holds = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).any(|window| window == what);
+        let both = bytes_of(&boot(&kernel));
+        assert!(holds(&both, b"BDS2") && holds(&both, b"title an imageoptions initbinsh\nversion 6.1.0\n"));
+        let bios =
+            bytes_of(&Boot { firmware: Firmware { bios: true, uefi: false }, efi_loader: None, ..boot(&kernel) });
+        assert!(holds(&bios, b"BDS2") && !holds(&bios, b"BOOTX64") && !holds(&bios, b"title "));
+        // Without BIOS any EFI program will do for a kernel; it need not be a bzImage.
+        let uefi = bytes_of(&Boot { firmware: Firmware { bios: false, uefi: true }, ..boot(b"MZ") });
+        assert!(uefi[1 << 20..2 << 20].iter().all(|&byte| byte == 0) && holds(&uefi, b"BOOTX64"));
+    }
+
+    #[test]
+    fn what_cannot_boot_is_refused() {
+        let kernel = bios::bzimage(20);
+        let refused =
+            |boot: Boot, architecture| write(&boot, &layout(architecture), &GUIDS, &Memory::default()).unwrap_err();
+        let x86 = Architecture::X86_64;
+        let neither = Firmware { bios: false, uefi: false };
+        assert!(matches!(refused(Boot { firmware: neither, ..boot(&kernel) }, x86), BootError::NoFirmware));
+        assert!(matches!(refused(Boot { efi_loader: None, ..boot(&kernel) }, x86), BootError::NoLoader));
+        assert!(matches!(refused(boot(&kernel), Architecture::Aarch64), BootError::NoBios));
+        assert!(matches!(refused(boot(b"not a kernel"), x86), BootError::Bios(_)));
+        let large = vec![0; 40 << 20];
+        let error = refused(Boot { initramfs: &large, ..boot(&kernel) }, x86);
+        assert_eq!(error.hint(), Some("choose another --esp-size"));
+        let error = error.to_string();
+        assert!(error.starts_with("boot files do not fit the EFI system partition of 33 MiB; they need 4"), "{error}");
+    }
 }

@@ -216,7 +216,7 @@ impl Layout {
         let to_end = u32::try_from(self.sectors - 1).unwrap_or(u32::MAX);
         let mut mbr = ::gpt::mbr::ProtectiveMBR::with_lb_size(to_end);
         mbr.set_bootcode(*boot_code);
-        mbr.overwrite_lba0(&mut disk).map_err(|error| TableError::Crate(error.to_string()))?;
+        mbr.overwrite_lba0(&mut disk).map_err(mbr_error)?;
 
         let config = ::gpt::GptConfig::new().writable(true).logical_block_size(::gpt::disk::LogicalBlockSize::Lb512);
         let mut table = config.create_from_device(disk, Some(guids.disk)).map_err(crate_error)?;
@@ -227,9 +227,17 @@ impl Layout {
     }
 }
 
+/// The output's errors keep their kind on their way through the crate.
 fn crate_error(error: ::gpt::GptError) -> TableError {
     match error {
-        ::gpt::GptError::Io(error) => TableError::Io(error),
+        ::gpt::GptError::Io(error) | ::gpt::GptError::Header(::gpt::header::HeaderError::Io(error)) => error.into(),
+        other => TableError::Crate(other.to_string()),
+    }
+}
+
+fn mbr_error(error: ::gpt::mbr::MBRError) -> TableError {
+    match error {
+        ::gpt::mbr::MBRError::Io(error) => error.into(),
         other => TableError::Crate(other.to_string()),
     }
 }

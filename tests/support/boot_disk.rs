@@ -44,7 +44,7 @@ pub fn initramfs(filling: usize) -> Vec<u8> {
     let init = format!(
         "#!/bin/busybox sh\n/bin/busybox mount -t proc proc /proc\n\
          echo \"{SENTINEL}$(/bin/busybox cat /proc/cmdline)>\"\n\
-         echo \"filling $(/bin/busybox sha256sum /filling)\"\n/bin/busybox poweroff -f\n"
+         echo \"filling $(/bin/busybox md5sum /filling)\"\n/bin/busybox poweroff -f\n"
     );
     let mut archive = Vec::new();
     for directory in ["bin", "dev", "proc"] {

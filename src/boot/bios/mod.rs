@@ -29,6 +29,8 @@ mod setup;
 
 use super::esp::Extent;
 pub use code::MBR_BYTES;
+#[cfg(test)]
+pub(super) use setup::tests::bzimage;
 pub use setup::{Setup, SetupError};
 use thiserror::Error;
 
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_table_says_where_everything_is() {
-        let kernel = setup::tests::bzimage(8);
+        let kernel = bzimage(8);
         let extents = [Extent { lba: 5000, sectors: 1 }, Extent { lba: 1 << 33, sectors: 9 }];
         let Stage { mbr, stage2 } = encode(&boot(&kernel, &extents)).unwrap();
 
@@ -332,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let kernel = setup::tests::bzimage(8);
+        let kernel = bzimage(8);
         let extents = [Extent { lba: 5000, sectors: 10 }];
         let short = Boot { kernel_extents: &extents[..0], ..boot(&kernel, &extents) };
         assert_eq!(encode(&short).err(), Some(BiosError::Extents { what: "kernel", sectors: 0, needed: 10 }));

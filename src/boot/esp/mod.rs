@@ -24,6 +24,7 @@ use geometry::{Geometry, SECTOR};
 use sparse::{PAGE, Sparse};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::Range;
 use thiserror::Error;
 
 /// The files of an ESP: path with `/` and without one at its start, to contents.
@@ -91,8 +92,11 @@ pub enum EspError {
 pub struct EspImage<'a> {
     first_lba: u64,
     pages: BTreeMap<u64, Box<[u8; PAGE]>>,
-    bodies: BTreeMap<String, (&'a [u8], Vec<std::ops::Range<u64>>)>,
+    bodies: Bodies<'a>,
 }
+
+/// Each file's contents and the ranges of the volume they go to, in order.
+type Bodies<'a> = BTreeMap<String, (&'a [u8], Vec<Range<u64>>)>;
 
 /// Encodes an ESP. Nothing is written yet.
 pub fn encode<'a>(files: &Files<'a>, volume: &Volume) -> Result<EspImage<'a>, EspError> {
@@ -110,8 +114,6 @@ pub fn encode<'a>(files: &Files<'a>, volume: &Volume) -> Result<EspImage<'a>, Es
     mend::mend(&sparse, &geometry, time::Stamp::from_unix(volume.time), volume.first_lba);
     Ok(EspImage { first_lba: volume.first_lba, pages: sparse.into_pages(), bodies })
 }
-
-type Bodies<'a> = BTreeMap<String, (&'a [u8], Vec<std::ops::Range<u64>>)>;
 
 /// Formats the volume and writes the files with the FAT crate.
 fn fill<'a>(sparse: &Sparse, geometry: &Geometry, files: &Files<'a>, volume: &Volume) -> io::Result<Bodies<'a>> {
@@ -173,7 +175,7 @@ impl EspImage<'_> {
     /// Where the file at `path` lies on the disk, in order; empty for an empty file, `None` when there is no such file.
     pub fn extents(&self, path: &str) -> Option<Vec<Extent>> {
         let (_, ranges) = self.bodies.get(path)?;
-        let extent = |range: &std::ops::Range<u64>| Extent {
+        let extent = |range: &Range<u64>| Extent {
             lba: self.first_lba + range.start / SECTOR,
             sectors: (range.end - range.start).div_ceil(SECTOR) as u32,
         };
