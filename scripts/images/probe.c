@@ -210,10 +210,27 @@ static int print_self(void) {
     return 0;
 }
 
+/* Whether bit 10 (CAP_NET_BIND_SERVICE) of this process's effective capabilities is set. */
+static int may_bind_low_ports(void) {
+    FILE *status = fopen("/proc/self/status", "r");
+    unsigned long long effective = 0;
+    char line[256];
+
+    while (status != NULL && fgets(line, sizeof line, status) != NULL)
+        if (sscanf(line, "CapEff: %llx", &effective) == 1)
+            break;
+    return (int)(effective >> 10 & 1);
+}
+
 static int bind_port(int port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int listener = socket(AF_INET, SOCK_STREAM, 0);
 
+    /* Runtimes open the low ports to everybody (net.ipv4.ip_unprivileged_port_start), so binding alone proves little. */
+    if (!may_bind_low_ports()) {
+        fprintf(stderr, "probe: CAP_NET_BIND_SERVICE is not effective\n");
+        return 99;
+    }
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 1) != 0)
         fail("bind");
     printf("listening on port %d as uid %u\n", port, getuid());
