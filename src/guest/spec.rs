@@ -62,7 +62,7 @@ pub enum Init {
 
 /// What is started: `config` of the OCI image configuration (image-spec, config.md, "Properties") after the overrides
 /// of the build.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// `Entrypoint`.
     #[serde(default)]
@@ -87,8 +87,24 @@ pub struct Process {
     pub stop_timeout: u32,
 }
 
+/// What a container runtime waits.
 fn default_stop_timeout() -> u32 {
     10
+}
+
+impl Default for Process {
+    /// Nothing to start, and the runtime's stop timeout.
+    fn default() -> Process {
+        Process {
+            entrypoint: Vec::new(),
+            cmd: Vec::new(),
+            env: Vec::new(),
+            user: String::new(),
+            working_dir: String::new(),
+            stop_signal: None,
+            stop_timeout: default_stop_timeout(),
+        }
+    }
 }
 
 /// Network configuration of the first interface.
@@ -118,4 +134,15 @@ pub struct Module {
     /// Loaded at every boot, whatever the devices are (file systems, SCSI disks, buttons).
     #[serde(default)]
     pub always: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Process;
+
+    #[test]
+    fn a_process_made_here_is_one_read_from_an_empty_document() {
+        assert_eq!(serde_json::from_str::<Process>("{}").unwrap(), Process::default());
+        assert_eq!(Process::default().stop_timeout, 10);
+    }
 }
