@@ -64,8 +64,8 @@ fn the_network_is_configured() {
     let text = bench.run_other(image("debian.oci"), &[], &["bash", "-c", script]).expect_status(0).text();
     let counts: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
     assert!(
-        counts.len() == 3 && counts.iter().all(|&count| count >= 1),
-        "name servers, links up, default routes:\n{text}"
+        counts.len() == 4 && counts.iter().all(|&count| count >= 1),
+        "name servers, links up, default routes, own name in hosts:\n{text}"
     );
 }
 

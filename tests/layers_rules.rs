@@ -6,7 +6,6 @@ mod layers;
 use bootdisk::layer::WarningKind;
 use bootdisk::rootfs::{Limits, Refusal};
 use layers::{Member, Merged, archive, layer, merge, merge_short, short};
-use std::time::{Duration, Instant};
 
 /// What a row expects.
 enum Expect {
@@ -109,9 +108,7 @@ const ROWS: &[(&str, &[&str], Expect)] = &[
 #[test]
 fn every_row() {
     for (id, layers, expect) in ROWS {
-        let start = Instant::now();
         let merged = merge_short(layers);
-        assert!(start.elapsed() < Duration::from_millis(500), "{id}: {:?}", start.elapsed());
         match (merged, expect) {
             (Ok(merged), Tree(tree)) => {
                 assert_eq!(merged.short(), *tree, "{id}");
