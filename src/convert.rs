@@ -409,7 +409,7 @@ fn ingredients(
         .add("ESP size", &options.esp_size.to_le_bytes())
         .add("time", &options.source_date_epoch.unwrap_or(i64::MAX).to_le_bytes());
     for module in &modules.modules {
-        all.add(&module.spec.name, &module.bytes);
+        all.add(&module.spec.name, module.sha256.as_bytes());
     }
     Ok(all.digest())
 }

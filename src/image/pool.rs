@@ -18,13 +18,14 @@ pub struct Pool {
 struct State {
     free: Vec<Box<[u8]>>,
     made: usize,
+    waiting: usize,
     closed: bool,
 }
 
 impl Pool {
     /// A pool that makes buffers as they are needed, at most `limit`.
     pub fn new(limit: usize) -> Arc<Pool> {
-        let state = State { free: Vec::new(), made: 0, closed: false };
+        let state = State { free: Vec::new(), made: 0, waiting: 0, closed: false };
         Arc::new(Pool { state: Mutex::new(state), returned: Condvar::new(), limit })
     }
 
@@ -43,7 +44,9 @@ impl Pool {
                 drop(state);
                 return Some(Chunk { bytes: vec![0; CHUNK].into(), filled: 0, pool: Arc::clone(self) });
             }
+            state.waiting += 1;
             state = self.returned.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+            state.waiting -= 1;
         }
     }
 
@@ -91,8 +94,12 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.pool.lock().free.push(bytes);
-        self.pool.returned.notify_one();
+        let mut state = self.pool.lock();
+        state.free.push(bytes);
+        // Waking nobody is a system call too.
+        if state.waiting > 0 {
+            self.pool.returned.notify_one();
+        }
     }
 }
 

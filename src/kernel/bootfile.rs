@@ -39,7 +39,8 @@ impl BootFile {
             BootFile::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
             BootFile::Stored { path, size, crc32c, id, .. } => {
                 let file = File::open(path).map_err(KernelError::io("open", path))?;
-                let bytes = unpack::read_bounded(file, *size).map_err(KernelError::io("read", path))?;
+                let expected = (*size).min(MAX) as usize;
+                let bytes = unpack::read_expected(file, *size, expected).map_err(KernelError::io("read", path))?;
                 let bytes = bytes.unwrap_or_default();
                 if bytes.len() as u64 != *size || crc32c::crc32c(&bytes) != *crc32c {
                     let reason = "its boot file has changed".to_owned();

@@ -10,6 +10,7 @@ use super::ModuleTree;
 use super::tree::unpacked_path;
 use super::wanted::{Policy, WANTED};
 use crate::guest::spec;
+use crate::kernel::bootfile::sha256;
 use crate::kernel::modinfo::{self, Modinfo, normal_name};
 use crate::kernel::{Bundle, KernelError};
 
@@ -20,6 +21,8 @@ pub struct Selected {
     pub spec: spec::Module,
     /// Its bytes, uncompressed.
     pub bytes: Vec<u8>,
+    /// SHA-256 of `bytes`, in hexadecimal: the module's share in a disk's identity. Known at once for a stored one.
+    pub sha256: String,
 }
 
 /// What [`select`] chose.
@@ -81,7 +84,8 @@ pub fn select(bundle: &Bundle) -> Result<Selection, KernelError> {
         let file = format!("/lib/modules/{}/{}", bundle.release, unpacked_path(&path));
         taken.insert(name.clone());
         let spec = spec::Module { name, file, depends, aliases: info.aliases, always };
-        selection.modules.push(Selected { spec, bytes });
+        let sha256 = tree.stored_sha256(&path).map_or_else(|| sha256(&bytes), str::to_owned);
+        selection.modules.push(Selected { spec, bytes, sha256 });
     }
     Ok(selection)
 }

@@ -144,6 +144,15 @@ impl ModuleTree {
         paths.iter().zip(packed).map(|(path, bytes)| plain(path, bytes)).collect()
     }
 
+    /// SHA-256 of the uncompressed module at `path` where the store has noted it.
+    pub(crate) fn stored_sha256(&self, path: &str) -> Option<&str> {
+        match &self.storage {
+            // Of a compressed module the store has noted the digest of what is compressed.
+            Storage::Pack(pack) if path.ends_with(".ko") => pack.modules().get(path).map(|module| &*module.sha256),
+            _ => None,
+        }
+    }
+
     /// Every module as it is stored, packed or not, once, in no particular order.
     pub fn for_each(&self, visit: &mut Sink<'_>) -> Result<(), KernelError> {
         match &self.storage {

@@ -15,9 +15,9 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::kernel::KernelError;
 use crate::kernel::bootfile::sha256;
 use crate::kernel::modules::tree::MAX_MODULE;
-use crate::kernel::{KernelError, unpack};
 
 /// Name of the file with the frames.
 pub const PACK: &str = "modules.pack";
@@ -71,9 +71,10 @@ impl Pack {
         }
         let mut frame = vec![0; module.length as usize];
         file.read_exact_at(&mut frame, module.offset).map_err(changed)?;
-        let decoder = zstd::Decoder::with_buffer(frame.as_slice()).map_err(changed)?;
-        let bytes = unpack::read_bounded(decoder.single_frame(), MAX_MODULE).map_err(changed)?;
-        bytes.ok_or_else(|| damaged(format!("module {shown} has changed")))
+        // Each frame says how long its content is, so that one buffer of that length takes it.
+        let size = zstd::zstd_safe::get_frame_content_size(&frame).ok().flatten().filter(|size| *size <= MAX_MODULE);
+        let size = size.ok_or_else(|| damaged(format!("module {shown} has changed")))?;
+        zstd::bulk::decompress(&frame, size as usize).map_err(changed)
     }
 }
 
