@@ -174,7 +174,7 @@ impl Plan {
         let offset = Layout::root_offset(architecture, esp_size)?;
 
         let file = PartialFile::create(path, self.options.size.unwrap_or(0))?;
-        let slice = Slice::new(file.file(), offset);
+        let slice = Slice::new(&file, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(root_size));
         let tree = self.flatten(&mut writer, observe)?;
         observe(Event::Step("writing the file system's metadata"));
@@ -200,7 +200,7 @@ impl Plan {
             volume_id: self.identity.esp_volume,
             time: self.made_at(),
         };
-        boot::write(&parts, &layout, &self.guids(), file.file())?;
+        boot::write(&parts, &layout, &self.guids(), &file)?;
         file.publish()?;
         Ok(Built {
             layout,
@@ -260,9 +260,7 @@ impl Plan {
 
     /// The time of what this program makes: the image's own, never later than the limit.
     fn made_at(&self) -> i64 {
-        let created = self.image.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        let created = created.map_or(0, |time| time.as_second().max(0));
-        self.options.source_date_epoch.map_or(created, |limit| created.min(limit))
+        made_at(&self.image, &self.options)
     }
 
     fn guids(&self) -> Guids {
@@ -355,6 +353,13 @@ fn suffixed(bytes: u64) -> String {
     }
 }
 
+/// See [`Plan::made_at`].
+fn made_at(image: &Image, options: &Options) -> i64 {
+    let created = image.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let created = created.map_or(0, |time| time.as_second().max(0));
+    options.source_date_epoch.map_or(created, |limit| created.min(limit))
+}
+
 /// The boot specification of an image, but for the root's partition GUID, which depends on it.
 fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<BootSpec> {
     let config = &image.config;
@@ -407,7 +412,8 @@ fn ingredients(
         .add("firmware", &[options.firmware.bios.into(), options.firmware.uefi.into()])
         .add("size", &options.size.unwrap_or(0).to_le_bytes())
         .add("ESP size", &options.esp_size.to_le_bytes())
-        .add("time", &options.source_date_epoch.unwrap_or(i64::MAX).to_le_bytes());
+        // A limit that is later than the image changes nothing on the disk, and so not its identity either.
+        .add("time", &made_at(image, options).to_le_bytes());
     for module in &modules.modules {
         all.add(&module.spec.name, module.sha256.as_bytes());
     }

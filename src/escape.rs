@@ -34,6 +34,19 @@ pub fn path(path: &std::path::Path) -> String {
     escape(path.as_os_str().as_bytes())
 }
 
+/// What the operating system says, as a part of a sentence: `no such file or directory`, without the error's number.
+/// An error that is not the system's keeps its words.
+pub fn os_error(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let Some(number) = error.raw_os_error() else { return text };
+    let words = text.strip_suffix(&format!(" (os error {number})")).unwrap_or(&text);
+    let mut letters = words.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => text,
+    }
+}
+
 /// C1 controls and the characters of general category Cf and Zl/Zp that change what a reader sees.
 fn is_unprintable(c: char) -> bool {
     matches!(c,

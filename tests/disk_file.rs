@@ -72,7 +72,7 @@ fn what_is_not_a_file_is_refused() {
         assert_eq!(error.to_string(), sentence);
     }
     let error = PartialFile::create(&at("missing/disk.img"), 0).unwrap_err().to_string();
-    assert!(error.starts_with("cannot create ") && error.contains("No such file or directory"), "{error}");
+    assert!(error.starts_with("cannot create ") && error.contains("no such file or directory"), "{error}");
     assert!(PartialFile::create(Path::new(""), 0).is_err());
     assert!(PartialFile::create(&at("x".repeat(256).as_str()), 0).is_err());
     assert_eq!(names(folder.path()), before);

@@ -18,11 +18,18 @@ struct Surroundings {
     locale: &'static str,
     /// Processors its threads may use, as taskset(1) takes them.
     cpus: &'static str,
+    /// `SOURCE_DATE_EPOCH`. One that is later than the image limits nothing.
+    limit: Option<&'static str>,
 }
 
-const HERE: Surroundings = Surroundings { umask: "022", zone: "UTC", locale: "C", cpus: "0" };
-const ELSEWHERE: Surroundings =
-    Surroundings { umask: "077", zone: "Asia/Kathmandu", locale: "tr_TR.UTF-8", cpus: "0-1023" };
+const HERE: Surroundings = Surroundings { umask: "022", zone: "UTC", locale: "C", cpus: "0", limit: None };
+const ELSEWHERE: Surroundings = Surroundings {
+    umask: "077",
+    zone: "Asia/Kathmandu",
+    locale: "tr_TR.UTF-8",
+    cpus: "0-1023",
+    limit: Some("32503680000"),
+};
 
 /// Builds in a folder of its own with that umask, zone, locale and number of processors.
 fn build_in(bench: &Bench, folder: &str, what: &Path, around: &Surroundings) -> PathBuf {
@@ -41,6 +48,7 @@ fn build_in(bench: &Bench, folder: &str, what: &Path, around: &Surroundings) -> 
         .env("TZ", around.zone)
         .env("LANG", around.locale)
         .env("LC_ALL", around.locale)
+        .envs(around.limit.map(|limit| ("SOURCE_DATE_EPOCH", limit)))
         .current_dir(&folder);
     run(&mut command).expect(0, "");
     folder.join("disk.img")

@@ -270,6 +270,41 @@ fn the_archive_may_be_written_in_any_order_and_with_any_prefix() {
     assert_same(&opened(dir.path().join("dot-legacy.tar")), &image, "dot-legacy.tar");
 }
 
+/// Docker archives as tools other than Docker name and order their members.
+#[test]
+fn the_names_that_other_tools_give_in_docker_archives() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = sample();
+    let config = image.config_json();
+    let hex = |bytes: &[u8]| images::sha256(bytes)[7..].to_string();
+    let config_hex = hex(&config);
+    // Tool, configuration, prefix and end of a layer's name, how it is packed, prefix of the members' names alone.
+    for (tool, config_name, prefix, end, pack, member_prefix) in [
+        ("ko", format!("sha256:{config_hex}"), "", ".tar.gz", Pack::Gzip, ""),
+        ("crane", format!("sha256:{config_hex}"), "sha256:", ".tar.gz", Pack::Gzip, ""),
+        ("jib", "config.json".into(), "", ".tar.gz", Pack::Gzip, ""),
+        ("kaniko", format!("sha256:{config_hex}"), "", ".tar.gz", Pack::GzipMembers(3), ""),
+        ("bazel", format!("{config_hex}.json"), "", "/layer.tar", Pack::Plain, "./"),
+        ("bazel, old", format!("./{config_hex}.json"), "./", "/layer.tar", Pack::Plain, ""),
+        ("nix", format!("{config_hex}.json"), "", "/layer.tar", Pack::Plain, ""),
+        ("zstd", "config.json".into(), "layers/", ".tar.zst", Pack::ZstdFrames(2), ""),
+    ] {
+        let stored: Vec<_> = image.layers.iter().map(|layer| pack.pack(&layer.tar)).collect();
+        let names: Vec<_> = stored.iter().map(|blob| format!("{prefix}{}{end}", hex(blob))).collect();
+        let manifest = json!([{ "Config": config_name, "RepoTags": image.tags, "Layers": names }]);
+        let mut files = vec![(config_name.clone(), config.clone())];
+        files.extend(names.into_iter().zip(stored));
+        files.push(("manifest.json".into(), manifest.to_string().into_bytes()));
+        files.iter_mut().for_each(|(name, _)| *name = format!("{member_prefix}{name}"));
+        for order in ["manifest last", "manifest first"] {
+            let path = dir.path().join(format!("{tool} {order}.tar"));
+            std::fs::write(&path, images::archive(&files)).unwrap();
+            assert_same(&opened(&path), &image, &format!("{tool}, {order}"));
+            files.rotate_right(1);
+        }
+    }
+}
+
 #[test]
 fn paths_with_colons_and_bytes_that_are_no_text() {
     use std::os::unix::ffi::OsStrExt;

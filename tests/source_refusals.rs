@@ -738,11 +738,28 @@ fn hints_name_the_remedy() {
     assert!(hint("nginx").contains("docker save nginx | bootdisk build -"));
     assert!(hint("quay.io/org/app:1.2").contains("docker save quay.io/org/app:1.2 | "));
     assert_eq!(hint("./nginx.tar"), "");
+    assert_eq!(hint("https://quay.io/x"), "");
     assert!(hint("oci-archive:/tmp").contains("oci:PATH"));
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("x.tar"), sample().platform("linux/s390x").docker_legacy()).unwrap();
     assert!(hint(dir.path().join("x.tar").to_str().unwrap()).contains("--platform linux/s390x"));
     assert!(hint(&format!("oci:{}/x.tar", dir.path().display())).contains("oci-archive:PATH"));
+
+    // The right archive for the other transport, and directories that hold an image in a form that is not read.
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    std::fs::write(at("oci.tar"), sample().oci_archive()).unwrap();
+    assert!(hint(&format!("docker-archive:{}", at("oci.tar"))).contains("oci-archive:PATH"));
+    assert!(hint(&format!("oci-archive:{}", at("x.tar"))).contains("docker-archive:PATH"));
+    std::fs::write(at("none.tar"), layer(1)).unwrap();
+    for transport in ["docker-archive", "oci-archive"] {
+        assert!(hint(&format!("{transport}:{}", at("none.tar"))).contains("docker save"), "{transport}");
+    }
+    std::fs::create_dir(at("form")).unwrap();
+    assert!(hint(&at("form")).contains("oci:DIRECTORY:NAME"));
+    std::fs::write(at("form/manifest.json"), "[]").unwrap();
+    assert!(hint(&at("form")).starts_with("pack it again: tar -C DIRECTORY"));
+    std::fs::write(at("form/version"), "Directory Transport Version: 1.1\n").unwrap();
+    assert!(hint(&format!("oci:{}", at("form"))).contains("skopeo copy dir:PATH"));
 }
 
 #[test]

@@ -31,15 +31,15 @@ pub fn open(
         source_date_epoch: source_date_epoch()?,
     };
     let place = || format!("cannot build from {shown}");
-    let image = open_image(image, disk).with_context(place)?;
+    let reference = Reference::parse(image)?;
+    let image = open_image(&reference, disk).with_context(place)?;
     let bundle = open_kernel(disk, &image)?;
     Plan::open(image, bundle, options, observe).with_context(place)
 }
 
-fn open_image(image: &OsStr, disk: &Disk) -> Result<Image> {
-    let reference = Reference::parse(image)?;
+fn open_image(reference: &Reference, disk: &Disk) -> Result<Image> {
     let platform = disk.platform.as_deref().map(str::parse::<Platform>).transpose()?;
-    Ok(source::open(&reference, &Select { platform })?)
+    Ok(source::open(reference, &Select { platform })?)
 }
 
 /// A kernel given as a path that exists, or as a name in the store, or the store's default for the image.

@@ -1,7 +1,7 @@
 //! Errors as people read them: one sentence with its causes, then a hint on its own line.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 use std::process::ExitCode;
 
 /// Exit status when a command failed.
@@ -50,7 +50,10 @@ fn render(error: &anyhow::Error, colour: bool) -> String {
 fn chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
-        let cause = cause.to_string();
+        let cause = match cause.downcast_ref::<io::Error>() {
+            Some(error) => crate::escape::os_error(error),
+            None => cause.to_string(),
+        };
         if text.is_empty() {
             text = cause;
         } else if !text.ends_with(&cause) {
@@ -108,6 +111,14 @@ mod tests {
             .context("cannot build from app.tar")
             .unwrap_err();
         assert_eq!(render(&error, false), "error: cannot build from app.tar: no kernel\nhint: add one\n");
+    }
+
+    #[test]
+    fn what_the_system_says_is_a_part_of_the_sentence() {
+        let error = Err::<(), _>(io::Error::from_raw_os_error(2)).context("cannot open x").unwrap_err();
+        assert_eq!(render(&error, false), "error: cannot open x: no such file or directory\n");
+        let error = anyhow::Error::from(io::Error::other("Own Words")).context("cannot read x");
+        assert_eq!(render(&error, false), "error: cannot read x: Own Words\n");
     }
 
     #[test]

@@ -68,6 +68,22 @@ pub enum SourceError {
     /// The transport wants a file.
     #[error("the transport takes an archive, not a directory")]
     Directory,
+    /// The transport wants an archive of the other form.
+    #[error("the transport takes {wanted}, and this is {actual}")]
+    OtherArchive {
+        /// With its article.
+        wanted: &'static str,
+        /// With its article.
+        actual: &'static str,
+        /// The transport for that.
+        transport: &'static str,
+    },
+    /// What `skopeo copy REFERENCE dir:PATH` makes.
+    #[error("a directory of the transport dir cannot be read yet")]
+    DirTransport,
+    /// What `docker save` makes, unpacked.
+    #[error("an unpacked docker archive cannot be read, only the archive itself")]
+    Unpacked,
     /// The transport wants a directory.
     #[error("the transport takes a directory, not an archive")]
     NotADirectory,
@@ -140,19 +156,24 @@ impl SourceError {
             SourceError::Open { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 let name = path.to_str().filter(|name| looks_like_a_name(name))?;
                 return Some(format!(
-                    "images are read from files, not from registries: docker save {name} | bootdisk build -"
+                    "images are read from files, not from registries: docker save {name} | bootdisk build - -o DISK"
                 ));
             }
-            SourceError::Terminal => "pipe an archive into it: docker save NAME | bootdisk build -",
+            SourceError::Terminal => "pipe an archive into it: docker save NAME | bootdisk build - -o DISK",
             SourceError::Spool { .. } | SourceError::SpoolFull { .. } => {
                 "set TMPDIR to a directory with more free space, or decompress the archive to a file first"
             }
             SourceError::Compression(_) => {
-                "decompress it first, or pipe the decompressed archive into bootdisk build -"
+                "decompress it first, or pipe the decompressed archive into bootdisk build - -o DISK"
             }
             SourceError::NoImageInArchive => "an image archive comes from docker save, podman save or skopeo copy",
             SourceError::NoLayout => "make a layout with skopeo copy REFERENCE oci:DIRECTORY:NAME",
             SourceError::Directory => "for an OCI layout directory, use oci:PATH",
+            SourceError::OtherArchive { transport, .. } => {
+                return Some(format!("use {transport}:PATH, or the path alone"));
+            }
+            SourceError::DirTransport => "copy it first: skopeo copy dir:PATH oci:DIRECTORY:NAME",
+            SourceError::Unpacked => "pack it again: tar -C DIRECTORY -c . | bootdisk build - -o DISK",
             SourceError::NotADirectory => "for an archive, use oci-archive:PATH or docker-archive:PATH",
             SourceError::Several(_) => "choose one: PATH:NAME, PATH:@DIGEST, or --platform when they differ in that",
             SourceError::NoPlatform { .. } => "choose one of these with --platform",
@@ -185,6 +206,7 @@ impl SourceError {
 fn looks_like_a_name(text: &str) -> bool {
     let ends_like_a_file = [".tar", ".gz", ".tgz", ".zst", ".oci"].iter().any(|end| text.ends_with(end));
     !ends_like_a_file
+        && !text.contains("://")
         && !text.starts_with(['/', '.', '-'])
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:_-@".contains(&b))
 }

@@ -89,8 +89,21 @@ fn open_directory(
     wanted: &Platform,
 ) -> Result<Image, SourceError> {
     match transport {
-        Transport::Oci | Transport::Detect => oci::open(&Store::Directory(path.into()), choice, wanted),
+        Transport::Oci | Transport::Detect => {
+            let opened = oci::open(&Store::Directory(path.into()), choice, wanted);
+            opened.map_err(|error| name_directory(error, path))
+        }
         Transport::OciArchive | Transport::DockerArchive => Err(SourceError::Directory),
+    }
+}
+
+/// A directory that is no layout but has an image in another form: named, because there is a remedy.
+fn name_directory(error: SourceError, path: &Path) -> SourceError {
+    let has = |name: &str| path.join(name).is_file();
+    match error {
+        SourceError::NoLayout if has("manifest.json") && has("version") => SourceError::DirTransport,
+        SourceError::NoLayout if has("manifest.json") => SourceError::Unpacked,
+        error => error,
     }
 }
 
@@ -104,6 +117,17 @@ fn open_archive(
     let is_docker = archive.has("manifest.json");
     let is_oci = archive.has("index.json");
     match transport {
+        Transport::DockerArchive if !is_docker && is_oci => Err(SourceError::OtherArchive {
+            wanted: "a docker archive",
+            actual: "an OCI archive",
+            transport: "oci-archive",
+        }),
+        Transport::OciArchive if !is_oci && is_docker => Err(SourceError::OtherArchive {
+            wanted: "an OCI archive",
+            actual: "a docker archive",
+            transport: "docker-archive",
+        }),
+        Transport::DockerArchive | Transport::OciArchive if !is_docker && !is_oci => Err(SourceError::NoImageInArchive),
         Transport::DockerArchive => docker::open(&archive, choice, wanted),
         Transport::OciArchive => oci::open(&store, choice, wanted),
         Transport::Oci => Err(SourceError::NotADirectory),

@@ -8,7 +8,8 @@
 //!
 //! A colon may be part of PATH or begin REF. The longest beginning that exists is the path; when nothing exists, all
 //! up to the first colon is. A known transport before the first colon is always a transport: for a file that is
-//! called `oci:x`, write `./oci:x`. PATH need not be UTF-8. A file called `-` is `./-`.
+//! called `oci:x`, write `./oci:x`. PATH need not be UTF-8. A file called `-` is `./-`. A command line takes `-:REF` for
+//! an option: there it is `docker-archive:-:REF` or `oci-archive:-:REF`.
 
 use crate::escape::escape;
 use crate::image::Digest;
@@ -94,15 +95,19 @@ impl ReferenceError {
     }
 }
 
-const SKOPEO: &str = "copy it first: skopeo copy REFERENCE oci:DIRECTORY:NAME, then bootdisk build oci:DIRECTORY:NAME";
+const SKOPEO: &str =
+    "copy it first: skopeo copy REFERENCE oci:DIRECTORY:NAME, then bootdisk build oci:DIRECTORY:NAME -o DISK";
 
 /// Transports that are known and not built, and what to do instead.
 const REFUSED: [(&str, &str); 9] = [
-    ("docker", "save it first: docker save NAME | bootdisk build -, or skopeo copy docker://NAME oci:DIRECTORY:NAME"),
-    ("docker-daemon", "save it first: docker save NAME | bootdisk build -"),
-    ("containers-storage", "save it first: podman save NAME | bootdisk build -"),
-    ("podman", "save it first: podman save NAME | bootdisk build -"),
-    ("rootfs", "make an image of it first: docker import FILE NAME, then docker save NAME | bootdisk build -"),
+    (
+        "docker",
+        "save it first: docker save NAME | bootdisk build - -o DISK, or skopeo copy docker://NAME oci:DIRECTORY:NAME",
+    ),
+    ("docker-daemon", "save it first: docker save NAME | bootdisk build - -o DISK"),
+    ("containers-storage", "save it first: podman save NAME | bootdisk build - -o DISK"),
+    ("podman", "save it first: podman save NAME | bootdisk build - -o DISK"),
+    ("rootfs", "make an image of it first: docker import FILE NAME, then docker save NAME | bootdisk build - -o DISK"),
     ("dir", SKOPEO),
     ("ostree", SKOPEO),
     ("sif", SKOPEO),

@@ -73,7 +73,7 @@ fn reason(error: &io::Error, path: &Path) -> String {
         io::ErrorKind::StorageFull => format!("no space left on its file system, which has {} bytes free", free()),
         io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
         io::ErrorKind::FileTooLarge => "larger than this user or this file system allows a file to be".to_owned(),
-        _ => error.to_string(),
+        _ => crate::escape::os_error(error),
     }
 }
 
