@@ -8,7 +8,7 @@ mod tools;
 use bootdisk::guest::channel::*;
 use bootdisk::guest::spec::Process;
 use guest::*;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 /// A process of the table: what is started, how it ends, what it writes.
 struct Row {
@@ -50,15 +50,28 @@ fn rows() -> Vec<Row> {
         row("path", sh("echo $PATH"), 0, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"),
         row("image's and own env", env(&["B=2", "A=3"], sh("echo $A $B")), 0, "3 2\n"),
         row("no term", sh("echo \"${TERM-none}\""), 0, "none\n"),
+        row("home given empty", env(&["HOME="], user("www", sh("echo $HOME"))), 0, "/srv/www\n"),
+        row("another HOSTNAME", env(&["HOSTNAME=zz"], sh("echo $HOSTNAME; hostname")), 0, "zz\nweb.example\n"),
         row("odd env", env(&["NOVALUE", "X=a b\"\n'$"], sh("echo \"$X\"")), 0, "a b\"\n'$\n"),
         row("folder", folder("/srv/www", sh("pwd")), 0, "/srv/www\n"),
         row("relative folder", folder("srv", sh("pwd")), 0, "/srv\n"),
         row("folder out of the root", folder("../../srv", sh("pwd")), 0, "/srv\n"),
+        row("the workload's folder, made behind a link", sh("pwd -P"), 0, "/srv/elsewhere/made\n"),
+        row("folder of root's", folder("/srv/locked", user("www", command(&["/bin/pwd"]))), 0, "/srv/locked\n"),
+        row("relative path", env(&["PATH=."], folder("/srv/www", command(&["here"]))), 0, "here\n"),
         row("relative command", folder("/srv/www", command(&["./here"])), 0, "here\n"),
         row("path look-up", env(&["PATH=/nowhere:/srv/www"], command(&["here"])), 0, "here\n"),
         row("descriptors", command(&["/probe", "fds"]), 0, "fd 0 /dev/null\nfd 1 pipe\nfd 2 pipe\n"),
         row("umask", sh("umask"), 0, "0022\n"),
         row("open files", sh("ulimit -n; ulimit -Hn"), 0, "1048576\n1048576\n"),
+        row(
+            "processes",
+            sh("grep -o 'processes *unlimited *unlimited' /proc/self/limits | tr -s ' '"),
+            0,
+            "processes unlimited unlimited\n",
+        ),
+        row("nice", sh("cut -d' ' -f19 /proc/self/stat"), 0, "0\n"),
+        row("seccomp", sh("grep Seccomp: /proc/self/status"), 0, "Seccomp:\t0\n"),
         row("oom score", sh("cat /proc/self/oom_score_adj"), 0, "0\n"),
         row(
             "signals",
@@ -86,6 +99,14 @@ fn rows() -> Vec<Row> {
         ),
         row("standard streams by name", user("www", sh("echo x > /dev/stdout; : > /dev/stderr")), 0, "x\n"),
         row("process 1 is the workload", sh("cat /proc/1/comm"), 0, "probe\n"),
+        row("process 1 cannot be killed from inside", sh("kill -9 1; sleep 0.1; kill -0 1 && echo on"), 0, "on\n"),
+        row(
+            "orphans go to process 1",
+            sh("p=$(sh -c 'sleep 3 > /dev/null & echo $!'); sleep 0.1; cut -d' ' -f4 /proc/$p/stat"),
+            0,
+            "1\n",
+        ),
+        row("a process that stays behind with the output", sh("sleep 1000 & echo out"), 0, "out\n"),
         row("own processes only", sh("ps | grep -c '[k]threadd'"), 1, "0\n"),
         row("hostname", sh("hostname; cat /etc/hostname"), 0, "web.example\nweb.example\n"),
         row("hosts", sh("grep web.example /etc/hosts"), 0, "10.0.2.15\tweb.example\n"),
@@ -100,6 +121,14 @@ fn rows() -> Vec<Row> {
             0,
             "1777\n1777\n",
         ),
+        row(
+            "size of shared memory",
+            sh("grep -o '^shm /dev/shm tmpfs .*size=65536k' /proc/mounts | cut -d' ' -f1,2"),
+            0,
+            "shm /dev/shm\n",
+        ),
+        row("the mount table", sh("readlink /etc/mtab; grep -c initramfs /etc/mtab"), 1, "/proc/mounts\n0\n"),
+        row("root's device", sh("grep ' / ' /proc/mounts | cut -d' ' -f1-3"), 0, "/dev/vda1 / ext4\n"),
         row("cgroup", sh("cat /proc/self/cgroup; mkdir /sys/fs/cgroup/x && echo made"), 0, "0::/\nmade\n"),
         row(
             "nothing of ours",
@@ -117,9 +146,18 @@ fn exits() -> Vec<Row> {
     let mut rows: Vec<Row> =
         [0u8, 1, 3, 77, 255].iter().map(|n| row("status", sh(&format!("exit {n}")), *n, "")).collect();
     let user = |user: &str| Process { user: user.to_owned(), ..sh("id") };
+    let env = |env: &[&str], process: Process| Process { env: strings(env), ..process };
     rows.extend([
         row("not found by path", command(&["/no/such"]), 127, "no such file or directory: /no/such"),
         row("not found by name", command(&["no-such"]), 127, "not found in $PATH: no-such"),
+        row("an empty path", env(&["PATH="], command(&["sh"])), 127, "not found in $PATH: sh"),
+        row("no program by name", env(&["PATH=/etc"], command(&["passwd"])), 127, "not found in $PATH: passwd"),
+        row(
+            "another user's program by name",
+            Process { user: "www".into(), ..env(&["PATH=/srv/www"], command(&["private"])) },
+            126,
+            "not executable: private",
+        ),
         row("not executable", command(&["/etc/passwd"]), 126, "not executable: /etc/passwd"),
         row("a folder", command(&["/etc"]), 126, "is a directory: /etc"),
         row("no interpreter", command(&["/srv/www/script"]), 127, "interpreter /no/such/sh is not in the image"),
@@ -132,8 +170,8 @@ fn exits() -> Vec<Row> {
         row(
             "a folder that is a file",
             Process { working_dir: "/etc/passwd".into(), ..sh("pwd") },
-            126,
-            "working folder",
+            125,
+            "working folder, not a directory: /etc/passwd",
         ),
         row("a crash", command(&["/probe", "crash"]), 139, ""),
         row("a kill", sh("kill -9 $$"), 137, ""),
@@ -148,6 +186,10 @@ fn a_process_sees_what_it_sees_in_a_container() {
     userland.write("srv/www/script", "#!/no/such/sh\n", 0o755);
     userland.write("srv/www/text", "text\n", 0o755);
     userland.write("srv/www/foreign", "\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\0\x16\0\0\0\x01", 0o755);
+    userland.write("srv/www/private", "#!/bin/sh\necho private\n", 0o700);
+    userland.write("srv/locked/file", "", 0o600);
+    std::fs::set_permissions(userland.path("srv/locked"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    symlink("/srv/elsewhere", userland.path("srv/link")).unwrap();
     userland.write("run/kept/file", "kept\n", 0o644);
     // Names that PID 1 uses in the initramfs, as the image's own.
     userland.write("newroot", "image\n", 0o644);
@@ -158,6 +200,7 @@ fn a_process_sees_what_it_sees_in_a_container() {
     spec.hostname = Some("web.example".into());
     spec.volumes = vec!["/volume/data".into()];
     spec.process.env = strings(&["A=1"]);
+    spec.process.working_dir = "/srv/link/made".into();
     spec.process.stop_signal = Some("SIGQUIT".into());
     let mut boot = Boot::new(spec, &disk);
     boot.keep = true;

@@ -26,13 +26,23 @@ pub fn look_up(name: &str, env: &[String]) -> Result<PathBuf, Failure> {
     }
     let path = environment::value(env, "PATH").unwrap_or(environment::DEFAULT_PATH);
     // An empty PATH names no folder; an empty part of one names the current folder.
+    let mut denied = None;
     for folder in path.split(':').filter(|_| !path.is_empty()) {
         let candidate = Path::new(if folder.is_empty() { "." } else { folder }).join(name);
-        if check(&candidate, name).is_ok() {
-            return Ok(candidate);
+        match check(&candidate, name) {
+            Ok(()) => return Ok(candidate),
+            Err(failure) if denied.is_none() && somebodys_program(&candidate) => denied = Some(failure),
+            Err(_) => {}
         }
     }
-    Err(Failure::not_found(format!("executable file not found in $PATH: {}", escape(name.as_bytes()))))
+    let missing = || Failure::not_found(format!("executable file not found in $PATH: {}", escape(name.as_bytes())));
+    Err(denied.unwrap_or_else(missing))
+}
+
+/// A program that others may execute. A file that nobody may is no program, and PATH passes over it.
+fn somebodys_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 fn check(path: &Path, name: &str) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 /// The environment in order: the runtime's own names first, then the image's. A later value of a name replaces an
 /// earlier one in its place; entries without `=` are passed as they are.
 ///
-/// `term` is there with a terminal only. `HOME` is added last, unless the image has it.
+/// `term` is there with a terminal only. `HOME` is the home folder where the image has none or an empty one.
 pub fn compose(entries: &[String], hostname: &str, home: &str, term: Option<&str>) -> Vec<String> {
     let mut list = Variables::default();
     list.set(format!("PATH={DEFAULT_PATH}"));
@@ -19,7 +19,7 @@ pub fn compose(entries: &[String], hostname: &str, home: &str, term: Option<&str
     for entry in entries {
         list.set(entry.clone());
     }
-    if !list.places.contains_key("HOME") {
+    if value(&list.entries, "HOME").is_none_or(str::is_empty) {
         list.set(format!("HOME={}", if home.is_empty() { "/" } else { home }));
     }
     list.entries
@@ -64,6 +64,8 @@ mod tests {
     fn the_runtimes_names_come_first_and_the_image_wins() {
         assert_eq!(compose_of(&[]), [&format!("PATH={DEFAULT_PATH}"), "HOSTNAME=box", "HOME=/root"]);
         assert_eq!(compose_of(&["HOME=/x", "PATH=/bin"]), ["PATH=/bin", "HOSTNAME=box", "HOME=/x"]);
+        // An empty home is none, in its place; an empty PATH is kept.
+        assert_eq!(compose_of(&["HOME=", "PATH=", "A=1"]), ["PATH=", "HOSTNAME=box", "HOME=/root", "A=1"]);
     }
 
     #[test]

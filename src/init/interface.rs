@@ -47,6 +47,13 @@ fn read(folder: &Path) -> Option<Interface> {
     })
 }
 
+impl Interface {
+    /// Whether a cable is in and the other end is there. A card that does not say is believed to have one.
+    pub fn has_link(&self) -> bool {
+        fs::read_to_string(format!("/sys/class/net/{}/carrier", self.name)).map_or(true, |text| text.trim() != "0")
+    }
+}
+
 impl Interfaces {
     /// Opens the socket. Fails on a kernel without IPv4.
     pub fn open() -> nix::Result<Interfaces> {

@@ -15,8 +15,12 @@ use std::time::{Duration, Instant};
 
 /// How long the boot waits for an address. Afterwards the client goes on beside the workload.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// First pause between two tries; doubled up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How long a network card may take to find its link. Without one nobody can answer.
+const LINK_PATIENCE: Duration = Duration::from_secs(3);
+/// How often the link is looked for.
+const LINK_PAUSE: Duration = Duration::from_millis(20);
+/// First pause between two tries; doubled up to [`LONGEST_PAUSE`]. Shorter than RFC 2131 has it, as the workload waits.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(32);
 
 /// Brings the network up. The client is there when an interface is.
@@ -116,6 +120,9 @@ impl Client {
 
     /// Drives the client until it has an address or the time is over.
     fn wait(&mut self, limit: Duration) {
+        if !self.wait_for_link() {
+            return log::warning(format!("{} has no link; going on without an address", self.interface.name));
+        }
         let end = Instant::now() + limit;
         while self.address().is_none() {
             let now = Instant::now();
@@ -129,6 +136,22 @@ impl Client {
             self.readable();
             self.tick();
         }
+    }
+
+    /// What was sent before there was a link is lost: it is sent again at once.
+    fn wait_for_link(&mut self) -> bool {
+        if self.interface.has_link() {
+            return true;
+        }
+        let end = Instant::now() + LINK_PATIENCE;
+        while Instant::now() < end {
+            std::thread::sleep(LINK_PAUSE);
+            if self.interface.has_link() {
+                self.begin();
+                return true;
+            }
+        }
+        false
     }
 
     /// Takes the answers that have come.

@@ -13,7 +13,7 @@ use crate::guest::channel::Terminal;
 use crate::guest::spec::Process;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, Gid, Uid, chdir, execve, fork, pipe2, setgroups, setresgid, setresuid, setsid};
 use std::ffi::CString;
@@ -196,6 +196,8 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     };
     let env = environment::compose(&process.env, start.hostname, &identity.home, term);
     setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).doing("set the limit of open files")?;
+    // The kernel's own limit depends on the memory, and a small machine's is small.
+    setrlimit(Resource::RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY).doing("lift the limit of processes")?;
     let entered = enter_folder(&process.working_dir)?;
     own_streams(&identity);
     become_user(&identity).doing(format!("become the user {}", process.user))?;
@@ -224,7 +226,9 @@ fn enter_folder(folder: &str) -> Result<bool, Failure> {
 
 fn no_folder(folder: &str, errno: Errno) -> Failure {
     let shown = crate::escape::escape(folder.as_bytes());
-    Failure::not_executable(format!("cannot enter the working folder, {}: {shown}", errno.desc().to_lowercase()))
+    let reason = format!("cannot enter the working folder, {}: {shown}", errno.desc().to_lowercase());
+    // A runtime's 126 is about permission; a file or a ring of links in the folder's place is the image's defect.
+    if errno == Errno::EACCES { Failure::not_executable(reason) } else { Failure::machine(reason) }
 }
 
 /// Reads the image's accounts and resolves `User`.

@@ -3,8 +3,8 @@
 //!
 //! Everything after [`enter`] happens inside the root: paths and symbolic links of the image resolve in the image and
 //! nowhere else. What differs from a container, because the machine is the workload's alone: /sys, /proc/sys and
-//! cgroups are writable, nothing is masked, /dev/shm has the kernel's default size, /dev/console exists, and /run is
-//! a tmpfs that begins with what the image has there.
+//! cgroups are writable, nothing is masked, /dev/console exists without a terminal too, and /run is a tmpfs that
+//! begins with what the image has there. An image's own init gets a /dev/shm of the kernel's default size.
 
 use super::failure::{Doing, Failure};
 use super::root::{ROOT, Writable};
@@ -42,8 +42,13 @@ pub enum Devices {
     Machine,
 }
 
+/// Names that are walked for one path, links' targets included: rings of links end, and no path exhausts the stack.
+const MAX_STEPS: u32 = 1000;
+
 struct Mount {
     fstype: &'static str,
+    /// What /proc/mounts shows first.
+    source: &'static str,
     at: &'static str,
     flags: MsFlags,
     options: &'static str,
@@ -53,30 +58,47 @@ struct Mount {
 
 const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
-const PROC: Mount = Mount { fstype: "proc", at: "/proc", flags: HARMLESS, options: "", required: true };
-const SYS: Mount = Mount { fstype: "sysfs", at: "/sys", flags: HARMLESS, options: "", required: true };
-const CGROUP: Mount = Mount { fstype: "cgroup2", at: "/sys/fs/cgroup", flags: HARMLESS, options: "", required: false };
+const PROC: Mount = Mount { fstype: "proc", source: "proc", at: "/proc", flags: HARMLESS, options: "", required: true };
+const SYS: Mount = Mount { fstype: "sysfs", source: "sysfs", at: "/sys", flags: HARMLESS, options: "", required: true };
+const CGROUP: Mount =
+    Mount { fstype: "cgroup2", source: "cgroup2", at: "/sys/fs/cgroup", flags: HARMLESS, options: "", required: false };
 const DEV: Mount = Mount {
     fstype: "tmpfs",
+    source: "tmpfs",
     at: "/dev",
     flags: MsFlags::MS_NOSUID.union(MsFlags::MS_STRICTATIME),
     options: "mode=755,size=65536k",
     required: true,
 };
-const MACHINE_DEV: Mount =
-    Mount { fstype: "devtmpfs", at: "/dev", flags: MsFlags::MS_NOSUID, options: "mode=755", required: true };
+const MACHINE_DEV: Mount = Mount {
+    fstype: "devtmpfs",
+    source: "devtmpfs",
+    at: "/dev",
+    flags: MsFlags::MS_NOSUID,
+    options: "mode=755",
+    required: true,
+};
 /// Below /dev, whichever it is.
-const DEV_PARTS: [Mount; 3] = [
+const DEV_PARTS: [Mount; 2] = [
     Mount {
         fstype: "devpts",
+        source: "devpts",
         at: "/dev/pts",
         flags: MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC),
         options: "newinstance,ptmxmode=0666,mode=0620,gid=5",
         required: false,
     },
-    Mount { fstype: "mqueue", at: "/dev/mqueue", flags: HARMLESS, options: "", required: false },
-    Mount { fstype: "tmpfs", at: "/dev/shm", flags: HARMLESS, options: "mode=1777", required: false },
+    Mount { fstype: "mqueue", source: "mqueue", at: "/dev/mqueue", flags: HARMLESS, options: "", required: false },
 ];
+const SHM: Mount = Mount {
+    fstype: "tmpfs",
+    source: "shm",
+    at: "/dev/shm",
+    flags: HARMLESS,
+    options: "mode=1777,size=65536k",
+    required: false,
+};
+const MACHINE_SHM: Mount = Mount { source: "tmpfs", options: "mode=1777", ..SHM };
 
 /// Character devices of a container: name, mode, major, minor.
 const NODES: [(&str, u32, u64, u64); 7] = [
@@ -116,11 +138,15 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
     for entry in DEV_PARTS {
         make(&entry)?;
     }
+    make(if plan.devices == Devices::Container { &SHM } else { &MACHINE_SHM })?;
     temporary_folders(plan);
     for (name, file) in files {
         if let Some(file) = file {
             provide_etc_file(name, &file);
         }
+    }
+    if plan.devices == Devices::Container {
+        provide_mtab();
     }
     for volume in &plan.volumes {
         make_volume(volume, plan.read_only);
@@ -141,7 +167,7 @@ fn switch_root() -> nix::Result<()> {
 
 fn make(entry: &Mount) -> Result<(), Failure> {
     let result = mount_point(entry.at).and_then(|()| {
-        mount(Some(entry.fstype), entry.at, Some(entry.fstype), entry.flags, Some(entry.options))
+        mount(Some(entry.source), entry.at, Some(entry.fstype), entry.flags, Some(entry.options))
             .map_err(|errno| Failure::machine(format!("cannot mount {}: {}", entry.at, errno.desc())))
     });
     match result {
@@ -221,6 +247,12 @@ fn provide_etc_file(name: &str, file: &File) {
     }
 }
 
+/// The mount table under its old name, for programs that know no other. An image's init makes its own.
+fn provide_mtab() {
+    // Whatever the image has there stays; where it cannot be made, programs look in /proc all the same.
+    _ = symlink("/proc/mounts", "/etc/mtab");
+}
+
 /// Makes an empty file where there is none. Links of the image lead where they lead inside the image.
 fn ensure_file(path: &Path) -> std::io::Result<()> {
     if fs::metadata(path).is_ok() {
@@ -242,7 +274,7 @@ fn ensure_file(path: &Path) -> std::io::Result<()> {
 
 fn make_volume(volume: &str, read_only: bool) {
     let path = in_root(volume);
-    if let Err(error) = fs::create_dir_all(&path) {
+    if let Err(error) = make_folders(&path) {
         return log::warning(format!("cannot make the volume {volume}: {error}"));
     }
     if read_only {
@@ -253,8 +285,33 @@ fn make_volume(volume: &str, read_only: bool) {
 /// Made as a runtime does; whether it can be entered is seen when the workload does.
 fn make_working_dir(folder: &str) {
     let path = in_root(folder);
-    if let Err(error) = fs::create_dir_all(&path) {
+    if let Err(error) = make_folders(&path) {
         log::warning(format!("cannot make the working folder {folder}: {error}"));
+    }
+}
+
+/// Makes what is missing of an absolute path, behind symbolic links that lead nowhere yet too.
+fn make_folders(path: &Path) -> std::io::Result<()> {
+    let mut steps_left = MAX_STEPS;
+    follow_and_make(path, &mut steps_left)
+}
+
+fn follow_and_make(path: &Path, steps_left: &mut u32) -> std::io::Result<()> {
+    *steps_left = steps_left.checked_sub(1).ok_or(Errno::ELOOP)?;
+    if fs::metadata(path).is_ok() {
+        // A file in the way is told of when the folder is entered.
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        follow_and_make(parent, steps_left)?;
+    }
+    match fs::read_link(path) {
+        Ok(target) => follow_and_make(&path.parent().unwrap_or(Path::new("/")).join(target), steps_left),
+        Err(_) => match new_folder(path) {
+            // `a/..` of a target: there by now.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        },
     }
 }
 
@@ -282,8 +339,25 @@ fn make_read_only() {
 
 #[cfg(test)]
 mod tests {
-    use super::in_root;
+    use super::{follow_and_make, in_root, make_folders};
+    use std::os::unix::fs::symlink;
     use std::path::Path;
+
+    #[test]
+    fn folders_are_made_behind_links_that_lead_nowhere_and_rings_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink("deep/er", at("link")).unwrap();
+        symlink("second", at("first")).unwrap();
+        symlink("first", at("second")).unwrap();
+        make_folders(&at("link/a/b")).unwrap();
+        assert!(at("deep/er/a/b").is_dir());
+        assert!(make_folders(&at("first/a")).is_err());
+        assert!(follow_and_make(&at("link/../x"), &mut 3).is_ok() && at("deep/x").is_dir());
+        std::fs::write(at("file"), "").unwrap();
+        assert!(make_folders(&at("file/a")).is_err());
+        assert!(make_folders(&at(&"a/".repeat(100_000))).is_err());
+    }
 
     #[test]
     fn configured_paths_stay_in_the_root() {
