@@ -21,6 +21,7 @@ pub const BUDGET: u64 = 16 << 30;
 /// The cache, a directory.
 pub struct DiskCache {
     dir: PathBuf,
+    budget: u64,
 }
 
 /// A disk of the cache that stays there while this value lives.
@@ -32,10 +33,14 @@ pub struct CachedDisk {
 
 impl DiskCache {
     /// The cache in `dir`, which is made when missing.
+    ///
+    /// # Errors
+    /// When `dir` cannot be made, or nothing can be made in it.
     pub fn open(dir: PathBuf) -> Result<DiskCache> {
-        std::fs::create_dir_all(&dir)
-            .with_context(|| format!("cannot make the cache directory {}", crate::escape::path(&dir)))?;
-        Ok(DiskCache { dir })
+        let shown = || format!("cannot use the cache directory {}", crate::escape::path(&dir));
+        std::fs::create_dir_all(&dir).with_context(shown)?;
+        tempfile::tempfile_in(&dir).with_context(shown)?;
+        Ok(DiskCache { dir, budget: BUDGET })
     }
 
     /// The disk with this key, made by `build` if it is not there. Whoever asks for the same key meanwhile waits.
@@ -80,7 +85,7 @@ impl DiskCache {
         disks.sort();
         let mut total: u64 = disks.iter().map(|(_, bytes, _)| bytes).sum();
         for (_, bytes, path) in disks {
-            if total <= BUDGET {
+            if total <= self.budget {
                 return;
             }
             if path != keep && self.remove(&path) {
@@ -124,6 +129,57 @@ mod tests {
         let cache = DiskCache::open(dir.path().into()).unwrap();
         assert!(cache.get("k", |_| anyhow::bail!("no")).is_err());
         assert!(cache.get("k", |path| Ok(std::fs::write(path, b"disk")?)).is_ok());
+    }
+
+    #[test]
+    fn what_was_unused_for_longest_goes_when_there_is_too_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = DiskCache { budget: 150 << 10, ..DiskCache::open(dir.path().into()).unwrap() };
+        let disk = |key: &str, age: u64| {
+            let disk = cache.get(key, |path| Ok(std::fs::write(path, vec![1; 64 << 10])?)).unwrap();
+            let time = SystemTime::now() - std::time::Duration::from_secs(age);
+            File::options().write(true).open(&disk.path).unwrap().set_modified(time).unwrap();
+            disk
+        };
+        let there = |key: &str| dir.path().join(key).with_extension("img").exists();
+        drop(disk("old", 300));
+        let used = disk("older", 400);
+        // The third one is over the budget, and the oldest of them is in use.
+        drop(disk("new", 0));
+        assert!(!there("old") && there("older") && there("new"));
+        drop(used);
+        drop(disk("newer", 0));
+        assert!(!there("older") && there("new") && there("newer"));
+    }
+
+    #[test]
+    fn a_place_that_is_no_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        assert!(DiskCache::open(file.join("disks")).is_err());
+        assert!(DiskCache::open(file).is_err());
+    }
+
+    #[test]
+    fn two_that_want_one_disk_make_it_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let cache = DiskCache::open(dir.path().into()).unwrap();
+                    let build = |path: &Path| {
+                        made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        std::thread::sleep(std::time::Duration::from_millis(20));
+                        Ok(std::fs::write(path, b"disk")?)
+                    };
+                    let disk = cache.get("k", build).unwrap();
+                    assert_eq!(std::fs::read(&disk.path).unwrap(), b"disk");
+                });
+            }
+        });
+        assert_eq!(made.into_inner(), 1);
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //!  Plan::write   layers ─▶ tree + bodies ─▶ root file system ─▶ boot files ─▶ partition table ─▶ published
 //! ```
 
+use crate::arch::Architecture;
 use crate::boot::{self, Boot, command_line, initramfs, loader};
 use crate::disk::file::PartialFile;
-use crate::disk::gpt::{Architecture, Guids, Layout, Role};
+use crate::disk::gpt::{Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{self, BootSpec, Init, Network, Process, Root};
@@ -19,6 +20,7 @@ use crate::kernel::{Arch, Bundle, Packing};
 use crate::layer;
 use crate::output::Slice;
 use crate::rootfs::{self, Attrs, Time, Tree};
+use crate::startable;
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -125,7 +127,7 @@ pub struct Built {
 impl Plan {
     /// Checks image and kernel against each other and decides everything but the root file system.
     pub fn open(image: Image, bundle: Bundle, options: Options, observe: Observer<'_>) -> Result<Plan> {
-        let architecture = disk_architecture(bundle.arch)?;
+        let architecture = Architecture::try_from(bundle.arch)?;
         let wanted = preflight::Disk {
             arch: Arch::from_name(&image.platform.architecture)
                 .ok_or_else(|| anyhow!("cannot make a disk for the image's platform {}", image.platform))?,
@@ -164,11 +166,11 @@ impl Plan {
     }
 
     fn write_parts(&self, path: &Path, observe: Observer<'_>) -> Result<Built> {
-        let architecture = disk_architecture(self.bundle.arch)?;
+        let architecture = Architecture::try_from(self.bundle.arch)?;
         let pid1 = crate::pid1::init_binary(self.bundle.arch.name())
             .ok_or_else(|| anyhow!("this bootdisk was built without PID 1 for {}", self.bundle.arch))?;
         let esp_size = self.options.esp_size;
-        let fixed = self.options.size.map(|size| Layout::of_disk(architecture, esp_size, size)).transpose()?;
+        let (fixed, too_small) = self.fixed_layout(architecture)?;
         let root_size =
             fixed.as_ref().map(|layout| layout.partition(Role::Root).expect("every layout has one").bytes());
         let offset = Layout::root_offset(architecture, esp_size)?;
@@ -178,7 +180,13 @@ impl Plan {
         let mut writer = ext4::Writer::new(&slice, self.parameters(root_size));
         let tree = self.flatten(&mut writer, observe)?;
         observe(Event::Step("writing the file system's metadata"));
+        if let Some(text) = startable::doubt(&tree, &self.spec.process, self.spec.init) {
+            observe(Event::Warning(&text));
+        }
         let root = writer.seal(&tree).map_err(|error| self.too_small(error, offset))?;
+        if let Some(error) = too_small {
+            return Err(error.into());
+        }
         root.warnings.first().iter().for_each(|text| observe(Event::Warning(text)));
 
         let layout = match fixed {
@@ -196,7 +204,7 @@ impl Plan {
             initramfs: &initramfs,
             efi_loader: self.efi_loader.as_deref(),
             command_line: &self.command_line,
-            title: "",
+            title: &format!("Linux {}", self.bundle.release),
             volume_id: self.identity.esp_volume,
             time: self.made_at(),
         };
@@ -211,6 +219,19 @@ impl Plan {
             release: self.bundle.release.clone(),
             initramfs: initramfs.len() as u64,
         })
+    }
+
+    /// The layout of a disk whose size was given. One that is too small for any root is made for the least there is,
+    /// so that the layers say what size would do; the error is for the unlikely image that the least is enough for.
+    fn fixed_layout(&self, architecture: Architecture) -> Result<(Option<Layout>, Option<SizeError>)> {
+        let Some(size) = self.options.size else { return Ok((None, None)) };
+        let of_disk = |size| Layout::of_disk(architecture, self.options.esp_size, size);
+        match of_disk(size) {
+            Err(LayoutError::TooSmall { needed, .. }) => {
+                Ok((Some(of_disk(needed)?), Some(SizeError::TooSmall { size, needed })))
+            }
+            layout => Ok((Some(layout?), None)),
+        }
     }
 
     /// Applies every layer, lowest first. Bodies are in their final blocks when it returns.
@@ -335,7 +356,10 @@ impl SizeError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         match self {
-            SizeError::TooSmall { needed, .. } => format!("give --size {} or leave it away", suffixed(*needed)),
+            SizeError::TooSmall { needed, .. } => {
+                let whole = needed.next_multiple_of(1 << 20);
+                format!("give --size {} or leave it away", suffixed(whole))
+            }
             SizeError::FarTooSmall { .. } => {
                 "the image may be a decompression bomb; if not, give a larger --size".into()
             }
@@ -418,15 +442,6 @@ fn ingredients(
         all.add(&module.spec.name, module.sha256.as_bytes());
     }
     Ok(all.digest())
-}
-
-/// The disk's processor for a kernel's.
-fn disk_architecture(arch: Arch) -> Result<Architecture> {
-    match arch {
-        Arch::X86_64 => Ok(Architecture::X86_64),
-        Arch::Aarch64 => Ok(Architecture::Aarch64),
-        other => bail!("cannot make a disk for {other}"),
-    }
 }
 
 /// A layer's stream that tells how far it is.

@@ -15,6 +15,8 @@ pub mod guest;
 pub mod init;
 
 #[cfg(feature = "host")]
+pub mod arch;
+#[cfg(feature = "host")]
 pub mod boot;
 #[cfg(feature = "host")]
 pub mod cache;
@@ -44,3 +46,5 @@ pub mod qemu;
 pub mod rootfs;
 #[cfg(feature = "host")]
 pub mod source;
+#[cfg(feature = "host")]
+pub mod startable;

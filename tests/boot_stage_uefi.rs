@@ -8,8 +8,8 @@ mod qemu_raw;
 mod tools;
 
 use boot_disk::{SENTINEL, Wanted, initramfs, kernel};
+use bootdisk::arch::Architecture;
 use bootdisk::boot::{self, command_line::command_line};
-use bootdisk::disk::gpt::Architecture;
 use qemu_raw::{Bus, Firmware, Machine};
 use std::path::Path;
 

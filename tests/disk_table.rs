@@ -3,7 +3,8 @@
 #[path = "support/tools.rs"]
 mod tools;
 
-use bootdisk::disk::gpt::{Architecture, BOOT_CODE, Guids, Layout, Role};
+use bootdisk::arch::Architecture;
+use bootdisk::disk::gpt::{BOOT_CODE, Guids, Layout, Role};
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};

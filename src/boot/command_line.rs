@@ -6,7 +6,7 @@
 //! Specification: the kernel's Documentation/admin-guide/kernel-parameters.rst.
 
 use super::loader::INITRAMFS_PATH;
-use crate::disk::gpt::Architecture;
+use crate::arch::Architecture;
 use crate::escape::escape;
 use thiserror::Error;
 

@@ -2,7 +2,8 @@
 
 use super::esp::read::read_file;
 use super::loader;
-use crate::disk::gpt::{Architecture, Role};
+use crate::arch::Architecture;
+use crate::disk::gpt::Role;
 use crate::disk::table::{self, Found, ReadTableError};
 use std::fs::File;
 use std::io;
@@ -42,6 +43,16 @@ pub enum ExistingError {
         /// What was wrong.
         source: io::Error,
     },
+}
+
+impl ExistingError {
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            ExistingError::Open { .. } => None,
+            _ => Some("the disk is damaged, or bootdisk build did not make it: build it again"),
+        }
+    }
 }
 
 /// An open disk.

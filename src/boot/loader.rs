@@ -11,7 +11,7 @@
 //! Not supported: unified kernel images, several entries. Specifications: UAPI.1 Boot Loader Specification, type #1;
 //! systemd's loader.conf(5); UEFI 2.10 section 3.5.1.1; Microsoft's PE format for the loader's header.
 
-use crate::disk::gpt::Architecture;
+use crate::arch::Architecture;
 use crate::escape::escape;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,8 @@ pub mod existing;
 pub mod initramfs;
 pub mod loader;
 
-use crate::disk::gpt::{Architecture, Guids, Layout, Role, TableError};
+use crate::arch::Architecture;
+use crate::disk::gpt::{Guids, Layout, Role, TableError};
 use crate::output::{Output, Slice};
 use std::io;
 use thiserror::Error;
@@ -92,18 +93,18 @@ pub enum BootError {
 
 impl BootError {
     /// What to do about it, where there is something.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            BootError::Esp(esp::EspError::Full { .. } | esp::EspError::Size(_)) => Some("choose another --esp-size"),
-            BootError::NoLoader => {
-                Some("install the package systemd-boot-efi, or give a loader with --efi-loader FILE")
-            }
-            BootError::NoBios => Some("choose --firmware uefi"),
+    pub fn hint(&self) -> Option<String> {
+        let fixed = match self {
+            BootError::Esp(esp::EspError::Full { needed, .. }) => return Some(format!("give --esp-size {needed}M")),
+            BootError::Esp(esp::EspError::Size(_)) => "leave --esp-size away, or give 128M",
+            BootError::NoLoader => "install the package systemd-boot-efi, or give a loader with --efi-loader FILE",
+            BootError::NoBios => "choose --firmware uefi",
             BootError::Bios(bios::BiosError::Setup(_)) => {
-                Some("BIOS needs a bzImage of Linux 2.6.31 or later; --firmware uefi does without")
+                "BIOS needs a bzImage of Linux 2.6.31 or later; --firmware uefi does without"
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(fixed.into())
     }
 }
 
@@ -293,7 +294,8 @@ mod tests {
         assert!(matches!(refused(boot(b"not a kernel"), x86), BootError::Bios(_)));
         let large = vec![0; 40 << 20];
         let error = refused(Boot { initramfs: &large, ..boot(&kernel) }, x86);
-        assert_eq!(error.hint(), Some("choose another --esp-size"));
+        let hint = error.hint().unwrap();
+        assert!(hint.starts_with("give --esp-size ") && hint.ends_with('M'), "{hint}");
         let error = error.to_string();
         assert!(error.starts_with("boot files do not fit the EFI system partition of 33 MiB; they need 4"), "{error}");
     }

@@ -8,8 +8,18 @@ use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// The end of the help.
+const EXAMPLES: &str = "\
+Examples:
+  docker save nginx | bootdisk build - -o nginx.img
+  bootdisk build app.tar -o app.img --size 4G --env MODE=production
+  bootdisk build oci:layout:v2 -o app.img --kernel vmlinuz --modules /lib/modules/6.1.0-56-amd64
+  bootdisk build debian.oci -o shell.img -- bash -l
+  bootdisk build fedora.tar -o fedora.img --init image     The image's systemd becomes PID 1";
+
 /// Arguments of `bootdisk build`.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Image: an archive of `docker save` or `podman save`, an OCI layout or archive, or `-` for standard input
     image: std::ffi::OsString,

@@ -15,19 +15,33 @@ pub struct Console {
     /// Notes are shown.
     notes: bool,
     text: qemu::console::Text,
+    /// The console is on standard output already.
+    handed_over: bool,
 }
 
 impl Console {
     /// Shows the console if asked to; notes also on a terminal.
     pub fn new(global: &Global, all: bool) -> Console {
-        Console { all, notes: all || (!global.quiet && std::io::stderr().is_terminal()), text: Default::default() }
+        Console {
+            all,
+            notes: all || (!global.quiet && std::io::stderr().is_terminal()),
+            text: Default::default(),
+            handed_over: false,
+        }
     }
 
     /// Shows one event, if it is wanted.
     pub fn event(&mut self, event: &Event) {
         match &event.what {
             What::Note(text) if self.notes => say(&format!("note: {text}\n")),
-            What::Console(bytes) if self.all => say(&self.text.add(bytes)),
+            What::HandedOver(init) => {
+                self.handed_over = true;
+                if self.notes {
+                    say(&format!("note: the image's own init takes over: {init}\n"));
+                }
+            }
+            What::Reset => self.handed_over = false,
+            What::Console(bytes) if self.all && !self.handed_over => say(&self.text.add(bytes)),
             What::Log(log) if self.all || log.level == Level::Error => {
                 say(&format!("bootdisk: {}\n", crate::escape::escape(log.text.as_bytes())));
             }
@@ -40,7 +54,7 @@ impl Console {
         let Some(sentence) = finished.outcome.sentence() else { return };
         say(&format!("error: {sentence}\n"));
         // The workload's own failures need no look at the machine.
-        if self.all || matches!(finished.outcome, Outcome::Workload { .. } | Outcome::Stopped(_)) {
+        if self.all || self.handed_over || matches!(finished.outcome, Outcome::Workload { .. } | Outcome::Stopped(_)) {
             return;
         }
         let last = qemu::console::lines(&finished.console, LAST_LINES);

@@ -19,9 +19,19 @@ mod summary;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// How the first minutes with it go.
+const EXAMPLES: &str = "\
+Examples:
+  bootdisk kernel add linux-image-*.deb               A kernel to boot with, once
+  docker save nginx | bootdisk build - -o nginx.img   Any image to a disk
+  bootdisk run nginx.img -p 8080:80                   Boot it, and reach it at localhost:8080
+  bootdisk run app.tar -- sh -c 'id; uname -a'        Build, keep in the cache, boot
+
+Exit status: 0 done, 1 failed, 2 wrong usage; for run the workload's own, see bootdisk run --help.";
+
 /// Turns a container image and a Linux kernel into a disk that boots.
 #[derive(Parser)]
-#[command(name = "bootdisk", version, about, max_term_width = 100)]
+#[command(name = "bootdisk", bin_name = "bootdisk", version, about, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
     #[command(flatten)]
     global: options::Global,

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 /// How much is said, and how.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Messages")]
 pub struct Global {
     /// Say nothing but errors
     #[arg(long, short, global = true)]
@@ -31,8 +32,12 @@ pub enum ProgressMode {
     None,
 }
 
+/// Bytes of the EFI System Partition when nobody names them.
+pub const ESP_SIZE: u64 = 128 << 20;
+
 /// What goes onto the disk.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Disk")]
 pub struct Disk {
     /// Kernel: a bzImage, a kernel package (.deb), a directory holding either, or a name in the store
     /// [default: the store's default for the image's architecture]
@@ -67,7 +72,7 @@ pub struct Disk {
 pub enum InitChoice {
     /// PID 1 stays ours; the image's command is its child, as in a container
     Container,
-    /// The image's own init (systemd, OpenRC) becomes PID 1
+    /// The image's own init (systemd, OpenRC) becomes PID 1; run shows its console
     Image,
 }
 
@@ -96,6 +101,7 @@ pub fn firmware_set(choices: &[FirmwareChoice]) -> Firmware {
 
 /// What is started and as whom, instead of what the image says.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Workload")]
 pub struct Process {
     /// Replace the image's entrypoint; its command goes too
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]

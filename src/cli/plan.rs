@@ -78,12 +78,17 @@ fn source_date_epoch() -> Result<Option<i64>> {
 }
 
 impl options::Disk {
-    /// Whether any option of the group was given: they mean nothing for a disk that exists.
-    pub fn is_given(&self) -> bool {
-        self.kernel.is_some()
-            || self.platform.is_some()
-            || self.size.is_some()
-            || !self.cmdline.is_empty()
-            || self.efi_loader.is_some()
+    /// An option of the group that was given: they mean nothing for a disk that exists.
+    pub fn given(&self) -> Option<&'static str> {
+        let options = [
+            ("--kernel", self.kernel.is_some()),
+            ("--platform", self.platform.is_some()),
+            ("--size", self.size.is_some()),
+            ("--esp-size", self.esp_size != options::ESP_SIZE),
+            ("--cmdline", !self.cmdline.is_empty()),
+            ("--init", self.init != options::InitChoice::Container),
+            ("--efi-loader", self.efi_loader.is_some()),
+        ];
+        options.into_iter().find_map(|(name, given)| given.then_some(name))
     }
 }

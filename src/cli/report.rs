@@ -23,12 +23,20 @@ pub struct WithHint {
 pub fn exit(result: anyhow::Result<ExitCode>, failed: u8) -> ExitCode {
     match result {
         Ok(code) => code,
+        // Whoever read our output has read enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(128 + libc::SIGPIPE as u8),
         Err(error) => {
             // A closed standard error cannot be told anything.
             _ = std::io::stderr().write_all(render(&error, colour()).as_bytes());
             ExitCode::from(failed)
         }
     }
+}
+
+/// Whether a command ended because its standard output is closed. Only commands that print data write there.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let root = error.downcast_ref::<std::io::Error>();
+    root.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn colour() -> bool {
@@ -95,9 +103,24 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::source::ReferenceError, |e| e.hint().map(str::to_owned));
     from!(crate::image::BlobError, |e| e.hint().map(str::to_owned));
     from!(crate::kernel::KernelError, |e| e.hint());
+    from!(crate::disk::gpt::LayoutError, layout);
+    from!(crate::boot::BootError, |e| e.hint());
+    from!(crate::boot::existing::ExistingError, |e| e.hint().map(str::to_owned));
     from!(crate::boot::loader::LoaderError, |e| Some(e.hint().to_owned()));
     from!(crate::qemu::RunError, |e| e.hint());
     None
+}
+
+/// Which options make a layout that exists.
+fn layout(error: &crate::disk::gpt::LayoutError) -> Option<String> {
+    use crate::disk::gpt::LayoutError::{DiskSize, EmptyRoot, EspSize, TooLarge, TooSmall};
+    Some(match error {
+        EspSize(_) => "give --esp-size in whole MiB, at least 33M".into(),
+        DiskSize(size) => format!("give --size in whole sectors: {}", size.next_multiple_of(512)),
+        TooSmall { needed, .. } => format!("give --size {}M or more, or leave it away", needed.div_ceil(1 << 20)),
+        TooLarge(_) => "give a smaller --size".into(),
+        EmptyRoot => return None,
+    })
 }
 
 #[cfg(test)]

@@ -6,23 +6,43 @@
 use super::cancel::Cancel;
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::Progress;
+use super::report::WithHint;
 use super::{console, env, plan};
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache};
-use crate::disk::gpt::Architecture;
+use crate::convert::Event;
 use crate::disk::table;
 use crate::qemu::{self, AccelChoice, Access, Boot, Bus, Forward, MachineOptions, Nic, SessionOptions, Streams};
-use anyhow::{Context, bail};
+use crate::source::SourceError;
+use anyhow::Context;
 use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// The end of the help.
+const EXAMPLES: &str = "\
+Examples:
+  bootdisk run nginx.img -p 8080:80
+  bootdisk run -it debian.oci -- bash
+  echo 1+1 | bootdisk run -i bc.tar
+  bootdisk run app.img --timeout 30s --env MODE=test -- /app/selftest
+  bootdisk run app.img --firmware uefi --bus nvme --console
+
+Exit status: the workload's own, 128+N when signal N ended it, 127 when the command is not in the image, 126
+when it is not executable, 124 on timeout, 125 when bootdisk or the machine failed. A first Ctrl-C asks the
+machine to stop, a second one ends it.
+
+A disk built with --init image shows its console on standard output and takes -i as its keyboard; its end is
+power-off (status 0), and it is asked to stop by its power button.";
+
 /// Arguments of `bootdisk run`.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES, next_help_heading = "Machine")]
 pub struct Args {
     /// Image, as for build, or a disk that build made
+    #[arg(help_heading = "Arguments")]
     target: OsString,
     /// What starts the kernel [default: bios when the disk has a boot stage for it, else uefi]
     #[arg(long, value_name = "FIRMWARE")]
@@ -57,8 +77,8 @@ pub struct Args {
     /// Show the console of firmware and kernel on standard error
     #[arg(long)]
     console: bool,
-    /// End the machine after this time; the exit status is then 124
-    #[arg(long, value_name = "SECONDS", value_parser = parse_timeout)]
+    /// End the machine after this time (30, 30s, 5m, 1h); the exit status is then 124
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     timeout: Option<Duration>,
     /// QEMU's program [default: qemu-system-ARCH in PATH]
     #[arg(long, value_name = "PROGRAM")]
@@ -142,10 +162,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let path = target.path();
     let disk = Existing::open(&path)?;
     let boot_files;
-    let arch = match disk.architecture()? {
-        Architecture::X86_64 => qemu::Arch::X86_64,
-        Architecture::Aarch64 => qemu::Arch::Aarch64,
-    };
+    let arch = disk.architecture()?;
     let mut machine = MachineOptions::new(arch, path.clone());
     machine.boot =
         match args.firmware.unwrap_or(if disk.boots_under_bios() { BootChoice::Bios } else { BootChoice::Uefi }) {
@@ -211,28 +228,43 @@ enum Target {
 
 impl Target {
     fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
+        let shown = crate::escape::path(Path::new(&args.target));
         if is_disk(&args.target) {
-            if args.disk.is_given() {
-                bail!(
-                    "options that build a disk do not go with a disk: {}",
-                    crate::escape::path(Path::new(&args.target))
-                );
+            if let Some(option) = args.disk.given() {
+                return Err(WithHint {
+                    message: format!("{option} is for building a disk, and this is one: {shown}"),
+                    hint: format!("leave {option} away, or run the image the disk was made from"),
+                }
+                .into());
             }
             return Ok(Target::Disk(args.target.clone().into()));
         }
         if args.write {
-            bail!("--write needs a disk, not an image: {}", crate::escape::path(Path::new(&args.target)));
+            return Err(WithHint {
+                message: format!("--write needs a disk, not an image: {shown}"),
+                hint: "make one that stays with bootdisk build, and run that".into(),
+            }
+            .into());
+        }
+        if args.interactive && args.target == "-" {
+            return Err(WithHint {
+                message: "standard input cannot be the image and the workload's input at once: -".into(),
+                hint: "save the image to a file first, or leave -i away".into(),
+            }
+            .into());
         }
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
         let firmware = options::firmware_set(&firmware_for(args));
-        let plan = plan::open(&args.target, &args.disk, firmware, &Default::default(), &mut |e| progress.show(e))?;
+        let plan = plan::open(&args.target, &args.disk, firmware, &Default::default(), &mut |e| progress.show(e));
+        let plan = plan.map_err(|error| neither(error, &args.target))?;
+        let cache = env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(dir.join("bootdisk/disks")));
+        if let Err(error) = &cache {
+            progress.show(Event::Warning(&format!("nothing is kept for the next run: {error:#}")));
+        }
         let mut build = |path: &Path| plan.write(path, &mut |event| progress.show(event)).map(|_| ());
-        match env::xdg("XDG_CACHE_HOME", ".cache") {
-            Ok(cache) => {
-                let cache = DiskCache::open(cache.join("bootdisk/disks"))?;
-                Ok(Target::Cached(cache.get(&plan.key(), build)?))
-            }
+        match cache {
+            Ok(cache) => Ok(Target::Cached(cache.get(&plan.key(), build)?)),
             Err(_) => {
                 let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
                 build(&dir.path().join("disk.img"))?;
@@ -247,6 +279,20 @@ impl Target {
             Target::Cached(disk) => disk.path.clone(),
             Target::Temporary { dir } => dir.path().join("disk.img"),
         }
+    }
+}
+
+/// What was no disk may be no image either, and then the sentence says both.
+fn neither(error: anyhow::Error, target: &OsStr) -> anyhow::Error {
+    use SourceError::{Empty, NoImageInArchive, NoLayout, NotAnArchive};
+    let source = error.downcast_ref::<SourceError>();
+    match source {
+        Some(Empty | NoImageInArchive | NoLayout | NotAnArchive) if target != "-" => WithHint {
+            message: format!("neither a disk nor an image: {}", crate::escape::path(Path::new(target))),
+            hint: "run takes a disk of bootdisk build, or an image as docker save and skopeo copy write it".into(),
+        }
+        .into(),
+        _ => error,
     }
 }
 

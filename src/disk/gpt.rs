@@ -15,6 +15,7 @@
 //! Not supported: sectors of 4096 bytes, hybrid MBRs, more partitions. Specifications: UEFI 2.10 chapter 5;
 //! partition types of the Discoverable Partitions Specification.
 
+use crate::arch::Architecture;
 use crate::output::Output;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use thiserror::Error;
@@ -34,15 +35,6 @@ const ALIGNMENT_SECTORS: u64 = ALIGNMENT / SECTOR;
 const TABLE_SECTORS: u64 = 33;
 /// The largest disk whose last byte has an offset of 63 bits, as lseek(2) takes it, in whole alignments.
 const MAX_SIZE: u64 = (1 << 63) - ALIGNMENT;
-
-/// The processor a disk is for. It decides which partitions there are and the root's type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Architecture {
-    /// x86_64: boots under BIOS and UEFI.
-    X86_64,
-    /// aarch64: boots under UEFI.
-    Aarch64,
-}
 
 /// What a partition is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

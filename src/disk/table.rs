@@ -2,7 +2,8 @@
 //!
 //! Not supported: sectors of 4096 bytes, disks with a damaged primary and backup table.
 
-use super::gpt::{Architecture, Role, SECTOR};
+use super::gpt::{Role, SECTOR};
+use crate::arch::Architecture;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};

@@ -16,7 +16,9 @@
 //! Order of a session: the guest opens the port and sends [`Kind::Hello`]; the host answers [`Kind::Welcome`]; the
 //! guest starts the workload ([`Kind::Started`]), data flows, the workload ends: the guest sends what is left of its
 //! output, [`Kind::Eof`] on each output stream, then [`Kind::Result`] with the nonce of the welcome; when every file
-//! system is synced and unmounted it sends [`Kind::Done`] and powers off.
+//! system is synced and unmounted it sends [`Kind::Done`] and powers off. Where the image's own init takes PID 1's
+//! place, [`Kind::HandedOver`] comes instead of [`Kind::Started`] and is the last frame of that boot, unless the init
+//! cannot be executed: then its [`Kind::Result`] follows.
 //!
 //! Not supported: more than one host on the port; reconnection of a host within one boot.
 
@@ -80,13 +82,16 @@ pub enum Kind {
     Stop = 12,
     /// Host to guest, control: start another process, [`Exec`].
     Exec = 13,
+    /// Guest to host, control: the image's own init takes PID 1's place, [`HandedOver`]. No result follows; the
+    /// machine's power-off is its end.
+    HandedOver = 14,
 }
 
 impl Kind {
     /// The kind with this number, if there is one.
     pub fn from_u8(value: u8) -> Option<Kind> {
         use Kind::*;
-        [Hello, Welcome, Data, Eof, Credit, Started, Result, Done, Log, Signal, Resize, Stop, Exec]
+        [Hello, Welcome, Data, Eof, Credit, Started, Result, Done, Log, Signal, Resize, Stop, Exec, HandedOver]
             .into_iter()
             .find(|kind| *kind as u8 == value)
     }
@@ -189,6 +194,15 @@ pub struct Ended {
     /// The kernel's out-of-memory killer ended it or something in its machine.
     #[serde(default)]
     pub oom: bool,
+}
+
+/// PID 1 is about to execute the image's own init.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandedOver {
+    /// The nonce of the welcome.
+    pub nonce: String,
+    /// Path of that init in the image.
+    pub init: String,
 }
 
 /// How a process ended.

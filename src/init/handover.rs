@@ -1,12 +1,12 @@
 //! `init: image`: the image's own init (systemd, OpenRC) takes PID 1's place, in the root, with all of its mounts.
 //!
 //! Nothing of ours is left then: no result is reported, and the machine's end is whatever that init makes of it. The
-//! host is told with a log line before.
+//! host is told before.
 
 use super::failure::{Doing, Failure};
 use super::host::Host;
 use super::{command, environment, log, signals, userland};
-use crate::guest::channel::{Frame, Kind};
+use crate::guest::channel::{Frame, HandedOver, Kind};
 use crate::guest::spec::Process;
 use nix::unistd::execve;
 use std::ffi::CString;
@@ -24,6 +24,8 @@ pub fn hand_over(plan: &userland::Plan, process: &Process, hostname: &str, host:
             for entry in log::take_pending() {
                 host.send(&Frame::control(Kind::Log, &entry));
             }
+            let init = path.to_string_lossy().into_owned();
+            host.send(&Frame::control(Kind::HandedOver, &HandedOver { nonce: host.nonce().to_owned(), init }));
             host.drain();
             signals::reset();
             _ = std::fs::write("/proc/self/oom_score_adj", "0");

@@ -6,8 +6,9 @@
 //! Not supported: other accelerators than KVM; KVM on aarch64 hosts, where there is no proof yet.
 
 use super::error::RunError;
-use super::machine::{Accel, Arch};
+use super::machine::Accel;
 use super::probe;
+use crate::arch::Architecture;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -49,13 +50,13 @@ pub struct Settled {
 }
 
 /// Settles the accelerator for guests of `arch` under the QEMU at `qemu`.
-pub fn settle(choice: AccelChoice, arch: Arch, qemu: &Path) -> Result<Settled, RunError> {
+pub fn settle(choice: AccelChoice, arch: Architecture, qemu: &Path) -> Result<Settled, RunError> {
     settle_with(choice, arch, qemu, Path::new("/dev/kvm"), cache_dir().as_deref())
 }
 
 fn settle_with(
     choice: AccelChoice,
-    arch: Arch,
+    arch: Architecture,
     qemu: &Path,
     device: &Path,
     cache: Option<&Path>,
@@ -71,11 +72,11 @@ fn settle_with(
 }
 
 /// Whether KVM works, or why not.
-fn kvm(arch: Arch, qemu: &Path, device: &Path, cache: Option<&Path>) -> Result<(), String> {
-    if Arch::host() != Some(arch) {
+fn kvm(arch: Architecture, qemu: &Path, device: &Path, cache: Option<&Path>) -> Result<(), String> {
+    if Architecture::host() != Some(arch) {
         return Err(format!("this host is not {}", arch.name()));
     }
-    if arch != Arch::X86_64 {
+    if arch != Architecture::X86_64 {
         return Err(format!("it cannot be proven to work on {}", arch.name()));
     }
     let opened = OpenOptions::new().read(true).write(true).open(device);
@@ -146,7 +147,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn qemu() -> PathBuf {
-        super::super::binary::find(Arch::X86_64, None).unwrap()
+        super::super::binary::find(Architecture::X86_64, None).unwrap()
     }
 
     #[test]
@@ -176,7 +177,7 @@ mod tests {
         let cache = dir.path().join("bootdisk");
         let settle = |device: &Path| {
             let start = Instant::now();
-            let settled = settle_with(AccelChoice::Auto, Arch::X86_64, &qemu(), device, Some(&cache)).unwrap();
+            let settled = settle_with(AccelChoice::Auto, Architecture::X86_64, &qemu(), device, Some(&cache)).unwrap();
             (settled, start.elapsed())
         };
         let (first, took) = settle(Path::new("/dev/kvm"));
@@ -196,8 +197,8 @@ mod tests {
 
     #[test]
     fn without_the_device_there_is_a_note_or_an_error() {
-        let settle = |choice| settle_with(choice, Arch::X86_64, &qemu(), Path::new("/nonexistent/kvm"), None);
-        if Arch::host() == Some(Arch::X86_64) {
+        let settle = |choice| settle_with(choice, Architecture::X86_64, &qemu(), Path::new("/nonexistent/kvm"), None);
+        if Architecture::host() == Some(Architecture::X86_64) {
             let note = settle(AccelChoice::Auto).unwrap().note.unwrap();
             assert!(note.starts_with("using TCG, not KVM: /nonexistent/kvm: "), "{note}");
             let error = settle(AccelChoice::Kvm).unwrap_err();
@@ -205,7 +206,8 @@ mod tests {
             assert!(error.hint().unwrap().contains("--accel tcg"));
         }
         assert_eq!(settle(AccelChoice::Tcg).unwrap(), Settled { accel: Accel::Tcg, note: None });
-        let foreign = settle_with(AccelChoice::Auto, Arch::Aarch64, &qemu(), Path::new("/dev/kvm"), None).unwrap();
+        let foreign =
+            settle_with(AccelChoice::Auto, Architecture::Aarch64, &qemu(), Path::new("/dev/kvm"), None).unwrap();
         assert_eq!(foreign.accel, Accel::Tcg);
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! Source: qemu(1); QEMU, qapi/block-core.json.
 
-use super::machine::{Accel, Access, Arch, Boot, Bus, Display, MachineOptions, Nic, Reboot};
+use super::machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reboot};
+use crate::arch::Architecture;
 use crate::guest::channel::PORT;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -116,10 +117,10 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
     args.flag("-no-user-config");
     args.pair("-name", "bootdisk");
     let mut model = match (machine.arch, machine.bus) {
-        (Arch::X86_64, Bus::Ide) => "pc".to_owned(),
-        (Arch::X86_64, _) => "q35".to_owned(),
-        (Arch::Aarch64, _) if wiring.accel == Accel::Kvm => "virt,gic-version=host".to_owned(),
-        (Arch::Aarch64, _) => "virt".to_owned(),
+        (Architecture::X86_64, Bus::Ide) => "pc".to_owned(),
+        (Architecture::X86_64, _) => "q35".to_owned(),
+        (Architecture::Aarch64, _) if wiring.accel == Accel::Kvm => "virt,gic-version=host".to_owned(),
+        (Architecture::Aarch64, _) => "virt".to_owned(),
     };
     if wiring.firmware.is_some() {
         model.push_str(",pflash0=code,pflash1=vars");
@@ -181,8 +182,8 @@ fn disk(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
             "scsi-hd,drive=disk,bus=scsi.0"
         }
         // q35 has AHCI and pc has IDE on board; their buses are called alike.
-        (Bus::Ahci | Bus::Ide, Arch::X86_64) => "ide-hd,drive=disk,bus=ide.0",
-        (Bus::Ahci | Bus::Ide, Arch::Aarch64) => {
+        (Bus::Ahci | Bus::Ide, Architecture::X86_64) => "ide-hd,drive=disk,bus=ide.0",
+        (Bus::Ahci | Bus::Ide, Architecture::Aarch64) => {
             args.pair("-device", "ahci,id=ahci");
             "ide-hd,drive=disk,bus=ahci.0"
         }
@@ -208,7 +209,7 @@ fn devices(args: &mut Args, machine: &MachineOptions) {
     // Entropy from the first moment.
     args.pair("-device", "virtio-rng-pci");
     // Tells us of a panic without a word on the console.
-    args.pair("-device", if machine.arch == Arch::X86_64 { "pvpanic" } else { "pvpanic-pci" });
+    args.pair("-device", if machine.arch == Architecture::X86_64 { "pvpanic" } else { "pvpanic-pci" });
     match machine.display {
         Display::None => args.pair("-display", "none"),
         Display::Hidden => {
@@ -220,8 +221,8 @@ fn devices(args: &mut Args, machine: &MachineOptions) {
 }
 
 /// The card that firmware and kernels of the architecture drive without help.
-fn graphics(arch: Arch) -> &'static str {
-    if arch == Arch::X86_64 { "VGA" } else { "virtio-gpu-pci" }
+fn graphics(arch: Architecture) -> &'static str {
+    if arch == Architecture::X86_64 { "VGA" } else { "virtio-gpu-pci" }
 }
 
 fn sockets(args: &mut Args, wiring: &Wiring) {
@@ -239,7 +240,7 @@ mod tests {
     use super::*;
     use crate::qemu::accel::AccelChoice;
 
-    fn machine(arch: Arch) -> MachineOptions {
+    fn machine(arch: Architecture) -> MachineOptions {
         MachineOptions { cpus: 2, accel: AccelChoice::Tcg, ..MachineOptions::new(arch, "disk.img".into()) }
     }
 
@@ -305,12 +306,12 @@ mod tests {
 -chardev socket,id=channel,fd=21
 -device virtio-serial-pci,id=ports
 -device virtserialport,bus=ports.0,chardev=channel,name=org.bootdisk.0"#;
-        assert_eq!(shown(&machine(Arch::X86_64), &wiring()), expected);
+        assert_eq!(shown(&machine(Architecture::X86_64), &wiring()), expected);
     }
 
     /// The lines of `changed` that the ordinary machine has not, and the other way round.
     fn difference(changed: &MachineOptions, with: &Wiring) -> (Vec<String>, Vec<String>) {
-        let (old, new) = (shown(&machine(Arch::X86_64), &wiring()), shown(changed, with));
+        let (old, new) = (shown(&machine(Architecture::X86_64), &wiring()), shown(changed, with));
         let lacking = |from: &str, of: &str| {
             from.lines().filter(|line| !of.lines().any(|other| other == *line)).map(str::to_owned).collect()
         };
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn what_each_choice_changes() {
-        let base = || machine(Arch::X86_64);
+        let base = || machine(Architecture::X86_64);
         const VIRTIO: &str = "-device virtio-blk-pci,drive=disk,bootindex=1";
         const NIC: &str = "-device virtio-net-pci,netdev=net,romfile=";
         const NONE: &[&str] = &[];
@@ -360,7 +361,7 @@ mod tests {
 
     #[test]
     fn what_the_host_changes() {
-        let uefi = MachineOptions { boot: Boot::Uefi, ..machine(Arch::X86_64) };
+        let uefi = MachineOptions { boot: Boot::Uefi, ..machine(Architecture::X86_64) };
         let flash = Some((FileAt::Fd(30), FileAt::Fd(31)));
         let (gone, new) = difference(&uefi, &Wiring { firmware: flash, ..wiring() });
         assert_eq!(gone, ["-machine q35"]);
@@ -374,13 +375,13 @@ mod tests {
                 r#"-blockdev {"driver":"raw","file":{"driver":"file","filename":"/dev/fdset/4"},"node-name":"vars"}"#,
             ]
         );
-        let (gone, new) = difference(&machine(Arch::X86_64), &Wiring { accel: Accel::Kvm, ..wiring() });
+        let (gone, new) = difference(&machine(Architecture::X86_64), &Wiring { accel: Accel::Kvm, ..wiring() });
         assert_eq!(
             (gone, new),
             (vec!["-accel tcg".into(), "-cpu max".into()], vec!["-accel kvm".into(), "-cpu host".into()])
         );
 
-        let write = MachineOptions { access: Access::Write, ..machine(Arch::X86_64) };
+        let write = MachineOptions { access: Access::Write, ..machine(Architecture::X86_64) };
         let (gone, new) = difference(&write, &Wiring { overlay: None, block_device: true, ..wiring() });
         assert_eq!(gone.len(), 3, "{gone:?}");
         assert_eq!(
@@ -395,7 +396,7 @@ mod tests {
     fn with_paths_no_byte_of_a_name_is_an_option() {
         let path = "/tmp/a,readonly=on,b \"x\"\n.img";
         let paths = Wiring { disk: FileAt::Path(path.into()), qmp: SocketAt::Path("/run/q,m.sock".into()), ..wiring() };
-        let (_, new) = difference(&machine(Arch::X86_64), &paths);
+        let (_, new) = difference(&machine(Architecture::X86_64), &paths);
         assert_eq!(
             new,
             [
@@ -408,13 +409,13 @@ mod tests {
     #[test]
     fn an_arm_machine() {
         let uefi = Wiring { firmware: Some((FileAt::Fd(30), FileAt::Fd(31))), ..wiring() };
-        let text = shown(&machine(Arch::Aarch64), &uefi);
+        let text = shown(&machine(Architecture::Aarch64), &uefi);
         for line in
             ["-machine virt,pflash0=code,pflash1=vars", "-cpu max", "-device pvpanic-pci", "-serial chardev:console"]
         {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
         }
-        let kvm = shown(&machine(Arch::Aarch64), &Wiring { accel: Accel::Kvm, ..uefi });
+        let kvm = shown(&machine(Architecture::Aarch64), &Wiring { accel: Accel::Kvm, ..uefi });
         assert!(kvm.contains("-machine virt,gic-version=host,pflash0=code,pflash1=vars\n"));
     }
 }

@@ -1,7 +1,7 @@
 //! Finding QEMU.
 
 use super::error::RunError;
-use super::machine::Arch;
+use crate::arch::Architecture;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use std::process::{Command, Stdio};
 pub const OLDEST: (u32, u32) = (6, 0);
 
 /// QEMU for guests of this architecture: `option` if given, else the first in PATH.
-pub fn find(arch: Arch, option: Option<&Path>) -> Result<PathBuf, RunError> {
+pub fn find(arch: Architecture, option: Option<&Path>) -> Result<PathBuf, RunError> {
     find_in(arch, option, std::env::var_os("PATH").as_deref())
 }
 
-fn find_in(arch: Arch, option: Option<&Path>, path: Option<&OsStr>) -> Result<PathBuf, RunError> {
+fn find_in(arch: Architecture, option: Option<&Path>, path: Option<&OsStr>) -> Result<PathBuf, RunError> {
     if let Some(program) = option {
         return match executable(program) {
             true => Ok(program.to_owned()),
@@ -24,7 +24,7 @@ fn find_in(arch: Arch, option: Option<&Path>, path: Option<&OsStr>) -> Result<Pa
     }
     let name = format!("qemu-system-{}", arch.name());
     // Distributions with one build for the host's own architecture name it differently.
-    let other = (Arch::host() == Some(arch)).then_some(Path::new("/usr/libexec/qemu-kvm"));
+    let other = (Architecture::host() == Some(arch)).then_some(Path::new("/usr/libexec/qemu-kvm"));
     let in_path = path.into_iter().flat_map(std::env::split_paths).map(|dir| dir.join(&name));
     let mut candidates = in_path.chain(other.map(Path::to_owned));
     candidates.find(|file| executable(file)).ok_or_else(|| missing(arch, name))
@@ -34,10 +34,10 @@ fn executable(file: &Path) -> bool {
     file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-fn missing(arch: Arch, program: String) -> RunError {
+fn missing(arch: Architecture, program: String) -> RunError {
     let package = match arch {
-        Arch::X86_64 => "qemu-system-x86",
-        Arch::Aarch64 => "qemu-system-arm",
+        Architecture::X86_64 => "qemu-system-x86",
+        Architecture::Aarch64 => "qemu-system-arm",
     };
     RunError::QemuMissing { program, package }
 }
@@ -73,15 +73,15 @@ mod tests {
         std::fs::create_dir(dir.path().join("qemu-system-x86_64")).unwrap();
         std::fs::write(dir.path().join("qemu-system-aarch64"), "").unwrap();
         let paths = std::env::join_paths([dir.path()]).unwrap();
-        for (arch, package) in [(Arch::X86_64, "qemu-system-x86"), (Arch::Aarch64, "qemu-system-arm")] {
-            if Path::new("/usr/libexec/qemu-kvm").exists() && Arch::host() == Some(arch) {
+        for (arch, package) in [(Architecture::X86_64, "qemu-system-x86"), (Architecture::Aarch64, "qemu-system-arm")] {
+            if Path::new("/usr/libexec/qemu-kvm").exists() && Architecture::host() == Some(arch) {
                 continue;
             }
             let error = find_in(arch, None, Some(&paths)).unwrap_err();
             assert_eq!(error.to_string(), format!("cannot find QEMU: qemu-system-{}", arch.name()));
             assert!(error.hint().unwrap().contains(package));
         }
-        let error = find_in(Arch::X86_64, Some(Path::new("/nonexistent\n")), None).unwrap_err();
+        let error = find_in(Architecture::X86_64, Some(Path::new("/nonexistent\n")), None).unwrap_err();
         assert_eq!(error.to_string(), "cannot find QEMU: /nonexistent\\n");
     }
 }

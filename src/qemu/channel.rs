@@ -9,8 +9,8 @@
 //! shell's pipeline.
 
 use crate::guest::channel::{
-    CONTROL, Decoder, Ended, Exec, Frame, FrameError, Hello, Kind, Log, Outcome, Resize, Signal, Started, Stop,
-    VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
+    CONTROL, Decoder, Ended, Exec, Frame, FrameError, HandedOver, Hello, Kind, Log, Outcome, Resize, Signal, Started,
+    Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -69,6 +69,11 @@ pub enum Incoming {
         outcome: Outcome,
         /// The kernel's out-of-memory killer was at work.
         oom: bool,
+    },
+    /// PID 1's place goes to the image's own init, proven by the nonce.
+    HandedOver {
+        /// Path of that init, as the guest tells it.
+        init: String,
     },
     /// Every file system is clean.
     Done,
@@ -161,6 +166,10 @@ impl Channel {
                 let Ended { process, nonce, outcome, oom } = document(&frame)?;
                 let believed = self.nonce.as_deref() == Some(nonce.as_str());
                 believed.then_some(Incoming::Result { process, outcome, oom })
+            }
+            Kind::HandedOver if control => {
+                let HandedOver { nonce, init } = document(&frame)?;
+                (self.nonce.as_deref() == Some(nonce.as_str())).then_some(Incoming::HandedOver { init })
             }
             Kind::Done if control => Some(Incoming::Done),
             Kind::Log if control => Some(Incoming::Log(document(&frame)?)),

@@ -31,6 +31,9 @@ pub enum What {
     Hello(Hello),
     /// The workload began.
     WorkloadStarted,
+    /// PID 1 gives its place to the image's own init: this program, escaped. From here on the console is the
+    /// machine's standard output.
+    HandedOver(String),
     /// PID 1 has something to say about the machine.
     Log(Log),
     /// The workload ended. Data of its streams may still be on the way out.
@@ -77,6 +80,8 @@ pub enum Outcome {
         /// Every file system was synced and unmounted afterwards.
         clean: bool,
     },
+    /// The image's own init took PID 1's place and switched the machine off.
+    OwnInit,
     /// The kernel panicked: before PID 1's hello the console said so, after it the machine.
     Panic {
         /// The console's line about it, escaped.
@@ -116,10 +121,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The exit status of `bootdisk run`: the workload's own, 124 on timeout, 128 + signal when interrupted, else 125.
+    /// The exit status of `bootdisk run`: the workload's own, 0 for an own init that came to its end, 124 on timeout, 128 + signal when interrupted, else 125.
     pub fn status(&self) -> u8 {
         match self {
             Outcome::Workload { outcome, .. } => outcome.status(),
+            Outcome::OwnInit => 0,
             Outcome::Stopped(Why::Timeout) => 124,
             Outcome::Stopped(Why::Signal(signal)) => 128u8.saturating_add(*signal as u8),
             // What a shell reports for a writer whose reader has gone.
@@ -137,7 +143,7 @@ impl Outcome {
             Outcome::Workload { outcome: Workload::NotStarted { reason, .. }, .. } => {
                 crate::escape::escape(reason.as_bytes())
             }
-            Outcome::Workload { .. } => return None,
+            Outcome::Workload { .. } | Outcome::OwnInit => return None,
             Outcome::Panic { message, .. } => format!("the guest's kernel panicked: {message}"),
             Outcome::Init { message } => format!("the machine could not start its workload: {message}"),
             Outcome::NoResult { after_hello: true } => "the machine ended without the workload's result".into(),

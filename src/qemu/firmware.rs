@@ -1,10 +1,10 @@
 //! Finding UEFI firmware: a code image and the template of its variables.
 //!
-//! The two must be of one build, so they are looked for in pairs, in the places of Debian, Fedora, Arch and openSUSE.
+//! The two must be of one build, so they are looked for in pairs, in the places of Debian, Fedora, Architecture and openSUSE.
 //! The variables are always a private copy: a machine that wrote the template would change every later machine.
 
 use super::error::RunError;
-use super::machine::Arch;
+use crate::arch::Architecture;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
@@ -20,7 +20,7 @@ const X86_64: &[(&str, &str)] = &[
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"), // Debian, Ubuntu
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
     ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"), // Fedora
-    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"), // Arch
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"), // Architecture
     ("/usr/share/edk2-ovmf/x64/OVMF_CODE.fd", "/usr/share/edk2-ovmf/x64/OVMF_VARS.fd"),
     ("/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"), // openSUSE
 ];
@@ -28,7 +28,7 @@ const X86_64: &[(&str, &str)] = &[
 const AARCH64: &[(&str, &str)] = &[
     ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"), // Debian, Ubuntu
     ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"), // Fedora
-    ("/usr/share/edk2/aarch64/QEMU_CODE.fd", "/usr/share/edk2/aarch64/QEMU_VARS.fd"), // Arch
+    ("/usr/share/edk2/aarch64/QEMU_CODE.fd", "/usr/share/edk2/aarch64/QEMU_VARS.fd"), // Architecture
     ("/usr/share/qemu/aavmf-aarch64-code.bin", "/usr/share/qemu/aavmf-aarch64-vars.bin"), // openSUSE
 ];
 
@@ -42,7 +42,7 @@ pub struct Firmware {
 }
 
 /// Finds the firmware for an architecture, the environment first, and copies its variables.
-pub fn open(arch: Arch) -> Result<Firmware, RunError> {
+pub fn open(arch: Architecture) -> Result<Firmware, RunError> {
     let (code, vars) = choose(arch, std::env::var_os(VARIABLES.0), std::env::var_os(VARIABLES.1), Path::exists)?;
     let firmware = |path: &Path| {
         let path = path.to_owned();
@@ -54,7 +54,7 @@ pub fn open(arch: Arch) -> Result<Firmware, RunError> {
 }
 
 fn choose(
-    arch: Arch,
+    arch: Architecture,
     code: Option<OsString>,
     vars: Option<OsString>,
     exists: impl Fn(&Path) -> bool,
@@ -65,8 +65,8 @@ fn choose(
         _ => return Err(RunError::FirmwareHalf(VARIABLES.0, VARIABLES.1)),
     }
     let (known, package) = match arch {
-        Arch::X86_64 => (X86_64, "ovmf"),
-        Arch::Aarch64 => (AARCH64, "qemu-efi-aarch64"),
+        Architecture::X86_64 => (X86_64, "ovmf"),
+        Architecture::Aarch64 => (AARCH64, "qemu-efi-aarch64"),
     };
     let found = known.iter().find(|(code, vars)| exists(Path::new(code)) && exists(Path::new(vars)));
     let (code, vars) = found.ok_or(RunError::FirmwareMissing { arch: arch.name(), package })?;
@@ -99,20 +99,21 @@ mod tests {
             "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
             "/usr/share/edk2/x64/OVMF_VARS.4m.fd",
         ];
-        let found = choose(Arch::X86_64, None, None, |path| arch.iter().any(|file| Path::new(file) == path)).unwrap();
+        let found =
+            choose(Architecture::X86_64, None, None, |path| arch.iter().any(|file| Path::new(file) == path)).unwrap();
         assert_eq!(found.0, Path::new("/usr/share/edk2/x64/OVMF_CODE.4m.fd"));
-        let error = choose(Arch::X86_64, None, None, have(&["/usr/share/OVMF/OVMF_CODE_4M.fd"])).unwrap_err();
+        let error = choose(Architecture::X86_64, None, None, have(&["/usr/share/OVMF/OVMF_CODE_4M.fd"])).unwrap_err();
         assert_eq!(error.to_string(), "cannot find UEFI firmware for x86_64");
         assert!(error.hint().unwrap().contains("install ovmf"));
-        let error = choose(Arch::Aarch64, None, None, have(&[])).unwrap_err();
+        let error = choose(Architecture::Aarch64, None, None, have(&[])).unwrap_err();
         assert!(error.hint().unwrap().contains("qemu-efi-aarch64"));
     }
 
     #[test]
     fn the_environment_comes_first_and_whole() {
-        let found = choose(Arch::X86_64, Some("/a".into()), Some("/b".into()), |_| true).unwrap();
+        let found = choose(Architecture::X86_64, Some("/a".into()), Some("/b".into()), |_| true).unwrap();
         assert_eq!(found, ("/a".into(), "/b".into()));
-        let error = choose(Arch::X86_64, Some("/a".into()), None, |_| true).unwrap_err();
+        let error = choose(Architecture::X86_64, Some("/a".into()), None, |_| true).unwrap_err();
         assert_eq!(error.to_string(), "UEFI firmware needs both BOOTDISK_UEFI_CODE and BOOTDISK_UEFI_VARS");
     }
 

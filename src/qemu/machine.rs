@@ -2,36 +2,9 @@
 
 use super::accel::AccelChoice;
 use super::forward::Forward;
+use crate::arch::Architecture;
 use std::ffi::OsString;
 use std::path::PathBuf;
-
-/// A guest's architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arch {
-    /// 64-bit x86, machine types `q35` and `pc`.
-    X86_64,
-    /// 64-bit Arm, machine type `virt`. No BIOS.
-    Aarch64,
-}
-
-impl Arch {
-    /// The architecture this program runs on, if a guest can have it.
-    pub fn host() -> Option<Arch> {
-        match std::env::consts::ARCH {
-            "x86_64" => Some(Arch::X86_64),
-            "aarch64" => Some(Arch::Aarch64),
-            _ => None,
-        }
-    }
-
-    /// Its name in QEMU's program names, which is also the kernel's.
-    pub fn name(self) -> &'static str {
-        match self {
-            Arch::X86_64 => "x86_64",
-            Arch::Aarch64 => "aarch64",
-        }
-    }
-}
 
 /// What starts the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +95,7 @@ pub enum Reboot {
 #[derive(Clone, Debug)]
 pub struct MachineOptions {
     /// The guest's architecture.
-    pub arch: Arch,
+    pub arch: Architecture,
     /// What starts the kernel.
     pub boot: Boot,
     /// Which accelerator, or to find out.
@@ -155,11 +128,11 @@ pub struct MachineOptions {
 
 impl MachineOptions {
     /// A machine of this architecture for this disk: 1 GiB of memory, the host's processors up to 4, a network.
-    pub fn new(arch: Arch, disk: PathBuf) -> MachineOptions {
+    pub fn new(arch: Architecture, disk: PathBuf) -> MachineOptions {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get().min(4) as u32);
         MachineOptions {
             arch,
-            boot: if arch == Arch::X86_64 { Boot::Bios } else { Boot::Uefi },
+            boot: if arch == Architecture::X86_64 { Boot::Bios } else { Boot::Uefi },
             accel: AccelChoice::Auto,
             memory: 1024,
             cpus,

@@ -40,6 +40,6 @@ pub use accel::AccelChoice;
 pub use error::RunError;
 pub use event::{Event, Finished, Outcome, What};
 pub use forward::Forward;
-pub use machine::{Accel, Access, Arch, Boot, Bus, Display, MachineOptions, Nic, Reboot};
+pub use machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reboot};
 pub use run::{SessionOptions, run};
 pub use streams::Streams;

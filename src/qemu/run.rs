@@ -5,11 +5,12 @@ use super::disk::{self, Disk};
 use super::error::RunError;
 use super::event::{Event, Finished, What};
 use super::firmware::{self, Firmware};
-use super::machine::{Arch, Boot, Bus, MachineOptions};
+use super::machine::{Boot, Bus, MachineOptions};
 use super::session::{Links, Session};
 use super::spawn::Process;
 use super::streams::Streams;
 use super::{accel, binary, terminal};
+use crate::arch::Architecture;
 use crate::guest::channel::{Overrides, Terminal};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd};
@@ -99,8 +100,8 @@ fn files(disk: &Disk, firmware: Option<&Firmware>) -> Vec<i32> {
 fn check(machine: &MachineOptions) -> Result<(), RunError> {
     let refuse = |what| Err(RunError::Unsupported(what));
     match machine {
-        MachineOptions { arch: Arch::Aarch64, bus: Bus::Ide, .. } => refuse("aarch64 with an IDE disk"),
-        MachineOptions { arch: Arch::Aarch64, boot: Boot::Bios, .. } => refuse("aarch64 with a BIOS"),
+        MachineOptions { arch: Architecture::Aarch64, bus: Bus::Ide, .. } => refuse("aarch64 with an IDE disk"),
+        MachineOptions { arch: Architecture::Aarch64, boot: Boot::Bios, .. } => refuse("aarch64 with a BIOS"),
         MachineOptions { cpus: 0 | 256.., .. } => refuse("fewer than 1 or more than 255 processors"),
         MachineOptions { network: None, forwards, .. } if !forwards.is_empty() => {
             refuse("forwarded ports without a network")

@@ -109,6 +109,11 @@ impl Writer {
         n
     }
 
+    /// Bytes queued and not passed on yet, as of the last call of [`passed_on`](Self::passed_on).
+    pub(super) fn waiting(&self) -> usize {
+        self.queued
+    }
+
     /// Whether everything queued was passed on.
     pub(super) fn idle(&self) -> bool {
         self.queued == 0

@@ -3,8 +3,9 @@
 #![allow(dead_code)] // Each test program uses its part.
 
 use super::tools;
+use bootdisk::arch::Architecture;
 use bootdisk::boot::{self, Boot, Firmware};
-use bootdisk::disk::gpt::{Architecture, Guids, Layout};
+use bootdisk::disk::gpt::{Guids, Layout};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use uuid::Uuid;

@@ -99,7 +99,7 @@ pub fn disk(dir: &Path, name: impl AsRef<OsStr>, message: &str, then: Then) -> P
 /// A small machine without a network for it, whose overlay grows in the disk's own directory.
 pub fn machine(disk: PathBuf) -> MachineOptions {
     let scratch = disk.parent().map(Path::to_owned);
-    let arch = bootdisk::qemu::Arch::X86_64;
+    let arch = bootdisk::arch::Architecture::X86_64;
     let small = MachineOptions::new(arch, disk);
     MachineOptions { accel: AccelChoice::Tcg, memory: 64, cpus: 1, network: None, scratch, ..small }
 }

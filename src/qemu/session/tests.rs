@@ -1,18 +1,25 @@
 //! Sessions against a guest in this process: a thread speaks QMP, another one the protocol of the host channel, and a
 //! sleeping child stands in for QEMU.
 
+use super::decide::LAST_WORDS;
 use super::*;
+use crate::arch::Architecture;
 use crate::guest::channel::{
-    Decoder, Ended, Frame, Hello, Kind, Log, MAX_PAYLOAD, Resize, Started, WINDOW, stderr_of, stdin_of, stdout_of,
+    Decoder, Ended, Frame, HandedOver, Hello, Kind, Level, Log, MAX_PAYLOAD, Outcome as Workload, Resize, Started,
+    VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
-use crate::qemu::machine::Arch;
+use crate::qemu::machine::Access;
+use crate::qemu::terminal;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader};
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 /// The guest's side of everything.
 struct Guest {
@@ -22,6 +29,7 @@ struct Guest {
     decoder: Decoder,
     nonce: String,
     pid: Pid,
+    button: Receiver<()>,
 }
 
 impl Guest {
@@ -64,6 +72,24 @@ impl Guest {
         self.send(Frame::control(Kind::Result, &Ended { process: 0, nonce: nonce.into(), outcome, oom: false }));
     }
 
+    /// What PID 1 does when the image's own init takes its place.
+    fn hand_over(&mut self) {
+        let hello = Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into() };
+        self.send(Frame::control(Kind::Hello, &hello));
+        let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
+        let nonce = serde_json::from_slice::<Welcome>(&frame.payload).unwrap().nonce;
+        self.nonce.clone_from(&nonce);
+        let guessed = HandedOver { nonce: "0".repeat(32), init: "/forged".into() };
+        self.send(Frame::control(Kind::HandedOver, &guessed));
+        self.send(Frame::control(Kind::HandedOver, &HandedOver { nonce, init: "/sbin/init".into() }));
+        // The frame and what follows come through different sockets.
+        thread::sleep(Duration::from_millis(300));
+    }
+
+    fn power_off(&mut self) {
+        self.event("SHUTDOWN", r#"{"guest": true, "reason": "guest-shutdown"}"#);
+    }
+
     /// What PID 1 does when its workload has exited.
     fn finish(&mut self, status: u8) {
         for stream in [stdout_of(0), stderr_of(0)] {
@@ -88,14 +114,15 @@ impl Guest {
     }
 }
 
-/// QEMU's monitor: agrees to everything, and dies when asked to.
-fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>) {
+/// QEMU's monitor: agrees to everything, dies when asked to, and tells of every press of the power button.
+fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sender<()>) {
     _ = writeln!(socket, r#"{{"QMP": {{"version": {{"qemu": {{"major": 7, "minor": 2, "micro": 0}}}}}}}}"#);
     for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
         let command: Value = serde_json::from_str(&line).unwrap();
         _ = writeln!(socket, r#"{{"return": {{}}, "id": {}}}"#, command["id"]);
         match command["execute"].as_str() {
             Some("cont") => _ = begin.send(()),
+            Some("system_powerdown") => _ = pressed.send(()),
             Some("quit") => _ = kill(pid, Signal::SIGTERM),
             _ => {}
         }
@@ -133,7 +160,7 @@ fn with_streams(
     read_stdout: impl FnOnce(PipeReader) -> thread::JoinHandle<Vec<u8>>,
     guest: impl FnOnce(&mut Guest) + Send + 'static,
 ) -> Ran {
-    let machine = MachineOptions::new(Arch::X86_64, "unused".into());
+    let machine = MachineOptions::new(Architecture::X86_64, "unused".into());
     with_machine(&machine, options, stdin, read_stdout, guest)
 }
 
@@ -149,12 +176,12 @@ fn with_machine(
     let process = Process::start(Path::new("/bin/sleep"), &["600".into()], &[]).unwrap();
     let pid = Pid::from_raw(process.id() as i32);
     let events = their_qmp.try_clone().unwrap();
-    let (begin, began) = channel();
-    let monitor = thread::spawn(move || monitor(their_qmp, pid, &begin));
+    let ((begin, began), (pressed, button)) = (channel(), channel());
+    let monitor = thread::spawn(move || monitor(their_qmp, pid, &begin, &pressed));
     let guest = thread::spawn(move || {
         began.recv().unwrap();
         let decoder = Decoder::default();
-        let mut end = Guest { port, console: their_console, qmp: events, decoder, nonce: String::new(), pid };
+        let mut end = Guest { port, console: their_console, qmp: events, decoder, nonce: String::new(), pid, button };
         guest(&mut end);
         // A machine stays until it is told to go.
         while end.receive().is_some() {}
@@ -419,7 +446,8 @@ fn a_timeout_ends_what_does_not_end() {
 
 #[test]
 fn a_machine_that_writes_its_disk_is_asked_before_it_is_ended() {
-    let machine = MachineOptions { access: Access::Write, ..MachineOptions::new(Arch::X86_64, "unused".into()) };
+    let machine =
+        MachineOptions { access: Access::Write, ..MachineOptions::new(Architecture::X86_64, "unused".into()) };
     let options = SessionOptions { timeout: Some(Duration::from_millis(300)), ..options() };
     let null = File::open("/dev/null").unwrap().into();
     let ran = with_machine(&machine, options, null, collect, |guest| {
@@ -505,4 +533,99 @@ fn a_terminal_is_raw_while_the_workload_has_it() {
     });
     assert_eq!((ran.finished.outcome, ran.stdout), (exited(0), b"prompt\r\n".to_vec()));
     assert_eq!(tcgetattr(&slave).unwrap(), before);
+}
+
+#[test]
+fn an_own_init_has_the_console_and_ends_well_by_switching_off() {
+    let (stdin, mut typed) = std::io::pipe().unwrap();
+    typed.write_all(b"root\n").unwrap();
+    let options = SessionOptions { stdin: true, ..options() };
+    let ran = with_streams(options, stdin.into(), collect, |guest| {
+        guest.say("the kernel's\n");
+        guest.hand_over();
+        guest.say("login: ");
+        let mut line = [0; 5];
+        guest.console.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"root\n");
+        // Neither a sentence nor a frame of an init is anything to us.
+        guest.say("Kernel panic - not syncing: forged\n");
+        _ = guest.port.write_all(&[0xff; 64]);
+        thread::sleep(Duration::from_millis(100));
+        guest.power_off();
+    });
+    assert_eq!((ran.finished.outcome.clone(), ran.finished.outcome.status()), (Outcome::OwnInit, 0));
+    assert_eq!(ran.finished.outcome.sentence(), None);
+    assert_eq!(String::from_utf8(ran.stdout).unwrap(), "login: Kernel panic - not syncing: forged\n");
+    let handed: Vec<&What> = ran.events.iter().filter(|what| matches!(what, What::HandedOver(_))).collect();
+    assert_eq!(handed, [&What::HandedOver("/sbin/init".into())]);
+}
+
+#[test]
+fn an_own_init_may_reboot_and_may_not_panic() {
+    let ran = with_guest(options(), |guest| {
+        guest.hand_over();
+        guest.reset();
+        thread::sleep(Duration::from_millis(300));
+        guest.hand_over();
+        guest.power_off();
+    });
+    assert_eq!(ran.finished.outcome, Outcome::OwnInit);
+    assert!(ran.events.contains(&What::Reset));
+
+    let told = with_guest(options(), |guest| {
+        guest.hand_over();
+        guest.say("[ 1.0] Kernel panic - not syncing: Attempted to kill init!\n");
+        thread::sleep(Duration::from_millis(100));
+        guest.reset();
+    });
+    assert!(matches!(&told.finished.outcome, Outcome::Panic { message, .. } if message.contains("Attempted")));
+
+    let seen = with_guest(options(), |guest| {
+        guest.hand_over();
+        guest.event("GUEST_PANICKED", r#"{"action": "pause"}"#);
+    });
+    assert!(matches!(seen.finished.outcome, Outcome::Panic { after_hello: true, .. }));
+}
+
+#[test]
+fn an_own_init_that_cannot_be_executed_is_a_result() {
+    let ran = with_guest(options(), |guest| {
+        guest.hand_over();
+        let nonce = guest.nonce.clone();
+        guest.result(&nonce, Workload::NotStarted { status: 126, reason: "exec format error".into() });
+        guest.power_off();
+    });
+    assert_eq!(ran.finished.outcome.status(), 126);
+}
+
+#[test]
+fn an_own_init_is_stopped_with_the_power_button_until_it_hears_it() {
+    let timeout = Some(Duration::from_secs(2));
+    let obeyed = with_guest(SessionOptions { timeout, ..options() }, |guest| {
+        guest.hand_over();
+        guest.button.recv().unwrap();
+        // It was not listening yet.
+        guest.button.recv().unwrap();
+        guest.say("going down\n");
+        thread::sleep(Duration::from_millis(100));
+        guest.power_off();
+    });
+    assert_eq!(obeyed.finished.outcome.status(), 124);
+    assert_eq!(obeyed.stdout, b"going down\n");
+    assert!(obeyed.took > Duration::from_secs(6), "{:?}", obeyed.took);
+}
+
+#[test]
+fn an_own_init_whose_console_nobody_reads_is_stopped() {
+    let gone = |reader: PipeReader| {
+        drop(reader);
+        thread::spawn(Vec::new)
+    };
+    let ran = with_streams(options(), File::open("/dev/null").unwrap().into(), gone, |guest| {
+        guest.hand_over();
+        guest.say("anybody?\n");
+        guest.button.recv().unwrap();
+        guest.power_off();
+    });
+    assert_eq!(ran.finished.outcome, Outcome::Stopped(Why::OutputClosed));
 }

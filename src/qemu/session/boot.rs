@@ -1,0 +1,43 @@
+//! What is known of the guest since the last reset.
+
+use crate::guest::channel::Outcome as Workload;
+use std::time::Instant;
+
+/// What is known of the guest since the last reset.
+pub(super) struct Boot {
+    pub(super) since: Instant,
+    pub(super) hello: bool,
+    pub(super) started: bool,
+    pub(super) result: Option<(Workload, bool)>,
+    pub(super) result_at: Option<Instant>,
+    pub(super) clean_at: Option<Instant>,
+    pub(super) complaint: Option<String>,
+    pub(super) panic_at: Option<Instant>,
+    pub(super) off_at: Option<Instant>,
+    /// PID 1 has given its place to the image's own init.
+    pub(super) handed_over: bool,
+    /// The console of that init has told of a panic, which only a reset makes believable.
+    pub(super) panic_told: bool,
+    /// What follows on the host channel is not PID 1's.
+    pub(super) deaf: bool,
+}
+
+impl Boot {
+    /// Nothing, from now on.
+    pub(super) fn new() -> Boot {
+        Boot {
+            since: Instant::now(),
+            hello: false,
+            started: false,
+            result: None,
+            result_at: None,
+            clean_at: None,
+            complaint: None,
+            panic_at: None,
+            off_at: None,
+            handed_over: false,
+            panic_told: false,
+            deaf: false,
+        }
+    }
+}

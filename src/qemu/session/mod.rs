@@ -1,0 +1,191 @@
+//! One machine from its first instruction to its end: a loop that waits for whatever comes next.
+//!
+//! ```text
+//!  wait ─▶ read ─┬─ monitor       QMP: greeting → qmp_capabilities → cont → … SHUTDOWN, RESET, GUEST_PANICKED … → quit
+//!                ├─ conversation  channel: hello → welcome → started → data both ways → result → done
+//!                ├─ own_init      channel: hello → welcome → handed over; then the console is all there is
+//!                └─ signals, standard input, console (kept, and searched for a panic until the hello)
+//!       ─▶ decide                 deadlines, what an end means; a first signal asks the guest to stop, a second quits
+//!       ─▶ write, deliver
+//! ```
+//!
+//! Every path ends in [`Session::conclude`], which settles the outcome and makes QEMU quit; what was already sent is
+//! still read and passed on afterwards.
+
+mod boot;
+mod conversation;
+mod decide;
+mod line;
+mod monitor;
+mod own_init;
+mod read;
+mod wait;
+mod write;
+
+use self::boot::Boot;
+use self::line::Line;
+use super::channel::Channel;
+use super::console::Console;
+use super::error::RunError;
+use super::event::{Event, Finished, Outcome, What, Why};
+use super::machine::{Accel, MachineOptions};
+use super::qmp::Qmp;
+use super::run::{SessionOptions, Sink};
+use super::signals::Signals;
+use super::spawn::{Process, set_nonblocking};
+use super::streams::{Bell, Streams, Writer};
+use super::terminal::Raw;
+use crate::guest::channel::Terminal;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Instant;
+
+/// Our ends of the sockets.
+pub(super) struct Links {
+    pub(super) qmp: UnixStream,
+    pub(super) channel: UnixStream,
+    pub(super) console: UnixStream,
+}
+
+/// Where the conversation with QEMU is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Capabilities,
+    Cont,
+    Running,
+}
+
+/// A stop that was asked for.
+struct Stopping {
+    why: Why,
+    until: Instant,
+    /// When an own init gets the next press of the power button.
+    press_at: Instant,
+}
+
+/// A machine and everything that is joined to it.
+pub(super) struct Session<'a> {
+    machine: &'a MachineOptions,
+    options: SessionOptions,
+    terminal: Option<Terminal>,
+    process: Process,
+    phase: Phase,
+    qmp: Qmp,
+    qmp_open: bool,
+    port: Line,
+    channel: Channel,
+    console_line: Line,
+    console: Console,
+    complains: bool,
+    stdin: OwnedFd,
+    stdin_open: bool,
+    /// Standard input on its way to the console of an own init.
+    typed: Vec<u8>,
+    writers: [Writer; 2],
+    reader_gone: [Option<Instant>; 2],
+    bell: Bell,
+    signals: Signals,
+    raw: Option<Raw>,
+    boot: Boot,
+    short_boots: u32,
+    silent_resets: u32,
+    started: Instant,
+    heard: Instant,
+    stopping: Option<Stopping>,
+    verdict: Option<Outcome>,
+    kill_at: Option<Instant>,
+    hurry: bool,
+    events: Vec<Event>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Session<'a> {
+    /// A machine that waits for its monitor to be spoken to.
+    pub(super) fn new(
+        machine: &'a MachineOptions,
+        options: SessionOptions,
+        terminal: Option<Terminal>,
+        process: Process,
+        links: Links,
+        streams: Streams,
+        started: Instant,
+    ) -> io::Result<Session<'a>> {
+        set_nonblocking(links.qmp.as_fd())?;
+        let bell = Bell::new()?;
+        Ok(Session {
+            machine,
+            options,
+            terminal,
+            process,
+            phase: Phase::Greeting,
+            qmp: Qmp::new(links.qmp),
+            qmp_open: true,
+            port: Line::new(links.channel)?,
+            channel: Channel::new(),
+            console_line: Line::new(links.console)?,
+            console: Console::default(),
+            complains: true,
+            stdin: streams.stdin,
+            stdin_open: true,
+            typed: Vec::new(),
+            writers: [Writer::new(streams.stdout, &bell)?, Writer::new(streams.stderr, &bell)?],
+            reader_gone: [None; 2],
+            bell,
+            signals: Signals::listen()?,
+            raw: None,
+            boot: Boot::new(),
+            short_boots: 0,
+            silent_resets: 0,
+            started,
+            heard: started,
+            stopping: None,
+            verdict: None,
+            kill_at: None,
+            hurry: false,
+            events: Vec::new(),
+            buffer: vec![0; 65_536],
+        })
+    }
+
+    /// Runs the machine to its end.
+    pub(super) fn run(mut self, qemu: &Path, accel: Accel, sink: Sink<'_>) -> Result<Finished, RunError> {
+        let status = loop {
+            let ready = self.wait().map_err(RunError::host("wait for the machine"))?;
+            self.read(&ready, accel)?;
+            self.decide(Instant::now());
+            self.write()?;
+            self.deliver(sink);
+            if let Some(status) = self.ended()? {
+                break status;
+            }
+        };
+        if self.phase != Phase::Running {
+            let too_old = super::binary::version(qemu).is_some_and(|version| version < super::binary::OLDEST);
+            let message = self.process.complaint();
+            return Err(RunError::QemuFailed { status: status.to_string(), message, too_old });
+        }
+        // What QEMU had sent before it went.
+        while self.port.open && self.read_port() {}
+        while self.console_line.open && self.read_console() {}
+        self.flush_outputs();
+        self.deliver(sink);
+        drop(self.raw.take());
+        let elapsed = self.started.elapsed();
+        let outcome = match self.verdict.take() {
+            Some(outcome) => outcome,
+            None if self.boot.result.is_some() => self.natural_end(),
+            None => Outcome::QemuGone { status: status.to_string(), message: self.process.complaint() },
+        };
+        Ok(Finished { outcome, elapsed, console: self.console.into_kept() })
+    }
+
+    fn tell(&mut self, what: What) {
+        self.events.push(Event { at: self.started.elapsed(), what });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The command line as a user meets it: help, wrong usage, sentences and hints, what goes where. Nothing boots here.
+
+#[path = "support/e2e.rs"]
+mod e2e;
+
+use e2e::{Bench, Kernel, Ran, image, run, sha256, tagged};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+fn said(bench: &Bench, arguments: &[&str]) -> Ran {
+    run(bench.bootdisk().args(arguments))
+}
+
+/// `error:` in one line, `hint:` in another, and nothing else.
+#[track_caller]
+fn failed(ran: Ran, status: i32, error: &str, hint: &str) {
+    let ran = ran.expect(status, "");
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let [first, second] = lines[..] else { panic!("not an error and a hint:\n{}", ran.stderr) };
+    assert!(first.starts_with("error: ") && first.contains(error), "no {error:?} in: {first}");
+    assert!(second.starts_with("hint: ") && second.contains(hint), "no {hint:?} in: {second}");
+}
+
+#[test]
+fn every_help_is_readable() {
+    let bench = Bench::without_kernels();
+    for words in [&["--help"][..], &["build", "--help"], &["run", "--help"], &["kernel", "--help"], &["build", "-h"]] {
+        let help = said(&bench, words).expect_status(0);
+        assert_eq!(help.stderr, "");
+        for line in help.text().lines() {
+            assert!(line.chars().count() <= 100, "{words:?}: {line}");
+        }
+        assert!(help.text().contains("Examples:\n") || words[0] == "kernel", "{words:?}");
+    }
+    for command in ["add", "list", "show", "check", "remove", "default"] {
+        said(&bench, &["kernel", command, "--help"]).expect_status(0);
+    }
+}
+
+#[test]
+fn wrong_usage_has_status_2() {
+    let bench = Bench::without_kernels();
+    for (words, about) in [
+        (&["--nope"][..], "--nope"),
+        (&["build", "x"], "--output"),
+        (&["build", "x", "-o"], "--output"),
+        (&["build", "x", "-o", "y", "--size", "big"], "not a size"),
+        (&["build", "x", "-o", "y", "--modules", "z"], "--kernel"),
+        (&["run"], "TARGET"),
+        (&["run", "x", "-p", "80"], "HOST:GUEST"),
+        (&["run", "x", "-p", "99999:80"], "99999"),
+        (&["run", "x", "--timeout", "soon"], "not a time"),
+        (&["run", "x", "-m", "much"], "size of memory"),
+        (&["run", "x", "-m", "1m"], "between 32m"),
+        (&["run", "x", "--cpus", "0"], "--cpus"),
+        (&["kernel", "remove"], "KERNEL"),
+    ] {
+        let ran = said(&bench, words).expect(2, "");
+        assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(about), "{words:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_be_run_is_told_with_a_remedy() {
+    let bench = Bench::new(Kernel::Cloud);
+    let junk = bench.path("junk");
+    fs::write(&junk, b"neither\n".repeat(1000)).unwrap();
+    let run_it = |what: &Path, options: &[&str]| bench.run(what, options);
+    failed(run_it(&junk, &[]), 125, "neither a disk nor an image: ", "docker save");
+    let hello = image("hello-c.oci");
+    failed(run_it(&hello, &["--write"]), 125, "--write needs a disk", "bootdisk build");
+    failed(run_it(Path::new("-"), &["-i"]), 125, "standard input cannot be", "leave -i away");
+    failed(run_it(&hello, &["--kernel", "no-such"]), 125, "no such kernel in the store: no-such", "kernel list");
+    failed(run_it(&hello, &["--kernel", "/no/such"]), 125, "no such kernel: /no/such", "kernel list");
+    let bare = Bench::without_kernels();
+    failed(bare.run(&hello, &[]), 125, "no default kernel for x86_64", "bootdisk kernel add");
+
+    let disk = bench.build(&hello, "hello.img", &[]);
+    failed(run_it(&disk, &["--size", "1G"]), 125, "--size is for building a disk", "leave --size away");
+    failed(run_it(&disk, &["--init", "image"]), 125, "--init is for building a disk", "leave --init away");
+    failed(run_it(&disk, &["-t", "-i"]), 125, "standard input is not a terminal", "leave -t away");
+
+    // The ESP's own file system, and then both partition tables.
+    let file = OpenOptions::new().write(true).open(&disk).unwrap();
+    file.write_all_at(&[0xff; 512], 2 << 20).unwrap();
+    failed(run_it(&disk, &["--firmware", "direct"]), 125, "EFI System Partition", "build it again");
+    file.write_all_at(&[0xff; 128], 1024).unwrap();
+    let end = file.metadata().unwrap().len();
+    file.write_all_at(&[0xff; 128], end - 33 * 512).unwrap();
+    failed(run_it(&disk, &[]), 125, "partition table", "build it again");
+}
+
+#[test]
+fn a_size_that_is_too_small_names_one_that_does() {
+    let bench = Bench::new(Kernel::Cloud);
+    let disk = bench.path("hello.img");
+    let build = |options: &[&str]| {
+        run(bench.bootdisk().args(["build", "-q"]).arg(image("hello-c.oci")).arg("-o").arg(&disk).args(options))
+    };
+    for (option, small) in [("--size", "64M"), ("--size", "64K"), ("--esp-size", "1M"), ("--esp-size", "34M")] {
+        let ran = build(&[option, small]);
+        if ran.status == Some(0) {
+            // Cloud kernel and initramfs do fit 34 MiB.
+            assert_eq!((option, small), ("--esp-size", "34M"));
+            continue;
+        }
+        let ran = ran.expect(1, "");
+        let hint = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap_or_default();
+        let size = hint.split([' ', ',']).find(|word| word.ends_with('M')).unwrap_or_else(|| panic!("{}", ran.stderr));
+        let again = build(&[option, size]).expect(0, "");
+        assert_eq!(again.stderr, "", "{option} {small}: {hint}");
+        fs::remove_file(&disk).unwrap();
+    }
+}
+
+#[test]
+fn progress_is_lines_where_there_is_no_terminal() {
+    let bench = Bench::new(Kernel::Cloud);
+    let build = |options: &[&str]| {
+        let disk = bench.path("hello.img");
+        run(bench.bootdisk().arg("build").arg(image("hello-c.oci")).arg("-o").arg(disk).args(options)).expect(0, "")
+    };
+    for how in ["auto", "plain"] {
+        let text = build(&["--progress", how]).stderr;
+        assert!(text.starts_with("reading 1 layer, ") && text.contains("bootable\n"), "{text}");
+        assert!(!text.contains(['\r', '\x1b']), "{text:?}");
+    }
+    let text = build(&["--progress", "none"]).stderr;
+    assert!(!text.contains("reading") && text.contains("bootable\n"), "{text}");
+    assert_eq!(build(&["--quiet"]).stderr, "");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure_to_talk_about() {
+    let bench = Bench::new(Kernel::Cloud);
+    for words in [&["kernel", "list"][..], &["kernel", "show"], &["completions", "bash"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = bench.bootdisk().args(words).stdout(writer).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{words:?}");
+        assert!(matches!(output.status.code(), Some(0 | 141)), "{words:?}: {}", output.status);
+    }
+    // A full disk is one.
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = bench.bootdisk().args(["kernel", "list"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_command_that_will_not_start_is_warned_about() {
+    let bench = Bench::new(Kernel::Cloud);
+    for (tag, warning) in [
+        ("exit7", None),
+        ("missing", Some("warning: the command is not in the image: ")),
+        ("not-executable", Some("warning: the command is not executable: ")),
+        ("no-command", Some("warning: the image names no command to start")),
+    ] {
+        let disk = bench.path("probe.img");
+        let mut command = bench.bootdisk();
+        command.arg("build").arg(tagged("probe.oci", tag)).arg("-o").arg(disk).args(["--progress", "none"]);
+        let text = run(&mut command).expect(0, "").stderr;
+        let found = text.lines().find(|line| line.starts_with("warning: "));
+        assert_eq!(found.is_some(), warning.is_some(), "{tag}: {text}");
+        assert!(found.is_none_or(|line| line.starts_with(warning.unwrap())), "{tag}: {text}");
+    }
+}
+
+#[test]
+fn how_an_image_is_packed_leaves_no_trace() {
+    let bench = Bench::new(Kernel::Cloud);
+    let first = sha256(&bench.build(image("hello-c.oci"), "layout.img", &[]));
+    for packed in ["hello-c.oci.tar", "hello-c.docker.tar", "hello-c.docker.tar.zst"] {
+        assert_eq!(sha256(&bench.build(image(packed), "other.img", &[])), first, "{packed}");
+    }
+}

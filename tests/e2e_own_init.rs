@@ -1,0 +1,113 @@
+//! An image whose own init becomes PID 1 (`--init image`): its console is what there is to see and to type on, the
+//! machine's power-off is its end, and its power button asks it to stop.
+
+#[path = "support/e2e_archive.rs"]
+mod archive;
+#[path = "support/e2e.rs"]
+mod e2e;
+
+use archive::{Layer, write_docker_archive};
+use e2e::{Bench, Kernel, PATIENCE, run_with_input};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// What busybox's init starts first. It does what it is told on the console.
+const RC: &str = r#"#!/bin/sh
+echo "process 1 is $(cat /proc/1/comm) in $(cat /proc/1/cmdline | tr '\0' ' ')"
+echo ready
+read word
+case "$word" in
+off) echo going; poweroff -f ;;
+panic) echo c >/proc/sysrq-trigger ;;
+button) echo waiting; dd if=/dev/input/event0 bs=24 count=1 >/dev/null 2>&1; echo pressed; poweroff -f ;;
+esac
+"#;
+
+/// A userland of busybox alone, with `init` as its init.
+fn userland(path: &Path) {
+    let mut layer = tar::Builder::new(Vec::new());
+    let mut file = |name: &str, mode: u32, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(mode);
+        layer.append_data(&mut header, name, bytes).unwrap();
+    };
+    file("bin/busybox", 0o755, &fs::read("/bin/busybox").expect("busybox-static is missing; run scripts/test"));
+    file("etc/rc", 0o755, RC.as_bytes());
+    file("etc/inittab", 0o644, b"::sysinit:/etc/rc\n");
+    for applet in ["bin/sh", "bin/cat", "bin/tr", "bin/dd", "bin/poweroff", "sbin/init"] {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        header.set_mode(0o777);
+        layer.append_link(&mut header, applet, "/bin/busybox").unwrap();
+    }
+    write_docker_archive(path, &[Layer::plain(layer.into_inner().unwrap())]);
+}
+
+fn disk(bench: &Bench) -> PathBuf {
+    let image = bench.path("own.tar");
+    userland(&image);
+    bench.build(&image, "own.img", &["--init", "image"])
+}
+
+#[test]
+fn its_console_is_the_output_and_power_off_its_end() {
+    let bench = Bench::new(Kernel::Cloud);
+    let disk = disk(&bench);
+    let ran = run_with_input(&mut bench.run_command(&disk, &["-i"]), b"off\n".to_vec()).expect_status(0);
+    let text = ran.text();
+    assert!(text.contains("process 1 is init in ") && text.contains("\r\nready\r\n"), "{text}");
+    assert!(text.contains("going\r\n"), "{text}");
+    assert_eq!(ran.stderr, "");
+
+    // A panic after the hand-over is no end that anybody wanted.
+    let ran = run_with_input(&mut bench.run_command(&disk, &["-i"]), b"panic\n".to_vec()).expect_status(125);
+    assert!(ran.stderr.starts_with("error: the guest's kernel panicked"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_signal_presses_its_power_button() {
+    let bench = Bench::new(Kernel::Cloud);
+    let output = bench.path("output");
+    let mut command = bench.run_command(disk(&bench), &["-i"]);
+    let (stdin, mut typed) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut typed, b"button\n").unwrap();
+    command.stdin(stdin).stdout(File::create(&output).unwrap()).stderr(Stdio::inherit());
+    let mut child = command.spawn().unwrap();
+    let said = || String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
+    let started = Instant::now();
+    let pid = Pid::from_raw(child.id() as i32);
+    let mut wait_for = |what: &dyn Fn() -> bool| {
+        while !what() {
+            let ended = child.try_wait().unwrap().is_some();
+            if (ended && !what()) || started.elapsed() > PATIENCE {
+                let _ = child.kill();
+                panic!("nothing came of it; it said:\n{}", said());
+            }
+            sleep(Duration::from_millis(50));
+        }
+    };
+    wait_for(&|| said().contains("waiting"));
+    kill(pid, Signal::SIGTERM).unwrap();
+    wait_for(&|| said().contains("pressed"));
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", said());
+}
+
+#[test]
+fn an_image_without_an_init_says_so() {
+    let bench = Bench::new(Kernel::Cloud);
+    let image = e2e::image("hello-c.oci");
+    let mut build = bench.bootdisk();
+    let disk = bench.path("none.img");
+    build.arg("build").arg(image).arg("-o").arg(&disk).args(["--init", "image"]);
+    let built = e2e::run(&mut build).expect(0, "");
+    assert!(built.stderr.contains("warning: the image has no init of its own"), "{}", built.stderr);
+    let ran = bench.run(&disk, &[]).expect(127, "");
+    assert!(ran.stderr.contains("error: the image has no init of its own"), "{}", ran.stderr);
+}
