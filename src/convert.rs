@@ -74,6 +74,8 @@ pub type Observer<'a> = &'a mut dyn FnMut(Event<'_>);
 /// What decides a disk besides image and kernel.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The image as the user named it, in printable text, for errors alone.
+    pub source: String,
     /// Under which firmware it boots.
     pub firmware: Firmware,
     /// Bytes of the whole disk; what the image needs and some room when absent.
@@ -130,6 +132,7 @@ impl Plan {
         let architecture = Architecture::try_from(bundle.arch)?;
         let wanted = preflight::Disk {
             arch: Arch::from_name(&image.platform.architecture)
+                .map(Arch::kernel)
                 .ok_or_else(|| anyhow!("cannot make a disk for the image's platform {}", image.platform))?,
             bios: options.firmware.bios,
             uefi: options.firmware.uefi,
@@ -244,7 +247,8 @@ impl Plan {
         let mut before = 0;
         for (index, layer) in layers.iter().enumerate() {
             observe(Event::Layer { index, count: layers.len(), bytes: layer.size });
-            let place = || format!("layer {} ({})", index + 1, layer.digest.as_ref().unwrap_or(&layer.diff_id));
+            let digest = layer.digest.as_ref().unwrap_or(&layer.diff_id);
+            let place = || format!("cannot build from {}: layer {} ({digest})", self.options.source, index + 1);
             let mut stream = Watched::new(self.image.open_layer(index).with_context(place)?, before, observe);
             let applied = rootfs::apply(&mut tree, index as u32, &mut stream, writer, &limits, &mut warnings);
             if let Some(text) = stream.inner.warning() {

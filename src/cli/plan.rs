@@ -21,6 +21,7 @@ pub fn open(
 ) -> Result<Plan> {
     let shown = crate::escape::path(Path::new(image));
     let options = Options {
+        source: shown.clone(),
         firmware,
         size: disk.size,
         esp_size: disk.esp_size,
@@ -46,6 +47,7 @@ fn open_image(reference: &Reference, disk: &Disk) -> Result<Image> {
 fn open_kernel(disk: &Disk, image: &Image) -> Result<Bundle> {
     let Some(kernel) = &disk.kernel else {
         let arch = Arch::from_name(&image.platform.architecture)
+            .map(Arch::kernel)
             .ok_or_else(|| anyhow!("no kernel is known for the image's platform {}", image.platform))?;
         return Ok(Store::of_user()?.default_bundle(arch)?);
     };

@@ -12,6 +12,7 @@ use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache};
 use crate::convert::Event;
 use crate::disk::table;
+use crate::guest::channel::{MAX_PAYLOAD, Overrides};
 use crate::qemu::{self, AccelChoice, Access, Boot, Bus, Forward, MachineOptions, Nic, SessionOptions, Streams};
 use crate::source::SourceError;
 use anyhow::Context;
@@ -36,6 +37,9 @@ machine to stop, a second one ends it.
 
 A disk built with --init image shows its console on standard output and takes -i as its keyboard; its end is
 power-off (status 0), and it is asked to stop by its power button.";
+
+/// Room in the frame that carries the overrides for what else it says.
+const WELCOME_REST: usize = 1024;
 
 /// Arguments of `bootdisk run`.
 #[derive(clap::Args)]
@@ -175,7 +179,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         };
     fill(&mut machine, args);
     let options = SessionOptions {
-        overrides: args.process.overrides()?,
+        overrides: overrides(args)?,
         terminal: args.tty,
         stdin: args.interactive,
         timeout: args.timeout,
@@ -188,6 +192,21 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     show.finished(&finished);
     Ok(ExitCode::from(finished.outcome.status()))
+}
+
+/// The changes for this boot. They travel in one frame, and finding out in the guest that they do not fit takes a boot.
+fn overrides(args: &Args) -> anyhow::Result<Overrides> {
+    let overrides = args.process.overrides()?;
+    let length = serde_json::to_vec(&overrides).context("cannot encode the command")?.len();
+    let most = MAX_PAYLOAD - WELCOME_REST;
+    if length > most {
+        return Err(WithHint {
+            message: format!("command and environment of {length} bytes, at most {most} go to a machine that boots"),
+            hint: "give them to `bootdisk build`, which writes them to the disk".into(),
+        }
+        .into());
+    }
+    Ok(overrides)
 }
 
 fn fill(machine: &mut MachineOptions, args: &Args) {

@@ -39,6 +39,14 @@ impl Arch {
         }
     }
 
+    /// The architecture of the kernel that runs programs of this one: a 64-bit x86 kernel runs 32-bit programs too.
+    pub fn kernel(self) -> Arch {
+        match self {
+            Arch::X86 => Arch::X86_64,
+            other => other,
+        }
+    }
+
     /// The architecture of a name, kernel's, image's or Debian's.
     pub fn from_name(name: &str) -> Option<Arch> {
         let same = |arch: &Arch| arch.name() == name || arch.oci_name() == name;
