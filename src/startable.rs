@@ -7,15 +7,13 @@
 //! Not looked at: the user (a name needs /etc/passwd's body), an interpreter or a dynamic loader (they are in bodies).
 
 use crate::escape::escape;
+use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::{Init, Process};
 use crate::rootfs::tree::Inode;
 use crate::rootfs::{InodeId, Kind, Tree};
 
 /// `PATH` of a workload whose image sets none, as PID 1 has it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Where PID 1 looks for an image's own init.
-const INITS: [&str; 6] =
-    ["/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/bin/init", "/init"];
 /// Symbolic links the kernel follows on one way (path_resolution(7)).
 const MAX_SYMLINKS: u32 = 40;
 /// Components looked at in all; a command that takes more is not judged.
@@ -27,10 +25,12 @@ pub fn doubt<B>(tree: &Tree<B>, process: &Process, init: Init) -> Option<String>
     let command = process.entrypoint.iter().chain(&process.cmd).next();
     match (init, command) {
         (Init::Image, command) => {
-            let found = INITS.iter().any(|path| look.resolve(path.as_bytes()).is_some());
+            let found = PLACES.iter().any(|path| look.resolve(path.as_bytes()).is_some());
             // A command that is an init itself may be anywhere.
-            let own = command.is_some_and(|command| look.doubt(command, &process.env).is_none());
-            (!found && !own).then(|| format!("the image has no init of its own, at none of: {}", INITS.join(", ")))
+            let own = command
+                .filter(|command| is_init(command))
+                .is_some_and(|command| look.doubt(command, &process.env).is_none());
+            (!found && !own).then(|| format!("the image has no init of its own, at none of: {}", PLACES.join(", ")))
         }
         (Init::Container, None) => Some("the image names no command to start; `run IMAGE -- COMMAND` gives one".into()),
         (Init::Container, Some(command)) => look.doubt(command, &process.env),

@@ -24,7 +24,9 @@ read word
 case "$word" in
 off) echo going; poweroff -f ;;
 panic) echo c >/proc/sysrq-trigger ;;
-button) echo waiting; dd if=/dev/input/event0 bs=24 count=1 >/dev/null 2>&1; echo pressed; poweroff -f ;;
+button)
+    event=$(grep -A5 'Name="Power Button"' /proc/bus/input/devices | grep -o 'event[0-9]*')
+    echo waiting; dd if=/dev/input/$event bs=24 count=1 >/dev/null 2>&1; echo pressed; poweroff -f ;;
 esac
 "#;
 
@@ -40,7 +42,7 @@ fn userland(path: &Path) {
     file("bin/busybox", 0o755, &fs::read("/bin/busybox").expect("busybox-static is missing; run scripts/test"));
     file("etc/rc", 0o755, RC.as_bytes());
     file("etc/inittab", 0o644, b"::sysinit:/etc/rc\n");
-    for applet in ["bin/sh", "bin/cat", "bin/tr", "bin/dd", "bin/poweroff", "sbin/init"] {
+    for applet in ["bin/sh", "bin/cat", "bin/tr", "bin/grep", "bin/dd", "bin/poweroff", "sbin/init"] {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);

@@ -8,4 +8,5 @@
 
 pub mod channel;
 pub mod overrides;
+pub mod own_init;
 pub mod spec;

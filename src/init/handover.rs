@@ -7,14 +7,11 @@ use super::failure::{Doing, Failure};
 use super::host::Host;
 use super::{command, environment, log, signals, userland};
 use crate::guest::channel::{Frame, HandedOver, Kind};
+use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::Process;
 use nix::unistd::execve;
 use std::ffi::CString;
 use std::path::PathBuf;
-
-/// Where distributions keep their init, most specific first.
-const PLACES: [&str; 6] =
-    ["/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/bin/init", "/init"];
 
 /// Enters the root and becomes the image's init. Returns only with why not.
 pub fn hand_over(plan: &userland::Plan, process: &Process, hostname: &str, host: &mut Host) -> Failure {
@@ -56,10 +53,6 @@ fn prepare(plan: &userland::Plan, process: &Process, hostname: &str) -> Result<P
     };
     let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
     Ok((path, strings(&words).doing("pass the arguments")?, strings(&env).doing("pass the environment")?))
-}
-
-fn is_init(word: &str) -> bool {
-    matches!(word.rsplit('/').next(), Some("init" | "systemd" | "openrc-init" | "runit" | "s6-svscan" | "dinit"))
 }
 
 #[cfg(test)]
