@@ -3,7 +3,7 @@
 //! Writers of file systems and tables take an [`Output`] as a parameter and never open a file themselves.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 
@@ -17,6 +17,16 @@ pub trait Output: Send + Sync {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
     /// Makes `length` bytes at `offset` read as zeros, unallocated where the output can do that.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
+}
+
+/// Where a seek leads in `size` bytes from `position`; before the start is an error, behind the end is not.
+pub fn seek(position: u64, size: u64, to: SeekFrom) -> io::Result<u64> {
+    match to {
+        SeekFrom::Start(at) => Some(at),
+        SeekFrom::Current(by) => position.checked_add_signed(by),
+        SeekFrom::End(by) => size.checked_add_signed(by),
+    }
+    .ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// A window of another output: a partition of a disk. Offsets are relative to its start.

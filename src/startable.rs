@@ -8,12 +8,10 @@
 
 use crate::escape::escape;
 use crate::guest::own_init::{PLACES, is_init};
-use crate::guest::spec::{Init, Process};
+use crate::guest::spec::{DEFAULT_PATH, Init, Process};
 use crate::rootfs::tree::Inode;
 use crate::rootfs::{InodeId, Kind, Tree};
 
-/// `PATH` of a workload whose image sets none, as PID 1 has it.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Symbolic links the kernel follows on one way (path_resolution(7)).
 const MAX_SYMLINKS: u32 = 40;
 /// Components looked at in all; a command that takes more is not judged.

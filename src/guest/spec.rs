@@ -12,6 +12,9 @@ pub const VERSION: u32 = 1;
 /// Where the specification lies in the initramfs.
 pub const PATH: &str = "/boot-spec.json";
 
+/// `PATH` of a workload whose image sets none: the container runtimes'.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The whole specification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootSpec {

@@ -24,7 +24,7 @@ pub fn look_up(name: &str, env: &[String]) -> Result<PathBuf, Failure> {
         check(Path::new(name), name)?;
         return Ok(PathBuf::from(name));
     }
-    let path = environment::value(env, "PATH").unwrap_or(environment::DEFAULT_PATH);
+    let path = environment::value(env, "PATH").unwrap_or(crate::guest::spec::DEFAULT_PATH);
     // An empty PATH names no folder; an empty part of one names the current folder.
     let mut denied = None;
     for folder in path.split(':').filter(|_| !path.is_empty()) {

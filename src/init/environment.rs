@@ -1,9 +1,7 @@
 //! The workload's environment, as a container runtime composes it.
 
+use crate::guest::spec::DEFAULT_PATH;
 use std::collections::BTreeMap;
-
-/// `PATH` when the image names none.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The environment in order: the runtime's own names first, then the image's. A later value of a name replaces an
 /// earlier one in its place; entries without `=` are passed as they are.

@@ -44,12 +44,7 @@ impl Read for Volume {
 
 impl Seek for Volume {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.length.checked_add_signed(by),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        self.position = crate::output::seek(self.position, self.length, to)?;
         Ok(self.position)
     }
 }
