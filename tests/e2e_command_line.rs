@@ -46,6 +46,7 @@ fn wrong_usage_has_status_2() {
         (&["build", "x"], "--output"),
         (&["build", "x", "-o"], "--output"),
         (&["build", "x", "-o", "y", "--size", "big"], "not a size"),
+        (&["run", "x", "--net", "static:10.0.2.20"], "not ADDRESS/PREFIX"),
         (&["build", "x", "-o", "y", "--modules", "z"], "--kernel"),
         (&["run"], "TARGET"),
         (&["run", "x", "-p", "80"], "HOST:GUEST"),

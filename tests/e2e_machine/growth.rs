@@ -1,11 +1,13 @@
 //! A disk that was made larger: the next boot gives the room to the userland, and loses nothing when it is cut short.
 
-use super::{busybox_disk, copy, set_size};
-use crate::e2e::{Bench, Kernel};
+use super::{Random, busybox_disk, copy, lose_power, set_size};
+use crate::e2e::{Bench, Kernel, PATIENCE};
 use crate::e2e_disk;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 const GIB: u64 = 1 << 30;
 const SECTOR: u64 = 512;
@@ -55,6 +57,18 @@ fn a_larger_disk_has_a_larger_root_after_the_next_boot() {
     assert_eq!(std::fs::metadata(&disk).unwrap().len(), 33 * GIB);
     e2e_disk::check(&disk);
 
+    // Power lost while it happens, in the table or in the file system, again and again.
+    let mut random = Random::seeded();
+    let cuts = if std::env::var_os("BOOTDISK_TEST_FULL").is_some() { 40 } else { 2 };
+    let mut size = 33 * GIB;
+    for cut in 0..cuts {
+        size += 8 * GIB;
+        set_size(&disk, size);
+        cut_short(&bench, &disk, cut % 2 == 0, Duration::from_millis(random.below(400)));
+    }
+    assert_has_grown(&look(&bench, &disk, &["--write"]), size, &small.files);
+    e2e_disk::check(&disk);
+
     // Power lost after the table and before the file system.
     let halfway = copy(&fresh, "halfway.img");
     copy_range(&grown, &halfway, 0, 34 * SECTOR);
@@ -66,6 +80,31 @@ fn a_larger_disk_has_a_larger_root_after_the_next_boot() {
     entries_on_their_way(&grown, &fresh);
     assert_has_grown(&look(&bench, &fresh, &["--write", "--firmware", "uefi"]), 20 * GIB, &small.files);
     e2e_disk::check(&fresh);
+}
+
+/// Boots a disk that has grown and kills its machine: as soon as the new backup table is there, or some time after the
+/// primary one refers to it.
+fn cut_short(bench: &Bench, disk: &Path, in_the_table: bool, later: Duration) {
+    let options = ["--write", "--nic", "none", "--firmware", "direct"];
+    let mut command = bench.run_command(disk, &options);
+    let mut run = command.args(["--", "sleep", "1000"]).stderr(Stdio::null()).spawn().unwrap();
+    let file = File::open(disk).unwrap();
+    let last = file.metadata().unwrap().len() / SECTOR - 1;
+    let read = |lba: u64, at: u64| {
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes, lba * SECTOR + at).unwrap();
+        bytes
+    };
+    let started = Instant::now();
+    while read(last, 0) != *b"EFI PART" || !(in_the_table || read(1, 32) == last.to_le_bytes()) {
+        assert!(started.elapsed() < PATIENCE && run.try_wait().unwrap().is_none(), "the disk does not grow");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if !in_the_table {
+        std::thread::sleep(later);
+    }
+    assert!(lose_power(&run), "bootdisk's QEMU is not there");
+    run.wait().unwrap();
 }
 
 fn copy_range(from: &Path, to: &Path, at: u64, length: u64) {

@@ -1,17 +1,15 @@
 //! One disk booted again and again, its machine killed in the middle of half of the boots: every next boot comes up,
 //! and what was synced is there.
 
-use super::busybox_disk;
+use super::{Random, busybox_disk, lose_power};
 use crate::e2e::{Bench, Kernel, PATIENCE};
 use crate::e2e_disk;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Counts on from the last number in the log. Each number is on the disk before it is said; files come and go beside
 /// it. `STEPS` numbers, or without end.
@@ -34,10 +32,7 @@ const WRITER: &str = "
 #[test]
 fn every_boot_after_a_hard_kill_comes_up_and_has_what_was_synced() {
     let boots = if std::env::var_os("BOOTDISK_TEST_FULL").is_some() { 100 } else { 10 };
-    let seed = std::env::var("BOOTDISK_TEST_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into());
-    println!("BOOTDISK_TEST_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::seeded();
     let bench = Bench::new(Kernel::Cloud);
     let disk = busybox_disk(&bench, &[]);
     let mut known = 0;
@@ -110,8 +105,7 @@ impl Machine {
 
     /// SIGKILL for QEMU.
     fn lose_power(&self) {
-        let qemu = child_of(self.run.id()).expect("bootdisk's QEMU");
-        kill(qemu, Signal::SIGKILL).unwrap();
+        assert!(lose_power(&self.run), "bootdisk's QEMU is not there");
     }
 
     fn end(&mut self, status: i32) {
@@ -123,23 +117,5 @@ impl Drop for Machine {
     fn drop(&mut self) {
         _ = self.run.kill();
         _ = self.run.wait();
-    }
-}
-
-fn child_of(parent: u32) -> Option<Pid> {
-    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).ok()?;
-    children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
-}
-
-/// Numbers that a seed reproduces (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.max(1);
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit
     }
 }

@@ -247,7 +247,7 @@ impl<'a> Boot<'a> {
         command.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg", "-display", "none"]);
         command.args(["-no-reboot", "-m", &self.memory.to_string(), "-kernel"]).arg(&kernel().image);
         command.arg("-initrd").arg(initrd);
-        command.args(["-append", &format!("console=ttyS0 panic=-1 quiet {}", self.cmdline)]);
+        command.args(["-append", &format!("console=ttyS0 panic=-1 quiet no_timer_check {}", self.cmdline)]);
         command.arg("-serial").arg(format!("file:{}", folder.join("console").display()));
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", folder.join("qmp").display()));
         if let Some(disk) = self.disk {
