@@ -141,6 +141,9 @@ impl Plan {
         let report = preflight(&bundle, &wanted);
         report.verdict(&bundle)?;
         let modules = select(&bundle)?;
+        if options.overrides.ephemeral == Some(true) && preflight::lacks_overlay(&bundle, &modules.absent) {
+            bail!("kernel {} has no overlayfs (CONFIG_OVERLAY_FS), which an ephemeral root needs", bundle.release);
+        }
         let warnings = image.warnings.iter().cloned().chain(report.warnings()).chain(modules.warnings.iter().cloned());
         warnings.for_each(|text| observe(Event::Warning(&text)));
 
@@ -393,7 +396,7 @@ fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<Bo
     let config = &image.config;
     let mut spec = BootSpec {
         version: spec::VERSION,
-        root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false },
+        root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false },
         init: options.init,
         process: Process {
             entrypoint: config.entrypoint.clone(),

@@ -46,6 +46,7 @@ fn wrong_usage_has_status_2() {
         (&["build", "x"], "--output"),
         (&["build", "x", "-o"], "--output"),
         (&["build", "x", "-o", "y", "--size", "big"], "not a size"),
+        (&["run", "x", "--net", "static:10.0.2.20"], "not ADDRESS/PREFIX"),
         (&["build", "x", "-o", "y", "--modules", "z"], "--kernel"),
         (&["run"], "TARGET"),
         (&["run", "x", "-p", "80"], "HOST:GUEST"),
@@ -77,7 +78,8 @@ fn what_cannot_be_run_is_told_with_a_remedy() {
     failed(bare.run(&hello, &[]), 125, "no default kernel for x86_64", "bootdisk kernel add");
 
     let disk = bench.build(&hello, "hello.img", &[]);
-    failed(run_it(&disk, &["--size", "1G"]), 125, "--size is for building a disk", "leave --size away");
+    failed(run_it(&disk, &["--esp-size", "64M"]), 125, "--esp-size is for building a disk", "leave --esp-size away");
+    failed(run_it(&disk, &["--size", "1M"]), 125, "cannot be made smaller than it is", "leave --size away");
     failed(run_it(&disk, &["--init", "image"]), 125, "--init is for building a disk", "leave --init away");
     failed(run_it(&disk, &["-t", "-i"]), 125, "standard input is not a terminal", "leave -t away");
 

@@ -168,15 +168,23 @@ fn a_read_only_root_stays_as_it_is_and_volumes_can_be_written() {
     let userland = Userland::busybox();
     userland.write("data/kept", "kept\n", 0o644);
     userland.write("tmp/here", "", 0o644);
+    // More than what is copied to memory.
+    userland.write("large/kept", &"kept\n".repeat(2 << 20), 0o644);
     let disk = userland.disk();
-    let script = "touch /x 2>/dev/null || echo root refused; for d in /tmp /run /data /dev/shm; do echo > $d/y && echo $d; done; cat /data/kept";
+    let script = "touch /x 2>/dev/null || echo root refused; for d in /tmp /run /data /dev/shm /large; do echo > $d/y && echo $d; done; cat /data/kept; wc -c < /large/kept; rm /large/kept; ls /large";
     let mut spec = spec(&["/bin/sh", "-c", script]);
-    spec.volumes = vec!["/data".into()];
+    spec.volumes = vec!["/data".into(), "/large".into()];
     let mut boot = Boot::new(spec, &disk);
     boot.welcome.overrides.read_only = Some(true);
     let session = boot.run();
-    assert_eq!(session.stdout(), "root refused\n/tmp\n/run\n/data\n/dev/shm\nkept\n", "{}", session.describe());
+    assert_eq!(
+        session.stdout(),
+        "root refused\n/tmp\n/run\n/data\n/dev/shm\n/large\nkept\n10485760\ny\n",
+        "{}",
+        session.describe()
+    );
     assert_eq!(session.warnings(), Vec::<&str>::new());
+    assert!(disk.debugfs("ls /large").contains("kept"));
 }
 
 #[test]
@@ -213,6 +221,17 @@ fn a_missing_root_is_an_error_that_lists_the_disks() {
         reason,
         "root file system not found: block devices here: vda, vda1; wanted PARTUUID 11111111-2222-3333-4444-555555555555"
     );
+}
+
+#[test]
+fn an_ephemeral_root_needs_a_kernel_with_overlayfs() {
+    let disk = Userland::busybox().disk();
+    let mut boot = Boot::new(spec(&["/bin/true"]), &disk);
+    boot.spec.modules.retain(|module| module.name != "overlay");
+    boot.spec.root.ephemeral = true;
+    let session = boot.run();
+    let Outcome::NotStarted { status: 125, reason } = session.outcome() else { panic!("{:?}", session.outcome()) };
+    assert_eq!(reason, "this kernel has no overlayfs (CONFIG_OVERLAY_FS), which an ephemeral root needs");
 }
 
 #[test]

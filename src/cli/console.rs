@@ -2,6 +2,7 @@
 
 use super::options::Global;
 use crate::guest::channel::Level;
+use crate::qemu::event::Why;
 use crate::qemu::{self, Event, Finished, Outcome, What};
 use std::io::{IsTerminal, Write};
 
@@ -17,6 +18,8 @@ pub struct Console {
     text: qemu::console::Text,
     /// The console is on standard output already.
     handed_over: bool,
+    /// PID 1 has said hello.
+    came_up: bool,
 }
 
 impl Console {
@@ -27,6 +30,7 @@ impl Console {
             notes: all || (!global.quiet && std::io::stderr().is_terminal()),
             text: Default::default(),
             handed_over: false,
+            came_up: false,
         }
     }
 
@@ -40,6 +44,7 @@ impl Console {
                     say(&format!("note: the image's own init takes over: {init}\n"));
                 }
             }
+            What::Hello(_) => self.came_up = true,
             What::Reset => self.handed_over = false,
             What::Console(bytes) if self.all && !self.handed_over => say(&self.text.add(bytes)),
             What::Log(log) if self.all || log.level == Level::Error => {
@@ -52,9 +57,11 @@ impl Console {
     /// Says how the machine ended, when the workload's status alone would not.
     pub fn finished(&mut self, finished: &Finished) {
         let Some(sentence) = finished.outcome.sentence() else { return };
-        say(&format!("error: {sentence}\n"));
+        let never_came_up = !self.came_up && finished.outcome == Outcome::Stopped(Why::Timeout);
+        say(&format!("error: {sentence}{}\n", if never_came_up { ": PID 1 never came up" } else { "" }));
         // The workload's own failures need no look at the machine.
-        if self.all || self.handed_over || matches!(finished.outcome, Outcome::Workload { .. } | Outcome::Stopped(_)) {
+        let needs_no_look = matches!(finished.outcome, Outcome::Workload { .. } | Outcome::Stopped(_));
+        if self.all || self.handed_over || (needs_no_look && !never_came_up) {
             return;
         }
         let last = qemu::console::lines(&finished.console, LAST_LINES);

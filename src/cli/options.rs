@@ -4,7 +4,7 @@
 
 use crate::convert::Firmware;
 use crate::guest::channel::Overrides;
-use crate::guest::spec::Init;
+use crate::guest::spec::{Init, Network};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub struct Disk {
     /// Platform of the image to take from an index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
-    /// Size of the whole disk: bytes, or with K, M, G, T for powers of 1024
+    /// Size of the whole disk: bytes, or with K, M, G, T for powers of 1024; a disk that exists can only grow
     /// [default: what the image needs and some room]
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
     pub size: Option<u64>,
@@ -130,6 +130,14 @@ pub struct Process {
     /// Mount the root file system read-only
     #[arg(long)]
     pub read_only: bool,
+    /// Keep what is written in memory: the disk stays as it is, and every boot is the first
+    #[arg(long)]
+    pub ephemeral: bool,
+    /// Network: dhcp, none, or static:LIST with commas between ADDRESS/PREFIX, gateway=ADDRESS, dns=ADDRESS and
+    /// search=DOMAIN, each as often as need be, IPv4 and IPv6
+    /// [default: dhcp, and IPv6 as routers advertise it]
+    #[arg(long, value_name = "HOW", visible_alias = "network")]
+    pub net: Option<Network>,
     /// Command and arguments instead of the image's
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -149,6 +157,8 @@ impl Process {
             stop_signal: self.stop_signal.clone(),
             stop_timeout: self.stop_timeout,
             read_only: self.read_only.then_some(true),
+            ephemeral: self.ephemeral.then_some(true),
+            network: self.net.clone(),
         })
     }
 }

@@ -80,12 +80,11 @@ fn source_date_epoch() -> Result<Option<i64>> {
 }
 
 impl options::Disk {
-    /// An option of the group that was given: they mean nothing for a disk that exists.
+    /// An option of the group that was given and means nothing for a disk that exists.
     pub fn given(&self) -> Option<&'static str> {
         let options = [
             ("--kernel", self.kernel.is_some()),
             ("--platform", self.platform.is_some()),
-            ("--size", self.size.is_some()),
             ("--esp-size", self.esp_size != options::ESP_SIZE),
             ("--cmdline", !self.cmdline.is_empty()),
             ("--init", self.init != options::InitChoice::Container),

@@ -30,6 +30,7 @@ Examples:
   echo 1+1 | bootdisk run -i bc.tar
   bootdisk run app.img --timeout 30s --env MODE=test -- /app/selftest
   bootdisk run app.img --firmware uefi --bus nvme --console
+  bootdisk run app.img --write --size 20G        the file, its root partition and its file system grow
 
 Exit status: the workload's own, 128+N when signal N ended it, 127 when the command is not in the image, 126
 when it is not executable, 124 on timeout, 125 when bootdisk or the machine failed. A first Ctrl-C asks the
@@ -178,6 +179,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
             }
         };
     fill(&mut machine, args);
+    // A disk made here has that size already.
+    machine.size = args.disk.size.filter(|_| matches!(target, Target::Disk(_)));
     let options = SessionOptions {
         overrides: overrides(args)?,
         terminal: args.tty,

@@ -22,6 +22,7 @@
 //!
 //! Not supported: more than one host on the port; reconnection of a host within one boot.
 
+use super::network::Network;
 use super::spec::Process;
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +163,12 @@ pub struct Overrides {
     /// Mounts the root read-only, whatever the specification says.
     #[serde(default)]
     pub read_only: Option<bool>,
+    /// Keeps every write in memory, whatever the specification says.
+    #[serde(default)]
+    pub ephemeral: Option<bool>,
+    /// Replaces the configuration of the network.
+    #[serde(default)]
+    pub network: Option<Network>,
 }
 
 /// A terminal's name and size.

@@ -7,6 +7,7 @@
 //! carry a version.
 
 pub mod channel;
+pub mod network;
 pub mod overrides;
 pub mod own_init;
 pub mod spec;

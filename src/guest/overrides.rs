@@ -17,6 +17,8 @@ pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
     set(&mut process.working_dir, overrides.working_dir);
     set(&mut process.stop_timeout, overrides.stop_timeout);
     set(&mut spec.root.read_only, overrides.read_only);
+    set(&mut spec.root.ephemeral, overrides.ephemeral);
+    set(&mut spec.network, overrides.network);
     if overrides.stop_signal.is_some() {
         process.stop_signal = overrides.stop_signal;
     }
@@ -39,7 +41,7 @@ mod tests {
     fn spec() -> BootSpec {
         BootSpec {
             version: VERSION,
-            root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false },
+            root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false },
             init: Init::Container,
             process: Process {
                 entrypoint: vec!["/docker-entrypoint.sh".into()],
@@ -80,12 +82,15 @@ mod tests {
             user: Some("www".into()),
             hostname: Some("h".into()),
             read_only: Some(true),
+            ephemeral: Some(true),
+            network: Some(Network::None),
             ..Overrides::default()
         };
         apply(&mut changed, overrides);
         assert_eq!(changed.process.env, ["A=1", "B=2"]);
         assert_eq!(changed.process.user, "www");
         assert_eq!(changed.hostname.as_deref(), Some("h"));
-        assert!(changed.root.read_only);
+        assert!(changed.root.read_only && changed.root.ephemeral);
+        assert_eq!(changed.network, Network::None);
     }
 }

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::network::Network;
+
 /// The version this source tree writes. A reader refuses a higher one.
 pub const VERSION: u32 = 1;
 
@@ -50,6 +52,9 @@ pub struct Root {
     /// Mount it read-only for the workload.
     #[serde(default)]
     pub read_only: bool,
+    /// The disk is not written to: what the workload writes goes to memory and is gone at the next boot.
+    #[serde(default)]
+    pub ephemeral: bool,
 }
 
 /// Who runs the userland.
@@ -108,17 +113,6 @@ impl Default for Process {
             stop_timeout: default_stop_timeout(),
         }
     }
-}
-
-/// Network configuration of the first interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Network {
-    /// DHCPv4.
-    #[default]
-    Dhcp,
-    /// Leave every interface but `lo` down.
-    None,
 }
 
 /// One kernel module of the initramfs.

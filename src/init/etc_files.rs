@@ -6,7 +6,7 @@
 use super::log;
 use nix::mount::{MsFlags, mount};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The tmpfs in the initramfs.
 const FOLDER: &str = "/etc-files";
@@ -31,12 +31,12 @@ pub fn path(name: &str) -> String {
 }
 
 /// Writes hosts: the standard names, and this machine's.
-pub fn write_hosts(hostname: &str, address: Option<Ipv4Addr>) {
+pub fn write_hosts(hostname: &str, address: Option<IpAddr>) {
     write("hosts", &hosts(hostname, address));
 }
 
 /// Writes resolv.conf with name servers and search domains in order.
-pub fn write_resolv_conf(servers: &[Ipv4Addr], search: &[String]) {
+pub fn write_resolv_conf(servers: &[String], search: &[String]) {
     write("resolv.conf", &resolv_conf(servers, search));
 }
 
@@ -46,16 +46,16 @@ fn write(name: &str, text: &str) {
     }
 }
 
-fn hosts(hostname: &str, address: Option<Ipv4Addr>) -> String {
+fn hosts(hostname: &str, address: Option<IpAddr>) -> String {
     // Without a network the machine's own name still means the machine.
-    let own = address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1));
+    let own = address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1).into());
     format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
          ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{own}\t{hostname}\n"
     )
 }
 
-fn resolv_conf(servers: &[Ipv4Addr], search: &[String]) -> String {
+fn resolv_conf(servers: &[String], search: &[String]) -> String {
     let mut text = String::new();
     if !search.is_empty() {
         text += &format!("search {}\n", search.join(" "));
@@ -91,15 +91,15 @@ mod tests {
 
     #[test]
     fn hosts_names_this_machine_with_and_without_an_address() {
-        assert!(hosts("box", Some(Ipv4Addr::new(10, 0, 2, 15))).ends_with("\n10.0.2.15\tbox\n"));
+        assert!(hosts("box", Some(Ipv4Addr::new(10, 0, 2, 15).into())).ends_with("\n10.0.2.15\tbox\n"));
         assert!(hosts("box", None).ends_with("\n127.0.1.1\tbox\n"));
     }
 
     #[test]
     fn resolv_conf_keeps_the_order() {
-        let servers = [Ipv4Addr::new(10, 0, 2, 3), Ipv4Addr::new(1, 1, 1, 1)];
+        let servers = ["10.0.2.3".to_owned(), "fe80::1%eth0".to_owned()];
         let text = resolv_conf(&servers, &["a.example".to_owned()]);
-        assert_eq!(text, "search a.example\nnameserver 10.0.2.3\nnameserver 1.1.1.1\n");
+        assert_eq!(text, "search a.example\nnameserver 10.0.2.3\nnameserver fe80::1%eth0\n");
         assert_eq!(resolv_conf(&[], &[]), "");
     }
 

@@ -1,6 +1,6 @@
 //! Network interfaces: which there are, up and down, addresses and routes (netdevice(7), rtentry of ioctl SIOCADDRT).
 //!
-//! Not supported: IPv6 addresses and routes, which the kernel makes itself from router advertisements.
+//! Not supported: IPv6, which is `interface6`'s where addresses are given, and the kernel's where routers advertise.
 
 use nix::errno::Errno;
 use std::fs;
@@ -19,7 +19,8 @@ pub struct Interface {
     pub name: String,
     /// Ethernet address.
     pub mac: [u8; 6],
-    index: u32,
+    /// The kernel's number for it.
+    pub index: u32,
 }
 
 /// Every Ethernet interface, in the order the kernel made them.

@@ -12,7 +12,7 @@ use super::failure::{Doing, Failure};
 use super::host::Host;
 use super::log;
 use super::namespaces::Workload;
-use super::network::Client;
+use super::network::Uplink;
 use super::running::{Part, Running};
 use super::signals::{self, Incoming, Received};
 use super::start::{Place, Start, Streams, start};
@@ -53,7 +53,7 @@ pub struct Machine<'a> {
     host: &'a mut Host,
     signals: Incoming,
     buttons: Vec<Button>,
-    network: Option<Client>,
+    network: Option<Uplink>,
     process: &'a Process,
     hostname: &'a str,
     running: Vec<Running>,
@@ -79,7 +79,7 @@ impl<'a> Machine<'a> {
     /// Starts the workload.
     pub fn start(
         host: &'a mut Host,
-        network: Option<Client>,
+        network: Option<Uplink>,
         process: &'a Process,
         hostname: &'a str,
         plan: &Plan,
@@ -146,8 +146,8 @@ impl<'a> Machine<'a> {
         for (index, button) in self.buttons.iter().enumerate() {
             add(Source::Button(index), button.as_fd(), PollFlags::POLLIN);
         }
-        if let Some(network) = &self.network {
-            add(Source::Network, network.fd(), PollFlags::POLLIN);
+        for fd in self.network.iter().flat_map(Uplink::fds) {
+            add(Source::Network, fd, PollFlags::POLLIN);
         }
         for process in &self.running {
             for (part, fd, flags) in process.interests(self.host) {
@@ -160,7 +160,7 @@ impl<'a> Machine<'a> {
     }
 
     fn timeout(&self) -> PollTimeout {
-        let deadlines = [self.stopping, self.network.as_ref().map(Client::deadline)];
+        let deadlines = [self.stopping, self.network.as_ref().map(Uplink::deadline)];
         match deadlines.into_iter().flatten().min() {
             // Rounded up, so that the deadline has passed when poll returns.
             Some(deadline) => {
@@ -190,7 +190,7 @@ impl<'a> Machine<'a> {
                     self.stop(None);
                 }
             }
-            Source::Network => _ = self.network.as_mut().map(Client::readable),
+            Source::Network => _ = self.network.as_mut().map(Uplink::readable),
             Source::Process(number, part) => {
                 if let Some(process) = self.running.iter_mut().find(|process| process.number == number) {
                     process.ready(part, self.host);

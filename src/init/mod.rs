@@ -1,7 +1,7 @@
 //! PID 1 of the guest (`bootdisk-init`): from the initramfs to the workload, and from its end to power-off.
 //!
 //! ```text
-//!  early mounts ─▶ modules ─▶ host ─▶ root ─▶ network ─▶ workload (own PID and mount namespace)
+//!  early mounts ─▶ modules ─▶ host ─▶ root ─▶ growth ─▶ network ─▶ workload (own PID and mount namespace)
 //!                                                            │
 //!  power off ◀─ unmount ◀─ sync ◀─ result to host ◀─ reap, forward, stop
 //! ```
@@ -12,6 +12,7 @@
 //!
 //! Not supported: root on anything but a GPT partition (LUKS, LVM, NFS), swap, DHCPv6.
 
+mod advertised;
 mod buttons;
 mod cgroup;
 mod clock;
@@ -19,11 +20,15 @@ mod command;
 mod dhcp;
 mod early;
 mod environment;
+mod ephemeral;
 mod etc_files;
 mod failure;
+mod growth;
 mod handover;
 mod host;
 mod interface;
+mod interface6;
+mod lease;
 mod lifetime;
 mod log;
 mod modules;
@@ -47,6 +52,7 @@ use failure::{Doing, Failure};
 use host::Host;
 use lifetime::{End, Machine, streams_for};
 use modules::Loader;
+use root::Writable;
 use start::Streams;
 use userland::{Devices, Plan};
 
@@ -68,13 +74,16 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let (connected, welcome) = Host::connect();
     *host = connected;
     let streams = welcomed(&mut spec, welcome);
-    let writable = root::find_and_mount(&spec.root, &mut loader)?;
+    let mounted = root::find_and_mount(&spec.root, &mut loader)?;
+    if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
+        growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT);
+    }
     let hostname = name_machine(&spec);
     let network = network::start(&spec.network, &hostname);
     cgroup::create();
     let plan = Plan {
         read_only: spec.root.read_only,
-        writable,
+        writable: mounted.writable,
         volumes: spec.volumes.clone(),
         working_dir: spec.process.working_dir.clone(),
         devices: if spec.init == Init::Image { Devices::Machine } else { Devices::Container },

@@ -1,15 +1,24 @@
-//! The network of the machine: every interface up, DHCPv4 on the first one that answers, for as long as it runs.
+//! The network of the machine: every interface up, and the first one configured, for as long as the machine runs:
+//! DHCPv4 and what IPv6 routers advertise, or what was given.
 //!
-//! The client is a value with a descriptor and a deadline, driven by whoever polls: at boot for a bounded time, then
-//! by the event loop. RFC 2131 section 4.4, without INIT-REBOOT, DECLINE and address probing.
+//! ```text
+//!  lease        what is sent when (no socket, no clock)     advertised   name servers of IPv6 routers
+//!  dhcp         messages as bytes                           interface    addresses and routes
+//! ```
+//!
+//! Driven by whoever polls: at boot for a bounded time, then by the event loop. IPv6 addresses and routes are made by
+//! the kernel itself. Not supported: DHCPv6, DHCP on more than the first interface.
 
-use super::dhcp::{Lease, Query, Type, decode, encode};
+use super::advertised::{Listener, Names};
+use super::dhcp::{Lease, Query, decode, encode};
 use super::interface::{Interface, Interfaces, ethernet};
+use super::interface6::{Interfaces6, ignore_advertisements};
+use super::lease::{Dialogue, Loss, Message, Step};
 use super::{etc_files, log};
-use crate::guest::spec::Network;
+use crate::guest::network::{Network, Static};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::time::{Duration, Instant};
 
@@ -19,12 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const LINK_PATIENCE: Duration = Duration::from_secs(3);
 /// How often the link is looked for.
 const LINK_PAUSE: Duration = Duration::from_millis(20);
-/// First pause between two tries; doubled up to [`LONGEST_PAUSE`]. Shorter than RFC 2131 has it, as the workload waits.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(32);
+/// Most name servers that a resolver looks at (resolv.conf(5), MAXNS).
+const MAX_SERVERS: usize = 3;
 
-/// Brings the network up. The client is there when an interface is.
-pub fn start(network: &Network, hostname: &str) -> Option<Client> {
+/// Brings the network up. What it returns has to be served for as long as the machine runs.
+pub fn start(network: &Network, hostname: &str) -> Option<Uplink> {
     let interfaces = match Interfaces::open() {
         Ok(interfaces) => interfaces,
         Err(errno) => {
@@ -32,249 +40,215 @@ pub fn start(network: &Network, hostname: &str) -> Option<Client> {
             return None;
         }
     };
-    if let Err(errno) = interfaces.up("lo") {
-        log::warning(format!("cannot bring up lo: {}", errno.desc()));
-    }
+    bring_up(&interfaces, "lo");
     if *network == Network::None {
         return None;
     }
     let found = ethernet();
-    for interface in &found {
-        if let Err(errno) = interfaces.up(&interface.name) {
-            log::warning(format!("cannot bring up {}: {}", interface.name, errno.desc()));
-        }
+    if let Network::Static(_) = network {
+        found.iter().for_each(ignore_advertisements);
     }
-    let first = found.into_iter().next()?;
-    let name = first.name.clone();
-    match Client::new(first, interfaces, hostname.to_owned()) {
-        Ok(mut client) => {
-            client.wait(PATIENCE);
-            Some(client)
-        }
-        Err(error) => {
-            log::warning(format!("cannot configure {name}: {error}"));
+    // Before the interfaces are up, or the first advertisement could be missed.
+    let advertisements = Listener::open().map_err(|error| log::warning(format!("cannot hear IPv6 routers: {error}")));
+    found.iter().for_each(|interface| bring_up(&interfaces, &interface.name));
+    match network {
+        Network::Static(fixed) => {
+            configure(fixed, found.first(), &interfaces, hostname);
             None
         }
+        _ => {
+            let mut uplink = Uplink::new(found, interfaces, advertisements.ok(), hostname)?;
+            uplink.wait(PATIENCE);
+            Some(uplink)
+        }
     }
 }
 
-/// A DHCP client on one interface.
-pub struct Client {
-    interface: Interface,
+fn bring_up(interfaces: &Interfaces, name: &str) {
+    if let Err(errno) = interfaces.up(name) {
+        log::warning(format!("cannot bring up {name}: {}", errno.desc()));
+    }
+}
+
+/// What was given, and nothing else.
+fn configure(fixed: &Static, interface: Option<&Interface>, interfaces: &Interfaces, hostname: &str) {
+    etc_files::write_resolv_conf(&fixed.dns.iter().map(IpAddr::to_string).collect::<Vec<_>>(), &fixed.search);
+    let Some(interface) = interface else {
+        return log::warning("there is no network interface for the given addresses");
+    };
+    etc_files::write_hosts(hostname, fixed.addresses.first().map(|own| own.address));
+    let sixes = Interfaces6::open();
+    let with_sixes = |action: &dyn Fn(&Interfaces6) -> nix::Result<()>| sixes.as_ref().map_err(|e| *e).and_then(action);
+    let mut fours = 0;
+    for own in &fixed.addresses {
+        let result = match own.address {
+            IpAddr::V4(address) => {
+                // A second address belongs to an alias of the interface.
+                let name = if fours == 0 { interface.name.clone() } else { format!("{}:{fours}", interface.name) };
+                fours += 1;
+                interfaces.set_address(&name, address, own.prefix)
+            }
+            IpAddr::V6(address) => with_sixes(&|sixes| sixes.add_address(interface, address, own.prefix)),
+        };
+        match result {
+            Ok(()) => log::info(format!("{} has {}/{}", interface.name, own.address, own.prefix)),
+            Err(errno) => log::warning(format!("cannot set the address {}: {}", own.address, errno.desc())),
+        }
+    }
+    for gateway in &fixed.gateways {
+        let result = match *gateway {
+            IpAddr::V4(gateway) => interfaces.add_route(&interface.name, Ipv4Addr::UNSPECIFIED, 0, gateway),
+            IpAddr::V6(gateway) => with_sixes(&|sixes| sixes.add_default_route(interface, gateway)),
+        };
+        if let Err(errno) = result {
+            log::warning(format!("cannot set the gateway {gateway}: {}", errno.desc()));
+        }
+    }
+}
+
+/// The first interface, kept configured.
+pub struct Uplink {
+    /// All of them; the first is the one.
+    all: Vec<Interface>,
     interfaces: Interfaces,
     socket: UdpSocket,
+    dialogue: Dialogue,
+    /// The address that is set.
+    address: Option<Ipv4Addr>,
+    advertisements: Option<Listener>,
+    names: Names,
     hostname: String,
-    xid: u32,
-    begun: Instant,
-    state: State,
-    /// When to send (again).
-    deadline: Instant,
-    pause: Duration,
 }
 
-enum State {
-    /// Looking for a server.
-    Selecting,
-    /// Asked for what was offered.
-    Requesting(Lease),
-    /// Has an address; the instant is when it came.
-    Bound(Lease, Instant),
-}
-
-impl Client {
-    fn new(interface: Interface, interfaces: Interfaces, hostname: String) -> io::Result<Client> {
-        let socket = open_socket(&interface.name)?;
-        let now = Instant::now();
-        let mut client = Client {
-            interface,
-            interfaces,
-            socket,
-            hostname,
-            xid: 0,
-            begun: now,
-            state: State::Selecting,
-            deadline: now,
-            pause: FIRST_PAUSE,
+impl Uplink {
+    /// `None` when there is no interface.
+    fn new(
+        all: Vec<Interface>,
+        interfaces: Interfaces,
+        advertisements: Option<Listener>,
+        hostname: &str,
+    ) -> Option<Uplink> {
+        let first = all.first()?;
+        let socket = match open_socket(&first.name) {
+            Ok(socket) => socket,
+            Err(error) => {
+                log::warning(format!("cannot configure {}: {error}", first.name));
+                return None;
+            }
         };
-        client.begin();
-        Ok(client)
+        let dialogue = Dialogue::new(transaction(first.mac), Instant::now());
+        let (names, hostname) = (Names::default(), hostname.to_owned());
+        Some(Uplink { all, interfaces, socket, dialogue, address: None, advertisements, names, hostname })
     }
 
-    /// The descriptor to poll for reading.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    fn interface(&self) -> &Interface {
+        &self.all[0]
     }
 
-    /// When [`Client::tick`] wants to be called.
+    /// The descriptors to poll for reading.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [Some(self.socket.as_fd()), self.advertisements.as_ref().map(AsFd::as_fd)].into_iter().flatten()
+    }
+
+    /// When [`Uplink::tick`] wants to be called.
     pub fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// The address, if there is one.
-    pub fn address(&self) -> Option<Ipv4Addr> {
-        match &self.state {
-            State::Bound(lease, _) => Some(lease.address),
-            _ => None,
-        }
+        let names = self.names.deadline();
+        names.map_or(self.dialogue.deadline(), |names| names.min(self.dialogue.deadline()))
     }
 
     /// Drives the client until it has an address or the time is over.
     fn wait(&mut self, limit: Duration) {
         if !self.wait_for_link() {
-            return log::warning(format!("{} has no link; going on without an address", self.interface.name));
+            return log::warning(format!("{} has no link; going on without an address", self.interface().name));
         }
         let end = Instant::now() + limit;
-        while self.address().is_none() {
+        self.tick();
+        while self.address.is_none() {
             let now = Instant::now();
             if now >= end {
-                log::warning(format!("no DHCP answer on {} so far; going on", self.interface.name));
+                log::warning(format!("no DHCP answer on {} so far; going on", self.interface().name));
                 return;
             }
-            let pause = self.deadline.min(end).saturating_duration_since(now) + Duration::from_millis(1);
-            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            let pause = self.deadline().min(end).saturating_duration_since(now) + Duration::from_millis(1);
+            let mut fds: Vec<PollFd> = self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX));
             self.readable();
             self.tick();
         }
     }
 
-    /// What was sent before there was a link is lost: it is sent again at once.
+    /// What is sent before there is a link is lost.
     fn wait_for_link(&mut self) -> bool {
-        if self.interface.has_link() {
-            return true;
-        }
         let end = Instant::now() + LINK_PATIENCE;
-        while Instant::now() < end {
-            std::thread::sleep(LINK_PAUSE);
-            if self.interface.has_link() {
-                self.begin();
-                return true;
+        while !self.interface().has_link() {
+            if Instant::now() >= end {
+                return false;
             }
+            std::thread::sleep(LINK_PAUSE);
         }
-        false
+        true
     }
 
     /// Takes the answers that have come.
     pub fn readable(&mut self) {
         let mut buffer = [0u8; 1500];
         for _ in 0..16 {
-            let Ok((length, _)) = self.socket.recv_from(&mut buffer) else { return };
-            if let Some(answer) = decode(&buffer[..length], self.xid, self.interface.mac) {
-                self.answered(answer.kind, answer.lease);
+            let Ok((length, _)) = self.socket.recv_from(&mut buffer) else { break };
+            if let Some(answer) = decode(&buffer[..length], self.dialogue.xid(), self.interface().mac) {
+                let steps = self.dialogue.answered(answer, Instant::now());
+                self.follow(steps);
             }
+        }
+        let heard = self.advertisements.as_ref().map(Listener::receive).unwrap_or_default();
+        let mut changed = false;
+        for advertised in heard {
+            changed |= self.names.hear(advertised, Instant::now());
+        }
+        if changed {
+            self.write_names();
         }
     }
 
-    fn answered(&mut self, kind: Type, lease: Lease) {
-        match (kind, &self.state) {
-            (Type::Offer, State::Selecting) => {
-                self.state = State::Requesting(lease);
-                self.pause = FIRST_PAUSE;
-                self.send();
-            }
-            (Type::Ack, State::Requesting(_)) => {
-                log::info(format!("{} has {}/{}", self.interface.name, lease.address, lease.prefix));
-                self.bind(lease);
-            }
-            (Type::Ack, State::Bound(..)) => self.bind(lease),
-            (Type::Nak, State::Requesting(_) | State::Bound(..)) => {
-                log::warning(format!("the DHCP server refused an address on {}", self.interface.name));
-                self.release();
-                self.begin();
-            }
-            _ => {}
-        }
-    }
-
-    /// Sends again, renews or gives up, if it is time for that.
+    /// Does what it is time for.
     pub fn tick(&mut self) {
         let now = Instant::now();
-        if now < self.deadline {
-            return;
-        }
-        match &self.state {
-            State::Bound(lease, since) if now >= *since + Duration::from_secs(lease.seconds.into()) => {
-                log::warning(format!("the address of {} has expired", self.interface.name));
-                self.release();
-                self.begin();
-            }
-            State::Requesting(_) if self.pause > LONGEST_PAUSE / 4 => self.begin(),
-            _ => self.send(),
+        let steps = self.dialogue.tick(now);
+        self.follow(steps);
+        if self.names.tick(now) {
+            self.write_names();
         }
     }
 
-    fn begin(&mut self) {
-        self.state = State::Selecting;
-        self.xid = self.new_xid();
-        self.begun = Instant::now();
-        self.pause = FIRST_PAUSE;
-        self.send();
-    }
-
-    /// Different for every machine and every round; it needs to be no secret.
-    fn new_xid(&self) -> u32 {
-        let mut bytes = [0u8; 4];
-        // SAFETY: the buffer is as long as it says. GRND_NONBLOCK: a boot never waits for entropy here.
-        if unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), 4, libc::GRND_NONBLOCK) } != 4 {
-            let mac = self.interface.mac;
-            bytes = [mac[2] ^ mac[3], mac[3], mac[4], mac[5]];
-        }
-        u32::from_ne_bytes(bytes).wrapping_add(self.xid)
-    }
-
-    fn send(&mut self) {
-        let now = Instant::now();
-        let mut query = Query {
-            kind: Type::Request,
-            xid: self.xid,
-            secs: now.duration_since(self.begun).as_secs().min(65_535) as u16,
-            mac: self.interface.mac,
-            current: Ipv4Addr::UNSPECIFIED,
-            requested: None,
-            server: None,
-            hostname: &self.hostname,
-        };
-        let mut to = Ipv4Addr::BROADCAST;
-        let mut again = now + self.pause;
-        match &self.state {
-            State::Selecting => query.kind = Type::Discover,
-            State::Requesting(lease) => {
-                query.requested = Some(lease.address);
-                query.server = lease.server;
-            }
-            State::Bound(lease, since) => {
-                query.current = lease.address;
-                let rebinding = *since + Duration::from_secs(lease.rebind_after.into());
-                if let (Some(server), true) = (lease.server, now < rebinding) {
-                    to = server;
-                }
-                // Half of what is left, but not more often than once a minute (RFC 2131, section 4.4.5).
-                let end = *since + Duration::from_secs(lease.seconds.into());
-                let left = if now < rebinding { rebinding } else { end }.saturating_duration_since(now);
-                again = (now + (left / 2).max(Duration::from_secs(60))).min(end.max(now + FIRST_PAUSE));
+    fn follow(&mut self, steps: Vec<Step>) {
+        for step in steps {
+            match step {
+                Step::Send(message) => self.send(&message),
+                Step::Bind(lease) => self.bind(&lease),
+                Step::Release(loss) => self.release(loss),
             }
         }
+    }
+
+    fn send(&self, message: &Message) {
+        let Message { kind, secs, current, requested, server, to } = *message;
+        let (xid, mac, hostname) = (self.dialogue.xid(), self.interface().mac, self.hostname.as_str());
+        let query = Query { kind, xid, secs, mac, current, requested, server, hostname };
         // A send that fails is a message that got lost: the next one comes.
         _ = self.socket.send_to(&encode(&query), SocketAddrV4::new(to, 67));
-        self.deadline = again;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
-    fn bind(&mut self, lease: Lease) {
-        let previous = self.address();
-        if previous != Some(lease.address) {
-            self.configure(&lease);
+    fn bind(&mut self, lease: &Lease) {
+        if self.address != Some(lease.address) {
+            log::info(format!("{} has {}/{}", self.interface().name, lease.address, lease.prefix));
+            self.configure(lease);
+            self.address = Some(lease.address);
         }
-        etc_files::write_resolv_conf(&lease.dns, &lease.search);
-        etc_files::write_hosts(&self.hostname, Some(lease.address));
-        let now = Instant::now();
-        self.deadline = now + Duration::from_secs(lease.renew_after.into());
-        self.begun = now;
-        self.state = State::Bound(lease, now);
+        self.write_names();
+        etc_files::write_hosts(&self.hostname, Some(lease.address.into()));
     }
 
     fn configure(&self, lease: &Lease) {
-        let name = &self.interface.name;
+        let name = &self.interface().name;
         let warn = |what: &str, result: nix::Result<()>| {
             if let Err(errno) = result {
                 log::warning(format!("cannot set {what} of {name}: {}", errno.desc()));
@@ -289,13 +263,47 @@ impl Client {
         }
     }
 
-    fn release(&mut self) {
-        if self.address().is_some() {
-            _ = self.interfaces.set_address(&self.interface.name, Ipv4Addr::UNSPECIFIED, 0);
+    fn release(&mut self, loss: Loss) {
+        let name = &self.interface().name;
+        log::warning(match loss {
+            Loss::Refused => format!("the DHCP server refused an address on {name}"),
+            Loss::Expired => format!("the address of {name} has expired"),
+        });
+        if self.address.is_some() {
+            _ = self.interfaces.set_address(name, Ipv4Addr::UNSPECIFIED, 0);
         }
+        self.address = None;
+    }
+
+    /// The lease's name servers and domains, then the advertised ones.
+    fn write_names(&self) {
+        let lease = self.dialogue.lease();
+        let mut servers: Vec<String> =
+            lease.map(|lease| lease.dns.iter().map(Ipv4Addr::to_string).collect()).unwrap_or_default();
+        servers.extend(self.names.servers().map(|(address, interface)| {
+            let scope = self.all.iter().find(|own| own.index == interface).filter(|_| address.is_unicast_link_local());
+            scope.map_or(address.to_string(), |scope| format!("{address}%{}", scope.name))
+        }));
+        servers.truncate(MAX_SERVERS);
+        let mut search: Vec<String> = lease.map(|lease| lease.search.clone()).unwrap_or_default();
+        for domain in self.names.domains() {
+            if !search.iter().any(|known| known == domain) {
+                search.push(domain.to_owned());
+            }
+        }
+        etc_files::write_resolv_conf(&servers, &search);
     }
 }
 
+/// Where a client's transactions begin.
+fn transaction(mac: [u8; 6]) -> u32 {
+    let mut bytes = [0u8; 4];
+    // SAFETY: the buffer is as long as it says. GRND_NONBLOCK: a boot never waits for entropy here.
+    if unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), 4, libc::GRND_NONBLOCK) } != 4 {
+        bytes = [mac[2] ^ mac[3], mac[3], mac[4], mac[5]];
+    }
+    u32::from_ne_bytes(bytes)
+}
 /// A socket on port 68 that sends and receives on this interface only, also before there is an address.
 fn open_socket(interface: &str) -> io::Result<UdpSocket> {
     let flags = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;

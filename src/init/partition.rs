@@ -54,7 +54,7 @@ fn partition_at(disk: &Path, start: u64) -> Option<PathBuf> {
 }
 
 /// In sysfs a `/` of a device's name is written `!`.
-fn node(name: &str) -> PathBuf {
+pub fn node(name: &str) -> PathBuf {
     Path::new("/dev").join(name.replace('!', "/"))
 }
 
@@ -101,7 +101,7 @@ fn le64(bytes: &[u8]) -> u64 {
 }
 
 /// A GUID as the table stores it: the first three fields little-endian, the rest as written.
-fn guid_bytes(text: &str) -> Option<[u8; 16]> {
+pub fn guid_bytes(text: &str) -> Option<[u8; 16]> {
     let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
     if digits.len() != 32 || text.len() != 36 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;

@@ -5,7 +5,7 @@
 
 use super::failure::{Doing, Failure};
 use super::modules::Loader;
-use super::{log, partition};
+use super::{ephemeral, log, partition};
 use crate::guest::spec::Root;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -29,11 +29,25 @@ pub enum Writable {
     No,
 }
 
+/// The root, mounted.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// Its partition's node.
+    pub device: PathBuf,
+    /// Whether it can be written.
+    pub writable: Writable,
+}
+
 /// Waits for the root partition and mounts it, read-write even for a read-only workload: mount points the image lacks
 /// are made first, and a journal may have to be replayed.
-pub fn find_and_mount(root: &Root, modules: &mut Loader) -> Result<Writable, Failure> {
+pub fn find_and_mount(root: &Root, modules: &mut Loader) -> Result<Mounted, Failure> {
     let device = wait_for(&root.partuuid, modules)?;
     fs::create_dir_all(ROOT).doing(format!("create {ROOT}"))?;
+    if root.ephemeral {
+        ephemeral::mount(&device, &root.fstype)?;
+        log::info(format!("root file system {} mounted below a tmpfs that takes all writes", device.display()));
+        return Ok(Mounted { device, writable: Writable::Yes });
+    }
     let attempt = |flags| mount(Some(&device), ROOT, Some(root.fstype.as_str()), flags, None::<&str>);
     let writable = match attempt(MsFlags::empty()) {
         Ok(()) => Writable::Yes,
@@ -53,7 +67,7 @@ pub fn find_and_mount(root: &Root, modules: &mut Loader) -> Result<Writable, Fai
         }
     };
     log::info(format!("root file system {} mounted", device.display()));
-    Ok(writable)
+    Ok(Mounted { device, writable })
 }
 
 fn wait_for(partuuid: &str, modules: &mut Loader) -> Result<PathBuf, Failure> {
@@ -89,6 +103,7 @@ pub fn leave() {
         mount(None::<&str>, ROOT, None::<&str>, read_only, None::<&str>)
     });
     retry("unmount the root file system", || umount2(ROOT, MntFlags::empty()));
+    ephemeral::leave();
     nix::unistd::sync();
 }
 

@@ -1,8 +1,8 @@
 //! A tmpfs over a folder of the image that begins with what the folder holds.
 //!
 //! Folders, regular files, symbolic links and FIFOs are copied with owner, mode and time. Hard links become copies;
-//! extended attributes, devices and sockets are left out. A folder with more than a run-time folder has is left as
-//! it is, on the disk.
+//! extended attributes, devices and sockets are left out. A folder with more than a run-time folder has is not copied
+//! but seen through overlayfs; on a kernel without that it is left as it is, on the disk.
 
 use super::log;
 use nix::fcntl::AtFlags;
@@ -37,10 +37,34 @@ fn try_tmpfs_over(at: &Path) -> io::Result<()> {
     let from = Path::new("/proc/self/fd").join(below.as_raw_fd().to_string());
     let mut budget = Budget { entries: MAX_ENTRIES, bytes: MAX_BYTES };
     let copied = copy_folder(&from, at, &mut budget, 0).and_then(|()| copy_attributes(&below.metadata()?, at));
-    if copied.is_err() {
+    if copied.is_ok() {
+        return copied;
+    }
+    umount2(at, MntFlags::MNT_DETACH)?;
+    // Why it could not be copied is the better reason for what then stays.
+    overlay_over(at, &below).or(copied)
+}
+
+/// The folder below, read-only, and a tmpfs above that takes what changes.
+fn overlay_over(at: &Path, below: &File) -> io::Result<()> {
+    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("mode=0700"))?;
+    let above = File::open(at)?;
+    let place = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
+    let (lower, upper) = (place(below), place(&above));
+    let try_mount = || {
+        for name in ["data", "work"] {
+            fs::create_dir(Path::new(&upper).join(name))?;
+        }
+        copy_attributes(&below.metadata()?, &Path::new(&upper).join("data"))?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        let options = format!("lowerdir={lower},upperdir={upper}/data,workdir={upper}/work");
+        mount(Some("overlay"), at, Some("overlay"), flags, Some(options.as_str())).map_err(io::Error::from)
+    };
+    let mounted = try_mount();
+    if mounted.is_err() {
         umount2(at, MntFlags::MNT_DETACH)?;
     }
-    copied
+    mounted
 }
 
 struct Budget {

@@ -137,6 +137,17 @@ impl Report {
     }
 }
 
+/// Whether this kernel is known to have no overlayfs, which an ephemeral root needs. `absent` are the wanted modules
+/// that it has neither as modules nor built in.
+pub fn lacks_overlay(bundle: &Bundle, absent: &[&str]) -> bool {
+    let Some(config) = &bundle.config else { return false };
+    match config.options().get("OVERLAY_FS") {
+        Some(Setting::Yes) => false,
+        Some(Setting::Module) => bundle.modules.is_none() || absent.contains(&"overlay"),
+        _ => true,
+    }
+}
+
 /// Checks `bundle` against `disk`.
 pub fn preflight(bundle: &Bundle, disk: &Disk) -> Report {
     let mut report = Report::default();

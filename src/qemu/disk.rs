@@ -27,9 +27,9 @@ pub struct Disk {
     pub overlay: Option<File>,
 }
 
-/// Opens and locks the disk at `path`; with [`Access::Overlay`] an overlay is made in `scratch`, or where temporary
+/// Opens and locks the disk at `path`, seen as `size` bytes if that is more than it has; with [`Access::Overlay`] an overlay is made in `scratch`, or where temporary
 /// files go.
-pub fn open(path: &Path, access: Access, scratch: Option<&Path>) -> Result<Disk, RunError> {
+pub fn open(path: &Path, access: Access, size: Option<u64>, scratch: Option<&Path>) -> Result<Disk, RunError> {
     let failed = |source| RunError::Disk { path: path.to_owned(), source };
     let write = access == Access::Write;
     // Opening a FIFO would wait for its other end.
@@ -48,12 +48,19 @@ pub fn open(path: &Path, access: Access, scratch: Option<&Path>) -> Result<Disk,
         Errno::EWOULDBLOCK => RunError::DiskInUse(path.to_owned()),
         errno => failed(errno.into()),
     })?;
+    let now = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    let size = size.unwrap_or(now);
+    if size < now {
+        return Err(RunError::Smaller { path: path.to_owned(), size: now });
+    }
     let overlay = match access {
-        Access::Write => None,
-        Access::Overlay => {
-            let size = file.seek(SeekFrom::End(0)).map_err(failed)?;
-            Some(make_overlay(size, scratch)?)
+        Access::Write if size > now && kind.is_file() => {
+            file.set_len(size).map_err(failed)?;
+            None
         }
+        Access::Write if size > now => return Err(RunError::Unsupported("a block device larger than it is")),
+        Access::Write => None,
+        Access::Overlay => Some(make_overlay(size, scratch)?),
     };
     Ok(Disk { file, block_device: kind.is_block_device(), overlay })
 }
@@ -94,7 +101,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk.img");
         std::fs::write(&path, [0; 512]).unwrap();
-        let open = |access| super::open(&path, access, None);
+        let open = |access| super::open(&path, access, None, None);
         let (first, second) = (open(Access::Overlay).unwrap(), open(Access::Overlay).unwrap());
         assert!(matches!(open(Access::Write), Err(RunError::DiskInUse(_))));
         drop((first, second));
@@ -113,11 +120,28 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for path in [dir.path(), &fifo, Path::new("/dev/null")] {
             for access in [Access::Overlay, Access::Write] {
-                assert!(matches!(open(path, access, None), Err(RunError::NotADisk(_))), "{}", path.display());
+                assert!(matches!(open(path, access, None, None), Err(RunError::NotADisk(_))), "{}", path.display());
             }
         }
-        let missing = open(&dir.path().join("no\u{1b}such"), Access::Overlay, None).unwrap_err().to_string();
+        let missing = open(&dir.path().join("no\u{1b}such"), Access::Overlay, None, None).unwrap_err().to_string();
         assert!(missing.contains("no\\x1bsuch"), "{missing}");
+    }
+
+    #[test]
+    fn a_disk_is_made_larger_and_never_smaller() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk.img");
+        std::fs::write(&path, [7; 1024]).unwrap();
+        let length = || std::fs::metadata(&path).unwrap().len();
+        let open = |access, size| super::open(&path, access, Some(size), None);
+        for access in [Access::Overlay, Access::Write] {
+            let error = open(access, 512).unwrap_err().to_string();
+            assert!(error.contains("smaller than it is, 1024 bytes"), "{error}");
+        }
+        open(Access::Overlay, 1 << 30).unwrap();
+        assert_eq!(length(), 1024);
+        open(Access::Write, 1 << 30).unwrap();
+        assert_eq!(length(), 1 << 30);
     }
 
     #[test]
@@ -125,10 +149,10 @@ mod tests {
         let (dir, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = dir.path().join("disk.img");
         std::fs::write(&path, [0; 100]).unwrap();
-        let disk = open(&path, Access::Overlay, Some(scratch.path())).unwrap();
+        let disk = open(&path, Access::Overlay, None, Some(scratch.path())).unwrap();
         assert!(disk.overlay.is_some());
         assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
-        let error = open(&path, Access::Overlay, Some(Path::new("/nonexistent"))).unwrap_err();
+        let error = open(&path, Access::Overlay, None, Some(Path::new("/nonexistent"))).unwrap_err();
         assert!(matches!(error, RunError::Overlay { .. }));
     }
 }

@@ -71,6 +71,14 @@ pub enum RunError {
     /// Another machine writes to the disk, or runs from it while this one wants to write.
     #[error("disk is in use by another machine: {}", shown(.0))]
     DiskInUse(PathBuf),
+    /// A size below what the disk has.
+    #[error("disk cannot be made smaller than it is, {size} bytes: {}", shown(.path))]
+    Smaller {
+        /// Its path.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
     /// No room or no right to make the temporary overlay.
     #[error("cannot make a temporary overlay in {}: {source}", shown(.dir))]
     Overlay {
@@ -122,6 +130,7 @@ impl RunError {
             RunError::DiskInUse(_) => "stop the other machine, or make a copy of the disk".into(),
             RunError::Kvm(_) => "use --accel tcg, or auto to have it chosen".into(),
             RunError::PortTaken { .. } => "choose another host port, or stop what listens there".into(),
+            RunError::Smaller { .. } => "leave --size away, or give more than the disk has".into(),
             RunError::Overlay { .. } => "set TMPDIR to a directory with free space".into(),
             RunError::NotATerminal => "leave -t away when standard input is a pipe or a file".into(),
             _ => return None,

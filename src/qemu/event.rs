@@ -137,8 +137,11 @@ impl Outcome {
     /// One sentence for standard error, lower case; `None` when the workload's status says all there is to say.
     pub fn sentence(&self) -> Option<String> {
         Some(match self {
-            Outcome::Workload { oom: true, .. } => {
+            Outcome::Workload { oom: true, outcome: Workload::Signaled(9), .. } => {
                 "the machine ran out of memory and the kernel killed the workload".into()
+            }
+            Outcome::Workload { oom: true, .. } => {
+                "the machine ran out of memory and the kernel killed a process of the workload".into()
             }
             Outcome::Workload { outcome: Workload::NotStarted { reason, .. }, .. } => {
                 crate::escape::escape(reason.as_bytes())

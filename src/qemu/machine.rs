@@ -108,6 +108,8 @@ pub struct MachineOptions {
     pub disk: PathBuf,
     /// Whether it is written to.
     pub access: Access,
+    /// Bytes the guest sees, more than the disk has: with [`Access::Write`] the file is made that large.
+    pub size: Option<u64>,
     /// What it is attached to.
     pub bus: Bus,
     /// The network card, `None` for no network.
@@ -138,6 +140,7 @@ impl MachineOptions {
             cpus,
             disk,
             access: Access::Overlay,
+            size: None,
             bus: Bus::Virtio,
             network: Some(Nic::Virtio),
             forwards: Vec::new(),

@@ -44,15 +44,16 @@ pub fn guid(disk: &Path, number: u32, name: &str) -> String {
     line.split(": ").nth(1).unwrap().split(' ').next().unwrap().to_owned()
 }
 
-/// A partition's bytes in a file of their own, holes where they are zero.
+/// A partition's bytes in a file of their own, holes where they are zero; holes of the disk are not even read.
 pub fn extract(disk: &Path, slice: Slice, to: &Path) {
     let mut from = File::open(disk).unwrap();
     let mut file = File::create(to).unwrap();
-    from.seek(SeekFrom::Start(slice.start)).unwrap();
     let mut buffer = vec![0; 1 << 20];
     let mut at = 0;
-    while at < slice.length {
+    while let Some(data) = next_data(&from, slice.start + at).filter(|data| *data < slice.start + slice.length) {
+        at = data - slice.start;
         let part = (slice.length - at).min(buffer.len() as u64) as usize;
+        from.seek(SeekFrom::Start(data)).unwrap();
         from.read_exact(&mut buffer[..part]).unwrap();
         if buffer[..part].iter().any(|&byte| byte != 0) {
             file.seek(SeekFrom::Start(at)).unwrap();
@@ -61,6 +62,12 @@ pub fn extract(disk: &Path, slice: Slice, to: &Path) {
         at += part as u64;
     }
     file.set_len(slice.length).unwrap();
+}
+
+/// The first byte at or after `at` that is in no hole.
+fn next_data(file: &File, at: u64) -> Option<u64> {
+    use nix::unistd::{Whence, lseek};
+    lseek(file, at as i64, Whence::SeekData).ok().map(|data| data as u64)
 }
 
 /// UUID of the root file system, as libblkid reads it.

@@ -23,7 +23,7 @@ pub const PARTUUID: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 /// How long anything may take, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Modules the cloud kernel needs in this machine, with those loaded at every boot.
-const MODULES: [(&str, bool); 14] = [
+const MODULES: [(&str, bool); 15] = [
     ("virtio", false),
     ("virtio_ring", false),
     ("virtio_pci_modern_dev", false),
@@ -38,6 +38,7 @@ const MODULES: [(&str, bool); 14] = [
     ("evdev", true),
     ("mbcache", true),
     ("ext4", true),
+    ("overlay", true),
 ];
 
 /// A kernel and the modules beside it, unpacked once.
@@ -83,7 +84,7 @@ fn kernel() -> &'static Kernel {
 pub fn spec(command: &[&str]) -> BootSpec {
     BootSpec {
         version: spec::VERSION,
-        root: Root { partuuid: PARTUUID.to_owned(), fstype: "ext4".to_owned(), read_only: false },
+        root: Root { partuuid: PARTUUID.to_owned(), fstype: "ext4".to_owned(), read_only: false, ephemeral: false },
         init: Init::Container,
         process: Process { cmd: strings(command), stop_timeout: 10, ..Process::default() },
         hostname: None,
@@ -246,7 +247,7 @@ impl<'a> Boot<'a> {
         command.args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg", "-display", "none"]);
         command.args(["-no-reboot", "-m", &self.memory.to_string(), "-kernel"]).arg(&kernel().image);
         command.arg("-initrd").arg(initrd);
-        command.args(["-append", &format!("console=ttyS0 panic=-1 quiet {}", self.cmdline)]);
+        command.args(["-append", &format!("console=ttyS0 panic=-1 quiet no_timer_check {}", self.cmdline)]);
         command.arg("-serial").arg(format!("file:{}", folder.join("console").display()));
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", folder.join("qmp").display()));
         if let Some(disk) = self.disk {

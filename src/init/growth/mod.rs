@@ -1,0 +1,128 @@
+//! Growth: a disk that was made larger gives its new room to the root file system, while that is mounted.
+//!
+//! ```text
+//!  backup table to the new end ─▶ last partition enlarged ─▶ kernel told (BLKPG) ─▶ ext4 enlarged (EXT4_IOC_RESIZE_FS)
+//! ```
+//!
+//! Each step is looked at by itself, so that a boot goes on where an earlier one lost its power. A disk whose table is
+//! not bootdisk's is never written to. Nothing here can fail the boot: what does not grow works as before.
+//!
+//! Not supported: shrinking, file systems other than ext4.
+
+pub mod ext4;
+pub mod plan;
+pub mod table;
+
+use super::{log, partition};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use table::Table;
+
+/// Enlarges the mounted root on `device` with this partition GUID, if its disk has room behind it.
+pub fn grow(device: &Path, partuuid: &str, mounted_at: &str) {
+    if let Err(reason) = try_grow(device, partuuid, mounted_at) {
+        log::warning(format!("the root file system keeps its size, {reason}"));
+    }
+}
+
+/// A partition and the disk it is on.
+struct Place {
+    disk: PathBuf,
+    number: i32,
+    /// Bytes, as the kernel has them now.
+    length: u64,
+    sector: u64,
+    /// All of the disk, in sectors.
+    sectors: u64,
+}
+
+fn try_grow(device: &Path, partuuid: &str, mounted_at: &str) -> Result<(), String> {
+    let Some(guid) = partition::guid_bytes(partuuid) else { return Ok(()) };
+    let place = Place::of(device).map_err(|error| format!("its disk is not found: {error}"))?;
+    let disk = File::open(&place.disk).map_err(|error| format!("its disk cannot be read: {error}"))?;
+    let read = |error: io::Error| format!("the partition table cannot be read: {error}");
+    let Some(table) = Table::read(&disk, place.sector, &guid).map_err(read)? else { return Ok(()) };
+    let mut mbr = vec![0; place.sector as usize];
+    disk.read_exact_at(&mut mbr, 0).map_err(read)?;
+    let plan = plan::plan(&table, &mbr, place.sectors);
+    write(&place.disk, place.sector, &plan)
+        .map_err(|error| format!("the partition table cannot be written: {error}"))?;
+
+    let length = (plan.root.1 - plan.root.0 + 1).saturating_mul(place.sector);
+    if length > place.length {
+        let start = plan.root.0.saturating_mul(place.sector);
+        resize_partition(&disk, place.number, start, length)
+            .map_err(|error| format!("the kernel does not take the larger partition: {error}"))?;
+        log::info(format!("root partition enlarged from {} to {length} bytes", place.length));
+    }
+    if ext4::grow(device, mounted_at, length.max(place.length))? {
+        log::info("root file system enlarged");
+    }
+    Ok(())
+}
+
+impl Place {
+    fn of(device: &Path) -> io::Result<Place> {
+        let name = device.strip_prefix("/dev").unwrap_or(device).to_string_lossy().replace('/', "!");
+        // A link into the disk's folder, which the partition's own folder is in.
+        let folder = fs::canonicalize(Path::new("/sys/class/block").join(name))?;
+        let disk = folder.parent().ok_or(io::ErrorKind::NotFound)?;
+        let number = |path: PathBuf| -> io::Result<u64> {
+            fs::read_to_string(path)?.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
+        };
+        let sector = number(disk.join("queue/logical_block_size"))?;
+        // sysfs counts in units of 512 bytes whatever a sector is.
+        let bytes = |path: PathBuf| Ok::<u64, io::Error>(number(path)?.saturating_mul(512));
+        if !(512..=4096).contains(&sector) {
+            return Err(io::Error::other(format!("sectors of {sector} bytes")));
+        }
+        Ok(Place {
+            disk: partition::node(&disk.file_name().unwrap_or_default().to_string_lossy()),
+            number: number(folder.join("partition"))? as i32,
+            length: bytes(folder.join("size"))?,
+            sector,
+            sectors: bytes(disk.join("size"))? / sector,
+        })
+    }
+}
+
+/// Each write is on the disk, past all caches, before the next begins.
+fn write(disk: &Path, sector: u64, plan: &plan::Plan) -> io::Result<()> {
+    if plan.writes.is_empty() {
+        return Ok(());
+    }
+    let disk = OpenOptions::new().write(true).open(disk)?;
+    for write in &plan.writes {
+        disk.write_all_at(&write.bytes, write.lba * sector)?;
+        disk.sync_data()?;
+    }
+    Ok(())
+}
+
+/// Tells the kernel of a partition's new length; it may be in use (linux/blkpg.h).
+fn resize_partition(disk: &File, number: i32, start: u64, length: u64) -> nix::Result<()> {
+    const BLKPG: u32 = 0x1269;
+    const BLKPG_RESIZE_PARTITION: i32 = 3;
+    #[repr(C)]
+    struct Partition {
+        start: i64,
+        length: i64,
+        number: i32,
+        names: [[u8; 64]; 2],
+    }
+    #[repr(C)]
+    struct Argument {
+        op: i32,
+        flags: i32,
+        length: i32,
+        data: *const Partition,
+    }
+    let partition = Partition { start: start as i64, length: length as i64, number, names: [[0; 64]; 2] };
+    let length = size_of::<Partition>() as i32;
+    let argument = Argument { op: BLKPG_RESIZE_PARTITION, flags: 0, length, data: &raw const partition };
+    // SAFETY: both structures are laid out as linux/blkpg.h has them and live during the call.
+    nix::errno::Errno::result(unsafe { libc::ioctl(disk.as_raw_fd(), BLKPG as _, &raw const argument) }).map(drop)
+}
