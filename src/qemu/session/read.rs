@@ -23,6 +23,7 @@ impl Session<'_> {
                 Source::Signals => self.read_signals(),
                 Source::Bell => self.bell.quiet(),
                 Source::Stdin => self.read_stdin(),
+                Source::Client(door) => self.serve_client(*door),
             }
         }
         self.pass_credit();

@@ -1,6 +1,7 @@
 //! Waiting: which descriptors matter now, and until when.
 
 use super::Session;
+use super::clients::Door;
 use super::decide::{LAST_WORDS, POWER_OFF, QUIET, TICK};
 use crate::qemu::channel::WORKLOAD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,6 +19,7 @@ pub(super) enum Source {
     Signals,
     Bell,
     Stdin,
+    Client(Door),
 }
 
 impl Session<'_> {
@@ -47,6 +49,10 @@ impl Session<'_> {
         let workload_reads = self.boot.started && self.channel.stdin_room(WORKLOAD) > Some(0);
         if workload_reads || self.own_init_reads() {
             add(Source::Stdin, self.stdin.as_fd(), readable);
+        }
+        for (door, fd) in self.clients.interests(self.channel.output().len()) {
+            sources.push(Source::Client(door));
+            fds.push(fd);
         }
         let timeout = PollTimeout::try_from(self.patience()).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
