@@ -24,6 +24,8 @@ const SHUTDOWN: Duration = Duration::from_secs(60);
 const STOP_MARGIN: Duration = Duration::from_secs(20);
 /// The stop timeout when the host does not know the image's.
 const STOP_TIMEOUT: u32 = 10;
+/// The stop timeout of an image's own init: it has services to stop, and may have to be asked twice.
+const OWN_INIT_TIMEOUT: u32 = 70;
 /// A boot shorter than this may be a turn of a loop of resets.
 const SHORT_BOOT: Duration = Duration::from_secs(30);
 /// So many short boots in a row are a loop: before any hello, and with one.
@@ -117,6 +119,10 @@ impl Session<'_> {
             return self.panicked();
         }
         if self.stopping.is_some() {
+            if self.boot.handed_over {
+                // It was asked to stop, and this is how it stops.
+                self.boot.off_at = Some(Instant::now());
+            }
             let outcome = self.natural_end();
             return self.conclude(outcome);
         }
@@ -160,11 +166,12 @@ impl Session<'_> {
         self.tell(What::Stopping(why));
         let mut patience = STOP_MARGIN;
         if self.boot.hello {
-            let seconds = timeout.or(self.options.overrides.stop_timeout).unwrap_or(STOP_TIMEOUT);
+            let usual = if self.boot.handed_over { OWN_INIT_TIMEOUT } else { STOP_TIMEOUT };
+            let seconds = timeout.or(self.options.overrides.stop_timeout).unwrap_or(usual);
             patience += Duration::from_secs(seconds.into());
         }
         let now = Instant::now();
-        self.stopping = Some(Stopping { why, until: now + patience, press_at: now + PRESS_AGAIN });
+        self.stopping = Some(Stopping { why, until: now + patience, press_at: now + PRESS_AGAIN, presses: 0 });
         if self.boot.hello && !self.boot.handed_over {
             self.channel.stop(timeout);
         } else {

@@ -68,6 +68,8 @@ struct Stopping {
     until: Instant,
     /// When an own init gets the next press of the power button.
     press_at: Instant,
+    /// How often it was pressed.
+    presses: u32,
 }
 
 /// A machine and everything that is joined to it.

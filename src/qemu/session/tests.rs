@@ -30,7 +30,7 @@ pub(super) struct Guest {
     decoder: Decoder,
     pub(super) nonce: String,
     pid: Pid,
-    button: Receiver<()>,
+    pub(super) button: Receiver<&'static str>,
 }
 
 impl Guest {
@@ -119,15 +119,16 @@ impl Guest {
     }
 }
 
-/// QEMU's monitor: agrees to everything, dies when asked to, and tells of every press of the power button.
-fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sender<()>) {
+/// QEMU's monitor: agrees to everything, dies when asked to, and tells of every button that is pressed.
+fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sender<&'static str>) {
     _ = writeln!(socket, r#"{{"QMP": {{"version": {{"qemu": {{"major": 7, "minor": 2, "micro": 0}}}}}}}}"#);
     for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
         let command: Value = serde_json::from_str(&line).unwrap();
         _ = writeln!(socket, r#"{{"return": {{}}, "id": {}}}"#, command["id"]);
         match command["execute"].as_str() {
             Some("cont") => _ = begin.send(()),
-            Some("system_powerdown") => _ = pressed.send(()),
+            Some("system_powerdown") => _ = pressed.send("power"),
+            Some("send-key") => _ = pressed.send("keys"),
             Some("quit") => _ = kill(pid, Signal::SIGTERM),
             _ => {}
         }
@@ -652,6 +653,25 @@ fn an_own_init_is_stopped_with_the_power_button_until_it_hears_it() {
     assert_eq!(obeyed.finished.outcome.status(), 124);
     assert_eq!(obeyed.stdout, b"going down\n");
     assert!(obeyed.took > Duration::from_secs(6), "{:?}", obeyed.took);
+}
+
+#[test]
+fn an_own_init_that_knows_no_power_button_gets_ctrl_alt_del() {
+    let client = |dialer: Dialer| {
+        let mut connection = dialer.connect().unwrap();
+        connection.wait_until(|state| state.own_init, None).unwrap();
+        connection.stop(None).unwrap();
+        connection.wait_for_end(None).unwrap().unwrap().status
+    };
+    let (ran, status) = with_client(options(), client, |guest| {
+        guest.hand_over();
+        let pressed: Vec<&str> = guest.button.iter().take(4).collect();
+        assert_eq!(pressed, ["power", "power", "power", "keys"]);
+        // Its answer is to restart.
+        guest.reset();
+    });
+    assert_eq!((ran.finished.outcome, status), (Outcome::OwnInit, 0));
+    assert!(!ran.events.contains(&What::Reset));
 }
 
 #[test]
