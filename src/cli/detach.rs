@@ -11,7 +11,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, setsid};
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
 /// Which of the two this program is now.
@@ -25,6 +25,8 @@ pub enum Side {
 /// A child that has not been let go yet.
 pub struct Child {
     parent: PipeWriter,
+    /// Descriptors of whoever called, who may wait for them to be closed.
+    inherited: Vec<RawFd>,
 }
 
 /// Becomes two. The parent's part is over when this returns.
@@ -32,6 +34,7 @@ pub struct Child {
 /// # Errors
 /// When the system refuses.
 pub fn split() -> anyhow::Result<Side> {
+    let inherited = inherited().context("cannot look at the open files")?;
     // A thread that is not copied may hold a lock that is.
     if std::fs::read_dir("/proc/self/task").context("cannot look at the threads")?.count() != 1 {
         bail!("cannot detach while other threads run");
@@ -51,9 +54,19 @@ pub fn split() -> anyhow::Result<Side> {
                 bail!("the process that was to wait has gone");
             }
             setsid().context("cannot leave the terminal")?;
-            Ok(Side::Child(Child { parent }))
+            Ok(Side::Child(Child { parent, inherited }))
         }
     }
+}
+
+/// What is open beyond the standard streams. QEMU does not get it.
+fn inherited() -> io::Result<Vec<RawFd>> {
+    let names = std::fs::read_dir("/proc/self/fd")?.flatten().map(|entry| entry.file_name());
+    let mut fds: Vec<RawFd> = names.filter_map(|name| name.to_str()?.parse().ok()).filter(|&fd| fd > 2).collect();
+    // The directory's own descriptor was one of them, and is closed again.
+    // SAFETY: only marks descriptors.
+    fds.retain(|&fd| unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } == 0);
+    Ok(fds)
 }
 
 /// Prints the machine's name once it is known; without one, the child's end is ours.
@@ -82,6 +95,10 @@ impl Child {
         replace(0, &null)?;
         replace(1, &null)?;
         replace(2, stderr)?;
+        for fd in self.inherited.drain(..) {
+            // SAFETY: they came from the caller, and nothing here owns them.
+            unsafe { libc::close(fd) };
+        }
         // A folder that nothing is needed from can be unmounted.
         std::env::set_current_dir("/")?;
         self.parent.write_all(format!("{name}\n").as_bytes())
