@@ -328,15 +328,21 @@ impl Frame {
 
     /// Appends header and payload to `out`. The error is the payload's length when it is above [`MAX_PAYLOAD`].
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), usize> {
-        if self.payload.len() > MAX_PAYLOAD {
-            return Err(self.payload.len());
-        }
-        out.extend_from_slice(&self.stream.to_le_bytes());
-        out.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
-        out.extend_from_slice(&(self.payload.len() as u32).to_le_bytes());
-        out.extend_from_slice(&self.payload);
-        Ok(())
+        encode_raw(self.stream, self.kind as u8, &self.payload, out)
     }
+}
+
+/// Appends a frame of any kind: the control connection of a running machine has the same frames with kinds of its own.
+/// The error is the payload's length when it is above [`MAX_PAYLOAD`].
+pub fn encode_raw(stream: u32, kind: u8, payload: &[u8], out: &mut Vec<u8>) -> Result<(), usize> {
+    if payload.len() > MAX_PAYLOAD {
+        return Err(payload.len());
+    }
+    out.extend_from_slice(&stream.to_le_bytes());
+    out.extend_from_slice(&[kind, 0, 0, 0]);
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(payload);
+    Ok(())
 }
 
 /// Why bytes are not a frame.
@@ -384,10 +390,19 @@ impl Decoder {
 
     /// The next whole frame, `None` when more bytes are needed. After an error the connection is of no more use.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let frame = self.next_raw(|kind| Kind::from_u8(kind).is_some())?;
+        Ok(frame.and_then(|(stream, kind, payload)| Some(Frame { stream, kind: Kind::from_u8(kind)?, payload })))
+    }
+
+    /// The next whole frame's stream, kind and payload, where the kinds are those that `known` knows.
+    pub fn next_raw(&mut self, known: impl Fn(u8) -> bool) -> Result<Option<(u32, u8, Vec<u8>)>, FrameError> {
         let bytes = &self.buffer[self.start..];
         let Some(header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
         let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let kind = Kind::from_u8(header[4]).ok_or(FrameError::UnknownKind(header[4]))?;
+        let kind = header[4];
+        if !known(kind) {
+            return Err(FrameError::UnknownKind(kind));
+        }
         if header[5..8] != [0; 3] {
             return Err(FrameError::Reserved);
         }
@@ -399,7 +414,7 @@ impl Decoder {
         if bytes.len() < end {
             return Ok(None);
         }
-        let frame = Frame { stream: word(0), kind, payload: bytes[HEADER..end].to_vec() };
+        let frame = (word(0), kind, bytes[HEADER..end].to_vec());
         self.start += end;
         Ok(Some(frame))
     }

@@ -61,6 +61,13 @@ pub enum Incoming {
         /// Where.
         output: Output,
     },
+    /// So many more bytes of standard input may be sent to a process: [`Channel::stdin_room`] has grown by them.
+    Credit {
+        /// Its number.
+        process: u32,
+        /// How many.
+        bytes: u32,
+    },
     /// A process ended, proven by the nonce.
     Result {
         /// Its number.
@@ -145,7 +152,7 @@ impl Channel {
         Ok(None)
     }
 
-    /// What one frame means; `None` for credit and for what is not believed.
+    /// What one frame means; `None` for credit that came too late and for what is not believed.
     fn accept(&mut self, frame: Frame) -> Result<Option<Incoming>, ProtocolError> {
         let unexpected = ProtocolError::Unexpected(frame.kind as u8, frame.stream);
         if !self.hello && frame.kind != Kind::Hello {
@@ -165,6 +172,10 @@ impl Channel {
             Kind::Result if control => {
                 let Ended { process, nonce, outcome, oom } = document(&frame)?;
                 let believed = self.nonce.as_deref() == Some(nonce.as_str());
+                if believed && process != WORKLOAD {
+                    // Its number is never used again, and not every stream was ended.
+                    self.forget(process);
+                }
                 believed.then_some(Incoming::Result { process, outcome, oom })
             }
             Kind::HandedOver if control => {
@@ -190,10 +201,9 @@ impl Channel {
             Kind::Credit => {
                 let bytes = u32::from_le_bytes(frame.payload.as_slice().try_into().map_err(|_| unexpected.clone())?);
                 // Credit may cross our own end of the stream on its way.
-                if let Some(room) = self.room.get_mut(&frame.stream) {
-                    *room = room.checked_add(bytes).filter(|&room| room <= WINDOW).ok_or(unexpected)?;
-                }
-                None
+                let Some(room) = self.room.get_mut(&frame.stream) else { return Ok(None) };
+                *room = room.checked_add(bytes).filter(|&room| room <= WINDOW).ok_or(unexpected)?;
+                Some(Incoming::Credit { process: owner(frame.stream).0, bytes })
             }
             _ => return Err(unexpected),
         })
@@ -225,6 +235,12 @@ impl Channel {
         if stdin {
             self.room.insert(stdin_of(process), WINDOW);
         }
+    }
+
+    fn forget(&mut self, process: u32) {
+        self.held.remove(&stdout_of(process));
+        self.held.remove(&stderr_of(process));
+        self.room.remove(&stdin_of(process));
     }
 
     /// Bytes of standard input that may be sent now; `None` when it is closed or was never open.
@@ -455,7 +471,7 @@ mod tests {
         assert_eq!(taken, WINDOW as usize);
         assert_eq!(channel.send_stdin(0, b"x"), 0);
         channel.feed(&guest(&[Frame { stream: 1, kind: Kind::Credit, payload: 5u32.to_le_bytes().to_vec() }]));
-        assert_eq!(channel.next_incoming(), Ok(None));
+        assert_eq!(channel.next_incoming(), Ok(Some(Incoming::Credit { process: 0, bytes: 5 })));
         assert_eq!(channel.stdin_room(0), Some(5));
         sent(&mut channel);
         channel.close_stdin(0);
@@ -482,6 +498,7 @@ mod tests {
         assert_eq!(channel.next_incoming(), Ok(Some(Incoming::Data { process: 2, output: Output::Stderr, bytes })));
         let result = Incoming::Result { process: 2, outcome: Outcome::Signaled(9), oom: false };
         assert_eq!(channel.next_incoming(), Ok(Some(result)));
+        assert_eq!((channel.stdin_room(1), channel.stdin_room(2)), (Some(WINDOW), None));
 
         let mut long = exec();
         long.what.cmd = vec!["x".repeat(70_000)];

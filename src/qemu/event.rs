@@ -62,6 +62,8 @@ pub enum Why {
     Signal(i32),
     /// Its time was up.
     Timeout,
+    /// A client of its control connection, `bootdisk stop` for one.
+    Asked,
     /// Nobody reads its output any more.
     OutputClosed,
     /// Whoever watched its events had seen enough.
@@ -128,6 +130,7 @@ impl Outcome {
             Outcome::OwnInit => 0,
             Outcome::Stopped(Why::Timeout) => 124,
             Outcome::Stopped(Why::Signal(signal)) => 128u8.saturating_add(*signal as u8),
+            Outcome::Stopped(Why::Asked) => 128 + libc::SIGTERM as u8,
             // What a shell reports for a writer whose reader has gone.
             Outcome::Stopped(Why::OutputClosed) => 128 + libc::SIGPIPE as u8,
             _ => 125,
@@ -154,7 +157,9 @@ impl Outcome {
             Outcome::ResetLoop { resets } => format!("the guest resets the machine again and again: {resets} times"),
             Outcome::Protocol { message } => format!("cannot understand the guest's PID 1: {message}"),
             Outcome::Stopped(Why::Timeout) => "the machine did not end in time".into(),
-            Outcome::Stopped(Why::Signal(_)) => "the machine was stopped before the workload's result".into(),
+            Outcome::Stopped(Why::Signal(_) | Why::Asked) => {
+                "the machine was stopped before the workload's result".into()
+            }
             Outcome::Stopped(Why::OutputClosed | Why::Watcher) => return None,
             Outcome::QemuGone { status, message } if message.is_empty() => {
                 format!("QEMU ended while the machine ran: {status}")

@@ -5,7 +5,8 @@
 //!                    (what this host has)            (values)            (pure)            │ │ │
 //!  Session ◀── channel (frames) ◀── streams, terminal, signals            qmp ◀────────────┘ │ │
 //!     │                                                                   console ◀──────────┘ │
-//!     └──▶ Event … Finished                                               port org.bootdisk.0 ◀┘
+//!     ├──▶ Event … Finished                                               port org.bootdisk.0 ◀┘
+//!     └──◀ control connections: exec, stop, state
 //! ```
 //!
 //! QEMU gets every file and every socket as an open descriptor: no name of a file is ever parsed by QEMU, no socket
@@ -20,6 +21,7 @@ pub mod args;
 pub mod binary;
 pub mod channel;
 pub mod console;
+pub mod control;
 pub mod disk;
 pub mod error;
 pub mod event;
@@ -41,5 +43,5 @@ pub use error::RunError;
 pub use event::{Event, Finished, Outcome, What};
 pub use forward::Forward;
 pub use machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reboot};
-pub use run::{SessionOptions, run};
+pub use run::{SessionOptions, run, run_controlled};
 pub use streams::Streams;

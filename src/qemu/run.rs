@@ -1,6 +1,7 @@
 //! `run`: from options to a machine that has ended.
 
 use super::args::{self, FileAt, SocketAt, Wiring};
+use super::control::Endpoint;
 use super::disk::{self, Disk};
 use super::error::RunError;
 use super::event::{Event, Finished, What};
@@ -26,6 +27,8 @@ pub struct SessionOptions {
     pub terminal: bool,
     /// `-i`: the workload gets our standard input.
     pub stdin: bool,
+    /// SIGHUP says nothing about the machine.
+    pub detached: bool,
     /// The machine must have ended after this time.
     pub timeout: Option<Duration>,
 }
@@ -43,6 +46,20 @@ pub fn run(
     machine: &MachineOptions,
     options: SessionOptions,
     streams: Streams,
+    sink: Sink<'_>,
+) -> Result<Finished, RunError> {
+    run_controlled(machine, options, streams, Endpoint::default(), sink)
+}
+
+/// As [`run`], with clients that come through `endpoint`: see [`super::control`].
+///
+/// # Errors
+/// As [`run`].
+pub fn run_controlled(
+    machine: &MachineOptions,
+    options: SessionOptions,
+    streams: Streams,
+    endpoint: Endpoint,
     sink: Sink<'_>,
 ) -> Result<Finished, RunError> {
     check(machine)?;
@@ -83,6 +100,7 @@ pub fn run(
     let links = Links { qmp, channel, console };
     Session::new(machine, options, terminal, process, links, streams, started)
         .map_err(RunError::host("watch the machine"))?
+        .controlled(endpoint)
         .run(&qemu, settled.accel, sink)
 }
 

@@ -79,10 +79,12 @@ impl Session<'_> {
                 }
                 self.tell(What::Log(log));
             }
-            Incoming::Data { process, output, bytes } => {
-                self.channel.passed_on(process, output, bytes.len() as u32);
-            }
-            Incoming::Started(_) | Incoming::Result { .. } | Incoming::Eof { .. } => {}
+            Incoming::Eof { process: WORKLOAD, .. } | Incoming::Credit { process: WORKLOAD, .. } => {}
+            Incoming::Started(process) => self.client_started(process),
+            Incoming::Data { process, output, bytes } => self.client_data(process, output, bytes),
+            Incoming::Eof { process, output } => self.client_eof(process, output),
+            Incoming::Credit { process, bytes } => self.client_credit(process, bytes),
+            Incoming::Result { process, outcome, .. } => self.client_ended(process, outcome),
         }
     }
 

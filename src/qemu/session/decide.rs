@@ -24,6 +24,8 @@ const SHUTDOWN: Duration = Duration::from_secs(60);
 const STOP_MARGIN: Duration = Duration::from_secs(20);
 /// The stop timeout when the host does not know the image's.
 const STOP_TIMEOUT: u32 = 10;
+/// The stop timeout of an image's own init: it has services to stop, and may have to be asked twice.
+const OWN_INIT_TIMEOUT: u32 = 70;
 /// A boot shorter than this may be a turn of a loop of resets.
 const SHORT_BOOT: Duration = Duration::from_secs(30);
 /// So many short boots in a row are a loop: before any hello, and with one.
@@ -78,7 +80,7 @@ impl Session<'_> {
             (_, Some(Why::Timeout)) => Outcome::Stopped(Why::Timeout),
             (Some((outcome, oom)), _) => Outcome::Workload { outcome, oom, clean: self.boot.clean_at.is_some() },
             // Asked to switch the machine off, the own init did.
-            (None, Some(Why::Signal(_)) | None) if self.boot.handed_over && self.boot.off_at.is_some() => {
+            (None, Some(Why::Signal(_) | Why::Asked) | None) if self.boot.handed_over && self.boot.off_at.is_some() => {
                 Outcome::OwnInit
             }
             (None, Some(why)) => Outcome::Stopped(why),
@@ -117,6 +119,10 @@ impl Session<'_> {
             return self.panicked();
         }
         if self.stopping.is_some() {
+            if self.boot.handed_over {
+                // It was asked to stop, and this is how it stops.
+                self.boot.off_at = Some(Instant::now());
+            }
             let outcome = self.natural_end();
             return self.conclude(outcome);
         }
@@ -134,11 +140,17 @@ impl Session<'_> {
         }
         self.tell(What::Reset);
         self.channel.restart();
+        self.clients_lost_their_processes();
         self.boot = Boot::new();
     }
 
     /// Asks the guest to stop; asked twice, or with a guest that cannot lose anything, ends the machine at once.
     pub(super) fn stop(&mut self, why: Why) {
+        self.stop_within(why, None);
+    }
+
+    /// As [`stop`](Self::stop), with so many seconds from the stop signal to SIGKILL instead of the image's.
+    fn stop_within(&mut self, why: Why, timeout: Option<u32>) {
         if self.verdict.is_some() {
             self.hurry = true;
             return;
@@ -154,15 +166,29 @@ impl Session<'_> {
         self.tell(What::Stopping(why));
         let mut patience = STOP_MARGIN;
         if self.boot.hello {
-            let timeout = self.options.overrides.stop_timeout.unwrap_or(STOP_TIMEOUT);
-            patience += Duration::from_secs(timeout.into());
+            let usual = if self.boot.handed_over { OWN_INIT_TIMEOUT } else { STOP_TIMEOUT };
+            let seconds = timeout.or(self.options.overrides.stop_timeout).unwrap_or(usual);
+            patience += Duration::from_secs(seconds.into());
         }
         let now = Instant::now();
-        self.stopping = Some(Stopping { why, until: now + patience, press_at: now + PRESS_AGAIN });
+        self.stopping = Some(Stopping { why, until: now + patience, press_at: now + PRESS_AGAIN, presses: 0 });
         if self.boot.hello && !self.boot.handed_over {
-            self.channel.stop(None);
+            self.channel.stop(timeout);
         } else {
             self.press_power_button();
+        }
+    }
+
+    /// A client asks for the stop. Asked again it is not hurried, as by a second signal, but a shorter timeout counts.
+    pub(super) fn asked_to_stop(&mut self, timeout: Option<u32>) {
+        if self.verdict.is_some() {
+            return;
+        }
+        let Some(stopping) = &mut self.stopping else { return self.stop_within(Why::Asked, timeout) };
+        if let (Some(seconds), true, false) = (timeout, self.boot.hello, self.boot.handed_over) {
+            let patience = Duration::from_secs(seconds.into()) + STOP_MARGIN;
+            stopping.until = stopping.until.min(Instant::now() + patience);
+            self.channel.stop(timeout);
         }
     }
 

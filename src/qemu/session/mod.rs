@@ -4,6 +4,7 @@
 //!  wait ─▶ read ─┬─ monitor       QMP: greeting → qmp_capabilities → cont → … SHUTDOWN, RESET, GUEST_PANICKED … → quit
 //!                ├─ conversation  channel: hello → welcome → started → data both ways → result → done
 //!                ├─ own_init      channel: hello → welcome → handed over; then the console is all there is
+//!                ├─ clients       control connections: processes beside the workload, stop, state
 //!                └─ signals, standard input, console (kept, and searched for a panic until the hello)
 //!       ─▶ decide                 deadlines, what an end means; a first signal asks the guest to stop, a second quits
 //!       ─▶ write, deliver
@@ -13,6 +14,7 @@
 //! still read and passed on afterwards.
 
 mod boot;
+mod clients;
 mod conversation;
 mod decide;
 mod line;
@@ -23,9 +25,11 @@ mod wait;
 mod write;
 
 use self::boot::Boot;
+use self::clients::Clients;
 use self::line::Line;
 use super::channel::Channel;
 use super::console::Console;
+use super::control::Endpoint;
 use super::error::RunError;
 use super::event::{Event, Finished, Outcome, What, Why};
 use super::machine::{Accel, MachineOptions};
@@ -34,7 +38,7 @@ use super::run::{SessionOptions, Sink};
 use super::signals::Signals;
 use super::spawn::{Process, set_nonblocking};
 use super::streams::{Bell, Streams, Writer};
-use super::terminal::Raw;
+use super::terminal::{Raw, is_terminal};
 use crate::guest::channel::Terminal;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -64,6 +68,8 @@ struct Stopping {
     until: Instant,
     /// When an own init gets the next press of the power button.
     press_at: Instant,
+    /// How often it was pressed.
+    presses: u32,
 }
 
 /// A machine and everything that is joined to it.
@@ -71,6 +77,9 @@ pub(super) struct Session<'a> {
     machine: &'a MachineOptions,
     options: SessionOptions,
     terminal: Option<Terminal>,
+    /// The user's own terminal, where the workload gets one.
+    terminal_fd: Option<OwnedFd>,
+    hung_up: bool,
     process: Process,
     phase: Phase,
     qmp: Qmp,
@@ -98,6 +107,7 @@ pub(super) struct Session<'a> {
     verdict: Option<Outcome>,
     kill_at: Option<Instant>,
     hurry: bool,
+    clients: Clients,
     events: Vec<Event>,
     buffer: Vec<u8>,
 }
@@ -115,10 +125,14 @@ impl<'a> Session<'a> {
     ) -> io::Result<Session<'a>> {
         set_nonblocking(links.qmp.as_fd())?;
         let bell = Bell::new()?;
+        let own = [&streams.stdin, &streams.stdout].into_iter().find(|fd| is_terminal(fd.as_fd()));
+        let terminal_fd = own.filter(|_| terminal.is_some()).map(OwnedFd::try_clone).transpose()?;
         Ok(Session {
             machine,
             options,
             terminal,
+            terminal_fd,
+            hung_up: false,
             process,
             phase: Phase::Greeting,
             qmp: Qmp::new(links.qmp),
@@ -145,9 +159,16 @@ impl<'a> Session<'a> {
             verdict: None,
             kill_at: None,
             hurry: false,
+            clients: Clients::new(Endpoint::default()),
             events: Vec::new(),
             buffer: vec![0; 65_536],
         })
+    }
+
+    /// With an endpoint that clients come through.
+    pub(super) fn controlled(mut self, endpoint: Endpoint) -> Self {
+        self.clients = Clients::new(endpoint);
+        self
     }
 
     /// Runs the machine to its end.
@@ -156,6 +177,7 @@ impl<'a> Session<'a> {
             let ready = self.wait().map_err(RunError::host("wait for the machine"))?;
             self.read(&ready, accel)?;
             self.decide(Instant::now());
+            self.look_after_clients();
             self.write()?;
             self.deliver(sink);
             if let Some(status) = self.ended()? {
@@ -179,7 +201,9 @@ impl<'a> Session<'a> {
             None if self.boot.result.is_some() => self.natural_end(),
             None => Outcome::QemuGone { status: status.to_string(), message: self.process.complaint() },
         };
-        Ok(Finished { outcome, elapsed, console: self.console.into_kept() })
+        let finished = Finished { outcome, elapsed, console: std::mem::take(&mut self.console).into_kept() };
+        self.dismiss_clients(&finished);
+        Ok(finished)
     }
 
     fn tell(&mut self, what: What) {
@@ -187,5 +211,7 @@ impl<'a> Session<'a> {
     }
 }
 
+#[cfg(test)]
+mod client_tests;
 #[cfg(test)]
 mod tests;

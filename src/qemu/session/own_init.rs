@@ -3,7 +3,9 @@
 //! Nobody is on the host channel then. The serial console, which is that init's /dev/console, is all there is to see:
 //! from the hand-over on it goes to standard output as it comes (with the serial line's `\r\n`), and with `-i` standard
 //! input goes to it; the end of standard input changes nothing, because a serial line has no end. There is no result:
-//! the machine that switches itself off has done its work. To stop it, its power button is pressed.
+//! the machine that switches itself off has done its work. To stop it, its power button is pressed; an init that nobody
+//! told what the button is for (systemd without udev) gets Ctrl-Alt-Del after some presses, which is the order to restart,
+//! and its reset is the end then.
 
 use super::Session;
 use crate::escape::escape;
@@ -11,13 +13,15 @@ use crate::guest::channel::WINDOW;
 use crate::qemu::channel::Output;
 use crate::qemu::event::What;
 use crate::qemu::streams::read_ready;
-use qapi::qmp as command;
+use qapi::qmp::{self as command, KeyValue, QKeyCode, QKeyCodeWrapper};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// A power button pressed before anybody watches it is pressed in vain, so it is pressed again.
 pub(super) const PRESS_AGAIN: Duration = Duration::from_secs(5);
+/// So many presses are in vain before Ctrl-Alt-Del is tried too.
+const PRESSES: u32 = 2;
 /// Bytes of standard input read at a time: a serial line is slow.
 const TYPED: usize = 1024;
 
@@ -36,9 +40,19 @@ impl Session<'_> {
     /// Presses the button once, and says when to do it again.
     pub(super) fn press_power_button(&mut self) {
         _ = self.command(command::system_powerdown {});
-        if let Some(stopping) = &mut self.stopping {
-            stopping.press_at = Instant::now() + PRESS_AGAIN;
+        let Some(stopping) = &mut self.stopping else { return };
+        stopping.press_at = Instant::now() + PRESS_AGAIN;
+        stopping.presses += 1;
+        if stopping.presses > PRESSES && self.boot.handed_over {
+            self.press_ctrl_alt_del();
         }
+    }
+
+    /// A machine without a keyboard has nobody who would hear of it.
+    fn press_ctrl_alt_del(&mut self) {
+        let keys = [QKeyCode::ctrl, QKeyCode::alt, QKeyCode::delete];
+        let keys = keys.into_iter().map(|data| KeyValue::qcode(QKeyCodeWrapper { data })).collect();
+        _ = self.command(command::send_key { keys, hold_time: None });
     }
 
     /// When the button is to be pressed again, if it is.

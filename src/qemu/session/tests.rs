@@ -8,6 +8,7 @@ use crate::guest::channel::{
     Decoder, Ended, Frame, HandedOver, Hello, Kind, Level, Log, MAX_PAYLOAD, Outcome as Workload, Resize, Started,
     VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
+use crate::qemu::control::{Dialer, endpoint};
 use crate::qemu::machine::Access;
 use crate::qemu::terminal;
 use nix::sys::signal::{Signal, kill};
@@ -22,19 +23,19 @@ use std::thread;
 use std::time::Duration;
 
 /// The guest's side of everything.
-struct Guest {
-    port: UnixStream,
+pub(super) struct Guest {
+    pub(super) port: UnixStream,
     console: UnixStream,
     qmp: UnixStream,
     decoder: Decoder,
-    nonce: String,
+    pub(super) nonce: String,
     pid: Pid,
-    button: Receiver<()>,
+    pub(super) button: Receiver<&'static str>,
 }
 
 impl Guest {
     /// The next frame, `None` when the host has gone.
-    fn receive(&mut self) -> Option<Frame> {
+    pub(super) fn receive(&mut self) -> Option<Frame> {
         let mut buffer = [0; 65_536];
         loop {
             if let Some(frame) = self.decoder.next_frame().unwrap() {
@@ -47,14 +48,14 @@ impl Guest {
         }
     }
 
-    fn send(&mut self, frame: Frame) {
+    pub(super) fn send(&mut self, frame: Frame) {
         let mut bytes = Vec::new();
         frame.encode(&mut bytes).unwrap();
         // A host that has seen enough does not read any more.
         _ = self.port.write_all(&bytes);
     }
 
-    fn greet(&mut self) -> Welcome {
+    pub(super) fn greet(&mut self) -> Welcome {
         self.send(Frame::control(Kind::Hello, &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into() }));
         // Until the welcome, frames are for the machine before the last reset.
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
@@ -64,16 +65,16 @@ impl Guest {
         welcome
     }
 
-    fn data(&mut self, stream: u32, bytes: &[u8]) {
+    pub(super) fn data(&mut self, stream: u32, bytes: &[u8]) {
         self.send(Frame { stream, kind: Kind::Data, payload: bytes.to_vec() });
     }
 
-    fn result(&mut self, nonce: &str, outcome: Workload) {
+    pub(super) fn result(&mut self, nonce: &str, outcome: Workload) {
         self.send(Frame::control(Kind::Result, &Ended { process: 0, nonce: nonce.into(), outcome, oom: false }));
     }
 
     /// What PID 1 does when the image's own init takes its place.
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         let hello = Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into() };
         self.send(Frame::control(Kind::Hello, &hello));
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
@@ -86,12 +87,16 @@ impl Guest {
         thread::sleep(Duration::from_millis(300));
     }
 
-    fn power_off(&mut self) {
+    pub(super) fn wait_for_button(&mut self) {
+        self.button.recv().unwrap();
+    }
+
+    pub(super) fn power_off(&mut self) {
         self.event("SHUTDOWN", r#"{"guest": true, "reason": "guest-shutdown"}"#);
     }
 
     /// What PID 1 does when its workload has exited.
-    fn finish(&mut self, status: u8) {
+    pub(super) fn finish(&mut self, status: u8) {
         for stream in [stdout_of(0), stderr_of(0)] {
             self.send(Frame { stream, kind: Kind::Eof, payload: vec![] });
         }
@@ -105,7 +110,7 @@ impl Guest {
         _ = writeln!(self.qmp, "{{\"event\": \"{name}\", \"data\": {data}}}");
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.event("RESET", r#"{"guest": true, "reason": "guest-reset"}"#);
     }
 
@@ -114,30 +119,31 @@ impl Guest {
     }
 }
 
-/// QEMU's monitor: agrees to everything, dies when asked to, and tells of every press of the power button.
-fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sender<()>) {
+/// QEMU's monitor: agrees to everything, dies when asked to, and tells of every button that is pressed.
+fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sender<&'static str>) {
     _ = writeln!(socket, r#"{{"QMP": {{"version": {{"qemu": {{"major": 7, "minor": 2, "micro": 0}}}}}}}}"#);
     for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
         let command: Value = serde_json::from_str(&line).unwrap();
         _ = writeln!(socket, r#"{{"return": {{}}, "id": {}}}"#, command["id"]);
         match command["execute"].as_str() {
             Some("cont") => _ = begin.send(()),
-            Some("system_powerdown") => _ = pressed.send(()),
+            Some("system_powerdown") => _ = pressed.send("power"),
+            Some("send-key") => _ = pressed.send("keys"),
             Some("quit") => _ = kill(pid, Signal::SIGTERM),
             _ => {}
         }
     }
 }
 
-struct Ran {
-    finished: Finished,
+pub(super) struct Ran {
+    pub(super) finished: Finished,
     events: Vec<What>,
-    stdout: Vec<u8>,
+    pub(super) stdout: Vec<u8>,
     stderr: Vec<u8>,
     took: Duration,
 }
 
-fn options() -> SessionOptions {
+pub(super) fn options() -> SessionOptions {
     SessionOptions { timeout: Some(Duration::from_secs(60)), ..SessionOptions::default() }
 }
 
@@ -171,6 +177,39 @@ fn with_machine(
     read_stdout: impl FnOnce(PipeReader) -> thread::JoinHandle<Vec<u8>>,
     guest: impl FnOnce(&mut Guest) + Send + 'static,
 ) -> Ran {
+    with_endpoint(machine, options, stdin, read_stdout, Endpoint::default(), guest)
+}
+
+/// Runs a session with this guest and these clients.
+pub(super) fn with_client<T: Send + 'static>(
+    options: SessionOptions,
+    client: impl FnOnce(Dialer) -> T + Send + 'static,
+    guest: impl FnOnce(&mut Guest) + Send + 'static,
+) -> (Ran, T) {
+    let (endpoint, dialer) = endpoint().unwrap();
+    let client = thread::spawn(move || client(dialer));
+    let ran = with_null(options, endpoint, guest);
+    (ran, client.join().unwrap())
+}
+
+pub(super) fn with_clients_from(endpoint: Endpoint, guest: impl FnOnce(&mut Guest) + Send + 'static) -> Ran {
+    with_null(options(), endpoint, guest)
+}
+
+fn with_null(options: SessionOptions, endpoint: Endpoint, guest: impl FnOnce(&mut Guest) + Send + 'static) -> Ran {
+    let machine = MachineOptions::new(Architecture::X86_64, "unused".into());
+    let null = File::open("/dev/null").unwrap().into();
+    with_endpoint(&machine, options, null, collect, endpoint, guest)
+}
+
+fn with_endpoint(
+    machine: &MachineOptions,
+    options: SessionOptions,
+    stdin: OwnedFd,
+    read_stdout: impl FnOnce(PipeReader) -> thread::JoinHandle<Vec<u8>>,
+    endpoint: Endpoint,
+    guest: impl FnOnce(&mut Guest) + Send + 'static,
+) -> Ran {
     let pair = || UnixStream::pair().unwrap();
     let ((qmp, their_qmp), (to_guest, port), (console, their_console)) = (pair(), pair(), pair());
     let process = Process::start(Path::new("/bin/sleep"), &["600".into()], &[]).unwrap();
@@ -193,7 +232,8 @@ fn with_machine(
     let terminal = options.terminal.then(|| terminal::describe(&streams.stdin));
     let start = Instant::now();
     let links = Links { qmp, channel: to_guest, console };
-    let session = Session::new(machine, options, terminal, process, links, streams, start).unwrap();
+    let session =
+        Session::new(machine, options, terminal, process, links, streams, start).unwrap().controlled(endpoint);
     let mut events = Vec::new();
     let finished = session.run(Path::new("/bin/sleep"), Accel::Tcg, &mut |event: Event| {
         events.push(event.what);
@@ -206,7 +246,7 @@ fn with_machine(
     Ran { finished: finished.unwrap(), events, stdout, stderr, took }
 }
 
-fn exited(status: u8) -> Outcome {
+pub(super) fn exited(status: u8) -> Outcome {
     Outcome::Workload { outcome: Workload::Exited(status), oom: false, clean: true }
 }
 
@@ -248,7 +288,7 @@ fn nothing_the_workload_prints_or_guesses_is_a_result() {
 }
 
 /// Bytes that differ from place to place, so that nothing can be lost, doubled or swapped unseen.
-fn pattern(length: usize) -> Vec<u8> {
+pub(super) fn pattern(length: usize) -> Vec<u8> {
     let mut state = 1u32;
     let mut next = || {
         state ^= state << 13;
@@ -613,6 +653,25 @@ fn an_own_init_is_stopped_with_the_power_button_until_it_hears_it() {
     assert_eq!(obeyed.finished.outcome.status(), 124);
     assert_eq!(obeyed.stdout, b"going down\n");
     assert!(obeyed.took > Duration::from_secs(6), "{:?}", obeyed.took);
+}
+
+#[test]
+fn an_own_init_that_knows_no_power_button_gets_ctrl_alt_del() {
+    let client = |dialer: Dialer| {
+        let mut connection = dialer.connect().unwrap();
+        connection.wait_until(|state| state.own_init, None).unwrap();
+        connection.stop(None).unwrap();
+        connection.wait_for_end(None).unwrap().unwrap().status
+    };
+    let (ran, status) = with_client(options(), client, |guest| {
+        guest.hand_over();
+        let pressed: Vec<&str> = guest.button.iter().take(4).collect();
+        assert_eq!(pressed, ["power", "power", "power", "keys"]);
+        // Its answer is to restart.
+        guest.reset();
+    });
+    assert_eq!((ran.finished.outcome, status), (Outcome::OwnInit, 0));
+    assert!(!ran.events.contains(&What::Reset));
 }
 
 #[test]

@@ -24,6 +24,7 @@ impl Session<'_> {
             }
         }
         self.type_on_console();
+        self.clients.write();
         Ok(())
     }
 
