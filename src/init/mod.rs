@@ -14,6 +14,7 @@
 
 mod buttons;
 mod cgroup;
+mod children;
 mod clock;
 mod command;
 mod dhcp;
