@@ -21,6 +21,7 @@ mod dhcp;
 mod early;
 mod environment;
 mod etc_files;
+mod etc_mounts;
 mod failure;
 mod handover;
 mod host;

@@ -196,6 +196,7 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     };
     let env = environment::compose(&process.env, start.hostname, &identity.home, term);
     setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).doing("set the limit of open files")?;
+    setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY).doing("lift the limit of core files")?;
     // The kernel's own limit depends on the memory, and a small machine's is small.
     setrlimit(Resource::RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY).doing("lift the limit of processes")?;
     let entered = enter_folder(&process.working_dir)?;
