@@ -4,6 +4,8 @@
 //! A row of a table in `parity/` is one scenario. Many share a boot: processes beside the workload are started by the
 //! code that starts the workload.
 
+#[path = "support/e2e.rs"]
+mod e2e;
 #[path = "parity/first.rs"]
 mod first;
 #[path = "support/guest.rs"]
@@ -14,6 +16,8 @@ mod guest_side;
 mod images;
 #[path = "parity/machine.rs"]
 mod machine;
+#[path = "parity/options.rs"]
+mod options;
 #[path = "parity/process.rs"]
 mod process;
 #[path = "parity/runtime.rs"]
@@ -50,7 +54,7 @@ fn compare(session: &mut Session, first: u32, rootfs: &Path, read_only: bool, ro
 fn in_containers(rootfs: &Path, read_only: bool, rows: &[Row]) -> Vec<Option<Seen>> {
     let Some(oracle) = runtime::oracle() else { return vec![None; rows.len()] };
     let bundle = Bundle::new(oracle, rootfs, read_only);
-    rows.iter().map(|row| (!matches!(row.runtime, Runtime::NotAsked(_))).then(|| bundle.run(row))).collect()
+    rows.iter().map(|row| oracle.is_asked(row).then(|| bundle.run(row))).collect()
 }
 
 fn no_difference(wrong: &[String]) {
@@ -61,17 +65,20 @@ fn no_difference(wrong: &[String]) {
 fn change(session: &mut Session, number: u32, container: &Userland, script: &str) {
     let seen = guest_side::run(session, number, &row("a change").sh(script));
     assert_eq!(seen, Seen::Ended(0, String::new()), "{script}");
-    tools::stdout(std::process::Command::new("chroot").arg(container.path(".")).args(["/bin/sh", "-c", script]));
+    if runtime::oracle().is_some() {
+        tools::stdout(std::process::Command::new("chroot").arg(container.path(".")).args(["/bin/sh", "-c", script]));
+    }
 }
 
 #[test]
-fn processes_and_users_are_what_they_are_in_a_container() {
+fn a_process_and_its_surroundings_are_what_they_are_in_a_container() {
     let userland = userland::full();
     let container = userland::copy(&userland);
     let disk = userland.disk();
     let mut session = up(machine(&["/probe", "signal"]), &disk);
     let rootfs = container.folder.path();
-    let mut wrong = compare(&mut session, 1, rootfs, false, &[process::rows(), process::deaths()].concat());
+    let rows = [machine::rows(), process::rows(), process::deaths()].concat();
+    let mut wrong = compare(&mut session, 1, rootfs, false, &rows);
     change(&mut session, 1000, &container, "cp /table/passwd /table/group /etc");
     wrong.extend(compare(&mut session, 1001, rootfs, false, &users::table()));
     change(&mut session, 2000, &container, "rm /etc/passwd /etc/group");
@@ -80,17 +87,7 @@ fn processes_and_users_are_what_they_are_in_a_container() {
     let folders = users::without_accounts().into_iter().map(|row| row.recorded("what is no file has no accounts"));
     wrong.extend(compare(&mut session, 3001, rootfs, false, &folders.collect::<Vec<_>>()));
     no_difference(&wrong);
-}
-
-#[test]
-fn the_surroundings_are_what_they_are_in_a_container() {
-    let userland = userland::full();
-    let container = userland::copy(&userland);
-    let disk = userland.disk();
-    let mut session = up(machine(&["/probe", "signal"]), &disk);
-    let wrong = compare(&mut session, 1, container.folder.path(), false, &machine::rows());
     assert_eq!(session.warnings(), Vec::<&str>::new());
-    no_difference(&wrong);
 }
 
 #[test]
@@ -150,6 +147,22 @@ fn process_1_is_what_it_is_in_a_container() {
         }
     }
     no_difference(&wrong);
+}
+
+#[test]
+fn options_of_build_and_run_are_what_they_are_of_docker_run() {
+    let userland = Userland::busybox();
+    let bench = options::bench();
+    let runs = options::rows(&options::env_file(&bench));
+    let rows: Vec<Row> = runs.iter().map(|run| run.row.clone()).collect();
+    let container = userland::copy(&userland);
+    let (ours, theirs) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| in_containers(container.folder.path(), false, &rows));
+        (options::boot(&bench, userland.folder.path(), &runs), theirs.join().expect("the runtime's side"))
+    });
+    let judged = rows.iter().zip(ours).zip(theirs);
+    let wrong = judged.filter_map(|((row, ours), theirs)| row.judge(&ours, theirs.as_ref()));
+    no_difference(&wrong.collect::<Vec<_>>());
 }
 
 /// Signals that cannot be caught, that the kernel sends by itself, or that are libc's own.

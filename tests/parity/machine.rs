@@ -20,37 +20,67 @@ fn mounts() -> Vec<Row> {
     vec![
         mount("/proc", "/proc").says("proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n"),
         mount("/dev", "/dev").says("tmpfs /dev tmpfs rw,nosuid,size=65536k,mode=755 0 0\n"),
-        mount("/dev/pts", "/dev/pts")
-            .says("devpts /dev/pts devpts rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666 0 0\n"),
+        mount("/dev/pts", "/dev/pts").says(
+            "devpts /dev/pts devpts \
+             rw,nosuid,noexec,relatime,gid=5,mode=620,ptmxmode=666 0 0\n",
+        ),
         mount("/dev/mqueue", "/dev/mqueue").says("mqueue /dev/mqueue mqueue rw,nosuid,nodev,noexec,relatime 0 0\n"),
         mount("/dev/shm", "/dev/shm").says("shm /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=65536k 0 0\n"),
-        mount("/sys", "/sys")
-            .says("sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\n")
-            .runtime(0, "sysfs /sys sysfs ro,nosuid,nodev,noexec,relatime 0 0\n", WRITABLE),
+        mount("/sys", "/sys").says("sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\n").runtime(
+            0,
+            "sysfs /sys sysfs ro,nosuid,nodev,noexec,relatime 0 0\n",
+            WRITABLE,
+        ),
         mount("cgroups", "/sys/fs/cgroup")
             .says("cgroup /sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,relatime 0 0\n")
-            .recorded("docker run on cgroup v2, which has ro: README, `/sys`, `/proc/sys`, cgroups"),
+            .recorded(
+                "docker run on cgroup v2, which has ro: README, `/sys`, `/proc/sys`, \
+             cgroups",
+            ),
         mount("/run is a tmpfs", "/run")
             .says("tmpfs /run tmpfs rw,nosuid,nodev,size=X,mode=755 0 0\n")
             .sh("grep -c '^tmpfs /run tmpfs rw,nosuid,nodev' /proc/mounts")
             .says("1\n")
             .runtime(1, "0\n", "`/run`"),
-        row("the root is a disk and writable").sh("grep ' / ' /proc/mounts | cut -d' ' -f1-3; touch /w && rm /w").says(
-            "/dev/vda1 / ext4\n").recorded("a machine's root is its disk"),
-        row("nothing of ours is mounted").sh("grep -c -e initramfs -e rootfs -e newroot -e bootdisk /proc/mounts").ends(1).says("0\n"),
+        row("the root is a disk and writable")
+            .sh("grep ' / ' /proc/mounts | cut -d' ' -f1-3; touch /w && rm /w")
+            .says("/dev/vda1 / ext4\n")
+            .recorded("a machine's root is its disk"),
+        row("nothing of ours is mounted")
+            .sh("grep -c -e initramfs -e rootfs -e newroot -e bootdisk /proc/mounts")
+            .ends(1)
+            .says("0\n"),
         row("the order of mounts")
-            .sh("awk '$2 ~ /^.(proc|dev|sys)/ && $3 != \"cgroup\" && $1 != \"cgroup\" && NR < 20 {print $2}' /proc/mounts | grep -E '^/(proc|dev|dev/pts|sys|dev/mqueue|dev/shm)$' | tr '\\n' ' '")
+            .sh("awk '$2 ~ /^.(proc|dev|sys)/ && $3 != \"cgroup\" && $1 != \"cgroup\" && \
+             NR < 20 {print $2}' /proc/mounts | grep -E \
+             '^/(proc|dev|dev/pts|sys|dev/mqueue|dev/shm)$' | tr '\\n' ' '")
             .says("/proc /dev /dev/pts /sys /dev/mqueue /dev/shm ")
             .recorded(DOCKER),
         row("/proc/sys")
             .sh("cat /proc/sys/vm/swappiness > /proc/sys/vm/swappiness && echo written")
             .says("written\n")
             .runtime(1, "", WRITABLE),
-        row("modes of the mount points").cmd(&["/bin/stat", "-c", "%n %a %u:%g %F", "/", "/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"]).says(
-            "/ 755 0:0 directory\n/proc 555 0:0 directory\n/sys 555 0:0 directory\n/dev 755 0:0 directory\n\
+        row("modes of the mount points")
+            .cmd(&[
+                "/bin/stat",
+                "-c",
+                "%n %a %u:%g %F",
+                "/",
+                "/proc",
+                "/sys",
+                "/dev",
+                "/dev/pts",
+                "/dev/shm",
+                "/dev/mqueue",
+            ])
+            .says(
+                "/ 755 0:0 directory\n/proc 555 0:0 directory\n/sys 555 0:0 directory\n/dev 755 0:0 directory\n\
              /dev/pts 755 0:0 directory\n/dev/shm 1777 0:0 directory\n/dev/mqueue 1777 0:0 directory\n",
-        ),
-        row("nothing may be executed in /dev/shm").sh("cp /bin/busybox /dev/shm/b; /dev/shm/b true; s=$?; rm /dev/shm/b; exit $s").ends(126),
+            ),
+        row("nothing may be executed in /dev/shm")
+            .sh("cp /bin/busybox /dev/shm/b; /dev/shm/b true; s=$?; rm /dev/shm/b; exit \
+             $s")
+            .ends(126),
         row("links of /proc").sh("readlink /proc/mounts; readlink /proc/net").says("self/mounts\nself/net\n"),
     ]
 }
@@ -65,18 +95,36 @@ fn devices() -> Vec<Row> {
              /dev/full 666 0:0 1,7 character special file\n/dev/random 666 0:0 1,8 character special file\n\
              /dev/urandom 666 0:0 1,9 character special file\n/dev/tty 666 0:0 5,0 character special file\n",
         ),
-        row("links").sh("cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done").says(
-            "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n",
-        ),
+        row("links")
+            .sh("cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done")
+            .says("/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n"),
         row("all there is in /dev").sh("ls /dev | grep -v -x -e core -e console | tr '\\n' ' '").says(
-            "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero ",
+            "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom \
+             zero ",
         ),
-        row("/dev/core leads to a /proc/kcore that is there").sh("[ -e /proc/kcore ] = [ -L /dev/core ] || [ ! -e /proc/kcore ] && [ ! -L /dev/core ] || readlink /dev/core").recorded(DOCKER).says("/proc/kcore\n"),
-        row("/dev/console").sh("stat -c '%F %t,%T' /dev/console").says("character special file 5,1\n").runtime(1, "", "`/dev/console`"),
+        row("/dev/core leads to a /proc/kcore that is there")
+            .sh("[ -e /proc/kcore ] = [ -L /dev/core ] || [ ! -e /proc/kcore ] && [ ! -L \
+             /dev/core ] || readlink /dev/core")
+            .recorded(DOCKER)
+            .says("/proc/kcore\n"),
+        row("/dev/console").sh("stat -c '%F %t,%T' /dev/console").says("character special file 5,1\n").runtime(
+            1,
+            "",
+            "`/dev/console`",
+        ),
         row("/dev/pts").sh("ls /dev/pts; stat -c %a /dev/pts/ptmx").says("ptmx\n666\n"),
-        row("a named pipe and a socket can be made").sh("mkfifo /tmp/p && stat -c %F /tmp/p && rm /tmp/p").says("fifo\n"),
-        row("a device can be made").sh("mknod /tmp/n c 1 3 && echo x > /tmp/n && stat -c %t,%T /tmp/n && rm /tmp/n").says("1,3\n"),
-        row("a file system can be mounted").sh("mkdir -p /tmp/m; mount -t tmpfs t /tmp/m 2>/dev/null && umount /tmp/m && echo mounted").says("mounted\n").runtime(1, "", "capabilities, seccomp"),
+        row("a named pipe and a socket can be made")
+            .sh("mkfifo /tmp/p && stat -c %F /tmp/p && rm /tmp/p")
+            .says("fifo\n"),
+        row("a device can be made")
+            .sh("mknod /tmp/n c 1 3 && echo x > /tmp/n && stat -c %t,%T /tmp/n && rm \
+             /tmp/n")
+            .says("1,3\n"),
+        row("a file system can be mounted")
+            .sh("mkdir -p /tmp/m; mount -t tmpfs t /tmp/m 2>/dev/null && umount /tmp/m \
+             && echo mounted")
+            .says("mounted\n")
+            .runtime(1, "", "capabilities, seccomp"),
     ]
 }
 
@@ -105,7 +153,8 @@ fn etc() -> Vec<Row> {
             .sh("echo '10.9.9.9 added' >> /etc/hosts && tail -n 1 /etc/hosts")
             .says("10.9.9.9 added\n"),
         row("/etc/hosts cannot be replaced")
-            .sh("rm /etc/hosts 2>/dev/null; echo $?; mv /etc/passwd /etc/hosts 2>/dev/null; echo $?")
+            .sh("rm /etc/hosts 2>/dev/null; echo $?; mv /etc/passwd /etc/hosts \
+             2>/dev/null; echo $?")
             .says("1\n1\n"),
         row("/etc/mtab").sh("readlink /etc/mtab").says("/proc/mounts\n").recorded(DOCKER),
         row("the files of /etc are mounts")
@@ -123,17 +172,28 @@ fn etc() -> Vec<Row> {
 }
 
 fn image() -> Vec<Row> {
+    let command_and_environment = "tr '\\0' ' ' < /proc/1/cmdline; tr '\\0' '\\n' < /proc/1/environ | sort";
+    let folders = "bin dev etc folders link locked not-executable out probe proc real run sys table tmp x ";
     vec![
-        row("the image's files in /proc, /sys and /dev are covered").sh("ls /proc/hidden /sys/hidden /dev/hidden 2>/dev/null | wc -l").says("0\n"),
-        row("the image's files in /run").sh("cat /run/kept/file; stat -c '%a %u:%g' /run/kept/file").says("kept\n640 0:0\n"),
+        row("the image's files in /proc, /sys and /dev are covered")
+            .sh("ls /proc/hidden /sys/hidden /dev/hidden 2>/dev/null | wc -l")
+            .says("0\n"),
+        row("the image's files in /run")
+            .sh("cat /run/kept/file; stat -c '%a %u:%g' /run/kept/file")
+            .says("kept\n640 0:0\n"),
         row("the image's files in /tmp").sh("cat /tmp/kept; stat -c %a /tmp").says("kept\n1777\n"),
-        row("the image's folders and nothing else").sh("ls -A / | grep -v lost+found | tr '\\n' ' '").says(
-            "bin dev etc folders link locked not-executable out probe proc real run sys table tmp x ",
-        ),
-        row("no processes of the machine").sh("ps | grep -c -e '[k]threadd' -e '[b]ootdisk' -e '[/]init'").ends(1).says("0\n"),
-        row("nothing of the machine's start in the kernel's view of process 1").sh("tr '\\0' ' ' < /proc/1/cmdline; tr '\\0' '\\n' < /proc/1/environ | sort").says(
-            "/probe signal HOME=/root\nHOSTNAME=box.example\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
-        ).recorded("the workload of this machine"),
+        row("the image's folders and nothing else").sh("ls -A / | grep -v lost+found | tr '\\n' ' '").says(folders),
+        row("no processes of the machine")
+            .sh("ps | grep -c -e '[k]threadd' -e '[b]ootdisk' -e '[/]init'")
+            .ends(1)
+            .says("0\n"),
+        row("nothing of the machine's start in the kernel's view of process 1")
+            .sh(command_and_environment)
+            .says(
+                "/probe signal HOME=/root\nHOSTNAME=box.example\n\
+                 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
+            )
+            .recorded("the workload of this machine"),
     ]
 }
 
@@ -155,7 +215,8 @@ pub fn read_only() -> Vec<Row> {
             .says("x\n")
             .recorded(DOCKER),
         row("a volume that is not in the image")
-            .sh("touch /new/volume/x && stat -c '%a %u:%g' /new /new/volume; touch /new/y 2>/dev/null || echo refused")
+            .sh("touch /new/volume/x && stat -c '%a %u:%g' /new /new/volume; touch \
+             /new/y 2>/dev/null || echo refused")
             .says("755 0:0\n755 0:0\nrefused\n")
             .recorded(DOCKER),
         row("the host's name").sh("hostname; cat /etc/hostname").says("box.example\nbox.example\n"),

@@ -6,6 +6,8 @@ use bootdisk::guest::channel::Overrides;
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// moby 20.10.24 with runc 1.1.5, tried.
 const DOCKER: &str = "docker run, moby 20.10.24 with runc 1.1.5";
+/// A container inherits it from the host's service manager: what systemd gives a service on Debian 12.
+const INHERITED: &str = "docker run on Debian 12";
 /// signal(7): what a signal does by default.
 const SIGNALS: &str = "signal(7), and 128 + N as docker run reports it";
 
@@ -200,7 +202,10 @@ fn users() -> Vec<Row> {
     let id = "grep -E '^(Uid|Gid|Groups)' /proc/self/status | tr '\\t\\n' '  '; echo";
     let user = |name, user: &str| row(name).sh(id).user(user);
     let same = |uid: u32, gid: u32, groups: &str| {
-        format!("Uid: {uid} {uid} {uid} {uid} Gid: {gid} {gid} {gid} {gid} Groups: {groups}  \n")
+        format!(
+            "Uid: {uid} {uid} {uid} {uid} Gid: {gid} {gid} {gid} {gid} Groups: \
+             {groups}  \n"
+        )
     };
     vec![
         user("root without saying so", "").says(&same(0, 0, "0")).recorded(DOCKER),
@@ -246,7 +251,8 @@ fn folders() -> Vec<Row> {
         pwd("a folder that is root's alone, as somebody", "/locked").user("www").says("/locked\n").recorded(DOCKER),
         pwd("a file in the folder's place", "/etc/passwd").refused(125, "not a directory"),
         row("PWD is not in the environment")
-            .sh("tr '\\0' '\\n' < /proc/$PPID/environ > /dev/null; grep -c PWD= /proc/self/environ")
+            .sh("tr '\\0' '\\n' < /proc/$PPID/environ > /dev/null; grep -c PWD= \
+             /proc/self/environ")
             .recorded(DOCKER)
             .ends(0)
             .says("1\n"),
@@ -258,53 +264,116 @@ fn attributes() -> Vec<Row> {
     let limits = |name, pattern: &str| row(name).sh(&format!("grep '{pattern}' /proc/self/limits | tr -s ' '"));
     vec![
         row("descriptors").cmd(&["/probe", "fds"]).says("fd 0 /dev/null\nfd 1 pipe\nfd 2 pipe\n").recorded(DOCKER),
-        row("descriptors, with standard input").cmd(&["/probe", "fds"]).stdin("").says("fd 0 pipe\nfd 1 pipe\nfd 2 pipe\n"),
+        row("descriptors, with standard input")
+            .cmd(&["/probe", "fds"])
+            .stdin("")
+            .says("fd 0 pipe\nfd 1 pipe\nfd 2 pipe\n"),
         row("standard input arrives and ends").cmd(&["/bin/cat"]).stdin("in\n").says("in\n"),
         row("no standard input is its end").cmd(&["/bin/cat"]),
-        row("standard streams by name, as somebody").user("www").sh("echo x > /dev/stdout; : > /dev/stderr; cat < /dev/stdin").says("x\n").recorded(DOCKER),
-        status("signals are neither blocked, ignored nor caught", "Sig(Blk|Ign|Cgt)|ShdPnd|SigPnd").says(
-            "SigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\nSigBlk:\t0000000000000000\n\
+        row("standard streams by name, as somebody")
+            .user("www")
+            .sh("echo x > /dev/stdout; : > /dev/stderr; cat < /dev/stdin")
+            .says("x\n")
+            .recorded(DOCKER),
+        status("signals are neither blocked, ignored nor caught", "Sig(Blk|Ign|Cgt)|ShdPnd|SigPnd")
+            .says(
+                "SigPnd:\t0000000000000000\nShdPnd:\t0000000000000000\nSigBlk:\t0000000000000000\n\
              SigIgn:\t0000000000000000\nSigCgt:\t0000000000000000\n",
-        ).recorded(DOCKER),
-        status("no inherited or ambient capabilities, new privileges allowed", "NoNewPrivs|CapInh|CapAmb").says(
-            "CapInh:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\n",
-        ),
-        status("root's capabilities", "Cap(Prm|Eff|Bnd)").says(
-            "CapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n",
-        ).runtime(0, "CapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\n", "capabilities, seccomp"),
+            )
+            .recorded(DOCKER),
+        status("no inherited or ambient capabilities, new privileges allowed", "NoNewPrivs|CapInh|CapAmb")
+            .says("CapInh:\t0000000000000000\nCapAmb:\t0000000000000000\nNoNewPrivs:\t0\n"),
+        status("root's capabilities", "Cap(Prm|Eff|Bnd)")
+            .says("CapPrm:\t000001ffffffffff\nCapEff:\t000001ffffffffff\nCapBnd:\t000001ffffffffff\n")
+            .runtime(
+                0,
+                "CapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\n",
+                "capabilities, seccomp",
+            ),
         status("umask in /proc", "Umask").says("Umask:\t0022\n"),
         status("one thread", "Threads").says("Threads:\t1\n"),
         row("umask").sh("umask").says("0022\n"),
         row("what is made").sh("cd /tmp; : > f; mkdir d; stat -c %a f d; rm -r f d").says("644\n755\n"),
-        row("out of memory score").cmd(&["/bin/cat", "/proc/self/oom_score_adj"]).says("0\n"),
-        row("niceness and scheduler").sh("cut -d' ' -f19,41 /proc/self/stat").says("0 0\n"),
-        row("timer slack and personality").sh("cat /proc/self/timerslack_ns /proc/self/personality").says("50000\n00000000\n"),
-        limits("open files", "open files").says("Max open files 1048576 1048576 files \n").recorded("docker.service of Debian 12: LimitNOFILE=1048576"),
-        limits("processes", "processes").says("Max processes unlimited unlimited processes \n").recorded("docker.service: LimitNPROC=infinity"),
-        limits("core files", "core").says("Max core file size unlimited unlimited bytes \n").recorded("docker.service: LimitCORE=infinity"),
-        limits("stack", "stack").says("Max stack size 8388608 unlimited bytes \n"),
-        limits("locked memory", "locked").says("Max locked memory 8388608 8388608 bytes \n"),
-        limits("everything else is unlimited", "Max \\(cpu\\|file size\\|data\\|resident\\|address\\|file locks\\)").says(
-            "Max cpu time unlimited unlimited seconds \nMax file size unlimited unlimited bytes \n\
+        row("out of memory score").cmd(&["/bin/cat", "/proc/self/oom_score_adj"]).says("0\n").recorded(DOCKER),
+        row("niceness and scheduler").sh("cut -d' ' -f19,41 /proc/self/stat").says("0 0\n").recorded(INHERITED),
+        row("timer slack and personality")
+            .sh("cat /proc/self/timerslack_ns /proc/self/personality")
+            .says("50000\n00000000\n")
+            .recorded(INHERITED),
+        limits("open files", "open files")
+            .says("Max open files 1048576 1048576 files \n")
+            .recorded("docker.service of Debian 12: LimitNOFILE=1048576"),
+        limits("processes", "processes")
+            .says("Max processes unlimited unlimited processes \n")
+            .recorded("docker.service: LimitNPROC=infinity"),
+        limits("core files", "core")
+            .says("Max core file size unlimited unlimited bytes \n")
+            .recorded("docker.service: LimitCORE=infinity"),
+        limits("stack", "stack").says("Max stack size 8388608 unlimited bytes \n").recorded(INHERITED),
+        limits("locked memory", "locked").says("Max locked memory 8388608 8388608 bytes \n").recorded(INHERITED),
+        limits("everything else is unlimited", "Max \\(cpu\\|file size\\|data\\|resident\\|address\\|file locks\\)")
+            .says(
+                "Max cpu time unlimited unlimited seconds \nMax file size unlimited unlimited bytes \n\
              Max data size unlimited unlimited bytes \nMax resident set unlimited unlimited bytes \n\
              Max address space unlimited unlimited bytes \nMax file locks unlimited unlimited locks \n",
-        ),
-        row("a session and a process group of its own").sh("awk '{print ($1==$5), ($1==$6), $7}' /proc/$$/stat").says("1 1 0\n"),
+            )
+            .recorded(INHERITED),
+        row("a session and a process group of its own")
+            .sh("awk '{print ($1==$5), ($1==$6), $7}' /proc/$$/stat")
+            .says("1 1 0\n"),
         row("no terminal").sh("tty; echo > /dev/tty").ends(1).says("not a tty\n"),
-        row("groups of control").sh("cat /proc/self/cgroup | tail -n 1").says("0::/\n").recorded("cgroup namespace, as Docker has it on cgroup v2"),
-        row("the name of the host").sh("hostname; cat /proc/sys/kernel/domainname; echo $HOSTNAME; uname -n").says("box.example\n(none)\nbox.example\nbox.example\n"),
-        row("orphans of orphans are reaped by process 1").cmd(&["/probe", "orphans", "300"]).says("orphans 0\n").recorded("the workload of this machine reaps; as process 1 see the workload's scenarios"),
-        row("message queues and shared memory can be used").user("www").sh("echo x > /dev/shm/x && cat /dev/shm/x && rm /dev/shm/x; : > /dev/mqueue/q && ls /dev/mqueue && rm /dev/mqueue/q").says("x\nq\n"),
-        row("entropy and zeros").sh("head -c 9 /dev/urandom | wc -c; head -c 3 /dev/zero | od -An -tx1; echo x > /dev/full").ends(1).says("9\n 00 00 00\n"),
+        row("groups of control")
+            .sh("cat /proc/self/cgroup | tail -n 1")
+            .says("0::/\n")
+            .recorded("cgroup namespace, as Docker has it on cgroup v2"),
+        row("the name of the host")
+            .sh("hostname; cat /proc/sys/kernel/domainname; echo $HOSTNAME; uname -n")
+            .says("box.example\n(none)\nbox.example\nbox.example\n"),
+        row("orphans of orphans are reaped by process 1")
+            .cmd(&["/probe", "orphans", "300"])
+            .says("orphans 0\n")
+            .recorded(
+                "the workload of this machine reaps; as process 1 see the workload's \
+             scenarios",
+            ),
+        row("message queues and shared memory can be used")
+            .user("www")
+            .sh("echo x > /dev/shm/x && cat /dev/shm/x && rm /dev/shm/x; : > \
+             /dev/mqueue/q && ls /dev/mqueue && rm /dev/mqueue/q")
+            .says("x\nq\n"),
+        row("entropy and zeros")
+            .sh("head -c 9 /dev/urandom | wc -c; head -c 3 /dev/zero | od -An -tx1; echo \
+             x > /dev/full")
+            .ends(1)
+            .says("9\n 00 00 00\n"),
     ]
 }
 
 fn terminals() -> Vec<Row> {
     vec![
         row("TERM, with a terminal").tty().sh("echo $TERM; tty").says("xterm\r\n/dev/pts/0\r\n").recorded(DOCKER),
-        row("a terminal's modes").tty().sh("stty -a | tail -n +2 | head -n 20 | tr -s ' \\r\\n' ' ' | grep -o ' icrnl ixon \\| opost .*onlcr\\| isig icanon iexten echo echoe echok '").says(" icrnl ixon \r\n opost -olcuc -ocrnl onlcr\r\n isig icanon iexten echo echoe echok \r\n").recorded(DOCKER),
-        row("a terminal's standard streams").tty().cmd(&["/probe", "fds"]).says("fd 0 /dev/pts/0\r\nfd 1 /dev/pts/0\r\nfd 2 /dev/pts/0\r\n").recorded(DOCKER),
-        row("a terminal controls the session").tty().sh("awk '{print ($7 != 0), ($8 == $5)}' /proc/$$/stat; echo x > /dev/tty").says("1 1\r\nx\r\n"),
-        row("a terminal's owner and mode").tty().user("www").sh("stat -c '%a %u:%g' $(tty); echo x > /dev/stdout").says("620 33:5\r\nx\r\n"),
+        row("a terminal's modes")
+            .tty()
+            .sh("stty -a | tail -n +2 | head -n 20 | tr -s ' \\r\\n' ' ' | grep -o ' \
+             icrnl ixon \\| opost .*onlcr\\| isig icanon iexten echo echoe echok '")
+            .says(
+                " icrnl ixon \r\n opost -olcuc -ocrnl onlcr\r\n isig icanon iexten echo \
+             echoe echok \r\n",
+            )
+            .recorded(DOCKER),
+        row("a terminal's standard streams")
+            .tty()
+            .cmd(&["/probe", "fds"])
+            .says("fd 0 /dev/pts/0\r\nfd 1 /dev/pts/0\r\nfd 2 /dev/pts/0\r\n")
+            .recorded(DOCKER),
+        row("a terminal controls the session")
+            .tty()
+            .sh("awk '{print ($7 != 0), ($8 == $5)}' /proc/$$/stat; echo x > /dev/tty")
+            .says("1 1\r\nx\r\n"),
+        row("a terminal's owner and mode")
+            .tty()
+            .user("www")
+            .sh("stat -c '%a %u:%g' $(tty); echo x > /dev/stdout")
+            .says("620 33:5\r\nx\r\n"),
     ]
 }

@@ -1,7 +1,7 @@
 //! The outside oracle: a real container runtime on the same root file system.
 //!
 //! ```text
-//!  image configuration ──umoci──▶ config.json ──as Docker completes it──▶ runc (or crun) run ──▶ status, output
+//!  image configuration ──umoci──▶ config.json ──completed as Docker does──▶ runc (or crun) ──▶ status, output
 //! ```
 //!
 //! umoci resolves the user and merges environment and command as the image specification's conversion says
@@ -9,7 +9,7 @@
 //! files of /etc, no TERM without a terminal, its capabilities. Both runtimes must be installed; a machine that lets
 //! neither make a container (no root, no cgroups) leaves the scenarios with what is written down in them.
 
-use super::scenario::{Row, Seen};
+use super::scenario::{Row, Runtime, Seen};
 use super::tools;
 use serde_json::{Value, json};
 use std::fs;
@@ -43,6 +43,17 @@ const CAPABILITIES: [&str; 14] = [
 /// A runtime that works on this machine, and how it is called.
 #[derive(Clone, Copy, Debug)]
 pub struct Oracle(&'static [&'static str]);
+
+impl Oracle {
+    /// Whether it is asked about a scenario. What is written down as a difference is runc's.
+    pub fn is_asked(self, row: &Row) -> bool {
+        match row.runtime {
+            Runtime::Same => true,
+            Runtime::Differs(..) => self.0[0] == "runc",
+            Runtime::NotAsked(_) => false,
+        }
+    }
+}
 
 /// The first way of calling a runtime that works here.
 pub fn oracle() -> Option<Oracle> {
@@ -150,7 +161,6 @@ impl Bundle {
         let terminal = row.terminal;
         process["terminal"] = json!(terminal);
         process["noNewPrivileges"] = json!(false);
-        process["oomScoreAdj"] = json!(0);
         // Nobody but root has any at once.
         let now: &[&str] = if process["user"]["uid"] == 0 { &CAPABILITIES } else { &[] };
         process["capabilities"] = json!({ "bounding": CAPABILITIES, "effective": now, "permitted": now });
