@@ -48,7 +48,7 @@ impl Oracle {
     /// Whether it is asked about a scenario. What is written down as a difference is runc's.
     pub fn is_asked(self, row: &Row) -> bool {
         match row.runtime {
-            Runtime::Same => true,
+            Runtime::Same => !row.only_runc || self.0[0] == "runc",
             Runtime::Differs(..) => self.0[0] == "runc",
             Runtime::NotAsked(_) => false,
         }
@@ -172,13 +172,11 @@ impl Bundle {
         if !terminal && let Some(at) = given.iter().position(|entry| *entry == "TERM=xterm") {
             given.remove(at);
         }
-        // umoci lets the user's home win over the image's HOME; Docker leaves HOME to the runtime.
+        // umoci lets the user's home win over the image's HOME.
         let home = row.process().env.into_iter().rev().find(|entry| entry.starts_with("HOME=") && entry != "HOME=");
-        if let Some(at) = given.iter().position(|entry| entry.as_str().is_some_and(|text| text.starts_with("HOME="))) {
-            match home {
-                Some(home) => given[at] = json!(home),
-                None => _ = given.remove(at),
-            }
+        let at = given.iter().position(|entry| entry.as_str().is_some_and(|text| text.starts_with("HOME=")));
+        if let (Some(home), Some(at)) = (home, at) {
+            given[at] = json!(home);
         }
         if !given.iter().any(|entry| entry.as_str().is_some_and(|text| text.starts_with("HOSTNAME="))) {
             given.insert(1, json!(format!("HOSTNAME={HOSTNAME}")));

@@ -42,6 +42,8 @@ pub struct Row {
     pub stdin: Option<&'static str>,
     pub expected: Seen,
     pub runtime: Runtime,
+    /// crun is another opinion, which is its own.
+    pub only_runc: bool,
 }
 
 /// A scenario that expects status 0 and no output, until told otherwise.
@@ -54,6 +56,7 @@ pub fn row(name: &'static str) -> Row {
         stdin: None,
         expected: Seen::Ended(0, String::new()),
         runtime: Runtime::Same,
+        only_runc: false,
     }
 }
 
@@ -120,6 +123,10 @@ impl Row {
     /// The runtime does not start it.
     pub fn runtime_refuses(mut self, readme: &'static str) -> Row {
         self.runtime = Runtime::Differs(Seen::Refused(0, String::new()), readme);
+        self
+    }
+    pub fn only_runc(mut self) -> Row {
+        self.only_runc = true;
         self
     }
     pub fn recorded(mut self, source: &'static str) -> Row {
