@@ -113,6 +113,7 @@ fn an_image_of_one_file_is_what_it_is_in_a_container() {
     let disk = userland.disk();
     let mut boot = Boot::new(machine(&["/busybox", "sleep", "1000"]), &disk);
     boot.network = false;
+    boot.welcome.terminal = Some(guest_side::terminal());
     let mut session = boot.start();
     session.until("the workload", |session| session.started == [0]);
     let wrong = compare(&mut session, 1, container.folder.path(), false, &machine::bare());

@@ -111,7 +111,8 @@ fn make_streams(streams: &Streams) -> std::io::Result<(Standard, [Option<OwnedFd
         let (read, write) = pipe()?;
         (read, Some(write))
     } else {
-        (File::open("/dev/null")?.into(), None)
+        // Both ways, as a runtime opens it.
+        (OpenOptions::new().read(true).write(true).open("/dev/null")?.into(), None)
     };
     let (output_end, output) = pipe()?;
     let (error_end, error) = pipe()?;

@@ -242,6 +242,13 @@ pub fn bare() -> Vec<Row> {
             .says("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nHOSTNAME=box.example\nHOME=/\n"),
         busybox("working folder", &["pwd"]).says("/\n"),
         busybox("shared memory", &["touch", "/dev/shm/x"]),
+        busybox(
+            "the workload's terminal is the console",
+            &["stat", "-c", "%F %t,%T %a %u:%g", "/dev/console", "/dev/pts/0"],
+        )
+        .says("character special file 88,0 620 0:5\ncharacter special file 88,0 620 0:5\n")
+        .recorded(DOCKER),
+        busybox("terminals", &["ls", "/dev/pts"]).says("0\nptmx\n").recorded(DOCKER),
         row("a shell is not there").cmd(&["bash"]).refused(127, "not found in $PATH: bash"),
         row("nor is one by its path")
             .cmd(&["/bin/sh", "-c", "true"])

@@ -175,8 +175,11 @@ impl Bundle {
         // umoci lets the user's home win over the image's HOME.
         let home = row.process().env.into_iter().rev().find(|entry| entry.starts_with("HOME=") && entry != "HOME=");
         let at = given.iter().position(|entry| entry.as_str().is_some_and(|text| text.starts_with("HOME=")));
-        if let (Some(home), Some(at)) = (home, at) {
-            given[at] = json!(home);
+        match (home, at) {
+            (Some(home), Some(at)) => given[at] = json!(home),
+            // runc looks for it itself, crun does not.
+            (None, None) if self.oracle.0[0] == "crun" => given.push(json!("HOME=/")),
+            _ => {}
         }
         if !given.iter().any(|entry| entry.as_str().is_some_and(|text| text.starts_with("HOSTNAME="))) {
             given.insert(1, json!(format!("HOSTNAME={HOSTNAME}")));
