@@ -109,7 +109,7 @@ fn rows() -> Vec<Row> {
         row("a process that stays behind with the output", sh("sleep 1000 & echo out"), 0, "out\n"),
         row("own processes only", sh("ps | grep -c '[k]threadd'"), 1, "0\n"),
         row("hostname", sh("hostname; cat /etc/hostname"), 0, "web.example\nweb.example\n"),
-        row("hosts", sh("grep web.example /etc/hosts"), 0, "10.0.2.15\tweb.example\n"),
+        row("hosts", sh("grep web.example /etc/hosts"), 0, "10.0.2.15\tweb.example web\n"),
         row("resolv.conf", sh("cat /etc/resolv.conf"), 0, "nameserver 10.0.2.3\n"),
         row("address", sh("ip -4 addr show dev eth0 | grep -o 'inet [0-9./]*'"), 0, "inet 10.0.2.15/24\n"),
         row("route", sh("ip route | head -n 1"), 0, "default via 10.0.2.2 dev eth0 \n"),

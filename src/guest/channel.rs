@@ -142,7 +142,7 @@ pub struct Overrides {
     /// Replaces the command.
     #[serde(default)]
     pub cmd: Option<Vec<String>>,
-    /// Added to the environment; a later value of a name replaces an earlier one.
+    /// Put before the environment, whose values of the same names go; of equal names here the last one counts.
     #[serde(default)]
     pub env: Vec<String>,
     /// Replaces the user.

@@ -2,6 +2,7 @@
 
 use super::channel::Overrides;
 use super::spec::BootSpec;
+use std::collections::BTreeSet;
 
 /// Applies the overrides of a welcome, as `docker run`'s options change an image's configuration.
 pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
@@ -12,7 +13,7 @@ pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
         process.cmd.clear();
     }
     set(&mut process.cmd, overrides.cmd);
-    process.env.extend(overrides.env);
+    process.env = before(overrides.env, std::mem::take(&mut process.env));
     set(&mut process.user, overrides.user);
     set(&mut process.working_dir, overrides.working_dir);
     set(&mut process.stop_timeout, overrides.stop_timeout);
@@ -25,6 +26,16 @@ pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
     if overrides.hostname.is_some() {
         spec.hostname = overrides.hostname;
     }
+}
+
+/// The user's variables, and then the image's that the user did not name: Docker's order.
+fn before(mut users: Vec<String>, images: Vec<String>) -> Vec<String> {
+    fn name(entry: &str) -> &str {
+        entry.split_once('=').map_or(entry, |(name, _)| name)
+    }
+    let named: BTreeSet<String> = users.iter().map(|entry| name(entry).to_owned()).collect();
+    users.extend(images.into_iter().filter(|entry| !named.contains(name(entry))));
+    users
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {
@@ -77,6 +88,10 @@ mod tests {
         let mut changed = spec();
         apply(&mut changed, Overrides::default());
         assert_eq!(changed, spec());
+        let again = Overrides { env: vec!["C=3".into(), "A=2".into(), "C=4".into()], ..Overrides::default() };
+        apply(&mut changed, again);
+        assert_eq!(changed.process.env, ["C=3", "A=2", "C=4"]);
+        let mut changed = spec();
         let overrides = Overrides {
             env: vec!["B=2".into()],
             user: Some("www".into()),
@@ -87,7 +102,7 @@ mod tests {
             ..Overrides::default()
         };
         apply(&mut changed, overrides);
-        assert_eq!(changed.process.env, ["A=1", "B=2"]);
+        assert_eq!(changed.process.env, ["B=2", "A=1"]);
         assert_eq!(changed.process.user, "www");
         assert_eq!(changed.hostname.as_deref(), Some("h"));
         assert!(changed.root.read_only && changed.root.ephemeral);

@@ -18,7 +18,7 @@ pub fn compose(entries: &[String], hostname: &str, home: &str, term: Option<&str
         list.set(entry.clone());
     }
     if value(&list.entries, "HOME").is_none_or(str::is_empty) {
-        list.set(format!("HOME={}", if home.is_empty() { "/" } else { home }));
+        list.set(format!("HOME={home}"));
     }
     list.entries
 }

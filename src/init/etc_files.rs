@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// The tmpfs in the initramfs.
 const FOLDER: &str = "/etc-files";
 /// Names of the files, there and in the image's /etc.
-pub const NAMES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
+pub const NAMES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
 
 /// Makes the files, before the network is known.
 pub fn create(hostname: &str) {
@@ -49,9 +49,11 @@ fn write(name: &str, text: &str) {
 fn hosts(hostname: &str, address: Option<IpAddr>) -> String {
     // Without a network the machine's own name still means the machine.
     let own = address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1).into());
+    // A full name's first part is a name of the machine too.
+    let short = hostname.split_once('.').map(|(short, _)| format!(" {short}")).unwrap_or_default();
     format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
-         ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{own}\t{hostname}\n"
+         ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{own}\t{hostname}{short}\n"
     )
 }
 
@@ -93,6 +95,7 @@ mod tests {
     fn hosts_names_this_machine_with_and_without_an_address() {
         assert!(hosts("box", Some(Ipv4Addr::new(10, 0, 2, 15).into())).ends_with("\n10.0.2.15\tbox\n"));
         assert!(hosts("box", None).ends_with("\n127.0.1.1\tbox\n"));
+        assert!(hosts("box.example.org", None).ends_with("\n127.0.1.1\tbox.example.org box\n"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use super::buttons::{self, Button};
 use super::cgroup;
+use super::children;
 use super::failure::{Doing, Failure};
 use super::host::Host;
 use super::log;
@@ -21,7 +22,6 @@ use crate::guest::channel::{Exec, Frame, Kind, Outcome, Resize, Signal, Stop, Te
 use crate::guest::spec::Process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::set_cad_enabled;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -343,14 +343,8 @@ impl<'a> Machine<'a> {
 
     /// Collects every child that has ended: processes we started, and orphans that came to PID 1.
     fn reap(&mut self) {
-        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            let (pid, outcome) = match status {
-                WaitStatus::Exited(pid, code) => (pid, Outcome::Exited(code as u8)),
-                WaitStatus::Signaled(pid, signal, _) => (pid, Outcome::Signaled(signal as u8)),
-                WaitStatus::StillAlive => return,
-                _ => continue,
-            };
-            self.reaped(pid.as_raw(), outcome);
+        while let Some((pid, outcome)) = children::next_ended() {
+            self.reaped(pid, outcome);
         }
     }
 

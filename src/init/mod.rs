@@ -15,6 +15,7 @@
 mod advertised;
 mod buttons;
 mod cgroup;
+mod children;
 mod clock;
 mod command;
 mod dhcp;
@@ -22,6 +23,7 @@ mod early;
 mod environment;
 mod ephemeral;
 mod etc_files;
+mod etc_mounts;
 mod failure;
 mod growth;
 mod handover;

@@ -3,10 +3,9 @@
 use super::failure::Failure;
 use super::host::{self, Host};
 use super::lifetime::{Afterwards, End};
-use super::{early, log, root, signals};
+use super::{children, early, log, root, signals};
 use crate::guest::channel::{Ended, Frame, Kind, Outcome};
 use nix::sys::reboot::{RebootMode, reboot};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -55,12 +54,14 @@ fn kill_everything() {
     _ = signals::send(-1, libc::SIGKILL);
     let deadline = Instant::now() + KILL_PATIENCE;
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) if Instant::now() < deadline => sleep(Duration::from_millis(5)),
-            Ok(WaitStatus::StillAlive) => return log::warning("a killed process does not go away"),
-            Ok(_) => {}
-            Err(_) => return,
+        while children::next_ended().is_some() {}
+        if !children::any() {
+            return;
         }
+        if Instant::now() > deadline {
+            return log::warning("a killed process does not go away");
+        }
+        sleep(Duration::from_millis(5));
     }
 }
 

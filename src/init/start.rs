@@ -111,7 +111,8 @@ fn make_streams(streams: &Streams) -> std::io::Result<(Standard, [Option<OwnedFd
         let (read, write) = pipe()?;
         (read, Some(write))
     } else {
-        (File::open("/dev/null")?.into(), None)
+        // Both ways, as a runtime opens it.
+        (OpenOptions::new().read(true).write(true).open("/dev/null")?.into(), None)
     };
     let (output_end, output) = pipe()?;
     let (error_end, error) = pipe()?;
@@ -196,6 +197,7 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     };
     let env = environment::compose(&process.env, start.hostname, &identity.home, term);
     setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).doing("set the limit of open files")?;
+    setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY).doing("lift the limit of core files")?;
     // The kernel's own limit depends on the memory, and a small machine's is small.
     setrlimit(Resource::RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY).doing("lift the limit of processes")?;
     let entered = enter_folder(&process.working_dir)?;

@@ -6,16 +6,16 @@
 //! cgroups are writable, nothing is masked, /dev/console exists without a terminal too, and /run is a tmpfs that
 //! begins with what the image has there. An image's own init gets a /dev/shm of the kernel's default size.
 
+use super::etc_mounts::EtcMounts;
 use super::failure::{Doing, Failure};
 use super::root::{ROOT, Writable};
-use super::{etc_files, log, seed};
+use super::{log, seed};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{chdir, chroot};
-use std::fs::{self, File, OpenOptions};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// What to make of the root.
@@ -61,7 +61,7 @@ const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFl
 const PROC: Mount = Mount { fstype: "proc", source: "proc", at: "/proc", flags: HARMLESS, options: "", required: true };
 const SYS: Mount = Mount { fstype: "sysfs", source: "sysfs", at: "/sys", flags: HARMLESS, options: "", required: true };
 const CGROUP: Mount =
-    Mount { fstype: "cgroup2", source: "cgroup2", at: "/sys/fs/cgroup", flags: HARMLESS, options: "", required: false };
+    Mount { fstype: "cgroup2", source: "cgroup", at: "/sys/fs/cgroup", flags: HARMLESS, options: "", required: false };
 const DEV: Mount = Mount {
     fstype: "tmpfs",
     source: "tmpfs",
@@ -78,18 +78,16 @@ const MACHINE_DEV: Mount = Mount {
     options: "mode=755",
     required: true,
 };
-/// Below /dev, whichever it is.
-const DEV_PARTS: [Mount; 2] = [
-    Mount {
-        fstype: "devpts",
-        source: "devpts",
-        at: "/dev/pts",
-        flags: MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC),
-        options: "newinstance,ptmxmode=0666,mode=0620,gid=5",
-        required: false,
-    },
-    Mount { fstype: "mqueue", source: "mqueue", at: "/dev/mqueue", flags: HARMLESS, options: "", required: false },
-];
+const PTS: Mount = Mount {
+    fstype: "devpts",
+    source: "devpts",
+    at: "/dev/pts",
+    flags: MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC),
+    options: "newinstance,ptmxmode=0666,mode=0620,gid=5",
+    required: false,
+};
+const MQUEUE: Mount =
+    Mount { fstype: "mqueue", source: "mqueue", at: "/dev/mqueue", flags: HARMLESS, options: "", required: false };
 const SHM: Mount = Mount {
     fstype: "tmpfs",
     source: "shm",
@@ -124,27 +122,22 @@ const LINKS: [(&str, &str); 6] = [
 /// Makes the mounted root this process's `/` and everything in it ready. The caller has a mount namespace of its own,
 /// or is PID 1 handing over.
 pub fn enter(plan: &Plan) -> Result<(), Failure> {
-    // Opened before the root changes: they are found through /proc afterwards.
-    let files = etc_files::NAMES.map(|name| (name, File::open(etc_files::path(name)).ok()));
+    let files = EtcMounts::open();
     switch_root().doing("make the root file system the root")?;
-    for entry in [PROC, SYS, CGROUP] {
-        make(&entry)?;
-    }
+    // In a runtime's order, which /proc/mounts shows.
+    make(&PROC)?;
     match plan.devices {
         Devices::Container => make(&DEV)?,
         Devices::Machine => make(&MACHINE_DEV)?,
     }
     populate_dev();
-    for entry in DEV_PARTS {
+    for entry in [PTS, SYS, CGROUP, MQUEUE] {
         make(&entry)?;
     }
     make(if plan.devices == Devices::Container { &SHM } else { &MACHINE_SHM })?;
     temporary_folders(plan);
-    for (name, file) in files {
-        if let Some(file) = file {
-            provide_etc_file(name, &file);
-        }
-    }
+    // An image's own init may mean its links.
+    files.mount(plan.devices == Devices::Container, plan.read_only);
     if plan.devices == Devices::Container {
         provide_mtab();
     }
@@ -216,6 +209,9 @@ fn populate_dev() {
             // devtmpfs has a node there, which belongs to another instance of devpts.
             _ = fs::remove_file(&path);
         }
+        if name == "core" && !fs::exists(target).unwrap_or(false) {
+            continue;
+        }
         _ = symlink(target, path);
     }
 }
@@ -235,41 +231,10 @@ fn temporary_folders(plan: &Plan) {
     }
 }
 
-/// Bind-mounts one of our files over the image's. The image's may be missing, or a link to nowhere.
-fn provide_etc_file(name: &str, file: &File) {
-    let target = PathBuf::from("/etc").join(name);
-    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let result = ensure_file(&target).and_then(|()| {
-        mount(Some(source.as_str()), &target, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(Into::into)
-    });
-    if let Err(error) = result {
-        log::warning(format!("cannot provide {}: {error}", target.display()));
-    }
-}
-
 /// The mount table under its old name, for programs that know no other. An image's init makes its own.
 fn provide_mtab() {
     // Whatever the image has there stays; where it cannot be made, programs look in /proc all the same.
     _ = symlink("/proc/mounts", "/etc/mtab");
-}
-
-/// Makes an empty file where there is none. Links of the image lead where they lead inside the image.
-fn ensure_file(path: &Path) -> std::io::Result<()> {
-    if fs::metadata(path).is_ok() {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    if let Ok(link) = fs::read_link(path) {
-        let target = path.parent().unwrap_or(Path::new("/")).join(link);
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder)?;
-        }
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o644).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    options.open(path).map(drop)
 }
 
 fn make_volume(volume: &str, read_only: bool) {

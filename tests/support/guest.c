@@ -76,6 +76,22 @@ static int wait_for_signal(void) {
     return last;
 }
 
+/* Says each signal as it comes, for ever. */
+static void say(int signal) {
+    char line[16];
+    int length = snprintf(line, sizeof line, "signal %d\n", signal);
+    (void)!write(1, line, (size_t)length);
+}
+static int every_signal(void) {
+    for (int signal = 1; signal <= 64; signal++) {
+        struct sigaction action = {.sa_handler = say};
+        sigaction(signal, &action, NULL);
+    }
+    puts("ready");
+    fflush(stdout);
+    for (;;) pause();
+}
+
 static int eat_memory(void) {
     for (;;) {
         char *block = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -91,7 +107,11 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "orphans")) return orphans((int)number);
     if (!strcmp(what, "flood")) return flood(number);
     if (!strcmp(what, "signal")) return wait_for_signal();
+    if (!strcmp(what, "signals")) return every_signal();
     if (!strcmp(what, "memory")) return eat_memory();
+    if (!strcmp(what, "exit")) return (int)number;
+    if (!strcmp(what, "die")) { kill(getpid(), (int)number); return 0; }
+    if (!strcmp(what, "abort")) abort();
     if (!strcmp(what, "crash")) *(volatile int *)8 = 1;
     if (!strcmp(what, "poweroff")) return reboot(RB_POWER_OFF);
     if (!strcmp(what, "restart")) return reboot(RB_AUTOBOOT);
