@@ -7,6 +7,7 @@ mod cancel;
 mod completions;
 mod console;
 mod env;
+mod inspect;
 pub mod kernel;
 mod options;
 mod plan;
@@ -45,6 +46,8 @@ enum Command {
     Build(build::Args),
     /// Boot an image or a disk in QEMU; the exit status is the workload's
     Run(run::Args),
+    /// Say what is inside an image, a disk or a kernel
+    Inspect(inspect::Args),
     /// Manage the kernels disks are built with
     Kernel(kernel::KernelArgs),
     /// Print a shell's completions
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Build(args) => report::exit(build::run(&cli.global, &args), report::FAILED),
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),
+        Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
     }
