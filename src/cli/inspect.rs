@@ -3,7 +3,7 @@
 use super::options::Global;
 use crate::escape;
 use crate::image::Platform;
-use crate::inspect::{self, Subject, image, render};
+use crate::inspect::{self, Subject, image, kernel, render};
 use crate::kernel::Store;
 use crate::source::Select;
 use anyhow::{Context, Result};
@@ -48,6 +48,8 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
             let scan = image::scan(found, usize::MAX, false).with_context(place)?;
             image::report(&shown, found, &scan, store.as_ref())
         }
+        Subject::Disk(disk) => disk.scan(&shown, false).report,
+        Subject::Kernel(bundle) => kernel::report(&shown, bundle),
     };
     let text = match args.json {
         true => render::json(&report)?,

@@ -111,6 +111,11 @@ impl Looker {
         Looker { hash, ..Looker::default() }
     }
 
+    /// Whether no more bytes of this body are of interest; it may be finished without them.
+    pub fn is_satisfied(&self) -> bool {
+        self.hasher.is_none() && self.buffer.len() >= elf::MAGIC.len().min(self.cap) && self.buffer.len() >= self.cap
+    }
+
     fn keep(&mut self, data: &[u8]) {
         if self.buffer.len() < elf::MAGIC.len() {
             let first = data.len().min(elf::MAGIC.len() - self.buffer.len());
