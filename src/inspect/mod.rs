@@ -13,12 +13,14 @@
 //! of names, not by bytes. Where something cannot be read the report says so and goes on.
 
 pub mod body;
+pub mod diff;
 pub mod disk;
 pub mod elf;
 pub mod facts;
 pub mod image;
 pub mod initramfs;
 pub mod kernel;
+pub mod listing;
 pub mod model;
 pub mod packages;
 pub mod paths;

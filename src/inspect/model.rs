@@ -8,6 +8,8 @@ use serde::Serialize;
 
 /// Name of the schema.
 pub const SCHEMA: &str = "org.bootdisk.inspect";
+/// Name of the schema of [`Comparison`].
+pub const DIFF_SCHEMA: &str = "org.bootdisk.inspect.diff";
 /// Its version.
 pub const VERSION: u32 = 1;
 
@@ -620,7 +622,7 @@ pub struct Check {
 /// Two reports compared.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// [`SCHEMA`] with `.diff`.
+    /// [`DIFF_SCHEMA`].
     pub schema: &'static str,
     /// [`VERSION`].
     pub version: u32,

@@ -72,6 +72,15 @@ fn join(way: &[(InodeId, &[u8])], name: &[u8]) -> Vec<u8> {
     path
 }
 
+/// The entry at a path whose components are taken as they are: no link is followed. The root has no entry.
+pub fn exact<B>(tree: &Tree<B>, path: &[u8]) -> Option<InodeId> {
+    let mut here = Tree::<B>::ROOT;
+    for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+        here = tree.lookup(here, name)?;
+    }
+    Some(here)
+}
+
 /// Calls `visit` with every name's path (with `/` at its start; the root is `/`), its layer and its inode: each
 /// directory before what is in it, names in byte order. Where `visit` says no, a directory is not entered.
 pub fn walk<B>(tree: &Tree<B>, mut visit: impl FnMut(&[u8], u32, InodeId) -> bool) {

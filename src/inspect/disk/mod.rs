@@ -255,7 +255,7 @@ impl<'a> Reading<'a> {
         let code = self.disk.table.boot_code;
         let stage = self.found.partitions.iter().find(|p| p.type_id == table::BIOS_BOOT && p.content != "empty");
         let active = self.disk.table.kind == "mbr" && self.disk.table.entries.iter().any(|entry| entry.active);
-        if code && (stage.is_some() || active || self.disk.table.kind == "mbr") {
+        if code && (stage.is_some() || active) {
             self.found.firmware.push(Fact::new("BIOS", "boot code in the first 440 bytes"));
         }
     }

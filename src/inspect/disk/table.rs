@@ -246,7 +246,10 @@ fn logical(disk: &dyn ReadAt, extended: u64, table: &mut Table) {
     for number in 5..5 + MAX_LOGICAL {
         let mut sector = [0; 512];
         if disk.read_at(at * 512, &mut sector).is_err() || sector[510..] != [0x55, 0xaa] {
-            table.notes.push(format!("the chain of logical partitions ends at number {number}"));
+            // An extended partition that was never filled has no record at all.
+            if number > 5 {
+                table.notes.push(format!("the chain of logical partitions ends before number {number}"));
+            }
             return;
         }
         table.places.push((at * 512, 512, "extended boot record"));

@@ -47,10 +47,15 @@ fn of_userland(userland: &Userland, command: &Command) -> String {
             format!("a bootable userland with its own kernel and init: {}", name.unwrap_or("no distribution"))
         }
         (Some(name), kernel) => {
-            let whole = if has_shell && !userland.packages.is_empty() { "a whole" } else { "a part of a" };
-            let shell = if has_shell { "" } else { ", no shell" };
+            let has_packages = !userland.packages.is_empty();
+            let whole = if has_shell && has_packages { "whole " } else { "" };
+            let lacks = match (has_shell, has_packages) {
+                (true, true) => "",
+                (true, false) => ", no package manager",
+                (false, _) => ", no shell",
+            };
             let kernel = if kernel { "with a kernel, no init" } else { "no kernel" };
-            format!("{whole} {name} userland{shell}, {kernel}")
+            format!("a {whole}{name} userland{lacks}, {kernel}")
         }
         (None, kernel) => {
             let what = without_name(userland, command);

@@ -1,6 +1,8 @@
 //! The report for people: as text, as JSON, as one page of HTML.
 
+pub mod diff;
 pub mod disk;
+pub mod html;
 pub mod text;
 pub mod units;
 
