@@ -27,7 +27,7 @@ const SCRIPT: usize = 256;
 /// Most bytes of texts and names kept of all bodies.
 const KEPT: usize = 128 << 20;
 /// Most bytes of holes that are hashed: a hole costs its maker nothing.
-const HASHED_HOLES: u64 = 64 << 30;
+const HASHED_HOLES: u64 = 8 << 30;
 /// Bodies whose paths are kept whatever their size, to name what later layers hide.
 const SMALL_PATHS: u64 = 200_000;
 /// Size from which a body's path is always kept.

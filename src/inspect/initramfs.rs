@@ -15,7 +15,7 @@ use crate::kernel::{modules, unpack};
 use std::io::{self, BufRead, BufReader, Read};
 
 /// Bytes read of all archives, unpacked.
-const MAX_BYTES: u64 = 2 << 30;
+const MAX_BYTES: u64 = 1 << 30;
 /// Most entries.
 const MAX_ENTRIES: u64 = 1_000_000;
 /// Longest name.

@@ -4,8 +4,8 @@ use crate::rootfs::{InodeId, Kind, Tree};
 
 /// Symbolic links the kernel follows on one way (path_resolution(7)).
 const MAX_SYMLINKS: usize = 40;
-/// Components taken on one way: links of links could name millions.
-const MAX_STEPS: usize = 1 << 16;
+/// Components taken on one way: links of links could name millions, and a path has 4096 bytes at most.
+const MAX_STEPS: usize = 1 << 12;
 
 /// Where a path led.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,8 @@ const MAX_NAMES: usize = 100_000;
 const MAX_DEPTH: usize = 32;
 /// Largest directory, in bytes (the specification's limit).
 const MAX_DIRECTORY: u64 = 65_536 * 32;
+/// Most bytes of all directories: without damage no two share a cluster.
+const MAX_DIRECTORIES: u64 = 64 << 20;
 
 const READ_ONLY_LFN: u8 = 0x0f;
 const VOLUME_LABEL: u8 = 0x08;
@@ -36,6 +38,8 @@ pub struct Volume<'a> {
     fat: Vec<u8>,
     bits: u8,
     root: Root,
+    /// Clusters that may still be followed: chains that share clusters could be endless work.
+    left: u64,
     /// Volume identifier.
     pub id: u32,
     /// Label in the boot sector.
@@ -108,6 +112,7 @@ impl<'a> Volume<'a> {
             fat,
             bits,
             root,
+            left: 2 * clusters + 65_536,
             id: u32(39 + extra),
             label: boot[43 + extra..54 + extra].trim_ascii_end().to_vec(),
             files: Vec::new(),
@@ -190,16 +195,17 @@ impl<'a> Volume<'a> {
     }
 
     /// The places of a chain, and whether it ends as it should.
-    fn chain(&self, first: u32, limit: u64) -> (Vec<(u64, u64)>, bool) {
+    fn chain(&mut self, first: u32, limit: u64) -> (Vec<(u64, u64)>, bool) {
         let (mut places, mut cluster, mut bytes) = (Vec::new(), first, 0);
         let end = (1u32 << self.bits.min(28)) - 8;
         while bytes < limit {
             if cluster >= end {
                 return (places, true);
             }
-            if cluster < 2 || cluster >= self.clusters + 2 {
+            if cluster < 2 || cluster >= self.clusters + 2 || self.left == 0 {
                 return (places, false);
             }
+            self.left -= 1;
             self.push(&mut places, cluster);
             bytes += self.cluster;
             let Some(next) = self.next(cluster) else { return (places, false) };
@@ -217,10 +223,16 @@ impl<'a> Volume<'a> {
             self.files.push(File { path: "/".into(), size: 0, places: root.clone(), is_directory: true });
         }
         let mut todo = vec![(String::new(), root, 0)];
+        let mut total = 0;
         while let Some((path, places, depth)) = todo.pop() {
             let mut bytes = Vec::new();
             for (offset, length) in places {
                 let start = bytes.len();
+                total += length;
+                if total > MAX_DIRECTORIES {
+                    self.damaged = true;
+                    return;
+                }
                 bytes.resize(start + length.min(MAX_DIRECTORY) as usize, 0);
                 if self.disk.read_at(offset, &mut bytes[start..]).is_err() {
                     self.damaged = true;

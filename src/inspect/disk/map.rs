@@ -5,9 +5,12 @@
 
 use crate::inspect::model::{Owner, Range};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Most ranges that a report lists; beyond it neighbours are joined under the larger one's owner.
 const MAX_RANGES: usize = 4096;
+/// Most pieces held while a map is drawn; claims beyond it are left out, and [`Map::is_full`] says so.
+const MAX_PIECES: usize = 1 << 20;
 
 /// A map that is being drawn.
 pub struct Map {
@@ -19,7 +22,7 @@ pub struct Map {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Claim {
     owner: Owner,
-    what: String,
+    what: Rc<str>,
     partition: Option<u32>,
 }
 
@@ -33,18 +36,23 @@ impl Map {
     /// Says whose `length` bytes at `offset` are.
     pub fn claim(&mut self, (offset, length): (u64, u64), owner: Owner, what: &str, partition: Option<u32>) {
         let end = offset.saturating_add(length).min(self.size);
-        if offset >= end {
+        if offset >= end || self.is_full() {
             return;
         }
         let after = self.starts.range(..=end).next_back().map(|(_, claim)| claim.clone());
         let covered: Vec<u64> = self.starts.range(offset..end).map(|(at, _)| *at).collect();
         covered.iter().for_each(|at| _ = self.starts.remove(at));
-        self.starts.insert(offset, Claim { owner, what: what.to_owned(), partition });
+        self.starts.insert(offset, Claim { owner, what: what.into(), partition });
         if end < self.size
             && let Some(after) = after
         {
             self.starts.entry(end).or_insert(after);
         }
+    }
+
+    /// Whether claims were left out.
+    pub fn is_full(&self) -> bool {
+        self.starts.len() >= MAX_PIECES
     }
 
     /// All ranges in order, neighbours of one kind together.
@@ -56,7 +64,8 @@ impl Map {
             match ranges.last_mut() {
                 _ if length == 0 => {}
                 Some(last)
-                    if (last.owner, &last.what, last.partition) == (claim.owner, &claim.what, claim.partition) =>
+                    if (last.owner, last.what.as_str(), last.partition)
+                        == (claim.owner, &*claim.what, claim.partition) =>
                 {
                     last.length += length;
                 }
@@ -64,7 +73,7 @@ impl Map {
                     offset: *offset,
                     length,
                     owner: claim.owner,
-                    what: claim.what.clone(),
+                    what: claim.what.to_string(),
                     partition: claim.partition,
                 }),
             }

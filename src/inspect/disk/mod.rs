@@ -217,7 +217,7 @@ impl<'a> Reading<'a> {
         let (owner, what) = if is_root { (Owner::Userland, "files of the userland") } else { (Owner::Files, "files") };
         self.map.claim(place((0, fs.size())), Owner::Metadata, "ext4 metadata", number);
         free.iter().for_each(|run| self.map.claim(place(*run), Owner::Free, "free in ext4", number));
-        data.sort_unstable();
+        let data = joined(&mut data);
         data.iter().for_each(|run| self.map.claim(place(*run), owner, what, number));
         let sum = |runs: &[(u64, u64)]| runs.iter().map(|(_, length)| length).sum::<u64>();
         let (files, free) = (sum(&data), sum(&free));
@@ -261,6 +261,9 @@ impl<'a> Reading<'a> {
     }
 
     fn finish(mut self) -> Scan {
+        if self.map.is_full() {
+            self.report.notes.push("the map leaves out pieces, there are too many".into());
+        }
         self.found.map = self.map.finish();
         let mut releases: Vec<String> = self.found.kernels.iter().map(|kernel| kernel.release.clone()).collect();
         releases.sort();
@@ -297,4 +300,17 @@ impl<'a> Reading<'a> {
 fn init_of(tree: &Root) -> Process {
     let found = PLACES.iter().find(|place| super::paths::resolve(tree, place.as_bytes()).is_some());
     Process { entrypoint: found.map(|place| (*place).to_owned()).into_iter().collect(), ..Process::default() }
+}
+
+/// Runs in order, those that touch together.
+fn joined(runs: &mut [(u64, u64)]) -> Vec<(u64, u64)> {
+    runs.sort_unstable();
+    let mut out: Vec<(u64, u64)> = Vec::new();
+    for &mut (start, length) in runs {
+        match out.last_mut() {
+            Some((last, so_far)) if *last + *so_far == start => *so_far += length,
+            _ => out.push((start, length)),
+        }
+    }
+    out
 }

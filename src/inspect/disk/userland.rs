@@ -1,7 +1,7 @@
 //! A userland read back from an ext4 partition: the same tree, and the same facts of bodies, as from an image.
 
 use crate::escape::escape;
-use crate::ext4::read::{FileSystem, Inode, Kind as Found, ReadError};
+use crate::ext4::read::{FileSystem, Inode, Kind as Found, Name, ReadError};
 use crate::inspect::body::{Body, Looker};
 use crate::inspect::facts::Root;
 use crate::rootfs::{Attrs, BodySink, InodeId, Kind, Limits, Tree};
@@ -11,6 +11,11 @@ use std::collections::{HashMap, HashSet};
 const ROOT: u32 = 2;
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
+/// Largest directory read, in bytes, and most of all directories together: four million names have less.
+const MAX_DIRECTORY: u64 = 256 << 20;
+const MAX_DIRECTORIES: u64 = 1 << 30;
+/// Most extents of all files together. Without checksums a file system may name the same ones again and again.
+const MAX_EXTENTS: usize = 1 << 24;
 /// Most things that cannot be read and are named.
 const MAX_NOTES: usize = 16;
 
@@ -34,6 +39,8 @@ struct Reader<'a, 'b> {
     notes: Vec<String>,
     left_out: u64,
     chunk: Vec<u8>,
+    directories: u64,
+    extents: usize,
 }
 
 /// Reads every name of a file system. Only what cannot be its root is an error; the rest is noted and left out.
@@ -49,6 +56,8 @@ pub fn read(fs: &FileSystem<'_>, looker: &mut Looker) -> Result<Read, ReadError>
         notes: Vec::new(),
         left_out: 0,
         chunk: vec![0; CHUNK],
+        directories: 0,
+        extents: 0,
     };
     reader.directories(root)?;
     let Reader { tree, data, mut notes, left_out, .. } = reader;
@@ -77,7 +86,7 @@ impl Reader<'_, '_> {
         let mut met = HashSet::from([root.number]);
         let mut todo = vec![(root, Root::ROOT, Vec::new())];
         while let Some((inode, id, path)) = todo.pop() {
-            let mut names = match self.fs.names(&inode) {
+            let mut names = match self.names(&inode) {
                 Ok(names) => names,
                 Err(error) => {
                     self.note(&path, &error);
@@ -102,6 +111,17 @@ impl Reader<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The names of a directory, unless they are more than anybody has.
+    fn names(&mut self, inode: &Inode) -> Result<Vec<Name>, ReadError> {
+        let blocks: u64 = self.fs.mappings(inode)?.iter().map(|mapping| u64::from(mapping.length)).sum();
+        let bytes = blocks.saturating_mul(self.fs.block_bytes());
+        self.directories = self.directories.saturating_add(bytes);
+        if bytes > MAX_DIRECTORY || self.directories > MAX_DIRECTORIES {
+            return Err(ReadError::Unsupported(format!("directories of {bytes} bytes")));
+        }
+        self.fs.names(inode)
     }
 
     fn note(&mut self, path: &[u8], error: &ReadError) {
@@ -150,6 +170,10 @@ impl Reader<'_, '_> {
     fn body(&mut self, inode: &Inode, path: &[u8]) -> Result<Body, ReadError> {
         let mappings = self.fs.mappings(inode)?;
         let block = self.fs.block_bytes();
+        self.extents = self.extents.saturating_add(mappings.len());
+        if self.extents > MAX_EXTENTS {
+            return Err(ReadError::Unsupported("so many extents".into()));
+        }
         self.data.extend(mappings.iter().map(|m| (m.start * block, u64::from(m.length) * block)));
         if inode.size == 0 {
             return Ok(Body::default());

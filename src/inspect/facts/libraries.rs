@@ -16,8 +16,10 @@ use std::collections::{HashSet, VecDeque};
 const MAX: usize = 1024;
 /// Most folders searched for one.
 const MAX_FOLDERS: usize = 256;
-/// Deepest include of ld.so.conf.
-const MAX_INCLUDES: usize = 16;
+/// Most places looked at for all libraries together; beyond it the list ends.
+const MAX_LOOKS: usize = 1 << 14;
+/// Most files of ld.so.conf and what it includes: an include may name itself.
+const MAX_CONFIGURATIONS: usize = 64;
 
 /// The libraries of one program.
 #[derive(Default)]
@@ -45,12 +47,12 @@ fn facts<'a>(tree: &'a Root, found: &Found) -> Option<&'a elf::Facts> {
 pub fn find(tree: &Root, process: &Process, path: &Found, program: &elf::Facts, loader: Option<&Found>) -> Needed {
     let mut needed = Needed::default();
     let mut met = HashSet::new();
-    let folders = Folders::new(tree, process, path, program);
+    let mut folders = Folders::new(tree, process, path, program);
     needed.found.extend(loader.cloned());
     let mut queue: VecDeque<(Vec<u8>, Found)> =
         program.needed.iter().map(|name| (name.clone(), path.clone())).collect();
     while let Some((name, by)) = queue.pop_front() {
-        if met.len() >= MAX || !met.insert(name.clone()) {
+        if met.len() >= MAX || folders.looks >= MAX_LOOKS || !met.insert(name.clone()) {
             continue;
         }
         // The loader is a library too, under its own name.
@@ -84,6 +86,8 @@ struct Folders {
     program: Vec<Vec<u8>>,
     environment: Vec<Vec<u8>>,
     system: Vec<Vec<u8>>,
+    /// Places looked at so far.
+    looks: usize,
 }
 
 impl Folders {
@@ -93,10 +97,11 @@ impl Folders {
             program: run_path(program, &path.path),
             environment: environment.map(|path| split(path.as_bytes())).unwrap_or_default(),
             system: system(tree, program),
+            looks: 0,
         }
     }
 
-    fn find(&self, tree: &Root, name: &[u8], by: &Found, program: &elf::Facts) -> Option<Found> {
+    fn find(&mut self, tree: &Root, name: &[u8], by: &Found, program: &elf::Facts) -> Option<Found> {
         let fits = |found: &Found| {
             facts(tree, found).is_some_and(|facts| (facts.bits, facts.machine) == (program.bits, program.machine))
         };
@@ -105,8 +110,11 @@ impl Folders {
         }
         let own = facts(tree, by).map(|facts| run_path(facts, &by.path)).unwrap_or_default();
         let folders = own.iter().chain(&self.program).chain(&self.environment).chain(&self.system);
-        let mut places = folders.take(MAX_FOLDERS).map(|folder| [folder, &b"/"[..], name].concat());
-        places.find_map(|place| paths::resolve(tree, &place).filter(fits))
+        let places = folders.take(MAX_FOLDERS).map(|folder| [folder, &b"/"[..], name].concat());
+        let mut looks = 0;
+        let found = places.inspect(|_| looks += 1).find_map(|place| paths::resolve(tree, &place).filter(fits));
+        self.looks += looks;
+        found
     }
 }
 
@@ -140,7 +148,7 @@ fn system(tree: &Root, program: &elf::Facts) -> Vec<Vec<u8>> {
         };
     }
     let mut folders = Vec::new();
-    configured(tree, b"/etc/ld.so.conf", 0, &mut folders);
+    configured(tree, &mut folders);
     let triplet = match (program.machine, program.bits) {
         (62, 64) => "x86_64-linux-gnu",
         (3, _) => "i386-linux-gnu",
@@ -159,20 +167,20 @@ fn system(tree: &Root, program: &elf::Facts) -> Vec<Vec<u8>> {
 }
 
 /// The folders of ld.so.conf and of what it includes; of a pattern only the usual `DIR/*.conf` is known.
-fn configured(tree: &Root, path: &[u8], depth: usize, folders: &mut Vec<Vec<u8>>) {
-    let Some((text, _)) = text(tree, path) else { return };
-    for line in text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii) {
-        if folders.len() >= MAX_FOLDERS || depth >= MAX_INCLUDES {
-            return;
+fn configured(tree: &Root, folders: &mut Vec<Vec<u8>>) {
+    let mut todo = VecDeque::from([b"/etc/ld.so.conf".to_vec()]);
+    let mut met = HashSet::new();
+    while let Some(path) = todo.pop_front() {
+        let Some((text, path)) = text(tree, &path) else { continue };
+        if met.len() >= MAX_CONFIGURATIONS || !met.insert(path) {
+            continue;
         }
-        match line.strip_prefix(b"include ") {
-            Some(pattern) => {
-                for included in included(tree, pattern.trim_ascii()) {
-                    configured(tree, &included, depth + 1, folders);
-                }
+        for line in text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii) {
+            match line.strip_prefix(b"include ") {
+                Some(pattern) if todo.len() < MAX_FOLDERS => todo.extend(included(tree, pattern.trim_ascii())),
+                None if line.starts_with(b"/") && folders.len() < MAX_FOLDERS => folders.push(line.to_vec()),
+                _ => {}
             }
-            None if line.starts_with(b"/") => folders.push(line.to_vec()),
-            None => {}
         }
     }
 }
