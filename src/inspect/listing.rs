@@ -61,8 +61,8 @@ fn mtree(path: &[u8], inode: &Inode<Body>, out: &mut dyn Write) -> io::Result<()
             }
         }
         Kind::Symlink(target) => write!(out, "type=link link={}", vis(target))?,
-        Kind::CharDevice { major, minor } => write!(out, "type=char device=linux,{major},{minor}")?,
-        Kind::BlockDevice { major, minor } => write!(out, "type=block device=linux,{major},{minor}")?,
+        Kind::CharDevice { major, minor } => write!(out, "type=char device=native,{major},{minor}")?,
+        Kind::BlockDevice { major, minor } => write!(out, "type=block device=native,{major},{minor}")?,
         Kind::Fifo => write!(out, "type=fifo")?,
     }
     let Time { secs, nanos } = attrs.mtime;

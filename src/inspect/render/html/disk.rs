@@ -1,6 +1,6 @@
 //! A disk's map as pictures, its partitions, and what boots it.
 
-use super::{Rows, code, list, section, table, text};
+use super::{Rows, code, key, list, section, table, text};
 use crate::inspect::model::{Disk, Kernel, Owner, Partition, Range};
 use crate::inspect::render::disk::columns;
 use crate::inspect::render::units::{count, size};
@@ -93,7 +93,7 @@ fn row(range: &Range) -> Vec<String> {
     vec![
         range.offset.to_string(),
         range.length.to_string(),
-        format!("<span class=\"key {}\"></span>{}", class(range.owner), text(range.owner.name())),
+        format!("{}{}", key(class(range.owner)), text(range.owner.name())),
         text(&range.what),
         range.partition.map(|number| number.to_string()).unwrap_or_default(),
     ]
@@ -133,9 +133,9 @@ fn shares(map: &[Range]) -> Vec<(Owner, u64)> {
 }
 
 fn legend(map: &[Range]) -> String {
-    let items = shares(map).into_iter().map(|(owner, bytes)| {
-        format!("<li><span class=\"key {}\"></span>{}: {}</li>\n", class(owner), owner.name(), size(bytes))
-    });
+    let items = shares(map)
+        .into_iter()
+        .map(|(owner, bytes)| format!("<li>{}{}: {}</li>\n", key(class(owner)), owner.name(), size(bytes)));
     format!("<ul class=\"legend\">\n{}</ul>\n", items.collect::<String>())
 }
 
@@ -171,7 +171,7 @@ fn partitions(disk: &Disk) -> String {
             ]
         })
         .collect();
-    table("Partitions", &["#", "Type", "#First byte", "#Size", "Content", "Used for"], &rows)
+    table("Partitions", &["#No.", "Type", "#First byte", "#Size", "Content", "Used for"], &rows)
 }
 
 /// A kernel; `alone` tells every check.

@@ -1,6 +1,6 @@
 //! The layers of an image as bars: what of each can still be seen, and what later ones hide.
 
-use super::{code, table, text};
+use super::{code, key, table, text};
 use crate::inspect::model::{Layer, Layers};
 use crate::inspect::render::units::size;
 
@@ -17,11 +17,11 @@ pub fn layers(layers: &Layers) -> String {
         size(layers.hidden),
         size(layers.bytes)
     );
-    out.push_str(
-        "<ul class=\"legend\">\n<li><span class=\"key userland\"></span>can be seen</li>\n\
-         <li><span class=\"key kernel\"></span>hidden by a later layer</li>\n</ul>\n",
-    );
-    let headings = ["#", "Files", "#Bytes", "#Stored", "#Added", "#Changed", "#Removed", "Made by"];
+    let (seen, hidden) = (key("userland"), key("kernel"));
+    out.push_str(&format!(
+        "<ul class=\"legend\">\n<li>{seen}can be seen</li>\n<li>{hidden}hidden by a later layer</li>\n</ul>\n"
+    ));
+    let headings = ["#No.", "Files", "#Bytes", "#Stored", "#Added", "#Changed", "#Removed", "Made by"];
     out.push_str(&table("Layers, lowest first", &headings, &rows));
     if !layers.largest_hidden.is_empty() {
         let rows: Vec<Vec<String>> = layers

@@ -102,7 +102,7 @@ struct Rows(String);
 
 impl Rows {
     fn add(&mut self, label: &str, markup: &str) -> &mut Self {
-        self.0.push_str(&format!("<div><dt>{}</dt><dd>{markup}</dd></div>\n", text(label)));
+        self.0.push_str(&format!("<dt>{}</dt><dd>{markup}</dd>\n", text(label)));
         self
     }
 
@@ -120,6 +120,11 @@ impl Rows {
 
 fn fact(fact: &Fact) -> String {
     format!("{} <span class=\"evidence\">{}</span>", text(&fact.value), code(&fact.evidence))
+}
+
+/// The square of a colour in a legend.
+fn key(class: &str) -> String {
+    format!("<span class=\"key {class}\">&#160;</span>")
 }
 
 /// A table that scrolls by itself where the page is too narrow. Headings are plain, cells markup; a heading that

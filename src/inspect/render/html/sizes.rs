@@ -9,6 +9,11 @@ const COLOURS: usize = 6;
 /// Boxes below this share of the picture's width or height, in percent, have no name.
 const NAMED: f64 = 6.0;
 
+/// Levels of boxes in boxes.
+const LEVELS: usize = 2;
+/// Width of the picture by its height, on a wide screen.
+const ASPECT: f64 = 2.0;
+
 /// A place in percent of the picture.
 #[derive(Clone, Copy)]
 struct Area {
@@ -18,52 +23,48 @@ struct Area {
     height: f64,
 }
 
+/// The whole picture.
+const ALL: Area = Area { x: 0.0, y: 0.0, width: 100.0, height: 100.0 };
+
 /// Picture and list.
 pub fn sizes(root: &Size) -> String {
-    let mut boxes = String::new();
-    for (i, (child, area)) in placed(root, Area { x: 0.0, y: 0.0, width: 100.0, height: 100.0 }).into_iter().enumerate()
-    {
-        let inner: String = placed(child, Area { x: 0.0, y: 14.0, width: 100.0, height: 86.0 })
-            .into_iter()
-            .filter(|_| area.width > NAMED && area.height > NAMED)
-            .map(|(grandchild, place)| one("inner", grandchild, place, area, ""))
-            .collect();
-        boxes.push_str(&one(
-            &format!("box{}", i % COLOURS),
-            child,
-            area,
-            Area { x: 0.0, y: 0.0, width: 100.0, height: 100.0 },
-            &inner,
-        ));
-    }
     let largest: Vec<String> =
         root.children.iter().take(4).map(|child| format!("{} {}", child.name, size(child.bytes))).collect();
     let name =
         format!("Boxes for directories by size: {} in all; the largest are {}", size(root.bytes), largest.join(", "));
     format!(
-        "<div class=\"tree\" role=\"img\" aria-label=\"{}\">\n{boxes}</div>\n<details><summary>The same as a list</summary>\n{}</details>\n",
+        "<div class=\"tree\" role=\"img\" aria-label=\"{}\">\n{}</div>\n<details><summary>The same as a list</summary>\n{}</details>\n",
         text(&name),
+        boxes(root, 0, ALL),
         list(root)
     )
 }
 
-/// One box. `outer` is the area that `area` is a part of, for the decision whether a name fits.
-fn one(class: &str, of: &Size, area: Area, outer: Area, inner: &str) -> String {
-    let fits = area.width * outer.width / 100.0 > NAMED && area.height * outer.height / 100.0 > NAMED / 1.5;
-    let name = if fits { format!("{} {}", text(&of.name), size(of.bytes)) } else { String::new() };
-    format!(
-        "<div class=\"box {class}\" title=\"{}: {}\" style=\"left:{:.2}%;top:{:.2}%;width:{:.2}%;height:{:.2}%\">{name}{inner}</div>\n",
-        text(&of.name),
-        size(of.bytes),
-        area.x,
-        area.y,
-        area.width,
-        area.height
-    )
+/// The children of a directory that has the place `outer` in the picture, and theirs in them.
+fn boxes(of: &Size, level: usize, outer: Area) -> String {
+    let one = |(i, (child, area)): (usize, (&Size, Area))| {
+        let fits = area.width > NAMED && area.height > NAMED / 1.5;
+        let name = if fits { format!("{} {}", text(&child.name), size(child.bytes)) } else { String::new() };
+        let class = if level == 0 { format!("box{}", i % COLOURS) } else { "inner".to_owned() };
+        let inner = match fits && level < LEVELS && !child.children.is_empty() {
+            true => format!("<div class=\"in\">{}</div>", boxes(child, level + 1, area)),
+            false => String::new(),
+        };
+        format!(
+            "<div class=\"box {class}\" title=\"{}: {}\" style=\"left:{:.2}%;top:{:.2}%;width:{:.2}%;height:{:.2}%\">{name}{inner}</div>\n",
+            text(&child.name),
+            size(child.bytes),
+            (area.x - outer.x) / outer.width * 100.0,
+            (area.y - outer.y) / outer.height * 100.0,
+            area.width / outer.width * 100.0,
+            area.height / outer.height * 100.0
+        )
+    };
+    placed(of, outer).into_iter().enumerate().map(one).collect()
 }
 
-/// The children of a directory in an area, by size: each time the larger half goes to one side, so that boxes stay
-/// close to squares. What is left out of the report is empty space.
+/// The children of a directory in an area, by size: each time about half goes to one side, so that boxes stay close to
+/// squares. What is left out of the report is empty space.
 fn placed(size: &Size, area: Area) -> Vec<(&Size, Area)> {
     let mut out = Vec::new();
     let children: Vec<&Size> = size.children.iter().filter(|child| child.bytes > 0).collect();
@@ -88,7 +89,7 @@ fn split<'a>(children: &[&'a Size], area: Area, out: &mut Vec<(&'a Size, Area)>)
                 count += 1;
             }
             let share = first as f64 / total.max(1) as f64;
-            let (a, b) = if area.width >= area.height {
+            let (a, b) = if area.width * ASPECT >= area.height {
                 let width = area.width * share;
                 (Area { width, ..area }, Area { x: area.x + width, width: area.width - width, ..area })
             } else {

@@ -20,8 +20,7 @@ h3 { font-size: 1rem; margin: 1.25rem 0 .5rem; }
 code { font: .875em/1.4 ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace; }
 .kind { margin: 0; color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; margin: 0 0 1rem; }
-dl { margin: 0; display: grid; gap: .35rem; }
-dl > div { display: grid; grid-template-columns: 9rem 1fr; gap: .75rem; }
+dl { margin: 0; display: grid; grid-template-columns: 9rem 1fr; gap: .35rem .75rem; }
 dt { color: var(--soft); }
 dd { margin: 0; min-width: 0; }
 .evidence { color: var(--soft); }
@@ -57,11 +56,12 @@ td code { overflow-wrap: anywhere; }
   line-height: 1.3; color: var(--on); white-space: nowrap; text-overflow: ellipsis; }
 .box0 { background: var(--files); } .box1 { background: var(--userland); } .box2 { background: var(--firmware); }
 .box3 { background: var(--loader); } .box4 { background: var(--metadata); } .box5 { background: var(--boot-stage); }
-.inner { background: color-mix(in srgb, var(--page) 12%, transparent); border-color: color-mix(in srgb, var(--on) 55%, transparent); }
+.in { position: absolute; left: 0; right: 0; top: 1.2rem; bottom: 0; }
+.inner { background: transparent; border-color: var(--on); }
 .pass, .yes { color: var(--userland); } .warn, .unknown-verdict, .perhaps { color: var(--loader); } .fail, .no { color: var(--kernel); }
 .verdict { font-weight: 600; }
 @media (max-width: 40rem) { body { padding: .5rem; } section { padding: .75rem; }
-  dl > div { grid-template-columns: 1fr; gap: 0; } .tree { height: 32rem; } }
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .35rem; } .tree { height: 32rem; } }
 @media print { section { break-inside: avoid; } }
 ";
 
