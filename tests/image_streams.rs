@@ -25,6 +25,7 @@ fn image_with(blob: Blob, digest: Option<Digest>, diff_id: Digest) -> Image {
         config: Config::default(),
         config_digest: Digest::sha256(b""),
         created: None,
+        history: Vec::new(),
         layers: vec![layer],
         warnings: Vec::new(),
     }

@@ -9,6 +9,7 @@ mod console;
 mod detach;
 mod env;
 mod exec;
+mod inspect;
 pub mod kernel;
 mod logs;
 mod options;
@@ -60,6 +61,8 @@ enum Command {
     Logs(logs::Args),
     /// Stop machines as their images say
     Stop(stop::Args),
+    /// Say what is inside an image, a disk or a kernel
+    Inspect(inspect::Args),
     /// Manage the kernels disks are built with
     Kernel(kernel::KernelArgs),
     /// Print a shell's completions
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Ps(args) => report::exit(ps::run(&args), report::FAILED),
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),
         Command::Stop(args) => report::exit(stop::run(&args), report::FAILED),
+        Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
     }

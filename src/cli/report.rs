@@ -99,6 +99,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     from!(WithHint, |e| Some(e.hint.clone()));
     from!(crate::convert::SizeError, |e| Some(e.hint()));
+    from!(crate::inspect::InspectError, |e| e.hint());
     from!(crate::source::SourceError, |e| e.hint());
     from!(crate::source::ReferenceError, |e| e.hint().map(str::to_owned));
     from!(crate::image::BlobError, |e| e.hint().map(str::to_owned));
