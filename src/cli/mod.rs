@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Build(args) => report::exit(build::run(&cli.global, &args), report::FAILED),
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),
-        Command::Kernel(args) => report::exit(kernel::run(&args), report::FAILED),
+        Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
     }
 }

@@ -55,12 +55,21 @@ fn open_kernel(disk: &Disk, image: &Image) -> Result<Bundle> {
     if path.exists() {
         return Ok(Bundle::open(path, disk.modules.as_deref())?);
     }
+    match kernel.to_str() {
+        Some("image") => {
+            let mut bundle = Bundle::of_image(image, "the image")?;
+            bundle.replace_modules(disk.modules.as_deref())?;
+            return Ok(bundle);
+        }
+        Some("host") => return Ok(Bundle::open_all(&Bundle::host_files()?, disk.modules.as_deref())?),
+        _ => {}
+    }
     let name = kernel.to_str().filter(|name| !name.contains('/'));
     match name {
         Some(name) if disk.modules.is_none() => Ok(Store::of_user()?.find(name)?.bundle()?),
         _ => Err(WithHint {
             message: format!("no such kernel: {}", crate::escape::path(path)),
-            hint: "give a bzImage, a kernel package, a directory with a kernel, or a name that `bootdisk kernel list` shows".into(),
+            hint: "give a boot file, a kernel package, a directory with a kernel, `image`, `host`, or a name that `bootdisk kernel list` shows".into(),
         }
         .into()),
     }
