@@ -78,7 +78,11 @@ fn make_rpm(dir: &Path, root: &Path, name: &str, files: &str, payload: &str) -> 
     let top = dir.join("rpmbuild");
     let mut build = Command::new("rpmbuild");
     build.args(["-bb", "--quiet", "--target", "x86_64"]).arg("--define").arg(format!("_topdir {}", top.display()));
-    build.arg("--define").arg(format!("_binary_payload {payload}")).arg("--define").arg("_unpackaged_files_terminate_build 0");
+    build
+        .arg("--define")
+        .arg(format!("_binary_payload {payload}"))
+        .arg("--define")
+        .arg("_unpackaged_files_terminate_build 0");
     tools::stdout(build.arg(dir.join("x.spec")));
     let made = only(&top.join("RPMS/x86_64"), name);
     let package = dir.join(format!("{name}-{}.rpm", payload.replace('.', "-")));
@@ -106,9 +110,11 @@ fn rpm_packages_are_read_and_their_digests_believed_only_when_right() {
     fs::copy(only(&root.join("boot"), "vmlinuz-"), modules.join("vmlinuz")).unwrap();
     fs::copy(only(&root.join("boot"), "config-"), modules.join("config")).unwrap();
     shell(&modules, "xz kernel/virtio.ko; zstd -q --rm kernel/virtio_ring.ko; gzip kernel/virtio_blk.ko");
-    let core_files = format!("/lib/modules/{release}/vmlinuz\n/lib/modules/{release}/config\n/lib/modules/{release}/modules.*\n");
+    let core_files =
+        format!("/lib/modules/{release}/vmlinuz\n/lib/modules/{release}/config\n/lib/modules/{release}/modules.*\n");
     let core = make_rpm(dir.path(), &fedora, "kernel-core", &core_files, "w3.zstdio");
-    let rest = make_rpm(dir.path(), &fedora, "kernel-modules-core", &format!("/lib/modules/{release}/kernel\n"), "w3.zstdio");
+    let rest =
+        make_rpm(dir.path(), &fedora, "kernel-modules-core", &format!("/lib/modules/{release}/kernel\n"), "w3.zstdio");
     for order in [[&core, &rest], [&rest, &core]] {
         let bundle = Bundle::open_all(&order.map(|path| path.to_owned()), None).unwrap();
         is_sample(&bundle, &root, &release, &expected);
@@ -141,7 +147,11 @@ fn make_apk(dir: &Path, root: &Path) -> PathBuf {
     fs::write(dir.join(".SIGN.RSA.test.rsa.pub"), [7; 256]).unwrap();
     shell(dir, &format!("tar --sort=name --format=posix -C {} -cf - boot lib | gzip -n > data.tar.gz", root.display()));
     let hash = shell(dir, "sha256sum < data.tar.gz | cut -d' ' -f1");
-    fs::write(dir.join(".PKGINFO"), format!("# made\npkgname = linux-virt\npkgver = 6.1-r0\narch = x86_64\ndatahash = {hash}")).unwrap();
+    fs::write(
+        dir.join(".PKGINFO"),
+        format!("# made\npkgname = linux-virt\npkgver = 6.1-r0\narch = x86_64\ndatahash = {hash}"),
+    )
+    .unwrap();
     // abuild-tar --cut leaves the two blocks of zeros out.
     shell(
         dir,
@@ -265,7 +275,8 @@ fn container_images_carry_kernels() {
 
     // A layer that is not what its digest says; an image without a kernel.
     let blobs = layout.join("blobs/sha256");
-    let largest = fs::read_dir(&blobs).unwrap().map(|e| e.unwrap().path()).max_by_key(|path| path.metadata().unwrap().len());
+    let largest =
+        fs::read_dir(&blobs).unwrap().map(|e| e.unwrap().path()).max_by_key(|path| path.metadata().unwrap().len());
     let largest = largest.unwrap();
     let mut bytes = fs::read(&largest).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -317,7 +328,9 @@ fn every_form_of_boot_file_says_what_it_is() {
     let mut body = b"Linux version %s Linux version 6.9.1-test (x) #1\0IKCFG_ST".to_vec();
     body.append(&mut config);
     body.extend_from_slice(b"IKCFG_ED");
-    for (arch, machine, magic) in [(Arch::Aarch64, [0x64, 0xaa], *b"ARM\x64"), (Arch::Riscv64, [0x64, 0x50], *b"RSC\x05")] {
+    for (arch, machine, magic) in
+        [(Arch::Aarch64, [0x64, 0xaa], *b"ARM\x64"), (Arch::Riscv64, [0x64, 0x50], *b"RSC\x05")]
+    {
         let mut image = vec![0u8; 4096];
         image[..2].copy_from_slice(b"MZ");
         image[56..60].copy_from_slice(&magic);

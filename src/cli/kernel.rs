@@ -10,6 +10,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::kernel_set::{self, Set};
 use super::options::Global;
 use super::progress::Progress;
 use crate::convert::Event;
@@ -39,6 +40,8 @@ enum Command {
     Show(One),
     /// Checks what a kernel lacks to boot a disk, and a stored one for damage
     Check(One),
+    /// Puts another kernel on a disk; the root partition is not touched, and an interruption leaves a disk that boots
+    Set(Set),
     /// Removes a kernel from the store
     Remove {
         /// Identifier (its first digits do) or release
@@ -86,6 +89,10 @@ struct One {
 pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
     let store = Store::of_user()?;
     let out = &mut io::stdout().lock();
+    if let Command::Set(set) = &args.command {
+        kernel_set::run(global, set)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let Command::Add(add) = &args.command else { return run_in(&store, args, out) };
     let mut progress = Progress::new(global);
     let added = run_add(&store, add, out, &mut |count, bytes| progress.modules(count, bytes));
@@ -105,6 +112,7 @@ pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
 pub fn run_in(store: &Store, args: &KernelArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Add(add) => _ = run_add(store, add, out, &mut |_, _| {})?,
+        Command::Set(set) => kernel_set::run(&Global::silent(), set)?,
         Command::List { json } => list(store, *json, out)?,
         Command::Show(one) => show(store, one, out)?,
         Command::Check(one) => return check(store, one, out),

@@ -8,6 +8,7 @@ mod completions;
 mod console;
 mod env;
 pub mod kernel;
+mod kernel_set;
 mod options;
 mod plan;
 mod progress;

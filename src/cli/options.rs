@@ -21,6 +21,13 @@ pub struct Global {
     pub progress: ProgressMode,
 }
 
+impl Global {
+    /// Nothing but errors.
+    pub fn silent() -> Global {
+        Global { quiet: true, progress: ProgressMode::None }
+    }
+}
+
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProgressMode {
@@ -46,6 +53,9 @@ pub struct Disk {
     /// Modules of a kernel given as a file: /lib/modules/RELEASE or a directory that holds it
     #[arg(long, value_name = "DIR", requires = "kernel")]
     pub modules: Option<PathBuf>,
+    /// Build with a kernel that is known not to boot the disk: what it lacks becomes a warning
+    #[arg(long)]
+    pub no_preflight: bool,
     /// Platform of the image to take from an index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,

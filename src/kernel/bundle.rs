@@ -63,7 +63,8 @@ impl Bundle {
     /// # Errors
     /// When the boot file is not where distributions put it.
     pub fn host_files() -> Result<Vec<PathBuf>, KernelError> {
-        let names = nix::sys::utsname::uname().map_err(|errno| KernelError::io("read", "/proc/version")(errno.into()))?;
+        let names =
+            nix::sys::utsname::uname().map_err(|errno| KernelError::io("read", "/proc/version")(errno.into()))?;
         open::host_files(Path::new("/"), &names.release().to_string_lossy())
     }
 

@@ -140,10 +140,9 @@ impl KernelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             KernelError::NotAKernel { hint, .. } => hint.map(str::to_owned),
-            KernelError::Metapackage { real: Some(real), .. } => Some(format!(
-                "download the package it depends on and give that one: {}",
-                escape(real.as_bytes())
-            )),
+            KernelError::Metapackage { real: Some(real), .. } => {
+                Some(format!("download the package it depends on and give that one: {}", escape(real.as_bytes())))
+            }
             KernelError::NoModules { .. } => {
                 Some("give the directory that modules_install made: lib/modules/RELEASE or a parent of lib".into())
             }

@@ -67,9 +67,11 @@ pub(super) fn host_files(root: &Path, release: &str) -> Result<Vec<PathBuf>, Ker
     let boot = root.join("boot");
     let modules = MODULE_ROOTS.iter().map(|place| root.join(place).join(release)).find(|dir| is_modules(dir));
     let inside = modules.as_ref().map(|dir| dir.join("vmlinuz"));
-    let kernel = [Some(boot.join(format!("vmlinuz-{release}"))), inside].into_iter().flatten().find(|file| file.is_file());
+    let kernel =
+        [Some(boot.join(format!("vmlinuz-{release}"))), inside].into_iter().flatten().find(|file| file.is_file());
     let kernel = kernel.ok_or_else(|| KernelError::NoHostKernel { release: release.to_owned(), path: boot.clone() })?;
-    let config = [boot.join(format!("config-{release}")), root.join("proc/config.gz")].into_iter().find(|file| file.is_file());
+    let config =
+        [boot.join(format!("config-{release}")), root.join("proc/config.gz")].into_iter().find(|file| file.is_file());
     let mut files = vec![kernel];
     files.extend(config);
     files.extend(modules);

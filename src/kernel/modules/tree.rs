@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::kernel::modinfo::normal_name;
-use crate::kernel::store::pack::Pack;
 use crate::kernel::open::module_file;
 use crate::kernel::package::Source;
+use crate::kernel::store::pack::Pack;
 use crate::kernel::{KernelError, unpack};
 
 /// Longest module accepted, in bytes, packed or not; the largest of a distribution's has 20 MB.

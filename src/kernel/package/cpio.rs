@@ -58,7 +58,8 @@ impl<R: Read> Walk<R> {
                 b"07070X" => return Err(invalid("a cpio archive without names, as packages above 4 GiB have it")),
                 _ => return Err(invalid("no cpio archive where one should be")),
             }
-            let field = |number: usize| number_at(&header, 6 + number * 8).ok_or_else(|| invalid("a damaged cpio header"));
+            let field =
+                |number: usize| number_at(&header, 6 + number * 8).ok_or_else(|| invalid("a damaged cpio header"));
             let (mode, size, name_size) = (field(1)?, field(6)?, field(11)?);
             if name_size > MAX_NAME {
                 return Err(invalid(format!("a name of {name_size} bytes")));

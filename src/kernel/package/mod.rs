@@ -148,13 +148,20 @@ fn walk(path: &Path, body: impl Read, end: tar::End, visit: &mut Visit<'_>) -> R
     Ok(())
 }
 
+/// The bytes of the file at `path` in a cpio archive, packed or not: of an initramfs; `limit` of them at most.
+pub fn file_of_cpio(archive: &[u8], path: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut walk = cpio::Walk::new(unpack::reader(archive)?.take(MAX_DATA));
+    while let Some(entry) = walk.next_file()? {
+        if entry.path == path {
+            let bytes = unpack::read_bounded(walk.body(), limit)?;
+            return bytes.map(Some).ok_or_else(|| invalid(format!("{} has more than {limit} bytes", shown(path))));
+        }
+    }
+    Ok(None)
+}
+
 /// A file of a tar or image: as it is, or what linuxkit's kernel images call `/kernel` and `/kernel.tar`.
-fn deliver(
-    path: &Path,
-    entry: &tar::Entry,
-    body: &mut dyn Read,
-    visit: &mut Visit<'_>,
-) -> Result<(), KernelError> {
+fn deliver(path: &Path, entry: &tar::Entry, body: &mut dyn Read, visit: &mut Visit<'_>) -> Result<(), KernelError> {
     match entry.path.as_str() {
         "kernel" => visit(&tar::Entry { path: "boot/vmlinuz".into(), size: entry.size }, body),
         "kernel.tar" => walk(path, body, tar::End::Open, visit),

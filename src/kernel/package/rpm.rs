@@ -67,7 +67,10 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
     let first = |tag| header.strings(tag).into_iter().next().unwrap_or_default();
     let format = first(PAYLOAD_FORMAT);
     if !format.is_empty() && format != "cpio" {
-        return Err(KernelError::package(path, format!("its payload is no cpio archive, it is {}", super::shown(&format))));
+        return Err(KernelError::package(
+            path,
+            format!("its payload is no cpio archive, it is {}", super::shown(&format)),
+        ));
     }
     let mut payload = Hashing { input, hash: Sha256::new() };
     walk(path, &mut payload, visit)?;
@@ -188,7 +191,10 @@ mod tests {
 
     #[test]
     fn values_are_found_by_tag_and_kept_in_bounds() {
-        let bytes = header(&[(1000, STRING, 0, 1), (1049, STRING_ARRAY, 2, 2), (5093, INT32, 6, 1), (7, STRING, 99, 1)], b"k\0a\0b\0\0\0\0\x08");
+        let bytes = header(
+            &[(1000, STRING, 0, 1), (1049, STRING_ARRAY, 2, 2), (5093, INT32, 6, 1), (7, STRING, 99, 1)],
+            b"k\0a\0b\0\0\0\0\x08",
+        );
         let header = Header::read(&mut bytes.as_slice()).unwrap();
         assert_eq!(header.strings(NAME), ["k"]);
         assert_eq!(header.strings(REQUIRE_NAME), ["a", "b"]);
