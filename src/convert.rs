@@ -92,6 +92,8 @@ pub struct Options {
     pub efi_loader: Option<PathBuf>,
     /// Upper limit for the times this program makes, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
     pub source_date_epoch: Option<i64>,
+    /// A kernel that cannot boot the disk is refused; otherwise what it lacks is a warning.
+    pub preflight: bool,
 }
 
 /// A disk that can be written.
@@ -139,7 +141,12 @@ impl Plan {
             initramfs: Packing::None,
         };
         let report = preflight(&bundle, &wanted);
-        report.verdict(&bundle)?;
+        if let Err(refused) = report.verdict(&bundle) {
+            if options.preflight {
+                return Err(refused.into());
+            }
+            observe(Event::Warning(&refused.to_string()));
+        }
         let modules = select(&bundle)?;
         if options.overrides.ephemeral == Some(true) && preflight::lacks_overlay(&bundle, &modules.absent) {
             bail!("kernel {} has no overlayfs (CONFIG_OVERLAY_FS), which an ephemeral root needs", bundle.release);

@@ -52,3 +52,5 @@ pub mod rootfs;
 pub mod source;
 #[cfg(feature = "host")]
 pub mod startable;
+#[cfg(feature = "host")]
+pub mod swap;

@@ -47,12 +47,15 @@ impl Disk {
     }
 }
 
+/// Where the one slot of a new disk begins: 64 sectors behind the chooser, which is at 1 MiB.
+const SLOT_A: u64 = (1 << 20) + 64 * 512;
+
 /// Where the boot stage looks for a part of the table: setup 0x20, kernel 0x2c, initramfs 0x38. All are in one piece.
 fn extent_of(disk: &Path, part: u64) -> (u64, u64) {
     let file = File::open(disk).unwrap();
     let at = |offset: u64| {
         let mut bytes = [0; 8];
-        file.read_exact_at(&mut bytes, (1 << 20) + offset).unwrap();
+        file.read_exact_at(&mut bytes, SLOT_A + offset).unwrap();
         u64::from_le_bytes(bytes)
     };
     let extent = (at(part + 8) & 0xffff) - 0x8000;
@@ -125,9 +128,13 @@ fn changed_boot_files_are_noticed_before_they_run() {
 #[test]
 fn what_the_first_stage_cannot_do_it_says() {
     let disk = Disk::new(BIOS, &initramfs(0));
-    // A byte of the second stage's first word, and one of its code.
-    for at in [1 << 20, (1 << 20) + 0x300] {
+    // A byte of the chooser's first word, and one of its code.
+    for at in [1 << 20, (1 << 20) + 0x180] {
         stops(&Machine::new(&disk.damaged(at)), "second boot stage missing");
+    }
+    // The same of the only slot, and the word that says how long it is.
+    for at in [SLOT_A, SLOT_A + 0x300, SLOT_A + 0x49] {
+        stops(&Machine::new(&disk.damaged(at)), "neither boot slot is whole; rebuild the disk");
     }
     stops(&Machine { fault: Some(Fault { lba: 2048, once: false }), ..Machine::new(&disk.path) }, "disk read error");
     // A drive without INT 13h extensions.

@@ -114,7 +114,7 @@ fn check_payload(vmlinuz: &Path, bundle: &Bundle) {
     let end = (facts.payload.0 + facts.payload.1) as usize;
     let length = u32::from_le_bytes(bytes[end - 4..end].try_into().unwrap());
     let (mut vmlinux, mut chunk) = (Vec::new(), vec![0; 1 << 20]);
-    let mut reader = ikconfig::vmlinux(&bytes, facts).unwrap();
+    let mut reader = ikconfig::vmlinux(&bytes, &bundle.image).unwrap();
     while let Ok(n @ 1..) = reader.read(&mut chunk) {
         vmlinux.extend_from_slice(&chunk[..n]);
     }

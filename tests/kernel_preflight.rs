@@ -211,14 +211,14 @@ fn a_file_that_is_no_kernel_is_called_by_its_name() {
         assert!(sentence.ends_with(&name), "the value last: {sentence}");
         (sentence.trim_end_matches(&name).to_owned(), error.hint())
     };
-    let is = |what: &str| format!("a bzImage is needed, but this is {what}");
+    let is = |what: &str| format!("a kernel is needed, but this is {what}");
 
     assert_eq!(refused(b"").0, is("an empty file"));
     let (sentence, hint) = refused(&fs::read(std::env::current_exe().unwrap()).unwrap()[..4096]);
-    assert_eq!(sentence, is("an ELF file (vmlinux) for x86_64"));
+    assert_eq!(sentence, is("an ELF file for x86_64"));
     assert!(hint.unwrap().contains("bzImage"));
     for tool in ["gzip", "xz", "zstd"] {
-        fs::write(&path, cut_kernel(&vmlinuz)).unwrap();
+        fs::write(&path, [7; 5000]).unwrap();
         let packed = tools::run(Command::new(tool).arg("-c").arg(&path)).stdout;
         let (sentence, hint) = refused(&packed);
         assert_eq!(sentence, is(&format!("{tool}-compressed data")));

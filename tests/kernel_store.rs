@@ -227,6 +227,6 @@ fn what_an_interrupted_add_left_is_neither_seen_nor_kept() {
     let bad = place.dir.path().join("bad");
     fs::write(&bad, "no kernel").unwrap();
     let error = kernel(&place.store, &["add", text(&bad)]).unwrap_err();
-    assert!(format!("{error:#}").contains("a bzImage is needed, but this is no kernel image"), "{error:#}");
+    assert!(format!("{error:#}").contains("a kernel is needed, but this is no kernel image"), "{error:#}");
     assert_eq!(fs::read_dir(place.store.dir()).unwrap().count(), 3);
 }

@@ -33,13 +33,13 @@ pub enum ExistingError {
     #[error("disk has no root partition that says what processor it is for")]
     NoRoot,
     /// A boot file is missing.
-    #[error("disk has no boot file {0} on an EFI System Partition")]
-    NoBootFile(&'static str),
+    #[error("disk has no boot file {} on an EFI System Partition", crate::escape::escape(.0.as_bytes()))]
+    NoBootFile(String),
     /// The ESP cannot be read.
-    #[error("cannot read {file} on the EFI System Partition")]
+    #[error("cannot read {} on the EFI System Partition", crate::escape::escape(.file.as_bytes()))]
     Esp {
         /// The file.
-        file: &'static str,
+        file: String,
         /// What was wrong.
         source: io::Error,
     },
@@ -98,26 +98,38 @@ impl Existing {
 
     /// Kernel, initramfs and command line.
     pub fn boot_files(&self) -> Result<BootFiles, ExistingError> {
-        let entry = self.read(loader::ENTRY_PATH, MAX_ENTRY)?;
-        let options = String::from_utf8_lossy(&entry)
-            .lines()
-            .find_map(|line| line.strip_prefix("options ").map(str::to_owned))
-            .unwrap_or_default();
+        let text = self.read(loader::ENTRY_PATH, MAX_ENTRY)?;
+        let entry = loader::Entry::parse(&String::from_utf8_lossy(&text));
+        let entry = entry.ok_or_else(|| ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned()))?;
         Ok(BootFiles {
-            kernel: self.read(loader::KERNEL_PATH, MAX_FILE)?,
-            initramfs: self.read(loader::INITRAMFS_PATH, MAX_FILE)?,
-            command_line: options,
+            kernel: self.read(&entry.linux, MAX_FILE)?,
+            initramfs: self.read(&entry.initrd, MAX_FILE)?,
+            command_line: entry.options,
         })
+    }
+
+    /// Whether UEFI finds a loader.
+    pub fn boots_under_uefi(&self) -> Result<bool, ExistingError> {
+        match self.read(loader::fallback_path(self.architecture()?), MAX_FILE) {
+            Ok(_) => Ok(true),
+            Err(ExistingError::NoBootFile(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its partitions.
+    pub fn partitions(&self) -> &[Found] {
+        &self.partitions
     }
 
     fn partition(&self, role: Role) -> Option<&Found> {
         self.partitions.iter().find(|partition| partition.role == Some(role))
     }
 
-    fn read(&self, path: &'static str, limit: u64) -> Result<Vec<u8>, ExistingError> {
-        let esp = self.partition(Role::Esp).ok_or(ExistingError::NoBootFile(path))?;
+    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, ExistingError> {
+        let esp = self.partition(Role::Esp).ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))?;
         read_file(&self.file, esp.offset, esp.length, path, limit)
-            .map_err(|source| ExistingError::Esp { file: path, source })?
-            .ok_or(ExistingError::NoBootFile(path))
+            .map_err(|source| ExistingError::Esp { file: path.to_owned(), source })?
+            .ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))
     }
 }

@@ -8,7 +8,9 @@
 //!
 //! Nothing here makes the loader write to the ESP: no loader/random-seed, no boot counter in the entry's name.
 //!
-//! Not supported: unified kernel images, several entries. Specifications: UAPI.1 Boot Loader Specification, type #1;
+//! Another kernel on the disk may leave the one before as `loader/entries/bootdisk-old.conf`.
+//!
+//! Not supported: unified kernel images. Specifications: UAPI.1 Boot Loader Specification, type #1;
 //! systemd's loader.conf(5); UEFI 2.10 section 3.5.1.1; Microsoft's PE format for the loader's header.
 
 use crate::arch::Architecture;
@@ -42,6 +44,10 @@ pub struct Entry {
     pub title: String,
     /// The kernel's release.
     pub version: String,
+    /// Path of the kernel on the ESP, without a `/` at its start.
+    pub linux: String,
+    /// Path of the initramfs.
+    pub initrd: String,
     /// The command line, without the `initrd=` that the loader adds.
     pub options: String,
 }
@@ -52,6 +58,9 @@ pub enum EntryError {
     /// A line of the entry would end early, or not be what it says.
     #[error("kernel release cannot stand in a boot entry: {}", escape(.0.as_bytes()))]
     Version(String),
+    /// A path that would end the line or is none of ours.
+    #[error("path cannot stand in a boot entry: {}", escape(.0.as_bytes()))]
+    Path(String),
     /// The title was not made by [`title`].
     #[error("title cannot stand in a boot entry: {}", escape(.0.as_bytes()))]
     Title(String),
@@ -67,10 +76,39 @@ impl Entry {
         if title(&self.title) != self.title {
             return Err(EntryError::Title(self.title.clone()));
         }
-        let Entry { title, version, options } = self;
-        let lines = format!("title {title}\nversion {version}\nlinux /{KERNEL_PATH}\ninitrd /{INITRAMFS_PATH}\n");
+        if let Some(path) = [&self.linux, &self.initrd].into_iter().find(|path| !path.split('/').all(word_of_path)) {
+            return Err(EntryError::Path(path.clone()));
+        }
+        let Entry { title, version, linux, initrd, options } = self;
+        let lines = format!("title {title}\nversion {version}\nlinux /{linux}\ninitrd /{initrd}\n");
         Ok(format!("{lines}options {options}\n"))
     }
+
+    /// An entry that [`Entry::encode`] wrote, on a disk that somebody may have changed since; `None` when a line is
+    /// missing or is none of ours.
+    pub fn parse(text: &str) -> Option<Entry> {
+        let value = |key: &str| {
+            let mut lines = text.lines().filter_map(|line| line.split_once([' ', '\t']));
+            lines.find(|(found, _)| *found == key).map(|(_, value)| value.trim().to_owned())
+        };
+        let path = |key: &str| {
+            let path = value(key)?.strip_prefix('/')?.to_owned();
+            path.split('/').all(word_of_path).then_some(path)
+        };
+        Some(Entry {
+            title: title(&value("title")?),
+            version: value("version")?,
+            linux: path("linux")?,
+            initrd: path("initrd")?,
+            options: value("options").unwrap_or_default(),
+        })
+    }
+}
+
+/// A part of a path that both FAT and an entry can hold.
+fn word_of_path(part: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=VERSION_MAX).contains(&part.len()) && part.chars().all(allowed) && !part.starts_with('.')
 }
 
 /// A title out of text that somebody else chose (an image's name): only letters, digits and ` ._+()-`, at most 64
@@ -177,6 +215,8 @@ mod tests {
         let entry = Entry {
             title: title("nginx:latest (Debian 12)\n"),
             version: "6.1.0-56-cloud-amd64".into(),
+            linux: KERNEL_PATH.into(),
+            initrd: INITRAMFS_PATH.into(),
             options: "console=tty0 console=ttyS0,115200 quiet a=\"b c\"".into(),
         };
         let text = entry.encode().unwrap();
@@ -189,6 +229,8 @@ mod tests {
         ]);
         assert_eq!(parse(&text), expected);
         assert_eq!(text.lines().count(), 5);
+        assert_eq!(Entry::parse(&text), Some(entry));
+        assert_eq!(Entry::parse("title x\nversion 6.1\nlinux /../x\ninitrd /i\n"), None);
         assert!(parse(&config()).iter().any(|pair| pair == (&"timeout", &"0")));
         assert!(ENTRY_PATH.ends_with(parse(&config())["default"]), "the default is our entry");
     }
@@ -206,7 +248,8 @@ mod tests {
     #[test]
     fn values_that_would_add_lines_are_refused() {
         let entry = |title: &str, version: &str| {
-            Entry { title: title.into(), version: version.into(), options: String::new() }.encode()
+            let (linux, initrd) = ("a/b".into(), "c".into());
+            Entry { title: title.into(), version: version.into(), linux, initrd, options: String::new() }.encode()
         };
         for version in ["", "6.1\ninitrd /x", "6.1 x", "6/1", &"6".repeat(129)] {
             assert_eq!(entry("t", version), Err(EntryError::Version(version.into())));

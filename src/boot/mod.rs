@@ -10,6 +10,7 @@
 pub mod bios;
 pub mod command_line;
 pub mod esp;
+pub mod exchange;
 pub mod existing;
 pub mod initramfs;
 pub mod loader;
@@ -124,6 +125,8 @@ pub fn write(boot: &Boot, layout: &Layout, guids: &Guids, output: &dyn Output) -
     let entry = loader::Entry {
         title: loader::title(boot.title),
         version: boot.release.to_owned(),
+        linux: loader::KERNEL_PATH.to_owned(),
+        initrd: loader::INITRAMFS_PATH.to_owned(),
         options: boot.command_line.to_owned(),
     }
     .encode()?;

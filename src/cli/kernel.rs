@@ -10,9 +10,13 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::kernel_set::{self, Set};
+use super::options::Global;
+use super::progress::Progress;
+use crate::convert::Event;
 use crate::escape::escape;
 use crate::kernel::preflight::{Disk, Report, Verdict};
-use crate::kernel::store::Entry;
+use crate::kernel::store::{Added, Entry};
 use crate::kernel::{Arch, Bundle, KernelError, Packing, Store, modules, preflight};
 
 /// Keeps kernels to boot disks with, and says what they lack.
@@ -36,6 +40,8 @@ enum Command {
     Show(One),
     /// Checks what a kernel lacks to boot a disk, and a stored one for damage
     Check(One),
+    /// Puts another kernel on a disk; the root partition is not touched, and an interruption leaves a disk that boots
+    Set(Set),
     /// Removes a kernel from the store
     Remove {
         /// Identifier (its first digits do) or release
@@ -52,9 +58,11 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Add {
-    /// A bzImage, a Debian kernel package, or a directory that holds a kernel
-    #[arg(value_name = "KERNEL")]
-    kernel: PathBuf,
+    /// A boot file, a package (.deb, .rpm, .apk, .pkg.tar.zst, tar), a container image, a directory that holds a
+    /// kernel, or "host" for the running one. Several that belong together: split packages, or a boot file with the
+    /// directory of its modules and its configuration
+    #[arg(value_name = "KERNEL", required = true)]
+    kernel: Vec<PathBuf>,
     /// Its modules: lib/modules/RELEASE, or a directory that has it
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
@@ -65,7 +73,7 @@ struct Add {
 
 #[derive(Debug, Args)]
 struct One {
-    /// A file, a package or a directory; or of the store: an identifier, a release, or "default"
+    /// A file, a package, an image or a directory; or "host"; or of the store: an identifier, a release, or "default"
     #[arg(value_name = "KERNEL", default_value = "default")]
     kernel: String,
     /// Its modules, instead of those it brings
@@ -78,14 +86,33 @@ struct One {
 
 /// Does what the arguments say, in the user's store. The status is 1 when `check` found that the kernel cannot boot a
 /// disk.
-pub fn run(args: &KernelArgs) -> anyhow::Result<ExitCode> {
-    run_in(&Store::of_user()?, args, &mut io::stdout().lock())
+pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
+    let store = Store::of_user()?;
+    let out = &mut io::stdout().lock();
+    if let Command::Set(set) = &args.command {
+        kernel_set::run(global, set)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Command::Add(add) = &args.command else { return run_in(&store, args, out) };
+    let mut progress = Progress::new(global);
+    let added = run_add(&store, add, out, &mut |count, bytes| progress.modules(count, bytes));
+    progress.show(Event::Done);
+    let verified = match added?.entry.checked() {
+        "" => "not verified: nothing in it says what it should be".to_owned(),
+        checked => format!("verified: {checked}; not verified: signatures"),
+    };
+    if !global.quiet {
+        // A closed standard error is no reason to fail.
+        _ = writeln!(io::stderr(), "{verified}");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// As [`run`], in a given store and to a given output.
+/// As [`run`], in a given store and to a given output, without progress.
 pub fn run_in(store: &Store, args: &KernelArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Add(add) => run_add(store, add, out)?,
+        Command::Add(add) => _ = run_add(store, add, out, &mut |_, _| {})?,
+        Command::Set(set) => kernel_set::run(&Global::silent(), set)?,
         Command::List { json } => list(store, *json, out)?,
         Command::Show(one) => show(store, one, out)?,
         Command::Check(one) => return check(store, one, out),
@@ -110,17 +137,27 @@ pub fn run_in(store: &Store, args: &KernelArgs, out: &mut dyn Write) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_add(store: &Store, add: &Add, out: &mut dyn Write) -> anyhow::Result<()> {
-    let added = store
-        .add(&add.kernel, add.modules.as_deref(), add.config.as_deref())
-        .with_context(|| format!("cannot add {}", shown(&add.kernel)))?;
+fn run_add(
+    store: &Store,
+    add: &Add,
+    out: &mut dyn Write,
+    observe: &mut dyn FnMut(usize, u64),
+) -> anyhow::Result<Added> {
+    let names = add.kernel.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ");
+    let files = match add.kernel.as_slice() {
+        [path] if path.as_os_str() == "host" && !path.exists() => Bundle::host_files(),
+        files => Ok(files.to_vec()),
+    };
+    let added = files
+        .and_then(|files| store.add_all(&files, add.modules.as_deref(), add.config.as_deref(), observe))
+        .with_context(|| format!("cannot add {names}"))?;
     let note = match (added.new, added.became_default) {
         (true, true) => format!(" (default for {})", added.entry.arch),
         (true, false) => String::new(),
         (false, _) => " (already there)".to_owned(),
     };
     writeln!(out, "{}  {}{note}", &added.entry.id[..12], added.entry.release)?;
-    Ok(())
+    Ok(added)
 }
 
 fn list(store: &Store, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -168,6 +205,9 @@ fn list(store: &Store, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
 /// A kernel by path if there is such a file, else from the store.
 fn open(store: &Store, one: &One) -> anyhow::Result<(Bundle, Option<Entry>)> {
     let path = Path::new(&one.kernel);
+    if one.kernel == "host" && !path.exists() {
+        return Ok((Bundle::open_all(&Bundle::host_files()?, one.modules.as_deref())?, None));
+    }
     if one.kernel.contains('/') || path.exists() {
         let bundle = Bundle::open(path, one.modules.as_deref());
         return Ok((bundle.with_context(|| format!("cannot open {}", shown(path)))?, None));
@@ -215,11 +255,12 @@ fn facts(
         ("arch", "architecture", json!(bundle.arch.name())),
         ("version", "version", json!(header.map(|header| escape(header.kernel_version.as_bytes())))),
         ("origin", "origin", json!(bundle.origin)),
+        ("verified", "verified", json!(if bundle.checked.is_empty() { "nothing" } else { &bundle.checked })),
         ("format", "format", json!(bundle.image.format())),
         ("size", "size", json!(bundle.boot.size())),
         ("sha256", "sha256", json!(bundle.boot.sha256())),
         ("protocol", "boot protocol", json!(header.map(|h| format!("{}.{:02}", h.version >> 8, h.version & 0xff)))),
-        ("compression", "compression", json!(header.map(|_| bundle.image.payload.name()))),
+        ("compression", "compression", json!(bundle.image.packed.map(|_| bundle.image.payload.name()))),
         ("efi_stub", "EFI stub", json!(bundle.image.efi_stub)),
         ("relocatable", "relocatable", json!(header.map(|header| header.relocatable))),
         ("pref_address", "load address", json!(header.map(|header| format!("{:#x}", header.pref_address)))),

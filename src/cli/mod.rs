@@ -11,6 +11,7 @@ mod env;
 mod exec;
 mod inspect;
 pub mod kernel;
+mod kernel_set;
 mod logs;
 mod options;
 mod plan;
@@ -80,7 +81,7 @@ pub fn main() -> ExitCode {
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),
         Command::Stop(args) => report::exit(stop::run(&args), report::FAILED),
         Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), report::FAILED),
-        Command::Kernel(args) => report::exit(kernel::run(&args), report::FAILED),
+        Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
     }
 }

@@ -21,6 +21,13 @@ pub struct Global {
     pub progress: ProgressMode,
 }
 
+impl Global {
+    /// Nothing but errors.
+    pub fn silent() -> Global {
+        Global { quiet: true, progress: ProgressMode::None }
+    }
+}
+
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProgressMode {
@@ -39,13 +46,16 @@ pub const ESP_SIZE: u64 = 128 << 20;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Disk")]
 pub struct Disk {
-    /// Kernel: a bzImage, a kernel package (.deb), a directory holding either, or a name in the store
-    /// [default: the store's default for the image's architecture]
+    /// Kernel: a boot file, a package (.deb, .rpm, .apk, .pkg.tar.zst, tar), an image or directory that holds one,
+    /// `image` for the image's own, `host` for the running one, or a name in the store [default: the store's default for the image's architecture]
     #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<OsString>,
     /// Modules of a kernel given as a file: /lib/modules/RELEASE or a directory that holds it
     #[arg(long, value_name = "DIR", requires = "kernel")]
     pub modules: Option<PathBuf>,
+    /// Build with a kernel that is known not to boot the disk: what it lacks becomes a warning
+    #[arg(long)]
+    pub no_preflight: bool,
     /// Platform of the image to take from an index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,

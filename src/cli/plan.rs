@@ -30,6 +30,7 @@ pub fn open(
         overrides: overrides.clone(),
         efi_loader: disk.efi_loader.clone(),
         source_date_epoch: source_date_epoch()?,
+        preflight: !disk.no_preflight,
     };
     let place = || format!("cannot build from {shown}");
     let reference = Reference::parse(image)?;
@@ -51,16 +52,30 @@ fn open_kernel(disk: &Disk, image: &Image) -> Result<Bundle> {
             .ok_or_else(|| anyhow!("no kernel is known for the image's platform {}", image.platform))?;
         return Ok(Store::of_user()?.default_bundle(arch)?);
     };
+    named_kernel(kernel, disk.modules.as_deref(), Some(image))
+}
+
+/// A kernel as `--kernel` names it. `image` is what `image` means.
+pub fn named_kernel(kernel: &OsStr, modules: Option<&Path>, image: Option<&Image>) -> Result<Bundle> {
     let path = Path::new(kernel);
     if path.exists() {
-        return Ok(Bundle::open(path, disk.modules.as_deref())?);
+        return Ok(Bundle::open(path, modules)?);
+    }
+    match (kernel.to_str(), image) {
+        (Some("image"), Some(image)) => {
+            let mut bundle = Bundle::of_image(image, "the image")?;
+            bundle.replace_modules(modules)?;
+            return Ok(bundle);
+        }
+        (Some("host"), _) => return Ok(Bundle::open_all(&Bundle::host_files()?, modules)?),
+        _ => {}
     }
     let name = kernel.to_str().filter(|name| !name.contains('/'));
     match name {
-        Some(name) if disk.modules.is_none() => Ok(Store::of_user()?.find(name)?.bundle()?),
+        Some(name) if modules.is_none() => Ok(Store::of_user()?.find(name)?.bundle()?),
         _ => Err(WithHint {
             message: format!("no such kernel: {}", crate::escape::path(path)),
-            hint: "give a bzImage, a kernel package, a directory with a kernel, or a name that `bootdisk kernel list` shows".into(),
+            hint: "give a boot file, a kernel package, a directory with a kernel, `image`, `host`, or a name that `bootdisk kernel list` shows".into(),
         }
         .into()),
     }
@@ -84,6 +99,7 @@ impl options::Disk {
     pub fn given(&self) -> Option<&'static str> {
         let options = [
             ("--kernel", self.kernel.is_some()),
+            ("--no-preflight", self.no_preflight),
             ("--platform", self.platform.is_some()),
             ("--esp-size", self.esp_size != options::ESP_SIZE),
             ("--cmdline", !self.cmdline.is_empty()),

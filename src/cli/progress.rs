@@ -51,6 +51,17 @@ impl Progress {
         }
     }
 
+    /// Shows how many modules of a kernel have been taken, and their bytes.
+    pub fn modules(&mut self, count: usize, bytes: u64) {
+        if count == 1 {
+            let style = ProgressStyle::with_template("{spinner} {msg}").expect("the template is a constant");
+            self.bar.set_style(style);
+            self.bar.enable_steady_tick(Duration::from_millis(100));
+            self.line("reading modules");
+        }
+        self.bar.set_message(format!("{count} modules, {}", size::render(bytes)));
+    }
+
     fn begin(&mut self, count: usize, bytes: u64) {
         let style = ProgressStyle::with_template("{msg:24} [{wide_bar}] {bytes}/{total_bytes} {eta}")
             .expect("the template is a constant")

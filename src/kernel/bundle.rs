@@ -1,9 +1,11 @@
 //! The kernel bundle: everything known about one kernel, whatever it came from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::image::Image;
 use super::modules::ModuleTree;
+use super::package::{Source, Unpacked};
 use super::{Arch, BootFile, Config, KernelError, open};
 
 /// A kernel, its configuration if known, its modules if any.
@@ -23,16 +25,47 @@ pub struct Bundle {
     pub modules: Option<ModuleTree>,
     /// Where it came from, for people.
     pub origin: String,
+    /// Which digests that its packages carry are right, in words; empty when nothing was verified.
+    pub checked: String,
 }
 
 impl Bundle {
-    /// Opens a boot file, a Debian package or a directory that holds a kernel, told apart by content. `modules` is
+    /// Opens a boot file, a package, a container image or a directory that holds a kernel, told apart by content. `modules` is
     /// `lib/modules/RELEASE`, or a directory with that or with `RELEASE` in it, and replaces what `path` brings.
     ///
     /// # Errors
     /// What is no kernel is called by its name; see [`KernelError::hint`] for the remedy.
     pub fn open(path: &Path, modules: Option<&Path>) -> Result<Bundle, KernelError> {
-        open::open(path, modules, None)
+        open::open(&[path.to_owned()], modules, None)
+    }
+
+    /// Opens several files that belong together: packages of which one has the kernel and others its modules, or a boot
+    /// file with the directory of its modules and its configuration.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`]; modules of another release than the kernel's are refused.
+    pub fn open_all(paths: &[PathBuf], modules: Option<&Path>) -> Result<Bundle, KernelError> {
+        open::open(paths, modules, None)
+    }
+
+    /// The kernel that the layers of an image bring, called `name` in errors.
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub fn of_image(image: &crate::image::Image, name: &str) -> Result<Bundle, KernelError> {
+        let path = PathBuf::from(name);
+        let unpacked = Unpacked::of(image, &path)?;
+        open::open_sources(vec![Source::Image(Arc::new(unpacked), path)], open::Parts::default(), None)
+    }
+
+    /// The files of the kernel that this machine runs.
+    ///
+    /// # Errors
+    /// When the boot file is not where distributions put it.
+    pub fn host_files() -> Result<Vec<PathBuf>, KernelError> {
+        let names =
+            nix::sys::utsname::uname().map_err(|errno| KernelError::io("read", "/proc/version")(errno.into()))?;
+        open::host_files(Path::new("/"), &names.release().to_string_lossy())
     }
 
     /// Takes the modules in `dir` (as in [`Bundle::open`]) instead of its own; `None` changes nothing.

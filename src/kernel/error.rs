@@ -19,7 +19,7 @@ pub enum KernelError {
         source: io::Error,
     },
     /// The file is something else than a kernel that boots here.
-    #[error("a bzImage is needed, but this is {found}: {}", shown(.path))]
+    #[error("a kernel is needed, but this is {found}: {}", shown(.path))]
     NotAKernel {
         /// What it is instead.
         found: String,
@@ -49,6 +49,14 @@ pub enum KernelError {
     /// No kernel where one was looked for.
     #[error("no kernel (vmlinuz*, bzImage) in {}", shown(.0))]
     NoKernel(PathBuf),
+    /// The running kernel's file is not there.
+    #[error("no boot file of the running kernel {} in {}", escape(.release.as_bytes()), shown(.path))]
+    NoHostKernel {
+        /// `uname -r`.
+        release: String,
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// More than one kernel where one was looked for.
     #[error("several kernels, name one of them ({names}): {}", shown(.path))]
     SeveralKernels {
@@ -132,18 +140,18 @@ impl KernelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             KernelError::NotAKernel { hint, .. } => hint.map(str::to_owned),
-            KernelError::Metapackage { real: Some(real), .. } => Some(format!(
-                "download the package it depends on and give that one: apt-get download {}",
-                escape(real.as_bytes())
-            )),
+            KernelError::Metapackage { real: Some(real), .. } => {
+                Some(format!("download the package it depends on and give that one: {}", escape(real.as_bytes())))
+            }
             KernelError::NoModules { .. } => {
                 Some("give the directory that modules_install made: lib/modules/RELEASE or a parent of lib".into())
             }
+            KernelError::NoHostKernel { .. } => Some("give its bzImage or package with --kernel".into()),
             KernelError::Damaged { id, .. } => {
                 let short = id.get(..12).unwrap_or(id);
                 Some(format!("remove it and add it again: bootdisk kernel remove {short}"))
             }
-            KernelError::NoDefault(_) => Some("add one: bootdisk kernel add PACKAGE.deb".into()),
+            KernelError::NoDefault(_) => Some("add one: bootdisk kernel add PACKAGE".into()),
             KernelError::Unknown(_) => Some("bootdisk kernel list shows what there is".into()),
             _ => None,
         }

@@ -1,7 +1,7 @@
-//! The configuration a kernel carries in itself (Kconfig `IKCONFIG`), found in the packed vmlinux of a bzImage.
+//! The configuration a kernel carries in itself (Kconfig `IKCONFIG`), found in the kernel that a boot file holds.
 //!
 //! ```text
-//! payload (gzip, xz, zstd or lz4) ─▶ vmlinux: ... "IKCFG_ST" gzip(.config) "IKCFG_ED" ...
+//! payload (gzip, xz, zstd or lz4) ─▶ vmlinux or Image: ... "IKCFG_ST" gzip(.config) "IKCFG_ED" ...
 //! ```
 //!
 //! The payload is searched as it is decompressed and never held. Not supported: payloads packed with LZMA, LZO and
@@ -9,8 +9,9 @@
 
 use std::io::{self, Read};
 
-use super::bzimage::{Facts, Payload};
-use super::{config, image, lz4, unpack};
+use super::bzimage::Payload;
+use super::image::{self, Image};
+use super::{config, lz4, unpack};
 
 /// What stands before the packed configuration.
 const START: &[u8; 8] = b"IKCFG_ST";
@@ -21,11 +22,12 @@ const MAX_PACKED: usize = 1 << 20;
 /// Longest vmlinux searched, in bytes.
 const MAX_VMLINUX: u64 = 1 << 30;
 
-/// A reader of the vmlinux (ELF) packed in a bzImage; `None` when it is packed in a way that is not read. The kernel's
-/// build appends the unpacked length to some formats, which their readers may report as damage at the end.
-pub fn vmlinux<'a>(boot_file: &'a [u8], facts: &Facts) -> Option<Box<dyn Read + 'a>> {
-    let start = usize::try_from(facts.payload.0).ok()?;
-    let payload = boot_file.get(start..start.checked_add(usize::try_from(facts.payload.1).ok()?)?)?;
+/// A reader of the kernel in a boot file, as it will lie in memory; `None` when it is packed in a way that is not read.
+/// The kernel's build appends the unpacked length to some formats, which their readers may report as damage at the end.
+pub fn vmlinux<'a>(boot_file: &'a [u8], image: &Image) -> Option<Box<dyn Read + 'a>> {
+    let Some((offset, length)) = image.packed else { return Some(Box::new(boot_file)) };
+    let start = usize::try_from(offset).ok()?;
+    let payload = boot_file.get(start..start.checked_add(usize::try_from(length).ok()?)?)?;
     match Payload::of(payload) {
         Payload::Gzip | Payload::Xz | Payload::Zstd => unpack::reader(payload).ok(),
         Payload::Lz4 => Some(Box::new(lz4::Decoder::new(payload)?)),
@@ -33,11 +35,33 @@ pub fn vmlinux<'a>(boot_file: &'a [u8], facts: &Facts) -> Option<Box<dyn Read + 
     }
 }
 
-/// The configuration inside a bzImage; `None` when it has none, or is packed in a way that is not read.
-pub fn find(boot_file: &[u8], facts: &Facts) -> Option<Vec<u8>> {
-    let packed = search(vmlinux(boot_file, facts)?.take(MAX_VMLINUX))?;
+/// The configuration inside a boot file; `None` when it has none, or is packed in a way that is not read.
+pub fn find(boot_file: &[u8], image: &Image) -> Option<Vec<u8>> {
+    let packed = search(vmlinux(boot_file, image)?.take(MAX_VMLINUX))?;
     let text = unpack::read_bounded(flate2::read::GzDecoder::new(packed.as_slice()), config::MAX).ok()??;
     text.starts_with(b"#").then_some(text)
+}
+
+/// The release in the banner of the kernel in a boot file.
+pub fn release(boot_file: &[u8], image: &Image) -> Option<String> {
+    if image.packed.is_none() {
+        return image::banner_release(boot_file);
+    }
+    let mut reader = vmlinux(boot_file, image)?.take(MAX_VMLINUX);
+    let (mut window, mut chunk) = (Vec::new(), vec![0; 256 << 10]);
+    loop {
+        match reader.read(&mut chunk) {
+            Ok(0) => return None,
+            Ok(n) => window.extend_from_slice(&chunk[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => return None,
+        }
+        if let Some(release) = image::banner_release(&window) {
+            return Some(release);
+        }
+        // A banner may be split between two reads.
+        _ = window.drain(..window.len().saturating_sub(512));
+    }
 }
 
 /// The bytes between the two marks. What follows the compressed stream in a payload (its length, padding) may be
@@ -105,7 +129,7 @@ mod tests {
 
     fn found(payload: &[u8]) -> Option<Vec<u8>> {
         let image = bzimage_with(payload);
-        let facts = bzimage::parse(&image[..3072], image.len() as u64).unwrap();
+        let facts = image::recognise(&image[..3072], image.len() as u64, |_| payload.to_vec()).unwrap();
         find(&image, &facts)
     }
 

@@ -1,8 +1,15 @@
-//! What a file given as a kernel is: a bzImage, an arm64 or RISC-V `Image`, or something else with a name.
+//! What a file given as a kernel is: one of the forms below, or something else with a name.
 //!
-//! Not supported as kernels: ELF (vmlinux), compressed kernels, EFI zboot images; each is refused by name.
+//! | form | told by | boots by |
+//! |---|---|---|
+//! | bzImage | `HdrS` | BIOS, UEFI if it has an EFI stub, directly |
+//! | `Image` of arm64 and RISC-V | a magic at byte 56 | UEFI if it has an EFI stub, directly |
+//! | zboot image, an EFI program with an `Image` packed inside | `MZ` and `zimg` | UEFI |
+//! | vmlinux, the ELF file of the kernel's build | ELF, and a kernel's banner | directly |
+//!
+//! A compressed `Image` or vmlinux is decompressed by whoever opens it. Not supported: 32-bit and big-endian ELF files.
 //! Specifications: Linux Documentation/arch/x86/boot.rst, Documentation/arm64/booting.rst ("Call the kernel image"),
-//! Documentation/riscv/boot-image-header.rst; PE format.
+//! Documentation/riscv/boot-image-header.rst, drivers/firmware/efi/libstub/zboot-header.S; PE format; System V ABI.
 
 use super::Arch;
 use super::bzimage::{self, Facts, Payload};
@@ -16,6 +23,26 @@ const IMAGE_MAGIC_AT: usize = 56;
 /// What a kernel's banner begins with, in uncompressed images.
 const BANNER: &[u8] = b"Linux version ";
 
+/// Magic of a zboot image at byte 4, and where the offset and length of what is packed stand.
+const ZBOOT_MAGIC: &[u8; 4] = b"zimg";
+const ZBOOT_PAYLOAD_AT: usize = 8;
+/// First bytes of a 64-bit little-endian ELF file, and the types of those that are programs.
+const ELF_MAGIC: [u8; 6] = [0x7f, b'E', b'L', b'F', 2, 1];
+const ELF_PROGRAMS: [u8; 2] = [2, 3];
+
+/// The form of a boot file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// x86's own.
+    BzImage,
+    /// arm64's and RISC-V's, not compressed.
+    Image,
+    /// An EFI program that unpacks an `Image`.
+    Zboot,
+    /// An ELF file.
+    Vmlinux,
+}
+
 /// The facts of a boot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -23,10 +50,14 @@ pub struct Image {
     pub arch: Arch,
     /// Its release, when the file says it.
     pub release: Option<String>,
+    /// Its form.
+    pub form: Format,
     /// What a bzImage's header says; `None` for other formats.
     pub bzimage: Option<Facts>,
-    /// How the kernel inside is packed.
+    /// How the kernel inside is packed; [`Payload::Unknown`] when it is not.
     pub payload: Payload,
+    /// Where the packed kernel is in the file: offset and length in bytes; `None` when it is not packed.
+    pub packed: Option<(u64, u64)>,
     /// Whether it is an EFI program of its own architecture.
     pub efi_stub: bool,
 }
@@ -34,7 +65,12 @@ pub struct Image {
 impl Image {
     /// The format's name.
     pub fn format(&self) -> &'static str {
-        if self.bzimage.is_some() { "bzImage" } else { "Image" }
+        match self.form {
+            Format::BzImage => "bzImage",
+            Format::Image => "Image",
+            Format::Zboot => "zboot",
+            Format::Vmlinux => "vmlinux",
+        }
     }
 }
 
@@ -54,8 +90,16 @@ pub fn recognise(prefix: &[u8], length: u64, payload_start: impl FnOnce(u64) -> 
         let facts = bzimage::parse(prefix, length).map_err(|invalid| refuse(invalid.to_string(), None))?;
         let payload = Payload::of(&payload_start(facts.payload.0));
         let efi_stub = facts.efi_machine.and_then(Arch::from_pe_machine) == Some(facts.arch);
-        let release = Some(facts.release().to_owned());
-        return Ok(Image { arch: facts.arch, release, bzimage: Some(facts), payload, efi_stub });
+        let (release, packed) = (Some(facts.release().to_owned()), Some(facts.payload));
+        let arch = facts.arch;
+        return Ok(Image { arch, release, form: Format::BzImage, bzimage: Some(facts), payload, packed, efi_stub });
+    }
+    if prefix.starts_with(b"MZ") && prefix.get(4..8) == Some(ZBOOT_MAGIC) {
+        return zboot(prefix, length, payload_start);
+    }
+    if prefix.starts_with(&ELF_MAGIC) && prefix.get(16).is_some_and(|kind| ELF_PROGRAMS.contains(kind)) {
+        let arch = elf_arch(prefix).ok_or_else(|| name_it(prefix))?;
+        return Ok(Image { form: Format::Vmlinux, efi_stub: false, ..plain_image(arch, prefix) });
     }
     match prefix.get(IMAGE_MAGIC_AT..IMAGE_MAGIC_AT + 4) {
         Some(magic) if magic == ARM64_MAGIC => Ok(plain_image(Arch::Aarch64, prefix)),
@@ -66,7 +110,17 @@ pub fn recognise(prefix: &[u8], length: u64, payload_start: impl FnOnce(u64) -> 
 
 fn plain_image(arch: Arch, prefix: &[u8]) -> Image {
     let efi_stub = bzimage::pe_machine(prefix).and_then(Arch::from_pe_machine) == Some(arch);
-    Image { arch, release: None, bzimage: None, payload: Payload::Unknown, efi_stub }
+    Image { arch, release: None, form: Format::Image, bzimage: None, payload: Payload::Unknown, packed: None, efi_stub }
+}
+
+fn zboot(prefix: &[u8], length: u64, payload_start: impl FnOnce(u64) -> Vec<u8>) -> Result<Image, NotAKernel> {
+    let arch = bzimage::pe_machine(prefix).and_then(Arch::from_pe_machine);
+    let arch = arch.ok_or_else(|| refuse("an EFI zboot image of no known architecture", None))?;
+    let field = |at: usize| prefix.get(at..)?.first_chunk().map(|b| u64::from(u32::from_le_bytes(*b)));
+    let packed = field(ZBOOT_PAYLOAD_AT).zip(field(ZBOOT_PAYLOAD_AT + 4)).filter(|(at, size)| at + size <= length);
+    let (at, size) = packed.ok_or_else(|| refuse("a truncated EFI zboot image", None))?;
+    let payload = Payload::of(&payload_start(at));
+    Ok(Image { form: Format::Zboot, payload, packed: Some((at, size)), efi_stub: true, ..plain_image(arch, prefix) })
 }
 
 /// The release in the banner of an uncompressed kernel.
@@ -74,7 +128,7 @@ pub fn banner_release(bytes: &[u8]) -> Option<String> {
     let mut rest = bytes;
     while let Some(at) = find(rest, BANNER) {
         rest = &rest[at + BANNER.len()..];
-        let word = rest.split(|&b| b == b' ').next()?;
+        let word = &rest[..rest.iter().take(257).position(|&b| b == b' ').unwrap_or(0)];
         // The same words stand in a format string: "Linux version %s".
         let word = std::str::from_utf8(&word[..word.len().min(256)]).unwrap_or_default();
         if word.starts_with(|c: char| c.is_ascii_digit()) && super::is_release(word) {
@@ -103,22 +157,19 @@ fn refuse(found: impl Into<String>, hint: Option<&'static str>) -> NotAKernel {
 
 fn name_it(prefix: &[u8]) -> NotAKernel {
     const DECOMPRESS: Option<&str> = Some("decompress it first, then give the kernel image inside");
-    const DISTRIBUTION: Option<&str> = Some("only Debian packages are read directly: unpack it and give the directory");
+    const APK3: Option<&str> = Some("unpack it with apk extract, and give the directory");
     match prefix {
         [] => refuse("an empty file", None),
         [0x7f, b'E', b'L', b'F', ..] => refuse(
-            format!("an ELF file (vmlinux){}", elf_arch(prefix).map(|arch| format!(" for {arch}")).unwrap_or_default()),
-            Some("give the bzImage of the same build: arch/x86/boot/bzImage, or /boot/vmlinuz-RELEASE"),
+            format!("an ELF file{}", elf_arch(prefix).map(|arch| format!(" for {arch}")).unwrap_or_default()),
+            Some("give the bzImage of the build: arch/x86/boot/bzImage, or /boot/vmlinuz-RELEASE"),
         ),
-        [b'M', b'Z', _, _, b'z', b'i', b'm', b'g', ..] => refuse("an EFI zboot image", None),
         [b'M', b'Z', ..] => {
             let arch = bzimage::pe_machine(prefix).and_then(Arch::from_pe_machine);
             let of = arch.map(|arch| format!(" for {arch}")).unwrap_or_default();
             refuse(format!("an EFI program{of} that is no Linux kernel"), None)
         }
-        [0xed, 0xab, 0xee, 0xdb, ..] => refuse("an RPM package", DISTRIBUTION),
-        _ if prefix.starts_with(b"!<arch>\n") => refuse("a Debian package", None),
-        _ if prefix.get(257..262) == Some(b"ustar") => refuse("a tar archive", DISTRIBUTION),
+        [b'A', b'D', b'B', b'.' | b'd' | b'c', ..] => refuse("an apk package of version 3", APK3),
         _ if prefix.starts_with(b"070701") => refuse("a cpio archive (an initramfs?)", None),
         _ => match Payload::of(prefix) {
             Payload::Unknown if bzimage_magic_alone(prefix) => refuse("a truncated bzImage", None),
@@ -158,11 +209,11 @@ mod tests {
         let mut elf = vec![0u8; 64];
         elf[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
         elf[18] = 183;
-        assert_eq!(found(&elf), "an ELF file (vmlinux) for aarch64");
+        assert_eq!(found(&elf), "an ELF file for aarch64");
         assert_eq!(found(&[0x1f, 0x8b, 8, 0]), "gzip-compressed data");
-        assert_eq!(found(b"MZ\0\0zimg\0\0"), "an EFI zboot image");
+        assert_eq!(found(b"MZ\0\0zimg\0\0"), "an EFI zboot image of no known architecture");
         assert_eq!(found(b"MZ and more"), "an EFI program that is no Linux kernel");
-        assert_eq!(found(b"!<arch>\n"), "a Debian package");
+        assert_eq!(found(b"ADB.more"), "an apk package of version 3");
         assert_eq!(found(b"hello"), "no kernel image of any known format");
     }
 
@@ -175,6 +226,27 @@ mod tests {
         image[0x40..0x46].copy_from_slice(b"PE\0\0\x64\xaa");
         let image = recognise(&image, 4096, |_| Vec::new()).unwrap();
         assert_eq!((image.arch, image.efi_stub, image.format()), (Arch::Aarch64, true, "Image"));
+    }
+
+    #[test]
+    fn a_zboot_image_and_a_vmlinux_are_recognised() {
+        let mut image = vec![0u8; 4096];
+        image[..8].copy_from_slice(b"MZ\0\0zimg");
+        image[8..16].copy_from_slice(&[0, 8, 0, 0, 0, 2, 0, 0]);
+        image[0x3c] = 0x40;
+        image[0x40..0x46].copy_from_slice(b"PE\0\0\x64\xaa");
+        let zboot = recognise(&image, 4096, |at| if at == 2048 { vec![0x1f, 0x8b] } else { Vec::new() }).unwrap();
+        assert_eq!((zboot.arch, zboot.efi_stub, zboot.format()), (Arch::Aarch64, true, "zboot"));
+        assert_eq!((zboot.payload, zboot.packed), (Payload::Gzip, Some((2048, 512))));
+        assert_eq!(found(&image[..2048]), "a truncated EFI zboot image");
+
+        let mut elf = vec![0u8; 64];
+        elf[..6].copy_from_slice(&ELF_MAGIC);
+        (elf[16], elf[18]) = (2, 62);
+        let vmlinux = recognise(&elf, 64, |_| Vec::new()).unwrap();
+        assert_eq!((vmlinux.arch, vmlinux.efi_stub, vmlinux.format()), (Arch::X86_64, false, "vmlinux"));
+        elf[16] = 1;
+        assert_eq!(found(&elf), "an ELF file for x86_64", "an object is no program");
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! The kernel side: what a kernel is, where it comes from, what it lacks to boot a disk of ours.
 //!
 //! ```text
-//!  bzImage (+ modules directory) ─┐
-//!  Debian package (ar, tar) ──────┼─▶ Bundle ─▶ preflight: verdicts, disk buses
-//!  directory with both ───────────┤          └▶ modules::select: the initramfs's modules in order
-//!  store ─────────────────────────┘
+//!  boot file (+ modules directory) ───┐
+//!  packages (deb, rpm, apk, pkg, tar) ┼─▶ Bundle ─▶ preflight: verdicts, disk buses
+//!  container image, directory ────────┤          └▶ modules::select: the initramfs's modules in order
+//!  store ─────────────────────────────┘
 //! ```
 //!
-//! Nothing here writes to a disk image, runs a program or needs root. Not supported: packages other than Debian's,
-//! kernels other than bzImage and `Image`.
+//! Nothing here writes to a disk image, runs a program or needs root. Not supported: unified kernel images.
 
 mod arch;
 mod bootfile;

@@ -1,4 +1,4 @@
-//! How a bundle is put together from files: a boot file alone, a package, a directory.
+//! How a bundle is put together from files: a boot file alone, packages, a container image, a directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -7,26 +7,75 @@ use std::path::{Path, PathBuf};
 
 use super::bootfile;
 use super::error::shown;
-use super::image::{self, Image};
+use super::image::{self, Format as Form, Image};
 use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
-use super::{BootFile, Bundle, Config, KernelError, bzimage, config, ikconfig, is_release, package, unpack};
+use super::package::{self, Facts, Source};
+use super::{BootFile, Bundle, Config, KernelError, bzimage, config, ikconfig, is_release, unpack};
 
 /// Where modules directories are, in a package or below a root directory.
 const MODULE_ROOTS: [&str; 2] = ["lib/modules/", "usr/lib/modules/"];
 
-/// See [`Bundle::open`]. When `path` is a package, every module also goes to `sink` as it comes by.
-pub(super) fn open(path: &Path, modules: Option<&Path>, sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
-    let facts = fs::metadata(path).map_err(KernelError::io("open", path))?;
-    let mut bundle = if facts.is_dir() {
-        open_directory(path)?
-    } else if package::is_package(&first_bytes(path, 8)?) {
-        open_package(path, sink)?
-    } else {
-        open_boot_file(path)?
+/// See [`Bundle::open`] and [`Bundle::open_all`]. Modules of packages also go to `sink`, each as it comes by.
+pub(super) fn open(
+    paths: &[PathBuf],
+    modules: Option<&Path>,
+    sink: Option<&mut Sink<'_>>,
+) -> Result<Bundle, KernelError> {
+    let mut bundle = match paths {
+        [path] => open_one(path, sink)?,
+        several => open_together(several, sink)?,
     };
     bundle.replace_modules(modules)?;
     Ok(bundle)
+}
+
+fn open_one(path: &Path, sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
+    if let Some(source) = Source::of(path)? {
+        open_sources(vec![source], Parts::default(), sink)
+    } else if fs::metadata(path).map_err(KernelError::io("open", path))?.is_dir() {
+        open_directory(path)
+    } else {
+        open_boot_file(path)
+    }
+}
+
+/// Packages that were split, or a boot file with its modules and configuration: told apart by content.
+fn open_together(paths: &[PathBuf], sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
+    let (mut sources, mut parts) = (Vec::new(), Parts::default());
+    let (mut modules, mut config) = (None, None);
+    for path in paths {
+        if let Some(source) = Source::of(path)? {
+            sources.push(source);
+        } else if path.is_dir() {
+            modules = Some(path);
+        } else if first_bytes(path, 2)?.starts_with(b"#") {
+            config = Some(read_config(path)?);
+        } else {
+            parts.kernels.push((shown(path), open_boot_file(path)?.boot.read()?.into_owned()));
+        }
+    }
+    let mut bundle = open_sources(sources, parts, sink.filter(|_| modules.is_none()))?;
+    bundle.config = config.or(bundle.config);
+    bundle.replace_modules(modules.map(PathBuf::as_path))?;
+    bundle.origin = paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ");
+    Ok(bundle)
+}
+
+/// The kernel of the machine this runs on, below `root`: boot file, modules, configuration, as far as they are there.
+pub(super) fn host_files(root: &Path, release: &str) -> Result<Vec<PathBuf>, KernelError> {
+    let boot = root.join("boot");
+    let modules = MODULE_ROOTS.iter().map(|place| root.join(place).join(release)).find(|dir| is_modules(dir));
+    let inside = modules.as_ref().map(|dir| dir.join("vmlinuz"));
+    let kernel =
+        [Some(boot.join(format!("vmlinuz-{release}"))), inside].into_iter().flatten().find(|file| file.is_file());
+    let kernel = kernel.ok_or_else(|| KernelError::NoHostKernel { release: release.to_owned(), path: boot.clone() })?;
+    let config =
+        [boot.join(format!("config-{release}")), root.join("proc/config.gz")].into_iter().find(|file| file.is_file());
+    let mut files = vec![kernel];
+    files.extend(config);
+    files.extend(modules);
+    Ok(files)
 }
 
 fn first_bytes(path: &Path, length: u64) -> Result<Vec<u8>, KernelError> {
@@ -44,47 +93,78 @@ fn read_file(path: &Path, limit: u64, what: &'static str) -> Result<Vec<u8>, Ker
 
 /// A configuration in a file of its own.
 pub(super) fn read_config(path: &Path) -> Result<Config, KernelError> {
-    Ok(Config::new(shown(path), &read_file(path, config::MAX, "configuration")?))
+    let packed = read_file(path, config::MAX, "configuration")?;
+    let text = unpack::reader(packed.as_slice()).and_then(|reader| unpack::read_bounded(reader, config::MAX));
+    let text = text.map_err(KernelError::io("read", path))?;
+    let too_large = || KernelError::TooLarge { what: "configuration", limit: config::MAX, name: shown(path) };
+    Ok(Config::new(shown(path), &text.ok_or_else(too_large)?))
 }
 
 /// What is put together: a bundle without modules.
-fn assemble(boot: Vec<u8>, config: Option<Config>, path: &Path) -> Result<Bundle, KernelError> {
-    let boot = BootFile::Memory(boot);
-    let image = recognise(&boot, path)?;
-    let BootFile::Memory(bytes) = &boot else { unreachable!("made two lines above") };
-    let banner = || image::banner_release(bytes).unwrap_or_else(|| "unknown".to_owned());
-    let release = image.release.clone().unwrap_or_else(banner);
-    let inside = || {
-        let text = ikconfig::find(bytes, image.bzimage.as_ref()?)?;
-        Some(Config::new("IKCONFIG in the kernel", &text))
-    };
+fn assemble(bytes: Vec<u8>, config: Option<Config>, path: &Path) -> Result<Bundle, KernelError> {
+    let image = recognise_bytes(&bytes, path)?;
+    let release = image.release.clone().or_else(|| ikconfig::release(&bytes, &image));
+    if release.is_none() && image.form == Form::Vmlinux {
+        let found = format!("an ELF file for {} that is no Linux kernel", image.arch);
+        return Err(KernelError::NotAKernel { found, hint: None, path: path.to_owned() });
+    }
+    let inside = || Some(Config::new("IKCONFIG in the kernel", &ikconfig::find(&bytes, &image)?));
     let config = config.or_else(inside);
-    Ok(Bundle { arch: image.arch, image, release, config, modules: None, origin: shown(path), boot })
+    Ok(Bundle {
+        arch: image.arch,
+        release: release.unwrap_or_else(|| "unknown".to_owned()),
+        image,
+        config,
+        modules: None,
+        origin: shown(path),
+        checked: String::new(),
+        boot: BootFile::Memory(bytes),
+    })
+}
+
+fn recognise_bytes(bytes: &[u8], path: &Path) -> Result<Image, KernelError> {
+    let prefix = &bytes[..bytes.len().min(bzimage::SETUP_MAX)];
+    let from = |at: u64| bytes.iter().skip(at as usize).take(16).copied().collect();
+    image::recognise(prefix, bytes.len() as u64, from).map_err(|no| refused(no, path))
+}
+
+fn refused(no: image::NotAKernel, path: &Path) -> KernelError {
+    KernelError::NotAKernel { found: no.found, hint: no.hint, path: path.to_owned() }
 }
 
 /// What a boot file is, from its first bytes.
 pub(super) fn recognise(boot: &BootFile, path: &Path) -> Result<Image, KernelError> {
     let prefix = boot.prefix(bzimage::SETUP_MAX)?;
     let payload_start = |at| boot.range(at, 16).unwrap_or_default();
-    image::recognise(&prefix, boot.size(), payload_start).map_err(|no| KernelError::NotAKernel {
-        found: no.found,
-        hint: no.hint,
-        path: path.to_owned(),
-    })
+    image::recognise(&prefix, boot.size(), payload_start).map_err(|no| refused(no, path))
 }
 
 fn open_boot_file(path: &Path) -> Result<Bundle, KernelError> {
     // Looked at before it is read: what is no kernel may be as large as a disk.
     let length = fs::metadata(path).map_err(KernelError::io("read", path))?.len();
     let prefix = first_bytes(path, bzimage::SETUP_MAX as u64)?;
-    image::recognise(&prefix, length, |_| Vec::new()).map_err(|no| KernelError::NotAKernel {
-        found: no.found,
-        hint: no.hint,
-        path: path.to_owned(),
-    })?;
-    let boot = read_file(path, bootfile::MAX, "kernel")?;
+    let boot = match image::recognise(&prefix, length, |_| Vec::new()) {
+        Ok(_) => read_file(path, bootfile::MAX, "kernel")?,
+        // A packed `Image` or vmlinux; for anything else the first words were the right ones.
+        Err(no) if is_packed_kernel(&prefix) => unpack_boot_file(path)?.ok_or_else(|| refused(no, path))?,
+        Err(no) => return Err(refused(no, path)),
+    };
     let config = config_beside(path, &boot)?;
     assemble(boot, config, path)
+}
+
+/// Whether compressed bytes begin with a kernel.
+fn is_packed_kernel(prefix: &[u8]) -> bool {
+    let mut start = Vec::new();
+    // What a prefix unpacks to is all there is before the error that it ends early.
+    _ = unpack::reader(prefix).map(|reader| reader.take(bzimage::SETUP_MAX as u64).read_to_end(&mut start));
+    start != prefix && image::recognise(&start, u64::MAX, |_| Vec::new()).is_ok()
+}
+
+fn unpack_boot_file(path: &Path) -> Result<Option<Vec<u8>>, KernelError> {
+    let file = File::open(path).map_err(KernelError::io("open", path))?;
+    let bytes = unpack::reader(file).and_then(|reader| unpack::read_bounded(reader, bootfile::MAX));
+    bytes.map_err(KernelError::io("read", path))
 }
 
 /// `config-RELEASE` beside the boot file, or for `vmlinuz-X` also `config-X`.
@@ -140,10 +220,7 @@ fn kernels_in(dir: &Path, found: &mut BTreeMap<PathBuf, PathBuf>) -> Result<(), 
         let entry = entry.map_err(KernelError::io("read", dir))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let named = ["vmlinuz", "bzImage", "Image"]
-            .iter()
-            .any(|stem| name.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])));
-        if named && entry.path().is_file() {
+        if is_kernel_name(&name) && entry.path().is_file() {
             let real = entry.path().canonicalize().map_err(KernelError::io("read", entry.path()))?;
             // Of a file and links to it the file's own name is the one to show.
             let place = found.entry(real.clone()).or_insert_with(|| entry.path());
@@ -180,12 +257,12 @@ pub(super) fn open_modules(dir: &Path, release: &str) -> Result<ModuleTree, Kern
     ModuleTree::open_directory(&place)
 }
 
-/// What a package holds, as far as it was read.
+/// What packages hold, as far as they were read.
 #[derive(Default)]
-struct Parts {
+pub(super) struct Parts {
     kernels: Vec<(String, Vec<u8>)>,
     configs: BTreeMap<String, Vec<u8>>,
-    /// Prefix of the modules directory within the package, with a slash at its end.
+    /// The release that the modules' directory is named after.
     modules: Option<String>,
     builtin: Builtin,
     paths: Vec<String>,
@@ -193,44 +270,82 @@ struct Parts {
     kept_bytes: u64,
 }
 
-fn open_package(path: &Path, mut sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
-    let mut parts = Parts::default();
-    let control = package::scan(path, &mut |entry, body| parts.take(path, entry, body, &mut sink))?;
-    let (name, boot) = match parts.kernels.len() {
-        1 => parts.kernels.remove(0),
-        0 => {
-            let real = control.real_kernel().map(str::to_owned);
-            return Err(match real {
-                Some(_) => KernelError::Metapackage { package: control.package, real, path: path.to_owned() },
-                None => KernelError::package(path, format!("it holds no kernel, it is {}", word(&control.package))),
-            });
+/// Reads packages and images that belong together through, once.
+pub(super) fn open_sources(
+    mut sources: Vec<Source>,
+    mut parts: Parts,
+    mut sink: Option<&mut Sink<'_>>,
+) -> Result<Bundle, KernelError> {
+    let mut all = Vec::new();
+    for source in &mut sources {
+        let path = source.path().to_owned();
+        let mut facts = source.scan(&mut |entry, body| parts.take(&path, entry, body, &mut sink))?;
+        if facts.is_image {
+            *source = Source::image_at(&path)?;
+            facts = source.scan(&mut |entry, body| parts.take(&path, entry, body, &mut sink))?;
         }
-        _ => {
-            let names: Vec<String> = parts.kernels.iter().map(|(name, _)| word(name)).collect();
-            return Err(KernelError::SeveralKernels { names: names.join(", "), path: path.to_owned() });
-        }
-    };
-    let suffix = name.rsplit('/').next().and_then(|file| file.split_once('-')).map(|(_, suffix)| suffix);
-    let config_name = match suffix {
-        Some(suffix) => format!("boot/config-{suffix}"),
-        None => name.replace("vmlinuz", "config"),
-    };
-    let config = parts.configs.get(&config_name).map(|text| Config::new(word(&config_name), text));
-    let mut bundle = assemble(boot, config, path)?;
-    bundle.origin = format!("{} {} ({})", word(&control.package), word(&control.version), shown(path));
-    if let Some(prefix) = parts.modules {
-        let release = prefix.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        all.push(facts);
+    }
+    let path = sources.first().map(|source| source.path().to_owned()).unwrap_or_default();
+    let (name, boot) = one_kernel(&mut parts, &all, &path)?;
+    let mut bundle = assemble(boot, None, &path)?;
+    bundle.config = config_of(&parts, &name, &bundle.release).or(bundle.config);
+    let named = |facts: &&Facts| !facts.package.is_empty();
+    let words = all.iter().filter(named).map(|facts| format!("{} {}", word(&facts.package), word(&facts.version)));
+    let words = words.collect::<Vec<_>>().join(", ");
+    if !words.is_empty() {
+        bundle.origin = format!("{words} ({})", shown(&path));
+    }
+    let mut checked: Vec<&str> = all.iter().map(|facts| facts.checked).filter(|text| !text.is_empty()).collect();
+    checked.dedup();
+    if all.iter().all(|facts| !facts.checked.is_empty()) {
+        bundle.checked = checked.join(", ");
+    }
+    if let Some(release) = parts.modules {
         if release != bundle.release {
-            return Err(KernelError::OtherRelease { modules: release.to_owned(), kernel: bundle.release });
+            return Err(KernelError::OtherRelease { modules: release, kernel: bundle.release });
         }
-        let storage = Storage::Package { file: path.to_owned(), prefix, kept: parts.kept };
+        let storage = Storage::Package { sources, release, kept: parts.kept };
         bundle.modules = Some(ModuleTree::new(parts.paths, parts.builtin, storage));
     }
     Ok(bundle)
 }
 
+fn one_kernel(parts: &mut Parts, all: &[Facts], path: &Path) -> Result<(String, Vec<u8>), KernelError> {
+    match parts.kernels.len() {
+        1 => Ok(parts.kernels.remove(0)),
+        0 => Err(match all.iter().find_map(|facts| Some((facts, facts.real_kernel()?))) {
+            Some((facts, real)) => KernelError::Metapackage {
+                package: facts.package.clone(),
+                real: Some(real.to_owned()),
+                path: path.to_owned(),
+            },
+            None => {
+                let names = all.iter().map(|facts| facts.package.as_str()).filter(|name| !name.is_empty());
+                let names: Vec<String> = names.map(word).collect();
+                let what = if names.is_empty() { String::new() } else { format!(", it is {}", names.join(", ")) };
+                KernelError::package(path, format!("it holds no kernel{what}"))
+            }
+        }),
+        _ => {
+            let names: Vec<String> = parts.kernels.iter().map(|(name, _)| word(name)).collect();
+            Err(KernelError::SeveralKernels { names: names.join(", "), path: path.to_owned() })
+        }
+    }
+}
+
+/// The configuration that lies beside a kernel: under its release, under its own name's end, or in its directory.
+fn config_of(parts: &Parts, kernel: &str, release: &str) -> Option<Config> {
+    let (dir, file) = kernel.rsplit_once('/').unwrap_or(("", kernel));
+    let suffix = file.split_once('-').map_or("", |(_, suffix)| suffix);
+    let names = [format!("config-{release}"), format!("config-{suffix}"), "config".to_owned()];
+    let below = |name: &String| [format!("{dir}/{name}"), format!("boot/{name}"), name.clone()];
+    let name = names.iter().flat_map(below).find(|name| parts.configs.contains_key(name))?;
+    Some(Config::new(word(&name), &parts.configs[&name]))
+}
+
 impl Parts {
-    /// Looks at one file of the package and keeps what a boot may need of it.
+    /// Looks at one file of a package and keeps what a boot may need of it.
     fn take(
         &mut self,
         package: &Path,
@@ -244,29 +359,36 @@ impl Parts {
             bytes.ok_or_else(|| KernelError::TooLarge { what, limit, name: entry.path.clone() })
         };
         let in_modules = module_file(&entry.path);
-        let file = in_modules.map_or(entry.path.strip_prefix("boot/"), |(_, file)| Some(file)).unwrap_or_default();
-        if file.starts_with("vmlinuz") && !file.contains('/') {
+        // In /boot, in the modules directory, or at the top of an archive.
+        let file = in_modules.map_or(entry.path.strip_prefix("boot/").unwrap_or(&entry.path), |(_, file)| file);
+        if is_kernel_name(file) {
             // Two are an error already: a third adds nothing but memory.
             if self.kernels.len() < 2 {
-                self.kernels.push((entry.path.clone(), limited(body, bootfile::MAX, "kernel")?));
+                let bytes = limited(body, bootfile::MAX, "kernel")?;
+                // Fedora has its kernel in two places.
+                if self.kernels.iter().all(|(_, other)| *other != bytes) {
+                    self.kernels.push((entry.path.clone(), bytes));
+                }
             }
             return Ok(());
         }
-        if (file == "config" || file.starts_with("config-")) && self.configs.len() < 8 {
+        if (file == "config" || file.starts_with("config-")) && self.configs.len() < 8 && !file.contains('/') {
             self.configs.insert(entry.path.clone(), limited(body, config::MAX, "configuration")?);
             return Ok(());
         }
-        let Some((prefix, file)) = in_modules else { return Ok(()) };
-        if *self.modules.get_or_insert_with(|| prefix.to_owned()) != prefix {
+        let Some((release, file)) = in_modules else { return Ok(()) };
+        if self.modules.as_ref().is_some_and(|other| other != release) && module_name(file).is_some() {
             return Err(KernelError::package(
                 package,
-                format!("it has modules of several kernels, also {}", word(prefix)),
+                format!("it has modules of several kernels, also {}", word(release)),
             ));
         }
         if self.builtin.take(file, &mut *body).map_err(bad)? {
+            self.modules.get_or_insert_with(|| release.to_owned());
             return Ok(());
         }
         let Some(name) = module_name(file) else { return Ok(()) };
+        self.modules.get_or_insert_with(|| release.to_owned());
         let likely = wanted::is_likely(&name);
         if likely || sink.is_some() {
             let bytes = bounded(file, body)?;
@@ -283,26 +405,20 @@ impl Parts {
     }
 }
 
-/// Splits `lib/modules/RELEASE/FILE` into the prefix up to and with the slash before FILE, and FILE.
-fn module_file(path: &str) -> Option<(&str, &str)> {
-    let root = MODULE_ROOTS.iter().find(|root| path.starts_with(**root))?;
-    let (release, file) = path[root.len()..].split_once('/')?;
-    is_release(release).then_some((&path[..path.len() - file.len()], file))
+/// Whether a file of one component is named as kernels are.
+fn is_kernel_name(name: &str) -> bool {
+    !name.contains('/')
+        && ["vmlinuz", "bzImage", "Image"]
+            .iter()
+            .any(|stem| name.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])))
+}
+
+/// Splits `lib/modules/RELEASE/FILE` into RELEASE and FILE.
+pub(super) fn module_file(path: &str) -> Option<(&str, &str)> {
+    let (release, file) = MODULE_ROOTS.iter().find_map(|root| path.strip_prefix(root))?.split_once('/')?;
+    is_release(release).then_some((release, file))
 }
 
 fn word(text: &str) -> String {
     crate::escape::escape(text.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::module_file;
-
-    #[test]
-    fn module_paths_are_split_behind_the_release() {
-        assert_eq!(module_file("lib/modules/6.1/kernel/x.ko"), Some(("lib/modules/6.1/", "kernel/x.ko")));
-        assert_eq!(module_file("usr/lib/modules/6.1/vmlinuz"), Some(("usr/lib/modules/6.1/", "vmlinuz")));
-        assert_eq!(module_file("lib/modules/x"), None);
-        assert_eq!(module_file("boot/vmlinuz"), None);
-    }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::config::{Options, Setting};
+use super::image::Format;
 use super::requirements::{Level, Requirement, When, requirements};
 use super::{Arch, Bundle};
 use crate::escape::escape;
@@ -156,6 +157,7 @@ pub fn preflight(bundle: &Bundle, disk: &Disk) -> Report {
         // Its options would be another architecture's: one sentence says it all.
         return report;
     }
+    check_form(bundle, disk, &mut report);
     let evidence = Evidence::new(bundle);
     if evidence.options.is_none() {
         let why = "It says what the kernel has.";
@@ -190,6 +192,19 @@ fn check_architecture(bundle: &Bundle, disk: &Disk, report: &mut Report) {
     } else {
         let detail = format!("of the kernel is {}, of the image {}", bundle.arch, disk.arch);
         report.push("architecture", why, Verdict::Fail, detail);
+    }
+}
+
+/// Whether the firmware can start a file of this form at all, whatever is configured.
+fn check_form(bundle: &Bundle, disk: &Disk, report: &mut Report) {
+    let (form, image) = (bundle.image.format(), &bundle.image);
+    let wanted = [
+        (disk.bios, image.form == Format::BzImage, "BIOS", "a bzImage"),
+        (disk.uefi, image.form != Format::Vmlinux, "UEFI", "an EFI program, as a bzImage with EFI_STUB is"),
+    ];
+    for (_, _, firmware, needed) in wanted.into_iter().filter(|(wanted, fits, ..)| *wanted && !fits) {
+        let why = format!("{firmware} starts {needed}; direct boot does without.");
+        report.push("boot file", why, Verdict::Fail, format!("is a {form}, which {firmware} cannot start"));
     }
 }
 

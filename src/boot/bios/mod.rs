@@ -1,8 +1,10 @@
-//! Our BIOS boot stage: 440 bytes in LBA 0 and a second stage in the BIOS boot partition.
+//! Our BIOS boot stage: 440 bytes in LBA 0, a chooser and two slots for a second stage in the BIOS boot partition.
 //!
 //! ```text
-//! LBA 0        mbr.s       loads the second stage with INT 13h extensions, checks it, jumps
-//! partition 1  stage2.s    loads kernel and initramfs by extents, starts the kernel
+//! LBA 0                 mbr.s      loads the chooser with INT 13h extensions, checks it, jumps
+//! partition 1 +   0     slots.s    takes the slot with the higher generation that is whole
+//!             +  64     stage2.s   slot A: loads kernel and initramfs by extents, starts the kernel
+//!             + 128     stage2.s   slot B: empty on a new disk; sectors from the partition's start
 //!
 //! second stage, loaded at 0:8000:
 //!   0x00  magic u32 "BDS2"          0x18  command line: address u16, bytes with NUL u16
@@ -10,13 +12,15 @@
 //!   0x08  initramfs floor u32       0x20  part: setup sectors
 //!   0x0c  initramfs limit u32       0x2c  part: protected-mode kernel
 //!   0x10  initramfs span u32        0x38  part: initramfs
-//!   0x14  initramfs bytes u32       0x50  code, then extents, command line, message
+//!   0x14  initramfs bytes u32       0x44  generation u32, sectors u16: of this slot
+//!                                   0x50  code, then extents, command line, message
 //!
 //!   part:   destination u32, checksum u32, address of its extents u16, number of extents u16
 //!   extent: LBA u64, sectors u32
 //! ```
 //!
-//! `balance` makes the sum of all 32-bit words of the second stage zero, which the first stage checks. The checksum of
+//! `balance` makes the sum of all 32-bit words of chooser and slot zero, which whoever loads them checks. So a slot that
+//! was not written to its end is as good as none, and another kernel is put on a disk by writing the other slot. The checksum of
 //! a part goes over its sectors as they lie on the disk, 32-bit words, `rotate left by one, add`; the file's last
 //! sector is filled with zeros. So a kernel that was exchanged on the ESP is refused ("rebuild the disk") instead of
 //! being started half old, half new.
@@ -25,6 +29,7 @@
 //! than about 2500 extents.
 
 mod code;
+pub mod read;
 mod setup;
 
 use super::esp::Extent;
@@ -42,6 +47,15 @@ const BASE: usize = 0x8000;
 const STAGE2_SECTORS_MAX: usize = 63;
 /// Start of the code in the second stage; what lies before it is the table.
 const ENTRY: usize = 0x50;
+/// The chooser's two places for the LBA of a slot.
+const SLOT_LBA: [usize; 2] = [0x08, 0x10];
+/// First sector of each slot, from the start of the BIOS boot partition.
+pub const SLOTS: [u64; 2] = [64, 128];
+/// Generation and number of sectors in a slot's table.
+const GENERATION: usize = 0x44;
+const SECTORS: usize = 0x48;
+/// Generation of a new disk's slot.
+pub const FIRST_GENERATION: u32 = 1;
 /// In LBA 0: the number of sectors to load, then the packet with count and LBA.
 const MBR_SECTORS: usize = 422;
 const MBR_LBA: usize = 432;
@@ -70,7 +84,7 @@ pub struct Boot<'a> {
 pub struct Stage {
     /// For the first bytes of LBA 0.
     pub mbr: [u8; MBR_BYTES],
-    /// For the start of the BIOS boot partition; whole sectors.
+    /// For the start of the BIOS boot partition: the chooser, and slot A; whole sectors.
     pub stage2: Vec<u8>,
 }
 
@@ -112,18 +126,31 @@ pub fn refusal() -> [u8; MBR_BYTES] {
 
 /// Both stages for this disk.
 pub fn encode(boot: &Boot) -> Result<Stage, BiosError> {
+    let slot = encode_slot(boot, FIRST_GENERATION)?;
+    let mut chooser = code::slots().to_vec();
+    for (at, sector) in SLOT_LBA.into_iter().zip(SLOTS) {
+        chooser[at..at + 8].copy_from_slice(&(boot.stage2_lba + sector).to_le_bytes());
+    }
+    balance(&mut chooser);
+    let mut mbr = refusal();
+    mbr[MBR_SECTORS..MBR_SECTORS + 2].copy_from_slice(&((chooser.len() / 512) as u16).to_le_bytes());
+    mbr[MBR_LBA..MBR_LBA + 8].copy_from_slice(&boot.stage2_lba.to_le_bytes());
+    let mut stage2 = chooser;
+    stage2.resize((SLOTS[0] * SECTOR) as usize, 0);
+    stage2.extend_from_slice(&slot);
+    Ok(Stage { mbr, stage2 })
+}
+
+/// One slot; whole sectors.
+pub fn encode_slot(boot: &Boot, generation: u32) -> Result<Vec<u8>, BiosError> {
     let setup = Setup::parse(boot.kernel)?;
     if boot.command_line.len() as u64 > u64::from(setup.cmdline_size) {
         return Err(SetupError::CommandLine { length: boot.command_line.len(), limit: setup.cmdline_size }.into());
     }
-    let stage2 = encode_stage2(boot, &setup)?;
-    let mut mbr = refusal();
-    mbr[MBR_SECTORS..MBR_SECTORS + 2].copy_from_slice(&((stage2.len() / 512) as u16).to_le_bytes());
-    mbr[MBR_LBA..MBR_LBA + 8].copy_from_slice(&boot.stage2_lba.to_le_bytes());
-    Ok(Stage { mbr, stage2 })
+    encode_stage2(boot, &setup, generation)
 }
 
-fn encode_stage2(boot: &Boot, setup: &Setup) -> Result<Vec<u8>, BiosError> {
+fn encode_stage2(boot: &Boot, setup: &Setup, generation: u32) -> Result<Vec<u8>, BiosError> {
     let span = (boot.initramfs.len() as u64).next_multiple_of(SECTOR);
     let limit = setup.initrd_limit.min(0xffff_f000);
     if setup.floor + span > limit {
@@ -149,7 +176,8 @@ fn encode_stage2(boot: &Boot, setup: &Setup) -> Result<Vec<u8>, BiosError> {
     stage.put_u16(0x1a, boot.command_line.len() as u16 + 1);
     let message = stage.append_text(&memory_message(setup.floor + span))?;
     stage.put_u16(0x1c, message);
-    stage.finish(boot.stage2_sectors)
+    stage.put_u32(GENERATION, generation);
+    stage.finish(boot.stage2_sectors.saturating_sub(SLOTS[1]))
 }
 
 /// Names the memory that would do: what is loaded, and what the firmware keeps for itself at the top.
@@ -252,10 +280,16 @@ impl Builder {
         if self.bytes.len() > limit {
             return Err(BiosError::TooLong { bytes: self.bytes.len(), limit });
         }
-        let sum = word_sum(&self.bytes);
-        self.put_u32(0x04, sum.wrapping_neg());
+        self.put_u16(SECTORS, (self.bytes.len() / SECTOR as usize) as u16);
+        balance(&mut self.bytes);
         Ok(self.bytes)
     }
+}
+
+/// Makes the sum of all words zero.
+fn balance(bytes: &mut [u8]) {
+    let sum = word_sum(bytes);
+    bytes[0x04..0x08].copy_from_slice(&sum.wrapping_neg().to_le_bytes());
 }
 
 /// Sum of the 32-bit words, as the first stage computes it.
@@ -294,25 +328,30 @@ mod tests {
         let extents = [Extent { lba: 5000, sectors: 1 }, Extent { lba: 1 << 33, sectors: 9 }];
         let Stage { mbr, stage2 } = encode(&boot(&kernel, &extents)).unwrap();
 
-        assert_eq!(u16_at(&mbr, 422) * 512, stage2.len());
+        assert_eq!(u16_at(&mbr, 422), 2, "sectors of the chooser");
+        let (chooser, stage2) = stage2.split_at(64 * 512);
+        assert_eq!(&chooser[..4], b"BDS2");
+        assert_eq!(word_sum(&chooser[..1024]), 0);
+        assert_eq!(chooser[8..24], [[0x40, 8, 0, 0, 0, 0, 0, 0], [0x80, 8, 0, 0, 0, 0, 0, 0]].concat());
+        assert_eq!((u32_at(stage2, 0x44), u16_at(stage2, 0x48) * 512), (1, stage2.len()));
         assert_eq!(mbr[424..432], [16, 0, 0, 0, 0, 0x80, 0, 0]);
         assert_eq!(mbr[432..440], 2048u64.to_le_bytes());
 
         assert_eq!(&stage2[..4], b"BDS2");
-        assert_eq!(word_sum(&stage2), 0);
-        assert_eq!(u32_at(&stage2, 0x08), 56 << 20, "floor");
-        assert_eq!(u32_at(&stage2, 0x0c), 1 << 31, "limit");
-        assert_eq!((u32_at(&stage2, 0x10), u32_at(&stage2, 0x14)), (1024, 700));
+        assert_eq!(word_sum(stage2), 0);
+        assert_eq!(u32_at(stage2, 0x08), 56 << 20, "floor");
+        assert_eq!(u32_at(stage2, 0x0c), 1 << 31, "limit");
+        assert_eq!((u32_at(stage2, 0x10), u32_at(stage2, 0x14)), (1024, 700));
         // The setup part takes one sector of each extent, the kernel part the remaining eight.
-        let setup = u16_at(&stage2, 0x28) - BASE;
-        assert_eq!(u16_at(&stage2, 0x2a), 2);
+        let setup = u16_at(stage2, 0x28) - BASE;
+        assert_eq!(u16_at(stage2, 0x2a), 2);
         assert_eq!(stage2[setup + 12..setup + 24], [0, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0]);
-        let rest = u16_at(&stage2, 0x34) - BASE;
-        assert_eq!(u16_at(&stage2, 0x36), 1);
+        let rest = u16_at(stage2, 0x34) - BASE;
+        assert_eq!(u16_at(stage2, 0x36), 1);
         assert_eq!(stage2[rest..rest + 12], [1, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0]);
-        let line = u16_at(&stage2, 0x18) - BASE;
-        assert_eq!(&stage2[line..line + u16_at(&stage2, 0x1a)], b"console=ttyS0\0");
-        let message = u16_at(&stage2, 0x1c) - BASE;
+        let line = u16_at(stage2, 0x18) - BASE;
+        assert_eq!(&stage2[line..line + u16_at(stage2, 0x1a)], b"console=ttyS0\0");
+        let message = u16_at(stage2, 0x1c) - BASE;
         assert!(
             stage2[message..].starts_with(b"too little memory: this kernel and its initramfs need at least 58 MiB")
         );
@@ -348,7 +387,7 @@ mod tests {
         let long = Boot { command_line: &line, ..boot(&kernel, &extents) };
         let error = SetupError::CommandLine { length: 2048, limit: 2047 };
         assert_eq!(encode(&long).err(), Some(BiosError::Setup(error)));
-        let narrow = Boot { stage2_sectors: 1, ..boot(&kernel, &extents) };
+        let narrow = Boot { stage2_sectors: 129, ..boot(&kernel, &extents) };
         assert!(matches!(encode(&narrow).err(), Some(BiosError::TooLong { limit: 512, .. })));
     }
 }

@@ -12,6 +12,7 @@
 //! Not supported: FAT12 and FAT16, sectors of 4096 bytes, names that differ only in case, empty directories.
 //! Specification: "FAT: General Overview of On-Disk Format" 1.03; UEFI 2.10 section 13.3.
 
+pub mod edit;
 mod geometry;
 mod mend;
 pub mod read;

@@ -8,8 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::kernel::modinfo::normal_name;
+use crate::kernel::open::module_file;
+use crate::kernel::package::Source;
 use crate::kernel::store::pack::Pack;
-use crate::kernel::{KernelError, package, unpack};
+use crate::kernel::{KernelError, unpack};
 
 /// Longest module accepted, in bytes, packed or not; the largest of a distribution's has 20 MB.
 pub const MAX_MODULE: u64 = 256 << 20;
@@ -27,8 +29,8 @@ const MAX_MODULES: usize = 100_000;
 pub(crate) enum Storage {
     /// The modules directory itself.
     Directory(PathBuf),
-    /// A package, the modules directory within it, and modules kept when it was read.
-    Package { file: PathBuf, prefix: String, kept: BTreeMap<String, Vec<u8>> },
+    /// Packages, the release the modules directory is named after, and modules kept when they were read.
+    Package { sources: Vec<Source>, release: String, kept: BTreeMap<String, Vec<u8>> },
     /// An entry of the store.
     Pack(Pack),
 }
@@ -138,7 +140,7 @@ impl ModuleTree {
     pub fn read(&self, paths: &[&str]) -> Result<Vec<Vec<u8>>, KernelError> {
         let packed = match &self.storage {
             Storage::Directory(dir) => paths.iter().map(|path| read_file(&dir.join(path))).collect::<Result<_, _>>()?,
-            Storage::Package { file, prefix, kept } => read_package(file, prefix, kept, paths)?,
+            Storage::Package { sources, release, kept } => read_packages(sources, release, kept, paths)?,
             Storage::Pack(pack) => paths.iter().map(|path| pack.read(path)).collect::<Result<Vec<_>, _>>()?,
         };
         paths.iter().zip(packed).map(|(path, bytes)| plain(path, bytes)).collect()
@@ -161,11 +163,15 @@ impl ModuleTree {
                     visit(path, &read_file(&dir.join(path))?)?;
                 }
             }
-            Storage::Package { file, prefix, .. } => {
-                package::scan(file, &mut |entry, body| match entry.path.strip_prefix(prefix) {
-                    Some(path) if module_name(path).is_some() => visit(path, &bounded(path, body)?),
-                    _ => Ok(()),
-                })?;
+            Storage::Package { sources, release, .. } => {
+                for source in sources {
+                    source.scan(&mut |entry, body| match module_file(&entry.path) {
+                        Some((of, path)) if of == release && module_name(path).is_some() => {
+                            visit(path, &bounded(path, body)?)
+                        }
+                        _ => Ok(()),
+                    })?;
+                }
             }
             Storage::Pack(pack) => {
                 for path in self.paths.values() {
@@ -244,20 +250,19 @@ fn plain(path: &str, bytes: Vec<u8>) -> Result<Vec<u8>, KernelError> {
     bounded(path, unpack::reader(bytes.as_slice()).map_err(bad)?)
 }
 
-/// What was kept, and one more pass over the package for the rest, if there is any.
-fn read_package(
-    file: &Path,
-    prefix: &str,
+/// What was kept, and one more pass over the packages for the rest, if there is any.
+fn read_packages(
+    sources: &[Source],
+    release: &str,
     kept: &BTreeMap<String, Vec<u8>>,
     paths: &[&str],
 ) -> Result<Vec<Vec<u8>>, KernelError> {
     let missing: BTreeSet<&str> = paths.iter().copied().filter(|path| !kept.contains_key(*path)).collect();
     let (mut found, mut total) = (BTreeMap::new(), 0);
-    if !missing.is_empty() {
-        package::scan(file, &mut |entry, body| {
-            let Some(path) = entry.path.strip_prefix(prefix).filter(|path| missing.contains(path)) else {
-                return Ok(());
-            };
+    for source in sources.iter().filter(|_| !missing.is_empty()) {
+        source.scan(&mut |entry, body| {
+            let wanted = module_file(&entry.path).filter(|(of, path)| *of == release && missing.contains(path));
+            let Some((_, path)) = wanted else { return Ok(()) };
             let bytes = bounded(path, body)?;
             keep(&mut total, path, &bytes)?;
             found.insert(path.to_owned(), bytes);
@@ -265,8 +270,9 @@ fn read_package(
         })?;
     }
     let shown = |path: &str| crate::escape::escape(path.as_bytes());
+    let place = sources.first().map(Source::path).unwrap_or(Path::new(""));
     let lost =
-        |path: &str| KernelError::package(file, format!("it has changed while it was read, gone is {}", shown(path)));
+        |path: &str| KernelError::package(place, format!("it has changed while it was read, gone is {}", shown(path)));
     let get = |path: &&str| kept.get(*path).or_else(|| found.get(*path)).cloned().ok_or_else(|| lost(path));
     paths.iter().map(get).collect()
 }

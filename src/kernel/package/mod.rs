@@ -1,129 +1,145 @@
-//! Debian packages, read as a stream: never unpacked, and only what is asked for is kept in memory.
+//! Packages that carry a kernel or its modules, read as streams: never unpacked, and only what is asked for is kept.
 //!
-//! ```text
-//! ar: debian-binary "2.0\n" ─ control.tar[.gz|.xz|.zst] ─ data.tar[.gz|.xz|.zst]
-//!                              └ ./control (fields)         └ ./boot/vmlinuz-R ./boot/config-R ./lib/modules/R/...
-//! ```
+//! | what | found by | digests in it that are checked |
+//! |---|---|---|
+//! | Debian, Ubuntu `.deb` | `!<arch>` | none |
+//! | Fedora, RHEL `.rpm` | its lead | of the header and of the payload |
+//! | Alpine `.apk` | a tar with `.PKGINFO` that says `datahash` | of the data |
+//! | Arch `.pkg.tar.*` | a tar with `.PKGINFO` | none |
+//! | any other tar, packed or not | a tar header | none |
+//! | container images | a layout or archive of one | of every blob and layer |
 //!
-//! Not supported: packages of other distributions, and signatures (`_gpg*` members are skipped): a package is taken
-//! as it is given. Specification: deb(5), deb-control(5).
+//! Not supported: signatures, which need keys nobody has given. What a package says is compared, counted and kept in
+//! bounds, and never opened as a path.
 
 pub mod ar;
+mod cpio;
+mod deb;
+mod image;
+mod rpm;
 pub mod tar;
+mod tarball;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::KernelError;
-use super::unpack;
+use super::{KernelError, unpack};
+pub(crate) use image::Unpacked;
 
-/// Longest control file accepted, in bytes.
-const MAX_CONTROL: u64 = 1 << 20;
 /// Most bytes a package may unpack to; Debian's generic kernel has 0.4 GiB.
 const MAX_DATA: u64 = 8 << 30;
 /// Longest tail between the archive's end mark and the end of its stream, in bytes.
 const MAX_TAIL: u64 = 1 << 20;
 
-/// The fields of a control file that matter here.
+/// What a package says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Control {
-    /// `Package`.
+pub struct Facts {
+    /// Its name; empty for what is no package.
     pub package: String,
-    /// `Version`.
+    /// Its version.
     pub version: String,
-    /// `Architecture`, in Debian's words.
-    pub architecture: String,
-    /// Package names of `Depends`, the first of each group of alternatives, in order.
+    /// Names of packages it depends on, the first of each group of alternatives, in order.
     pub depends: Vec<String>,
+    /// Digests it carries that are right, in words; empty when it carries none.
+    pub checked: &'static str,
+    /// It is an archive of a container image, so what was visited is not what is in the image.
+    pub is_image: bool,
 }
 
-impl Control {
-    fn parse(text: &str) -> Control {
-        let mut control = Control::default();
-        // Lines that begin with a blank continue the field before; none of the fields here is ever folded so.
-        for line in text.lines().filter(|line| !line.starts_with([' ', '\t'])) {
-            let Some((key, value)) = line.split_once(':') else { continue };
-            let value = value.trim();
-            match key {
-                "Package" => control.package = value.to_owned(),
-                "Version" => control.version = value.to_owned(),
-                "Architecture" => control.architecture = value.to_owned(),
-                "Depends" | "Pre-Depends" => control.depends.extend(value.split(',').filter_map(dependency)),
-                _ => {}
-            }
-        }
-        control
-    }
-
+impl Facts {
     /// The dependency that a kernel metapackage is there for.
     pub fn real_kernel(&self) -> Option<&str> {
-        self.depends.iter().map(String::as_str).find(|name| name.starts_with("linux-image-"))
+        let kernels = ["linux-image-", "kernel-core", "linux-lts", "linux-virt"];
+        self.depends.iter().map(String::as_str).find(|name| kernels.iter().any(|kernel| name.starts_with(kernel)))
     }
 }
 
-/// `name (>= 1) | other` → `name`.
-fn dependency(text: &str) -> Option<String> {
-    let first = text.split('|').next()?.trim();
-    let name: String = first.chars().take_while(|c| c.is_ascii_alphanumeric() || "+-.".contains(*c)).collect();
-    (!name.is_empty()).then_some(name)
+/// How a package is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Debian,
+    Rpm,
+    Tar,
 }
 
-/// Whether a file begins as a package does.
-pub fn is_package(prefix: &[u8]) -> bool {
-    prefix.starts_with(ar::MAGIC)
+/// Something that can be read through for its files.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A package's file.
+    File(PathBuf),
+    /// A container image, its layers applied; and what to call it.
+    Image(Arc<Unpacked>, PathBuf),
 }
 
 /// Called for each regular file of a package, in the package's order.
 pub type Visit<'a> = dyn FnMut(&tar::Entry, &mut dyn Read) -> Result<(), KernelError> + 'a;
 
-/// Reads the whole package once. `visit` reads as much of each file as it likes.
-pub fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Control, KernelError> {
-    let bad = |error: io::Error| KernelError::package(path, error.to_string());
-    let mut file = File::open(path).map_err(KernelError::io("open", path))?;
-    let length = file.metadata().map_err(KernelError::io("read", path))?.len();
-    ar::open(&mut file).map_err(bad)?;
-
-    let mut control = None;
-    let mut data = false;
-    while let Some(member) = ar::next(&mut file).map_err(bad)? {
-        let start = file.stream_position().map_err(bad)?;
-        let end = start.checked_add(member.size).filter(|&end| end <= length);
-        let end =
-            end.ok_or_else(|| KernelError::package(path, format!("it is cut short in {}", shown(&member.name))))?;
-        let body = BufReader::with_capacity(256 << 10, (&file).take(member.size));
-        if member.name.starts_with("control.tar") {
-            control = Some(read_control(path, body)?);
-        } else if member.name.starts_with("data.tar") {
-            walk(path, body, visit)?;
-            data = true;
+impl Source {
+    /// What `path` is, by its content; `None` when it is nothing that is read through.
+    pub(crate) fn of(path: &Path) -> Result<Option<Source>, KernelError> {
+        if image::is_reference(path.as_os_str()) && !path.exists() {
+            return Source::image_at(path).map(Some);
         }
-        file.seek(SeekFrom::Start(end + end % 2)).map_err(bad)?;
+        if path.is_dir() {
+            return Ok(match path.join("oci-layout").is_file() {
+                true => Some(Source::image_at(path)?),
+                false => None,
+            });
+        }
+        Ok(format(path)?.map(|_| Source::File(path.to_owned())))
     }
-    match (control, data) {
-        (Some(control), true) => Ok(control),
-        (None, _) => Err(KernelError::package(path, "it has no control.tar")),
-        (_, false) => Err(KernelError::package(path, "it has no data.tar")),
+
+    /// The container image that `path` is.
+    pub(crate) fn image_at(path: &Path) -> Result<Source, KernelError> {
+        Ok(Source::Image(Arc::new(Unpacked::open(path)?), path.to_owned()))
+    }
+
+    /// Its path, or the name of the image.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Source::File(path) | Source::Image(_, path) => path,
+        }
+    }
+
+    /// Reads it once. `visit` reads as much of each file as it likes.
+    pub(crate) fn scan(&self, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
+        match self {
+            Source::Image(image, path) => image.scan(path, visit),
+            Source::File(path) => match format(path)? {
+                Some(Format::Debian) => deb::scan(path, visit),
+                Some(Format::Rpm) => rpm::scan(path, visit),
+                Some(Format::Tar) => tarball::scan(path, visit),
+                None => Err(KernelError::package(path, "it has changed while it was read")),
+            },
+        }
     }
 }
 
-fn read_control(path: &Path, body: impl Read) -> Result<Control, KernelError> {
-    let mut control = None;
-    walk(path, body, &mut |entry, body| {
-        if entry.path == "control" {
-            let text = unpack::read_bounded(body, MAX_CONTROL).map_err(KernelError::io("read", path))?;
-            let text = text.ok_or_else(|| KernelError::package(path, "its control file is too long"))?;
-            control = Some(Control::parse(&String::from_utf8_lossy(&text)));
-        }
-        Ok(())
-    })?;
-    control.ok_or_else(|| KernelError::package(path, "it has no control file"))
+fn format(path: &Path) -> Result<Option<Format>, KernelError> {
+    let file = File::open(path).map_err(KernelError::io("open", path))?;
+    let mut start = Vec::new();
+    let mut input = BufReader::new(file);
+    input.by_ref().take(16).read_to_end(&mut start).map_err(KernelError::io("read", path))?;
+    if start.starts_with(ar::MAGIC) {
+        return Ok(Some(Format::Debian));
+    }
+    if start.starts_with(&rpm::LEAD_MAGIC) {
+        return Ok(Some(Format::Rpm));
+    }
+    // What cannot be unpacked is not a packed tar; whoever looks at it next has the right words for it.
+    let whole = io::Cursor::new(start).chain(input);
+    let mut block = Vec::new();
+    let unpacked = unpack::reader(whole).and_then(|reader| reader.take(tar::BLOCK as u64).read_to_end(&mut block));
+    Ok((unpacked.is_ok() && tar::is_header(&block)).then_some(Format::Tar))
 }
 
-fn walk(path: &Path, body: impl Read, visit: &mut Visit<'_>) -> Result<(), KernelError> {
+/// Walks a tar, packed or not.
+fn walk(path: &Path, body: impl Read, end: tar::End, visit: &mut Visit<'_>) -> Result<(), KernelError> {
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
     let mut stream = unpack::reader(body).map_err(bad)?.take(MAX_DATA);
-    let mut walk = tar::Walk::new(&mut stream);
+    let mut walk = tar::Walk::new(&mut stream, end);
     while let Some(entry) = walk.next_file().map_err(bad)? {
         visit(&entry, &mut walk.body())?;
     }
@@ -132,23 +148,35 @@ fn walk(path: &Path, body: impl Read, visit: &mut Visit<'_>) -> Result<(), Kerne
     Ok(())
 }
 
+/// The bytes of the file at `path` in a cpio archive, packed or not: of an initramfs; `limit` of them at most.
+pub fn file_of_cpio(archive: &[u8], path: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut walk = cpio::Walk::new(unpack::reader(archive)?.take(MAX_DATA));
+    while let Some(entry) = walk.next_file()? {
+        if entry.path == path {
+            let bytes = unpack::read_bounded(walk.body(), limit)?;
+            return bytes.map(Some).ok_or_else(|| invalid(format!("{} has more than {limit} bytes", shown(path))));
+        }
+    }
+    Ok(None)
+}
+
+/// A file of a tar or image: as it is, or what linuxkit's kernel images call `/kernel` and `/kernel.tar`.
+fn deliver(path: &Path, entry: &tar::Entry, body: &mut dyn Read, visit: &mut Visit<'_>) -> Result<(), KernelError> {
+    match entry.path.as_str() {
+        "kernel" => visit(&tar::Entry { path: "boot/vmlinuz".into(), size: entry.size }, body),
+        "kernel.tar" => walk(path, body, tar::End::Open, visit),
+        _ => visit(entry, body),
+    }
+}
+
 fn shown(name: &str) -> String {
     crate::escape::escape(name.as_bytes())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn invalid(reason: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason.into())
+}
 
-    #[test]
-    fn control_fields_are_read() {
-        let control = Control::parse(
-            "Package: linux-image-cloud-amd64\nVersion: 6.1\nArchitecture: amd64\n\
-             Depends: linux-base (>= 4), linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2) | x, y\nDescription: a\n b: c\n",
-        );
-        assert_eq!(control.package, "linux-image-cloud-amd64");
-        assert_eq!(control.depends, ["linux-base", "linux-image-6.1.0-56-cloud-amd64", "y"]);
-        assert_eq!(control.real_kernel(), Some("linux-image-6.1.0-56-cloud-amd64"));
-        assert_eq!(Control::parse("no fields").real_kernel(), None);
-    }
+fn ends_early() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early")
 }

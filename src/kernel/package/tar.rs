@@ -1,4 +1,4 @@
-//! The tar dialect of Debian packages: what `dpkg-deb` writes.
+//! The tar dialects of packages: what `dpkg-deb`, `abuild-tar`, bsdtar and GNU tar write.
 //!
 //! ```text
 //! header (512): name 100 | mode 8 | uid 8 | gid 8 | size 12 | mtime 12 | chksum 8 | typeflag 1 | linkname 100 | "ustar" ... prefix 155
@@ -12,8 +12,10 @@
 
 use std::io::{self, Read};
 
+use super::{ends_early, invalid};
+
 /// Block size in bytes.
-const BLOCK: usize = 512;
+pub const BLOCK: usize = 512;
 /// The longest name record or PAX header accepted, in bytes.
 const MAX_NAME: u64 = 64 << 10;
 /// The most entries accepted; a generic kernel has 5,000.
@@ -28,6 +30,20 @@ pub struct Entry {
     pub size: u64,
 }
 
+/// Where an archive ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// At a block of zeros; without one it is cut short.
+    Marked,
+    /// Also where its stream ends between two entries: `abuild-tar --cut` and `umoci` write no mark.
+    Open,
+}
+
+/// Whether a block is the header of an entry.
+pub fn is_header(block: &[u8]) -> bool {
+    block.len() == BLOCK && number(&block[148..156]) == Some(u64::from(sum_of(block)))
+}
+
 /// Reads regular files front to back. After [`Walk::next_file`] gave an entry, its body is read from [`Walk::body`].
 pub struct Walk<R> {
     input: R,
@@ -35,12 +51,13 @@ pub struct Walk<R> {
     body: u64,
     padding: u64,
     entries: usize,
+    end: End,
 }
 
 impl<R: Read> Walk<R> {
     /// A walk over the decompressed archive.
-    pub fn new(input: R) -> Self {
-        Walk { input, body: 0, padding: 0, entries: 0 }
+    pub fn new(input: R, end: End) -> Self {
+        Walk { input, body: 0, padding: 0, entries: 0, end }
     }
 
     /// What is left of the present body.
@@ -94,7 +111,7 @@ impl<R: Read> Walk<R> {
         let mut have = 0;
         while have < BLOCK {
             match self.input.read(&mut block[have..])? {
-                0 if have == 0 => return Err(ends_early()),
+                0 if have == 0 && self.end == End::Open => return Ok(None),
                 0 => return Err(ends_early()),
                 n => have += n,
             }
@@ -102,9 +119,7 @@ impl<R: Read> Walk<R> {
         if block.iter().all(|&b| b == 0) {
             return Ok(None);
         }
-        let sum: u32 =
-            block.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum();
-        if number(&block[148..156]) != Some(u64::from(sum)) {
+        if !is_header(&block) {
             return Err(invalid("an entry header with a wrong checksum"));
         }
         Ok(Some(block))
@@ -169,18 +184,15 @@ fn pax_path(mut records: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The name without `.` components; `None` when it is not text, is empty, or has a `..`.
-fn clean(name: &[u8]) -> Option<String> {
+pub(super) fn clean(name: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(name).ok()?.split('\0').next()?;
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     (!parts.is_empty() && !parts.contains(&"..")).then(|| parts.join("/"))
 }
 
-fn invalid(reason: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason.into())
-}
-
-fn ends_early() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early")
+/// The sum of a header's bytes, those of the sum itself counted as blanks.
+fn sum_of(block: &[u8]) -> u32 {
+    block.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { u32::from(b) }).sum()
 }
 
 #[cfg(test)]
@@ -199,7 +211,7 @@ mod tests {
     }
 
     fn walk(bytes: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
-        let (mut walk, mut found) = (Walk::new(bytes), Vec::new());
+        let (mut walk, mut found) = (Walk::new(bytes, End::Marked), Vec::new());
         while let Some(entry) = walk.next_file()? {
             let mut body = Vec::new();
             walk.body().read_to_end(&mut body)?;

@@ -34,6 +34,8 @@ struct Manifest {
     release: String,
     arch: String,
     origin: String,
+    #[serde(default)]
+    checked: String,
     boot: BootFacts,
     config: Option<ConfigFacts>,
     modules: Option<ModulesFacts>,
@@ -78,14 +80,21 @@ pub struct Entry {
 /// Writes the kernel into the empty directory `dir` and returns its identifier.
 pub(super) fn write(
     dir: &Path,
-    kernel: &Path,
+    kernel: &[PathBuf],
     modules: Option<&Path>,
     config: Option<&Path>,
+    observe: &mut dyn FnMut(usize, u64),
 ) -> Result<String, KernelError> {
     let mut writer = Writer::create(dir)?;
+    let (mut count, mut total) = (0, 0);
+    let mut add = |path: &str, bytes: &[u8]| {
+        (count, total) = (count + 1, total + bytes.len() as u64);
+        observe(count, total);
+        writer.add(path, bytes)
+    };
     let mut bundle = match modules {
         // A package is read once: its modules go into the pack as they come by.
-        None => open::open(kernel, None, Some(&mut |path, bytes| writer.add(path, bytes)))?,
+        None => open::open(kernel, None, Some(&mut add))?,
         Some(_) => open::open(kernel, modules, None)?,
     };
     if let Some(path) = config {
@@ -93,7 +102,7 @@ pub(super) fn write(
     }
     let streamed = modules.is_none() && bundle.modules.as_ref().is_some_and(ModuleTree::is_from_package);
     if let Some(tree) = bundle.modules.as_ref().filter(|_| !streamed) {
-        tree.for_each(&mut |path, bytes| writer.add(path, bytes))?;
+        tree.for_each(&mut add)?;
     }
     let packed = writer.finish()?;
 
@@ -103,6 +112,7 @@ pub(super) fn write(
         release: bundle.release.clone(),
         arch: bundle.arch.name().to_owned(),
         origin: bundle.origin.clone(),
+        checked: bundle.checked.clone(),
         boot: BootFacts { size: boot.len() as u64, sha256: sha256(&boot), crc32c: crc32c::crc32c(&boot) },
         config: None,
         modules: None,
@@ -176,6 +186,11 @@ impl Entry {
         self.manifest.modules.as_ref().map(|modules| modules.count)
     }
 
+    /// Which digests its packages carried and were right when it was added, in words; empty when none.
+    pub fn checked(&self) -> &str {
+        &self.manifest.checked
+    }
+
     /// Bytes it takes in the store.
     pub fn size(&self) -> u64 {
         let files = fs::read_dir(&self.dir).into_iter().flatten().filter_map(Result::ok);
@@ -202,7 +217,8 @@ impl Entry {
             None => None,
         };
         let origin = format!("store {} from {}", &self.id[..12], self.origin);
-        Ok(Bundle { boot, image, release: self.release.clone(), arch: self.arch, config, modules, origin })
+        let checked = self.manifest.checked.clone();
+        Ok(Bundle { boot, image, release: self.release.clone(), arch: self.arch, config, modules, origin, checked })
     }
 
     fn open_modules(&self, facts: &ModulesFacts) -> Result<ModuleTree, KernelError> {

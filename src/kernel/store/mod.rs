@@ -73,6 +73,18 @@ impl Store {
     /// Adds a kernel: a boot file, a package or a directory, with the modules directory and the configuration that
     /// belong to it, if they are elsewhere. The first kernel of an architecture becomes its default.
     pub fn add(&self, kernel: &Path, modules: Option<&Path>, config: Option<&Path>) -> Result<Added, KernelError> {
+        self.add_all(&[kernel.to_owned()], modules, config, &mut |_, _| {})
+    }
+
+    /// As [`Store::add`], of several files that belong together (see [`Bundle::open_all`]). `observe` hears how many
+    /// modules and how many bytes of them have been taken.
+    pub fn add_all(
+        &self,
+        kernel: &[PathBuf],
+        modules: Option<&Path>,
+        config: Option<&Path>,
+        observe: &mut dyn FnMut(usize, u64),
+    ) -> Result<Added, KernelError> {
         let (place, _in_use) = {
             // Under the lock: between the two steps another's sweep would take it for a leftover.
             let _lock = self.lock()?;
@@ -81,7 +93,7 @@ impl Store {
             let in_use = lock(place.path(), FlockArg::LockExclusive)?;
             (place, in_use)
         };
-        let id = entry::write(place.path(), kernel, modules, config)?;
+        let id = entry::write(place.path(), kernel, modules, config, observe)?;
 
         let _lock = self.lock()?;
         self.sweep()?;

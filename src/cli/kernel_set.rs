@@ -1,0 +1,47 @@
+//! `bootdisk kernel set`: another kernel on a disk that exists.
+
+use super::options::Global;
+use super::plan;
+use super::progress::Progress;
+use crate::convert::Event;
+use crate::swap;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Arguments of `bootdisk kernel set`.
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The disk, which no machine may be running from
+    #[arg(value_name = "DISK")]
+    disk: PathBuf,
+    /// As `--kernel` of build takes it
+    #[arg(value_name = "KERNEL")]
+    kernel: OsString,
+    /// Modules of a kernel given as a file
+    #[arg(long, value_name = "DIR")]
+    modules: Option<PathBuf>,
+    /// Leave the kernel before as a second entry of UEFI's boot menu
+    #[arg(long)]
+    keep: bool,
+    /// Set a kernel that is known not to boot this disk
+    #[arg(long)]
+    no_preflight: bool,
+}
+
+/// Opens the kernel and puts it on the disk.
+pub fn run(global: &Global, set: &Set) -> Result<()> {
+    let mut progress = Progress::new(global);
+    let shown = crate::escape::path(&set.disk);
+    let bundle = plan::named_kernel(&set.kernel, set.modules.as_deref(), None)?;
+    let options = swap::Options { keep: set.keep, preflight: !set.no_preflight };
+    let done = swap::set_kernel(&set.disk, &bundle, &options, &mut |event| progress.show(event));
+    progress.show(Event::Done);
+    done.with_context(|| format!("cannot set the kernel of {shown}"))?;
+    if !global.quiet {
+        _ = writeln!(std::io::stderr(), "{shown}: kernel {}", crate::escape::escape(bundle.release.as_bytes()));
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Container images that carry a kernel: `/boot` and `/lib/modules`, or linuxkit's `/kernel` and `/kernel.tar`.
+//!
+//! The layers are applied as for a disk, so that what a later layer deletes is not there; bodies go to an unlinked
+//! temporary file in `TMPDIR`. Every blob and layer is verified by its digest before a file of it is shown to anybody.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::{Facts, Visit, deliver, shown, tar};
+use crate::image::Image;
+use crate::kernel::KernelError;
+use crate::layer;
+use crate::rootfs::{self, Attrs, BodySink, InodeId, Kind, Tree};
+use crate::source::{self, Reference, Select};
+
+/// The directories that are looked into; the rest of an image is not visited.
+const PLACES: [&str; 3] = ["boot", "lib/modules", "usr/lib/modules"];
+/// Deepest directory below one of them.
+const MAX_DEPTH: usize = 32;
+
+/// An image's files, the layers applied.
+pub(crate) struct Unpacked {
+    tree: Tree<Body>,
+    bodies: File,
+}
+
+impl fmt::Debug for Unpacked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unpacked({} names)", self.tree.entry_count())
+    }
+}
+
+/// Where a body lies in the temporary file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Body {
+    offset: u64,
+    length: u64,
+}
+
+impl Unpacked {
+    /// Opens the image at `path`, an archive or a layout.
+    pub(crate) fn open(path: &Path) -> Result<Unpacked, KernelError> {
+        let bad = |error: &dyn std::error::Error| KernelError::package(path, sentence(error));
+        let reference = Reference::parse(path.as_os_str()).map_err(|error| bad(&error))?;
+        let image = source::open(&reference, &Select::default()).map_err(|error| bad(&error))?;
+        Unpacked::of(&image, path)
+    }
+
+    /// Applies the layers of an image that is called `name`.
+    pub(crate) fn of(image: &Image, name: &Path) -> Result<Unpacked, KernelError> {
+        let bad = |error: &dyn std::error::Error| KernelError::package(name, sentence(error));
+        let bodies = tempfile::tempfile().map_err(KernelError::io("write", std::env::temp_dir()))?;
+        let mut sink = Sink { output: BufWriter::with_capacity(1 << 20, bodies), at: 0, begun: 0 };
+        let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
+        let mut warnings = layer::Warnings::default();
+        for index in 0..image.layers.len() {
+            let mut stream = image.open_layer(index).map_err(|error| bad(&error))?;
+            let limits = rootfs::Limits::default();
+            let applied = rootfs::apply(&mut tree, index as u32, &mut stream, &mut sink, &limits, &mut warnings);
+            match applied {
+                Ok(_) => stream.finish().map_err(|error| bad(&error))?,
+                Err(error) => {
+                    // A damaged blob is the cause, and the odd tar in it only the effect.
+                    stream.finish_after_error().map_err(|error| bad(&error))?;
+                    return Err(bad(&error));
+                }
+            }
+        }
+        let bodies = sink.output.into_inner().map_err(|error| bad(error.error()))?;
+        Ok(Unpacked { tree, bodies })
+    }
+
+    /// Visits the regular files that a kernel may be among, in order of their paths.
+    pub(super) fn scan(&self, name: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
+        let root = Tree::<Body>::ROOT;
+        for file in ["kernel", "kernel.tar"] {
+            if let Some(id) = self.tree.lookup(root, file.as_bytes()) {
+                self.visit(name, id, file.to_owned(), visit)?;
+            }
+        }
+        for place in PLACES {
+            let found = place.split('/').try_fold(root, |dir, part| self.tree.lookup(dir, part.as_bytes()));
+            if let Some(id) = found {
+                self.descend(name, id, place.to_owned(), 0, visit)?;
+            }
+        }
+        Ok(Facts { checked: "SHA-256 of every layer", ..Facts::default() })
+    }
+
+    fn descend(
+        &self,
+        name: &Path,
+        id: InodeId,
+        path: String,
+        depth: usize,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), KernelError> {
+        if !matches!(self.tree.inode(id).kind, Kind::Directory { .. }) || depth > MAX_DEPTH {
+            return self.visit(name, id, path, visit);
+        }
+        let mut children: Vec<_> = self.tree.children(id).collect();
+        children.sort_by(|a, b| self.tree.name(*a).cmp(self.tree.name(*b)));
+        for entry in children {
+            // What is not text is no kernel's.
+            if let Ok(part) = std::str::from_utf8(self.tree.name(entry)) {
+                self.descend(name, self.tree.target(entry), format!("{path}/{part}"), depth + 1, visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&self, name: &Path, id: InodeId, path: String, visit: &mut Visit<'_>) -> Result<(), KernelError> {
+        let Kind::File { size, body, .. } = &self.tree.inode(id).kind else { return Ok(()) };
+        let mut reader = Reader { file: &self.bodies, at: body.offset, left: body.length };
+        deliver(name, &tar::Entry { path, size: *size }, &mut reader, visit)
+    }
+}
+
+/// An error and its causes as one sentence, with what an image says shown escaped.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    shown(&text)
+}
+
+/// Stores bodies one behind the other.
+struct Sink {
+    output: BufWriter<File>,
+    at: u64,
+    begun: u64,
+}
+
+impl BodySink for Sink {
+    type Body = Body;
+
+    fn begin(&mut self, _: u64) -> io::Result<()> {
+        self.begun = self.at;
+        Ok(())
+    }
+
+    fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        self.output.write_all(data)?;
+        self.at += data.len() as u64;
+        Ok(())
+    }
+
+    fn hole(&mut self, length: u64) -> io::Result<()> {
+        self.at += length;
+        self.output.seek(SeekFrom::Start(self.at))?;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<Body> {
+        Ok(Body { offset: self.begun, length: self.at - self.begun })
+    }
+
+    fn abandon(&mut self) {}
+
+    fn discard(&mut self, _: Body) {}
+}
+
+/// The bytes of one body. What lies behind the end of the temporary file is a hole that nothing follows.
+struct Reader<'a> {
+    file: &'a File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = (buffer.len() as u64).min(self.left) as usize;
+        let buffer = &mut buffer[..most];
+        let mut n = self.file.read_at(buffer, self.at)?;
+        if n == 0 && most > 0 {
+            buffer.fill(0);
+            n = most;
+        }
+        (self.at, self.left) = (self.at + n as u64, self.left - n as u64);
+        Ok(n)
+    }
+}
+
+/// Whether a reference names a transport, so that it is an image and no file: `oci:...`, `docker-archive:...`.
+pub(crate) fn is_reference(text: &OsStr) -> bool {
+    let text = text.to_string_lossy();
+    ["oci:", "oci-archive:", "docker-archive:"].iter().any(|transport| text.starts_with(transport))
+}

@@ -1,0 +1,215 @@
+//! rpm packages: Fedora, RHEL, openSUSE.
+//!
+//! ```text
+//! lead (96) ─ signature header ─ pad to 8 ─ header ─ payload: cpio, packed with zstd, xz or gzip
+//! header: 8e ad e8 01 │ 0 (4) │ entries n │ bytes m │ n × (tag, type, offset, count) │ m bytes     (all big-endian)
+//! ```
+//!
+//! The signature header's SHA-256 of the header and the header's SHA-256 of the payload are verified where they stand;
+//! packages since rpm 4.14 have both. Not supported: OpenPGP signatures, payloads other than cpio, LZMA and bzip2.
+//! Specification: rpm's manual, "RPM V4 Package format"; rpmtag.h.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, invalid};
+use crate::kernel::{KernelError, unpack};
+
+/// First bytes of a lead.
+pub const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
+/// Size of a lead; nothing in it is believed.
+const LEAD: usize = 96;
+/// First bytes of a header, the version 1 included.
+const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
+/// Size of a header's beginning, and of each of its entries.
+const ENTRY: usize = 16;
+/// Most entries and most bytes of a header; a kernel's has 2 MiB.
+const MAX_ENTRIES: usize = 1 << 16;
+const MAX_STORE: usize = 64 << 20;
+
+/// Tags of the signature header (rpmtag.h, `RPMSIGTAG_*`).
+const SIG_SHA256: u32 = 273;
+/// Tags of the header (`RPMTAG_*`).
+const NAME: u32 = 1000;
+const VERSION: u32 = 1001;
+const RELEASE: u32 = 1002;
+const REQUIRE_NAME: u32 = 1049;
+const PAYLOAD_FORMAT: u32 = 1124;
+const PAYLOAD_DIGEST: u32 = 5092;
+const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
+/// SHA-256 among the algorithms (RFC 4880, 9.4).
+const SHA256: u32 = 8;
+
+/// Types of an entry's value: 32-bit numbers, a string, an array of strings.
+const INT32: u32 = 4;
+const STRING: u32 = 6;
+const STRING_ARRAY: u32 = 8;
+
+/// Reads the package once.
+pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
+    let bad = |error: io::Error| KernelError::package(path, error.to_string());
+    let file = File::open(path).map_err(KernelError::io("open", path))?;
+    let mut input = BufReader::with_capacity(256 << 10, file);
+    let mut lead = [0; LEAD];
+    input.read_exact(&mut lead).map_err(bad)?;
+    let signature = Header::read(&mut input).map_err(bad)?;
+    let padding = signature.bytes.len().next_multiple_of(8) - signature.bytes.len();
+    input.read_exact(&mut [0; 8][..padding]).map_err(bad)?;
+    let header = Header::read(&mut input).map_err(bad)?;
+
+    let of_header = signature.strings(SIG_SHA256).into_iter().next();
+    if of_header.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&hex(&Sha256::digest(&header.bytes)))) {
+        return Err(KernelError::package(path, "its header is not what its SHA-256 says"));
+    }
+    let first = |tag| header.strings(tag).into_iter().next().unwrap_or_default();
+    let format = first(PAYLOAD_FORMAT);
+    if !format.is_empty() && format != "cpio" {
+        return Err(KernelError::package(
+            path,
+            format!("its payload is no cpio archive, it is {}", super::shown(&format)),
+        ));
+    }
+    let mut payload = Hashing { input, hash: Sha256::new() };
+    walk(path, &mut payload, visit)?;
+    io::copy(&mut payload, &mut io::sink()).map_err(bad)?;
+    let is_sha256 = header.number(PAYLOAD_DIGEST_ALGORITHM).is_none_or(|algorithm| algorithm == SHA256);
+    let of_payload = header.strings(PAYLOAD_DIGEST).into_iter().next().filter(|_| is_sha256);
+    let actual = hex(&payload.hash.finalize());
+    if of_payload.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&actual)) {
+        return Err(KernelError::package(path, "its payload is not what its SHA-256 says"));
+    }
+    Ok(Facts {
+        package: first(NAME),
+        version: format!("{}-{}", first(VERSION), first(RELEASE)),
+        depends: header.strings(REQUIRE_NAME),
+        checked: match (of_header, of_payload) {
+            (Some(_), Some(_)) => "SHA-256 of header and payload",
+            (None, Some(_)) => "SHA-256 of the payload",
+            (Some(_), None) => "SHA-256 of the header",
+            (None, None) => "",
+        },
+        is_image: false,
+    })
+}
+
+fn walk(path: &Path, payload: &mut impl Read, visit: &mut Visit<'_>) -> Result<(), KernelError> {
+    let bad = |error: io::Error| KernelError::package(path, error.to_string());
+    let mut stream = unpack::reader(payload).map_err(bad)?.take(MAX_DATA);
+    let mut walk = cpio::Walk::new(&mut stream);
+    while let Some(entry) = walk.next_file().map_err(bad)? {
+        visit(&entry, &mut walk.body())?;
+    }
+    io::copy(&mut stream.by_ref().take(MAX_TAIL), &mut io::sink()).map_err(bad)?;
+    Ok(())
+}
+
+/// A header: its bytes as they are hashed, and where its values begin.
+struct Header {
+    bytes: Vec<u8>,
+    values: usize,
+}
+
+impl Header {
+    fn read(input: &mut impl Read) -> io::Result<Header> {
+        let mut bytes = vec![0; ENTRY];
+        input.read_exact(&mut bytes)?;
+        if bytes[..4] != HEADER_MAGIC {
+            return Err(invalid("no rpm header where one should be"));
+        }
+        let (entries, size) = (u32_at(&bytes, 8) as usize, u32_at(&bytes, 12) as usize);
+        if entries > MAX_ENTRIES || size > MAX_STORE {
+            return Err(invalid(format!("an rpm header of {entries} entries and {size} bytes")));
+        }
+        let rest = (entries * ENTRY + size) as u64;
+        let read = input.take(rest).read_to_end(&mut bytes)? as u64;
+        if read < rest { Err(super::ends_early()) } else { Ok(Header { bytes, values: ENTRY + entries * ENTRY }) }
+    }
+
+    /// Type, value's bytes from its start to the header's end, and count.
+    fn value(&self, tag: u32) -> Option<(u32, &[u8], usize)> {
+        let entries = self.bytes[ENTRY..self.values].chunks_exact(ENTRY);
+        let entry = entries.into_iter().find(|entry| u32_at(entry, 0) == tag)?;
+        let value = self.bytes[self.values..].get(u32_at(entry, 8) as usize..)?;
+        Some((u32_at(entry, 4), value, u32_at(entry, 12) as usize))
+    }
+
+    fn strings(&self, tag: u32) -> Vec<String> {
+        let Some((kind @ (STRING | STRING_ARRAY), value, count)) = self.value(tag) else { return Vec::new() };
+        let count = if kind == STRING { 1 } else { count };
+        value.split(|&b| b == 0).take(count).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+    }
+
+    fn number(&self, tag: u32) -> Option<u32> {
+        let (kind, value, count) = self.value(tag)?;
+        (kind == INT32 && count > 0 && value.len() >= 4).then(|| u32_at(value, 0))
+    }
+}
+
+/// A reader that hashes what passes.
+struct Hashing<R> {
+    input: R,
+    hash: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buffer)?;
+        self.hash.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A big-endian field. The caller made sure that it is there.
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(entries: &[(u32, u32, u32, u32)], values: &[u8]) -> Vec<u8> {
+        let mut bytes = HEADER_MAGIC.to_vec();
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&(entries.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&(values.len() as u32).to_be_bytes());
+        for (tag, kind, offset, count) in entries {
+            for field in [tag, kind, offset, count] {
+                bytes.extend_from_slice(&field.to_be_bytes());
+            }
+        }
+        bytes.extend_from_slice(values);
+        bytes
+    }
+
+    #[test]
+    fn values_are_found_by_tag_and_kept_in_bounds() {
+        let bytes = header(
+            &[(1000, STRING, 0, 1), (1049, STRING_ARRAY, 2, 2), (5093, INT32, 6, 1), (7, STRING, 99, 1)],
+            b"k\0a\0b\0\0\0\0\x08",
+        );
+        let header = Header::read(&mut bytes.as_slice()).unwrap();
+        assert_eq!(header.strings(NAME), ["k"]);
+        assert_eq!(header.strings(REQUIRE_NAME), ["a", "b"]);
+        assert_eq!(header.number(PAYLOAD_DIGEST_ALGORITHM), Some(8));
+        assert_eq!((header.strings(7), header.number(NAME)), (Vec::new(), None));
+        for length in 0..bytes.len() {
+            assert!(Header::read(&mut &bytes[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_header_larger_than_any_is_refused_before_it_is_read() {
+        let mut bytes = header(&[], b"");
+        bytes[12..16].copy_from_slice(&u32::MAX.to_be_bytes());
+        let error = Header::read(&mut bytes.as_slice()).err().unwrap().to_string();
+        assert_eq!(error, "an rpm header of 0 entries and 4294967295 bytes");
+    }
+}

@@ -1,0 +1,80 @@
+//! Another kernel for a disk that exists: the kernel, the initramfs made for it, and the way onto the disk.
+//!
+//! What PID 1 is to do stays as the disk's boot specification has it; only the modules are the new kernel's, and PID 1
+//! itself is this program's. The root partition is not opened.
+
+use crate::boot::exchange::{self, New};
+use crate::boot::existing::Existing;
+use crate::boot::initramfs;
+use crate::convert::{Event, Observer};
+use crate::guest::spec::{self, BootSpec};
+use crate::kernel::modules::select;
+use crate::kernel::package::file_of_cpio;
+use crate::kernel::preflight::{self, preflight};
+use crate::kernel::{Arch, Bundle, Packing};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::path::Path;
+
+/// Longest boot specification that is read, in bytes.
+const MAX_SPEC: u64 = 64 << 20;
+
+/// How the kernel is exchanged.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The kernel before stays as a second entry.
+    pub keep: bool,
+    /// A kernel that cannot boot the disk is refused.
+    pub preflight: bool,
+}
+
+/// Puts the kernel of `bundle` on the disk at `path`.
+pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Observer<'_>) -> Result<()> {
+    let shown = crate::escape::path(path);
+    let file =
+        File::options().read(true).write(true).open(path).with_context(|| format!("cannot open disk {shown}"))?;
+    // As a machine that runs from it holds it: neither sees the other's half.
+    let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|(_, errno)| anyhow!("disk is in use, {}: {shown}", errno.desc().to_lowercase()))?;
+    let disk = Existing::open(path)?;
+    let old = disk.boot_files()?;
+    let arch: Arch =
+        Arch::from_name(disk.architecture()?.name()).ok_or_else(|| anyhow!("disk is for no known processor"))?;
+    let wanted = preflight::Disk {
+        arch,
+        bios: disk.boots_under_bios(),
+        uefi: disk.boots_under_uefi()?,
+        initramfs: Packing::None,
+    };
+    let report = preflight(bundle, &wanted);
+    if options.preflight {
+        report.verdict(bundle)?;
+    }
+    let modules = select(bundle)?;
+    report.warnings().iter().chain(&modules.warnings).for_each(|text| observe(Event::Warning(text)));
+
+    let mut spec = boot_spec(&old.initramfs)?;
+    spec.modules = modules.specs();
+    let spec = serde_json::to_vec_pretty(&spec).context("cannot encode the boot specification")?;
+    let pid1 = crate::pid1::init_binary(arch.name())
+        .ok_or_else(|| anyhow!("this bootdisk was built without PID 1 for {arch}"))?;
+    let initramfs = initramfs::write(pid1, &spec, &initramfs::module_files(&modules), Packing::None)?;
+    let kernel = bundle.boot.read()?;
+    observe(Event::Step("writing kernel and boot files"));
+    let new = New { kernel: &kernel, release: &bundle.release, initramfs: &initramfs, keep: options.keep, time: 0 };
+    exchange::exchange(&*file, disk.partitions(), &new)?;
+    Ok(())
+}
+
+/// The boot specification in a disk's initramfs.
+fn boot_spec(initramfs: &[u8]) -> Result<BootSpec> {
+    let bytes = file_of_cpio(initramfs, spec::PATH.trim_start_matches('/'), MAX_SPEC)
+        .context("cannot read the disk's initramfs")?
+        .ok_or_else(|| anyhow!("the disk's initramfs has no boot specification"))?;
+    let spec: BootSpec = serde_json::from_slice(&bytes).context("cannot understand the disk's boot specification")?;
+    if spec.version > spec::VERSION {
+        bail!("the disk was made by a later bootdisk: its boot specification has version {}", spec.version);
+    }
+    Ok(spec)
+}

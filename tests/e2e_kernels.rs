@@ -1,0 +1,153 @@
+//! One userland, many kernels: exchanged on the disk, from any package, and refused when they could not boot it.
+
+#[path = "support/e2e.rs"]
+mod e2e;
+#[path = "support/e2e_disk.rs"]
+mod e2e_disk;
+#[path = "support/kernels.rs"]
+mod kernels;
+#[path = "support/small_kernel.rs"]
+mod small_kernel;
+#[path = "support/tools.rs"]
+mod tools;
+
+use e2e::{Bench, Kernel, image, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The kernel that runs, and a word from the userland.
+const SAY: [&str; 3] = ["sh", "-c", "uname -r; . /etc/os-release; echo $ID; stat -c %a /usr/bin/passwd"];
+
+/// An rpm of what a Debian kernel package holds, by rpmbuild.
+fn rpm_of(bench: &Bench, unpacked: &Path) -> PathBuf {
+    let spec = format!(
+        "Name: kernel\nVersion: 6.1\nRelease: 1\nSummary: test\nLicense: GPL\nBuildArch: x86_64\nAutoReqProv: no\n\
+         %global __os_install_post %{{nil}}\n%description\ntest\n\
+         %install\nmkdir -p %{{buildroot}}\ncp -a {0}/boot {0}/lib %{{buildroot}}/\n%files\n/boot\n/lib\n",
+        unpacked.display()
+    );
+    fs::write(bench.path("kernel.spec"), spec).unwrap();
+    let mut build = Command::new("rpmbuild");
+    build.args(["-bb", "--quiet", "--target", "x86_64", "--define", "_binary_payload w1.zstdio", "--define"]);
+    tools::stdout(build.arg(format!("_topdir {}", bench.path("rpmbuild").display())).arg(bench.path("kernel.spec")));
+    small_kernel::only(&bench.path("rpmbuild/RPMS/x86_64"), "kernel-")
+}
+
+fn set(bench: &Bench, disk: &Path, kernel: impl AsRef<std::ffi::OsStr>, options: &[&str]) {
+    run(bench.bootdisk().args(["kernel", "set"]).arg(disk).arg(kernel).args(options)).expect(0, "");
+    e2e_disk::check(disk);
+}
+
+fn root_digest(bench: &Bench, disk: &Path) -> String {
+    let root = bench.path("root.ext4");
+    e2e_disk::extract(disk, e2e_disk::partition(disk, e2e_disk::ROOT), &root);
+    let digest = e2e::sha256(&root);
+    fs::remove_file(root).unwrap();
+    digest
+}
+
+#[test]
+fn one_userland_boots_with_every_kernel() {
+    let bench = Bench::new(Kernel::Cloud);
+    let (cloud, generic) = (Kernel::Cloud.release(), Kernel::Generic.release());
+    let disk = bench.build(image("debian.oci"), "debian.img", &[]);
+    let root = root_digest(&bench, &disk);
+    let says = |firmware: &str, release: &str| {
+        bench.run_other(&disk, &["--firmware", firmware], &SAY).expect(0, &format!("{release}\ndebian\n4755\n"));
+    };
+
+    set(&bench, &disk, Kernel::Generic.package(), &["--keep"]);
+    says("bios", &generic);
+    // Both kernels are there for UEFI's menu, the new one first.
+    let esp = format!("{}@@{}", disk.display(), e2e_disk::partition(&disk, e2e_disk::ESP).start);
+    let entry =
+        |name: &str| tools::stdout(Command::new("mtype").args(["-i", &esp, &format!("::/loader/entries/{name}")]));
+    assert!(entry("bootdisk.conf").contains(&format!("version {generic}\nlinux /bootdisk/linux2\n")));
+    assert!(entry("bootdisk-old.conf").contains(&format!("version {cloud}\nlinux /bootdisk/linux\n")));
+
+    // From another distribution's package, and back.
+    let package = rpm_of(&bench, &small_kernel::unpacked("cloud"));
+    let shown = run(bench.bootdisk().args(["kernel", "show"]).arg(&package)).expect_status(0);
+    assert!(shown.text().contains("verified        SHA-256 of header and payload\n"), "{}", shown.text());
+    set(&bench, &disk, &package, &[]);
+    says("uefi", &cloud);
+    assert!(root_digest(&bench, &disk) == root, "the root partition is not touched");
+}
+
+/// The options whose absence is shown; all are required.
+const REQUIRED: [&str; 7] =
+    ["BLK_DEV_INITRD", "BINFMT_ELF", "EXT4_FS", "EFI_PARTITION", "DEVTMPFS", "PROC_FS", "SYSFS"];
+
+#[test]
+fn a_kernel_without_a_required_option_is_refused_by_its_name() {
+    let bench = Bench::without_kernels();
+    let root = bench.path("kernel");
+    let release = small_kernel::make_root(&root, &[]);
+    let config = root.join(format!("boot/config-{release}"));
+    let whole = fs::read_to_string(&config).unwrap();
+    let build = |options: &[&str]| {
+        let mut command = bench.bootdisk();
+        command
+            .arg("build")
+            .arg(image("hello-c.oci"))
+            .arg("-o")
+            .arg(bench.path("hello.img"))
+            .arg("--kernel")
+            .arg(&root);
+        run(command.args(options))
+    };
+    // Debian's cloud kernel has every bus as a module, and the small root here has none of them.
+    let built_in = whole.replace("=m\n", "=y\n");
+    for option in REQUIRED {
+        let line = format!("CONFIG_{option}=y\n");
+        assert!(built_in.contains(&line), "{option}");
+        fs::write(&config, built_in.replace(&line, &format!("# CONFIG_{option} is not set\n"))).unwrap();
+        let ran = build(&[]).expect_status(1);
+        let expected = format!("error: kernel {release} cannot boot this disk: CONFIG_{option} is not set (");
+        assert!(ran.stderr.contains(&expected), "{option}: {}", ran.stderr);
+        assert!(!bench.path("hello.img").exists());
+    }
+    let ran = build(&["--no-preflight"]).expect_status(0);
+    assert!(
+        ran.stderr.contains("warning: kernel ") && ran.stderr.contains("CONFIG_SYSFS is not set"),
+        "{}",
+        ran.stderr
+    );
+    fs::write(&config, built_in).unwrap();
+    build(&[]).expect_status(0);
+}
+
+/// A kernel by scripts/build-kernel. The source and the objects stay for the next.
+fn own_kernel(options: &[&str]) -> PathBuf {
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("own-kernel");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/build-kernel");
+    let said = tools::stdout(Command::new(script).args(["--no-add", "--output"]).arg(output).args(options));
+    PathBuf::from(said.trim())
+}
+
+/// Builds a kernel, and then one without each of the required options, so only with the long counts.
+#[test]
+fn our_own_kernel_boots_and_a_crippled_one_does_not() {
+    if std::env::var_os("BOOTDISK_TEST_FULL").is_none() {
+        return;
+    }
+    let bench = Bench::new(Kernel::Cloud);
+    let disk = bench.build(image("debian.oci"), "debian.img", &[]);
+    let kernel = own_kernel(&[]);
+    let digest = e2e::sha256(&kernel);
+    set(&bench, &disk, &kernel, &[]);
+    for firmware in ["bios", "uefi", "direct"] {
+        let ran = bench.run_other(&disk, &["--firmware", firmware], &SAY).expect_status(0);
+        assert!(ran.text().ends_with("-bootdisk\ndebian\n4755\n"), "{}", ran.text());
+    }
+    for option in REQUIRED {
+        let crippled = own_kernel(&["--without", option]);
+        let refused = run(bench.bootdisk().args(["kernel", "set"]).arg(&disk).arg(&crippled)).expect_status(1);
+        assert!(refused.stderr.contains(&format!("CONFIG_{option} is not set (")), "{}", refused.stderr);
+        set(&bench, &disk, &crippled, &["--no-preflight"]);
+        let ran = bench.run_other(&disk, &["--firmware", "direct", "--timeout", "60"], &SAY);
+        assert!(ran.status != Some(0) && !ran.text().contains("debian"), "{option}: {}", ran.text());
+    }
+    assert_eq!(e2e::sha256(&own_kernel(&[])), digest, "the same configuration gives the same bytes");
+}
