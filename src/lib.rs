@@ -37,6 +37,8 @@ pub mod kernel;
 #[cfg(feature = "host")]
 pub mod layer;
 #[cfg(feature = "host")]
+pub mod machines;
+#[cfg(feature = "host")]
 pub mod output;
 #[cfg(feature = "host")]
 pub mod pid1;

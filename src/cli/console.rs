@@ -30,15 +30,20 @@ impl Console {
         }
     }
 
+    /// Says something the user should know and need not act upon.
+    pub fn note(&self, text: &str) {
+        if self.notes {
+            say(&format!("note: {text}\n"));
+        }
+    }
+
     /// Shows one event, if it is wanted.
     pub fn event(&mut self, event: &Event) {
         match &event.what {
-            What::Note(text) if self.notes => say(&format!("note: {text}\n")),
+            What::Note(text) => self.note(text),
             What::HandedOver(init) => {
                 self.handed_over = true;
-                if self.notes {
-                    say(&format!("note: the image's own init takes over: {init}\n"));
-                }
+                self.note(&format!("the image's own init takes over: {init}"));
             }
             What::Reset => self.handed_over = false,
             What::Console(bytes) if self.all && !self.handed_over => say(&self.text.add(bytes)),

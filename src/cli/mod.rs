@@ -6,14 +6,19 @@ mod build;
 mod cancel;
 mod completions;
 mod console;
+mod detach;
 mod env;
+mod exec;
 pub mod kernel;
+mod logs;
 mod options;
 mod plan;
 mod progress;
+mod ps;
 mod report;
 mod run;
 mod size;
+mod stop;
 mod summary;
 
 use clap::{Parser, Subcommand};
@@ -26,8 +31,10 @@ Examples:
   docker save nginx | bootdisk build - -o nginx.img   Any image to a disk
   bootdisk run nginx.img -p 8080:80                   Boot it, and reach it at localhost:8080
   bootdisk run app.tar -- sh -c 'id; uname -a'        Build, keep in the cache, boot
+  bootdisk run -d --name web nginx.img                Boot it in the background
+  bootdisk exec -it web -- bash                       A shell in it; bootdisk stop web ends it
 
-Exit status: 0 done, 1 failed, 2 wrong usage; for run the workload's own, see bootdisk run --help.";
+Exit status: 0 done, 1 failed, 2 wrong usage; for run and exec the process's own, see bootdisk run --help.";
 
 /// Turns a container image and a Linux kernel into a disk that boots.
 #[derive(Parser)]
@@ -45,6 +52,14 @@ enum Command {
     Build(build::Args),
     /// Boot an image or a disk in QEMU; the exit status is the workload's
     Run(run::Args),
+    /// Run a process in a machine that runs
+    Exec(exec::Args),
+    /// List the machines that run
+    Ps(ps::Args),
+    /// Show the output of a detached machine
+    Logs(logs::Args),
+    /// Stop machines as their images say
+    Stop(stop::Args),
     /// Manage the kernels disks are built with
     Kernel(kernel::KernelArgs),
     /// Print a shell's completions
@@ -57,6 +72,10 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Build(args) => report::exit(build::run(&cli.global, &args), report::FAILED),
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),
+        Command::Exec(args) => report::exit(exec::run(&args), report::MACHINE_FAILED),
+        Command::Ps(args) => report::exit(ps::run(&args), report::FAILED),
+        Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),
+        Command::Stop(args) => report::exit(stop::run(&args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
     }

@@ -108,6 +108,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::boot::existing::ExistingError, |e| e.hint().map(str::to_owned));
     from!(crate::boot::loader::LoaderError, |e| Some(e.hint().to_owned()));
     from!(crate::qemu::RunError, |e| e.hint());
+    from!(crate::machines::MachineError, |e| e.hint());
     None
 }
 

@@ -4,6 +4,7 @@
 //! always, notes only on a terminal or with `--console`.
 
 use super::cancel::Cancel;
+use super::detach::{self, Side};
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::Progress;
 use super::report::WithHint;
@@ -13,14 +14,20 @@ use crate::cache::{CachedDisk, DiskCache};
 use crate::convert::Event;
 use crate::disk::table;
 use crate::guest::channel::{MAX_PAYLOAD, Overrides};
-use crate::qemu::{self, AccelChoice, Access, Boot, Bus, Forward, MachineOptions, Nic, SessionOptions, Streams};
+use crate::machines::log::Logger;
+use crate::machines::{MachineError, Record, Registered, Registry};
+use crate::qemu::control::Endpoint;
+use crate::qemu::{
+    self, AccelChoice, Access, Boot, Bus, Finished, Forward, MachineOptions, Nic, SessionOptions, Streams, What,
+};
 use crate::source::SourceError;
 use anyhow::Context;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The end of the help.
 const EXAMPLES: &str = "\
@@ -30,6 +37,7 @@ Examples:
   echo 1+1 | bootdisk run -i bc.tar
   bootdisk run app.img --timeout 30s --env MODE=test -- /app/selftest
   bootdisk run app.img --firmware uefi --bus nvme --console
+  bootdisk run -d --name web nginx.img -p 8080:80
 
 Exit status: the workload's own, 128+N when signal N ended it, 127 when the command is not in the image, 126
 when it is not executable, 124 on timeout, 125 when bootdisk or the machine failed. A first Ctrl-C asks the
@@ -75,6 +83,12 @@ pub struct Args {
     /// Give the workload a terminal
     #[arg(long, short)]
     tty: bool,
+    /// Go to the background once the workload runs, and print the machine's name; see logs, ps and stop
+    #[arg(long, short, conflicts_with_all = ["interactive", "tty"])]
+    detach: bool,
+    /// Name for exec, logs and stop [default: two words]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Let the guest's writes reach the disk
     #[arg(long)]
     write: bool,
@@ -162,6 +176,18 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 
 /// Boots the target and returns its workload's exit status.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(name) = &args.name {
+        // Before anything takes time.
+        crate::machines::name::check(name)?;
+        if let Ok(registry) = Registry::of_user() {
+            registry.check_free(name)?;
+        }
+    }
+    let detached = match args.detach.then(detach::split).transpose()? {
+        Some(Side::Parent(code)) => return Ok(code),
+        Some(Side::Child(child)) => Some(child),
+        None => None,
+    };
     let target = Target::open(global, args)?;
     let path = target.path();
     let disk = Existing::open(&path)?;
@@ -182,16 +208,100 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         overrides: overrides(args)?,
         terminal: args.tty,
         stdin: args.interactive,
+        detached: args.detach,
         timeout: args.timeout,
     };
-    let streams = Streams::inherited().context("cannot use the standard streams")?;
     let mut show = console::Console::new(global, args.console);
-    let finished = qemu::run(&machine, options, streams, &mut |event| {
+    let (registered, endpoint) = register(args, &mut show)?;
+    match (detached, registered) {
+        (Some(child), Some(registered)) => run_detached(&machine, options, child, registered, endpoint, show),
+        (_, registered) => {
+            let streams = Streams::inherited().context("cannot use the standard streams")?;
+            let finished = qemu::run_controlled(&machine, options, streams, endpoint, &mut |event| {
+                show.event(&event);
+                ControlFlow::Continue(())
+            })?;
+            // Whoever waits for its end need not wait for our last words.
+            drop(registered);
+            show.finished(&finished);
+            Ok(ExitCode::from(finished.outcome.status()))
+        }
+    }
+}
+
+/// Makes the machine known to exec, ps and stop. A foreground run goes on without.
+fn register(args: &Args, show: &mut console::Console) -> anyhow::Result<(Option<Registered>, Endpoint)> {
+    let record = Record {
+        name: args.name.clone().unwrap_or_default(),
+        image: args.target.to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        ports: args.publish.iter().map(shown_port).collect(),
+        detached: args.detach,
+    };
+    let mut endpoint = Endpoint::default();
+    match Registry::of_user().and_then(|registry| registry.register(record)) {
+        Ok((registered, listener)) => {
+            endpoint.listen(listener).context("cannot listen on the machine's socket")?;
+            Ok((Some(registered), endpoint))
+        }
+        Err(error) if args.detach || matches!(error, MachineError::InUse(_)) => Err(error.into()),
+        Err(error) => {
+            show.note(&format!("exec, ps and stop do not know this machine: {error}"));
+            Ok((None, endpoint))
+        }
+    }
+}
+
+/// Runs the machine with its output in its log, and lets the parent go as soon as the workload has started.
+fn run_detached(
+    machine: &MachineOptions,
+    options: SessionOptions,
+    child: detach::Child,
+    registered: Registered,
+    endpoint: Endpoint,
+    mut show: console::Console,
+) -> anyhow::Result<ExitCode> {
+    let logger = registered.log().context("cannot begin the machine's log")?;
+    let streams = log_streams(&logger).context("cannot use the machine's log")?;
+    let (mut child, mut released) = (Some(child), Ok(()));
+    let finished = qemu::run_controlled(machine, options, streams, endpoint, &mut |event| {
         show.event(&event);
+        if let What::WorkloadStarted | What::HandedOver(_) = event.what
+            && let Some(child) = child.take()
+        {
+            released = child.release(&registered.record().name, &logger.stderr);
+            if released.is_err() {
+                return ControlFlow::Break(());
+            }
+        }
         ControlFlow::Continue(())
     })?;
+    released.context("cannot go to the background")?;
     show.finished(&finished);
+    if child.is_none() {
+        finish_log(logger, registered, &finished);
+    }
     Ok(ExitCode::from(finished.outcome.status()))
+}
+
+/// As `-p` takes it; the loopback address goes without saying there.
+fn shown_port(forward: &Forward) -> String {
+    let text = forward.to_string();
+    text.strip_prefix("127.0.0.1:").map(str::to_owned).unwrap_or(text)
+}
+
+fn log_streams(logger: &Logger) -> std::io::Result<Streams> {
+    let stdin = File::open("/dev/null")?.into();
+    Ok(Streams { stdin, stdout: logger.stdout.try_clone()?, stderr: logger.stderr.try_clone()? })
+}
+
+fn finish_log(logger: Logger, registered: Registered, finished: &Finished) {
+    // Standard error is one of the log's ends.
+    detach::fall_silent();
+    logger.finish();
+    // There is nobody to tell.
+    _ = registered.ended(finished.outcome.status(), finished.outcome.sentence());
 }
 
 /// The changes for this boot. They travel in one frame, and finding out in the guest that they do not fit takes a boot.

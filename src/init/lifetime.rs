@@ -28,6 +28,9 @@ use std::time::{Duration, Instant};
 /// Processes besides the workload that may run at once.
 const MAX_PROCESSES: usize = 256;
 
+/// Once the workload has ended, others' output waits no longer than this for a reader.
+const OTHERS: Duration = Duration::from_secs(5);
+
 /// What becomes of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Afterwards {
@@ -62,6 +65,8 @@ pub struct Machine<'a> {
     /// When the workload is killed, once it was asked to stop.
     stopping: Option<Instant>,
     stop_asked: bool,
+    /// When processes beside the workload are not waited for any more, once it has ended.
+    others_until: Option<Instant>,
     afterwards: Afterwards,
     end: Option<Outcome>,
     oom: bool,
@@ -102,6 +107,7 @@ impl<'a> Machine<'a> {
             running: vec![Running::new(0, child, &streams)],
             stopping: None,
             stop_asked: false,
+            others_until: None,
             afterwards: Afterwards::PowerOff,
             end: None,
             oom: false,
@@ -160,7 +166,7 @@ impl<'a> Machine<'a> {
     }
 
     fn timeout(&self) -> PollTimeout {
-        let deadlines = [self.stopping, self.network.as_ref().map(Client::deadline)];
+        let deadlines = [self.stopping, self.others_until, self.network.as_ref().map(Client::deadline)];
         match deadlines.into_iter().flatten().min() {
             // Rounded up, so that the deadline has passed when poll returns.
             Some(deadline) => {
@@ -207,6 +213,12 @@ impl<'a> Machine<'a> {
             self.stopping = None;
             log::warning("the workload did not stop in time and is killed");
             self.signal_workload(libc::SIGKILL);
+        }
+        if self.others_until.is_some_and(|deadline| Instant::now() >= deadline) {
+            self.others_until = None;
+            for process in self.running.iter_mut().filter(|process| process.number != 0) {
+                process.abandon(self.host);
+            }
         }
     }
 
@@ -347,6 +359,7 @@ impl<'a> Machine<'a> {
         process.reaped(outcome, self.host);
         if process.number == 0 {
             self.stopping = None;
+            self.others_until = Some(Instant::now() + OTHERS);
             if !self.own_pids {
                 // The namespace's end does this otherwise.
                 _ = signals::send(-1, libc::SIGKILL);

@@ -152,7 +152,18 @@ impl Running {
         }
         if let Some(place) = self.outputs.iter().position(|output| output.stream == stream) {
             self.outputs.swap_remove(place);
+            if self.is_terminal {
+                // Its last descriptor: the kernel hangs the terminal up, and the session that has it gets SIGHUP.
+                self.input = None;
+            }
             host.send(&Frame { stream, kind: Kind::Eof, payload: Vec::new() });
+        }
+    }
+
+    /// Nobody waits for the rest of its output any more.
+    pub fn abandon(&mut self, host: &mut Host) {
+        while let Some(output) = self.outputs.first() {
+            self.end_of(output.stream, host);
         }
     }
 

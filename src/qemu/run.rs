@@ -27,6 +27,8 @@ pub struct SessionOptions {
     pub terminal: bool,
     /// `-i`: the workload gets our standard input.
     pub stdin: bool,
+    /// SIGHUP says nothing about the machine.
+    pub detached: bool,
     /// The machine must have ended after this time.
     pub timeout: Option<Duration>,
 }

@@ -1,8 +1,10 @@
 //! Signals to this program as bytes of a socket, so that they are one more thing to poll for.
 //!
-//! While no machine runs, the signals do what they do by default.
+//! While no machine runs, the signals do what they do by default. A SIGHUP that this program was started to ignore, as
+//! nohup(1) does, stays ignored.
 
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +29,8 @@ pub(super) struct Signals {
 struct Listeners {
     count: Mutex<usize>,
     none: Arc<AtomicBool>,
+    /// Those that ask for the end.
+    stopping: Vec<i32>,
 }
 
 /// A handler once installed stays, so what it does without a listener is decided by a flag.
@@ -36,10 +40,21 @@ fn listeners() -> io::Result<&'static Listeners> {
         return Ok(listeners);
     }
     let none = Arc::new(AtomicBool::new(false));
-    for signal in STOPPING {
+    let mut stopping = STOPPING.to_vec();
+    stopping.retain(|&signal| signal != SIGHUP || !is_ignored(signal));
+    for &signal in &stopping {
         flag::register_conditional_default(signal, none.clone())?;
     }
-    Ok(LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none }))
+    Ok(LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none, stopping }))
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: sigaction(2) only writes what is there, and all zeros is a valid one.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
 }
 
 fn change(by: isize) -> io::Result<()> {
@@ -58,7 +73,7 @@ impl Signals {
         change(1)?;
         let mut signals = Signals { socket, _writer: writer, ids: Vec::new() };
         let fd = signals._writer.as_raw_fd();
-        for signal in STOPPING.into_iter().chain([SIGWINCH]) {
+        for signal in listeners()?.stopping.iter().copied().chain([SIGWINCH]) {
             let byte = signal as u8;
             // SAFETY: send(2) is async-signal-safe; the descriptor is open until `drop` has unregistered the action.
             let id = unsafe {

@@ -38,7 +38,7 @@ use super::run::{SessionOptions, Sink};
 use super::signals::Signals;
 use super::spawn::{Process, set_nonblocking};
 use super::streams::{Bell, Streams, Writer};
-use super::terminal::Raw;
+use super::terminal::{Raw, is_terminal};
 use crate::guest::channel::Terminal;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -75,6 +75,9 @@ pub(super) struct Session<'a> {
     machine: &'a MachineOptions,
     options: SessionOptions,
     terminal: Option<Terminal>,
+    /// The user's own terminal, where the workload gets one.
+    terminal_fd: Option<OwnedFd>,
+    hung_up: bool,
     process: Process,
     phase: Phase,
     qmp: Qmp,
@@ -120,10 +123,14 @@ impl<'a> Session<'a> {
     ) -> io::Result<Session<'a>> {
         set_nonblocking(links.qmp.as_fd())?;
         let bell = Bell::new()?;
+        let own = [&streams.stdin, &streams.stdout].into_iter().find(|fd| is_terminal(fd.as_fd()));
+        let terminal_fd = own.filter(|_| terminal.is_some()).map(OwnedFd::try_clone).transpose()?;
         Ok(Session {
             machine,
             options,
             terminal,
+            terminal_fd,
+            hung_up: false,
             process,
             phase: Phase::Greeting,
             qmp: Qmp::new(links.qmp),

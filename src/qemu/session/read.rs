@@ -23,6 +23,7 @@ impl Session<'_> {
                 Source::Signals => self.read_signals(),
                 Source::Bell => self.bell.quiet(),
                 Source::Stdin => self.read_stdin(),
+                Source::Hangup => self.hang_up(libc::SIGHUP),
                 Source::Client(door) => self.serve_client(*door),
             }
         }
@@ -58,7 +59,12 @@ impl Session<'_> {
 
     fn read_signals(&mut self) {
         for signal in self.signals.arrived() {
-            if signal != libc::SIGWINCH {
+            if signal == libc::SIGHUP && self.options.detached {
+                continue;
+            }
+            if signal == libc::SIGHUP && self.terminal.is_some() {
+                self.hang_up(signal);
+            } else if signal != libc::SIGWINCH {
                 self.stop(Why::Signal(signal));
             } else if self.terminal.is_some() && self.boot.hello {
                 let fd = self.stdin.as_fd();
@@ -66,6 +72,15 @@ impl Session<'_> {
                     self.channel.resize(WORKLOAD, rows, cols);
                 }
             }
+        }
+    }
+
+    /// The user's terminal has gone: so does the workload's, and the machine ends.
+    fn hang_up(&mut self, signal: i32) {
+        self.hung_up = true;
+        self.channel.reader_gone(WORKLOAD, Output::Stdout);
+        if self.stopping.is_none() {
+            self.stop(Why::Signal(signal));
         }
     }
 

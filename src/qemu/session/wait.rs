@@ -6,7 +6,7 @@ use super::decide::{LAST_WORDS, POWER_OFF, QUIET, TICK};
 use crate::qemu::channel::WORKLOAD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// Something to wait for.
@@ -19,6 +19,8 @@ pub(super) enum Source {
     Signals,
     Bell,
     Stdin,
+    /// The user's terminal has gone.
+    Hangup,
     Client(Door),
 }
 
@@ -54,6 +56,10 @@ impl Session<'_> {
             sources.push(Source::Client(door));
             fds.push(fd);
         }
+        if let Some(fd) = self.watched_terminal() {
+            sources.push(Source::Hangup);
+            fds.push(PollFd::new(fd, PollFlags::empty()));
+        }
         let timeout = PollTimeout::try_from(self.patience()).unwrap_or(PollTimeout::MAX);
         match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
@@ -61,6 +67,11 @@ impl Session<'_> {
         }
         let ready = |fd: &PollFd| fd.revents().is_some_and(|events| !events.is_empty());
         Ok(sources.into_iter().zip(&fds).filter(|(_, fd)| ready(fd)).map(|(source, _)| source).collect())
+    }
+
+    /// The terminal that must not go away, until it has: the one we read from, or else the one we write to.
+    fn watched_terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal_fd.as_ref().filter(|_| !self.hung_up).map(AsFd::as_fd)
     }
 
     /// Until something must be decided even if nothing comes.

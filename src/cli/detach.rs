@@ -1,0 +1,102 @@
+//! `run -d`: a child that goes on without the terminal, and a parent that waits until it can.
+//!
+//! The child is in a session of its own, so that the terminal's end is none of its business. Until the workload has
+//! started it belongs to the parent: errors come through on standard error, its exit status becomes the parent's, and
+//! when the parent goes the child stops too.
+
+use anyhow::{Context, bail};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, setsid};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::ExitCode;
+
+/// Which of the two this program is now.
+pub enum Side {
+    /// The one that was called: the machine runs, or never will.
+    Parent(ExitCode),
+    /// The one that runs the machine.
+    Child(Child),
+}
+
+/// A child that has not been let go yet.
+pub struct Child {
+    parent: PipeWriter,
+}
+
+/// Becomes two. The parent's part is over when this returns.
+///
+/// # Errors
+/// When the system refuses.
+pub fn split() -> anyhow::Result<Side> {
+    // A thread that is not copied may hold a lock that is.
+    if std::fs::read_dir("/proc/self/task").context("cannot look at the threads")?.count() != 1 {
+        bail!("cannot detach while other threads run");
+    }
+    let (said, parent) = io::pipe().context("cannot make a pipe")?;
+    let before = getpid();
+    // SAFETY: there is one thread, so the child may do anything.
+    match unsafe { fork() }.context("cannot start a process")? {
+        ForkResult::Parent { child } => {
+            drop(parent);
+            wait_for(said, child).map(Side::Parent)
+        }
+        ForkResult::Child => {
+            drop(said);
+            prctl::set_pdeathsig(Signal::SIGTERM).context("cannot be told of the parent's end")?;
+            if getppid() != before {
+                bail!("the process that was to wait has gone");
+            }
+            setsid().context("cannot leave the terminal")?;
+            Ok(Side::Child(Child { parent }))
+        }
+    }
+}
+
+/// Prints the machine's name once it is known; without one, the child's end is ours.
+fn wait_for(mut said: PipeReader, child: Pid) -> anyhow::Result<ExitCode> {
+    let mut name = String::new();
+    said.read_to_string(&mut name).context("cannot hear the machine")?;
+    if name.ends_with('\n') {
+        io::stdout().write_all(name.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
+        match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, status)) => return Ok(ExitCode::from(status as u8)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(ExitCode::from(128 + signal as u8)),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno).context("cannot wait for the machine"),
+        }
+    }
+}
+
+impl Child {
+    /// Lets go: the parent prints the name and ends. What is said on standard error from here on goes to `stderr`.
+    pub fn release(mut self, name: &str, stderr: &OwnedFd) -> io::Result<()> {
+        prctl::set_pdeathsig(None)?;
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        replace(0, &null)?;
+        replace(1, &null)?;
+        replace(2, stderr)?;
+        // A folder that nothing is needed from can be unmounted.
+        std::env::set_current_dir("/")?;
+        self.parent.write_all(format!("{name}\n").as_bytes())
+    }
+}
+
+/// Nothing more is said to anybody.
+pub fn fall_silent() {
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        _ = replace(2, &null);
+    }
+}
+
+fn replace(number: i32, with: &impl AsFd) -> io::Result<()> {
+    // SAFETY: replaces a standard descriptor of this process, which nobody owns.
+    nix::errno::Errno::result(unsafe { libc::dup2(with.as_fd().as_raw_fd(), number) })?;
+    Ok(())
+}
