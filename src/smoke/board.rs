@@ -174,6 +174,12 @@ impl State {
         self.fatal.get_or_insert(Verdict::Failed(unmet));
     }
 
+    /// PID 1 says that something is wrong with the machine. It will end it; these lines say why.
+    pub(super) fn complaint(&mut self, text: &str) {
+        let line = format!("bootdisk: {}\n", crate::escape::escape(text.as_bytes()));
+        self.watch.remember(&line);
+    }
+
     /// The workload has ended.
     pub(super) fn workload_ended(&mut self, outcome: &Workload) {
         let now = self.now();

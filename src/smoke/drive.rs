@@ -15,7 +15,7 @@ use super::matrix::Combination;
 use super::probe::{self, Health};
 use super::verdict::{Report, Verdict};
 use super::watch::Stream;
-use crate::image::config::Healthcheck;
+use crate::guest::spec::Healthcheck;
 use crate::guest::channel::{Level, Outcome as Workload, Overrides};
 use crate::qemu::control::{self, Dialer};
 use crate::qemu::event::Why;
@@ -341,7 +341,7 @@ fn by_expectations(state: &State) -> Verdict {
 /// Writes what happened on the board.
 fn observe(board: &Board, event: &Event) {
     board.write(|state| match &event.what {
-        What::Started { .. } => state.started = Some(Instant::now() - event.at.min(Duration::ZERO)),
+        What::Started { .. } => state.started = Some(Instant::now() - event.at),
         What::Hello(hello) => {
             state.heard = true;
             state.phases.pid1.get_or_insert(event.at);

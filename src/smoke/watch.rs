@@ -77,6 +77,11 @@ impl Watch {
         all[all.len().saturating_sub(count)..].iter().map(|&line| line.clone()).collect()
     }
 
+    /// Adds a line to the last ones that nobody looks for anything in.
+    pub fn remember(&mut self, line: &str) {
+        self.keep_line(line.trim_end().to_owned());
+    }
+
     fn take(&mut self, stream: Stream, text: &str) -> Vec<Hit> {
         self.keep(stream, text);
         let tail = &mut self.tails[stream as usize];

@@ -9,7 +9,7 @@ use super::super::board::Board;
 use super::exec;
 use crate::guest::channel::Outcome;
 use crate::qemu::control::{ControlError, Dialer};
-use crate::image::config::Healthcheck;
+use crate::guest::spec::Healthcheck;
 use std::time::{Duration, Instant};
 
 /// When each thing is to happen.
