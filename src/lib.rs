@@ -33,6 +33,8 @@ pub mod identity;
 #[cfg(feature = "host")]
 pub mod image;
 #[cfg(feature = "host")]
+pub mod inspect;
+#[cfg(feature = "host")]
 pub mod kernel;
 #[cfg(feature = "host")]
 pub mod layer;

@@ -89,6 +89,23 @@ pub struct ConfigFile {
     pub diff_ids: Vec<Digest>,
     /// Steps in the history that made a layer, when there is a history.
     pub history_layers: Option<usize>,
+    /// The steps that made the image, in their order; tools that repack images may leave it out.
+    pub history: Vec<Step>,
+}
+
+/// One step of an image's history. Whoever made the image wrote it; nothing checks it. Not escaped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    /// The command.
+    #[serde(deserialize_with = "json::or_default")]
+    pub created_by: String,
+    /// A remark.
+    #[serde(deserialize_with = "json::or_default")]
+    pub comment: String,
+    /// It changed the configuration alone.
+    #[serde(deserialize_with = "json::or_default")]
+    pub empty_layer: bool,
 }
 
 /// Why a configuration is not used.
@@ -128,7 +145,7 @@ struct RawFile {
     #[serde(default)]
     rootfs: Option<RawRootfs>,
     #[serde(default, deserialize_with = "json::list")]
-    history: Vec<RawHistory>,
+    history: Vec<Step>,
 }
 
 #[derive(Deserialize)]
@@ -137,12 +154,6 @@ struct RawRootfs {
     kind: String,
     #[serde(default, deserialize_with = "json::optional_list")]
     diff_ids: Option<Vec<Digest>>,
-}
-
-#[derive(Deserialize)]
-struct RawHistory {
-    #[serde(default, deserialize_with = "json::or_default")]
-    empty_layer: bool,
 }
 
 /// Parses a configuration file of an image with `layers` layers.
@@ -171,5 +182,6 @@ pub fn parse(bytes: &[u8], layers: usize) -> Result<ConfigFile, ConfigError> {
         created: raw.created,
         diff_ids,
         history_layers: (!raw.history.is_empty()).then_some(made_layers),
+        history: raw.history,
     })
 }

@@ -27,7 +27,7 @@ mod stream;
 mod zstandard;
 
 pub use blob::{Blob, BlobError, BlobFault, Format};
-pub use config::{Config, ConfigError, ConfigFile, MAX_CONFIG, parse as parse_config};
+pub use config::{Config, ConfigError, ConfigFile, MAX_CONFIG, Step, parse as parse_config};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use json::{MAX_ITEMS, list, optional_list, text_map};
 pub use manifest::{
@@ -66,6 +66,8 @@ pub struct Image {
     pub created: Option<String>,
     /// Its layers, lowest first. None at all is a valid image.
     pub layers: Vec<LayerBlob>,
+    /// The steps that made it, as whoever made it tells. Not escaped, and not checked against the layers.
+    pub history: Vec<Step>,
     /// Oddities that do no harm, each one sentence, escaped.
     pub warnings: Vec<String>,
 }
@@ -119,6 +121,7 @@ mod tests {
             config: Config::default(),
             config_digest: Digest::sha256(b"{}"),
             created: None,
+            history: Vec::new(),
             layers: diff_ids.iter().map(layer).collect(),
             warnings: Vec::new(),
         }

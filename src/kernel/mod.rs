@@ -26,7 +26,7 @@ pub mod package;
 pub mod preflight;
 pub mod requirements;
 pub mod store;
-mod unpack;
+pub(crate) mod unpack;
 
 pub use arch::Arch;
 pub use bootfile::BootFile;

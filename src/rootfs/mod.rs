@@ -23,6 +23,9 @@ pub trait BodySink {
     /// A stored body: small, owned by the tree, given back with [`discard`](BodySink::discard).
     type Body: Default;
 
+    /// Whose body comes next: the entry's path as the layer has it, and its attributes. A sink that treats all bodies
+    /// alike need not know.
+    fn announce(&mut self, _path: &[u8], _attrs: &Attrs) {}
     /// Begins a body of `size` bytes, holes included.
     fn begin(&mut self, size: u64) -> io::Result<()>;
     /// The next bytes.

@@ -25,7 +25,7 @@ use std::io::{self, PipeReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -103,8 +103,9 @@ impl Test {
     }
 }
 
-/// Boots the machine, and returns when there is a verdict and nothing is left of the machine. `cancelled` ends it.
-pub fn drive(test: &Test, cancelled: &AtomicBool) -> Report {
+/// Boots the machine, and returns when there is a verdict and nothing is left of the machine. A signal's
+/// number in `cancelled` ends it.
+pub fn drive(test: &Test, cancelled: &AtomicUsize) -> Report {
     let started = Instant::now();
     let mut attempt = 1;
     loop {
@@ -133,7 +134,7 @@ impl Drive<'_> {
         Drive { test, machine, expectations, assumed, ports }
     }
 
-    fn run(mut self, cancelled: &AtomicBool) -> Report {
+    fn run(mut self, cancelled: &AtomicUsize) -> Report {
         let board = Board::new(self.expectations.clone());
         let driven = self.forward_ports().map_err(|error| error.to_string()).and_then(|()| {
             self.watch(&board, cancelled).map_err(|error| chain(&error))
@@ -187,7 +188,7 @@ impl Drive<'_> {
         Ok(())
     }
 
-    fn watch(&self, board: &Board, cancelled: &AtomicBool) -> Result<(Finished, Option<PathBuf>), RunError> {
+    fn watch(&self, board: &Board, cancelled: &AtomicUsize) -> Result<(Finished, Option<PathBuf>), RunError> {
         let host = |what| move |source| RunError::Host { what, source };
         let (stdout, stdout_writer) = io::pipe().map_err(host("make a pipe"))?;
         let (stderr, stderr_writer) = io::pipe().map_err(host("make a pipe"))?;
@@ -236,7 +237,7 @@ impl Drive<'_> {
     }
 
     /// Ends the machine when there is nothing left to wait for.
-    fn guard(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, cancelled: &AtomicBool) {
+    fn guard(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, cancelled: &AtomicUsize) {
         let begun = Instant::now();
         loop {
             let decided = board.wait(TICK, |state| self.decide(state, begun, cancelled));
@@ -255,7 +256,7 @@ impl Drive<'_> {
         }
     }
 
-    fn decide(&self, state: &mut State, begun: Instant, cancelled: &AtomicBool) -> Option<Decision> {
+    fn decide(&self, state: &mut State, begun: Instant, cancelled: &AtomicUsize) -> Option<Decision> {
         if state.over {
             return Some(Decision::Over);
         }
@@ -269,9 +270,10 @@ impl Drive<'_> {
         state.all_held().then_some(Decision::End { failed: false })
     }
 
-    fn time_is_up(&self, state: &State, begun: Instant, cancelled: &AtomicBool) -> Option<Verdict> {
-        if cancelled.load(Ordering::Relaxed) {
-            return Some(Verdict::Interrupted(libc::SIGINT));
+    fn time_is_up(&self, state: &State, begun: Instant, cancelled: &AtomicUsize) -> Option<Verdict> {
+        let signal = cancelled.load(Ordering::Relaxed);
+        if signal != 0 {
+            return Some(Verdict::Interrupted(signal as i32));
         }
         // A disk's first instruction, and before it what the host needs to find out.
         let since = state.started.unwrap_or(begun);

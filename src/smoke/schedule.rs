@@ -2,7 +2,7 @@
 
 use super::drive::{Test, drive};
 use super::verdict::{Report, Verdict};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
@@ -46,12 +46,13 @@ impl Taken {
 }
 
 /// Makes every test and returns the reports in the tests' order. `done` gets each as it comes, from any thread;
+/// a signal's number in
 /// `cancelled` ends what runs, and what has not begun is not begun. At most `jobs` run at once, if that is given.
 pub fn run(
     tests: &[Test],
     host: Host,
     jobs: Option<usize>,
-    cancelled: &AtomicBool,
+    cancelled: &AtomicUsize,
     done: &(dyn Fn(&Report) + Sync),
 ) -> Vec<Report> {
     let host = Host { cpus: jobs.map_or(host.cpus, |jobs| jobs as u64), ..host };
@@ -64,12 +65,9 @@ pub fn run(
             let taken = &taken;
             scope.spawn(move || {
                 let report = match cancelled.load(Ordering::Relaxed) {
-                    true => test.unmade(Verdict::Interrupted(libc::SIGINT)),
-                    false => drive(test, cancelled),
+                    0 => drive(test, cancelled),
+                    signal => test.unmade(Verdict::Interrupted(signal as i32)),
                 };
-                if matches!(report.verdict, Verdict::Interrupted(_)) {
-                    cancelled.store(true, Ordering::Relaxed);
-                }
                 done(&report);
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
                 let mut state = taken.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -183,6 +183,7 @@ impl Candidate<'_> {
             config_digest: self.digest,
             created: self.config.created,
             config: self.config.config,
+            history: self.config.history,
             layers,
         })
     }

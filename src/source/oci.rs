@@ -314,6 +314,7 @@ fn load(store: &Store, leaf: &Leaf, wanted: &Platform) -> Result<Image, SourceEr
         config_digest: manifest.config.digest,
         created: config.created,
         config: config.config,
+        history: config.history,
         layers,
     })
 }

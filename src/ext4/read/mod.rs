@@ -17,6 +17,7 @@ mod error;
 mod inode;
 mod map;
 mod superblock;
+mod usage;
 mod walk;
 
 pub use directory::Name;

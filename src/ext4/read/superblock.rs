@@ -165,7 +165,21 @@ impl<'a> FileSystem<'a> {
         }
     }
 
-    fn groups(&self) -> u64 {
+    /// First block of a group, and how many it has: the last one may be shorter.
+    pub(super) fn group_blocks(&self, group: u64) -> (u64, u64) {
+        let size = u64::from(self.sb.s_blocks_per_group.get());
+        let start = u64::from(self.sb.s_first_data_block.get()) + group * size;
+        (start, size.min(self.blocks.saturating_sub(start)))
+    }
+
+    /// Blocks of one copy of the descriptor table; of a meta group each copy has one.
+    pub(super) fn descriptor_blocks(&self) -> u64 {
+        let meta = self.sb.s_feature_incompat.get() & incompat::META_BG != 0;
+        let all = (self.groups() * self.descriptor_size() as u64).div_ceil(self.block_size as u64);
+        if meta { all.min(self.sb.s_first_meta_bg.get().into()) } else { all }
+    }
+
+    pub(super) fn groups(&self) -> u64 {
         let first = u64::from(self.sb.s_first_data_block.get());
         (self.blocks - first).div_ceil(self.sb.s_blocks_per_group.get().into())
     }
@@ -218,7 +232,7 @@ impl<'a> FileSystem<'a> {
         first + group * u64::from(self.sb.s_blocks_per_group.get()) + u64::from(self.holds_superblock(group))
     }
 
-    fn holds_superblock(&self, group: u64) -> bool {
+    pub(super) fn holds_superblock(&self, group: u64) -> bool {
         if self.sb.s_feature_compat.get() & compat::SPARSE_SUPER2 != 0 {
             return group == 0 || self.sb.s_backup_bgs.iter().any(|backup| u64::from(backup.get()) == group);
         }

@@ -92,6 +92,12 @@ pub struct LayerStats {
     pub file_bytes: u64,
     /// Names that were removed: whited out or replaced.
     pub removed: u64,
+    /// Names among them that this layer itself had made before: the same path twice.
+    pub repeated: u64,
+    /// Names of lower layers that this layer has put something else in the place of; counted in `removed` too.
+    pub replaced: u64,
+    /// Directories of lower layers that this layer gave other attributes.
+    pub changed_directories: u64,
     /// Bytes of the uncompressed layer.
     pub layer_bytes: u64,
 }
@@ -260,6 +266,7 @@ impl<S: BodySink> Applier<'_, S> {
         if self.tree.file_bytes().checked_add(size).is_none_or(|total| total > limit) {
             return Err(Refusal::FileBytes(limit).into());
         }
+        self.sink.announce(path, &attrs);
         let body = reader.body(self.sink)?;
         self.insert(dir, name, attrs, Kind::File { size, body })?;
         self.stats.files += 1;

@@ -14,6 +14,9 @@ impl<S: BodySink> Applier<'_, S> {
             let target = self.tree.target(old);
             if self.tree.inode(target).is_directory() {
                 self.check_text(xattr_bytes(&attrs))?;
+                if self.tree.layer(old) != self.layer && self.tree.inode(target).attrs != attrs {
+                    self.stats.changed_directories += 1;
+                }
                 self.tree.set_attrs(target, attrs);
                 self.tree.set_layer(old, self.layer);
                 return Ok(());
@@ -87,6 +90,9 @@ impl<S: BodySink> Applier<'_, S> {
         if let Some(old) = self.tree.entry(dir, name) {
             if self.tree.layer(old) == self.layer {
                 self.warnings.add(WarningKind::Duplicate, path);
+                self.stats.repeated += 1;
+            } else {
+                self.stats.replaced += 1;
             }
             self.remove(old);
         }

@@ -1,0 +1,170 @@
+//! `bootdisk inspect`: what is kernel, what is userland, what is missing to boot.
+
+use super::options::Global;
+use super::report::WithHint;
+use crate::escape;
+use crate::image::{Image, Platform};
+use crate::inspect::facts::Root;
+use crate::inspect::model::Report;
+use crate::inspect::{self, Subject, diff, image, kernel, listing, render};
+use crate::kernel::{Bundle, Store};
+use crate::source::Select;
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The end of the help.
+const EXAMPLES: &str = "\
+Examples:
+  docker save nginx | bootdisk inspect -
+  bootdisk inspect nginx.img --html nginx.html    A disk, ours or anybody's, as a page
+  bootdisk inspect vmlinuz-6.1                    A kernel: what it has, what it lacks
+  bootdisk inspect nginx.tar --diff nginx.img     Is the disk what the image was?
+  bootdisk inspect app.tar --tree --layer 3       What layer 3 did
+  bootdisk inspect app.img --files mtree          Every file with its digest";
+
+/// Arguments of `bootdisk inspect`.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// An image as `bootdisk build` takes it, a disk, or a kernel (a file, a package, a name in the store)
+    subject: OsString,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the report as one page of HTML, and print nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "diff", "tree", "files"])]
+    html: Option<PathBuf>,
+    /// Compare with another image, disk or kernel
+    #[arg(long, value_name = "OTHER", conflicts_with_all = ["tree", "files"])]
+    diff: Option<OsString>,
+    /// Print the userland's names as a tree
+    #[arg(long, conflicts_with_all = ["json", "files"])]
+    tree: bool,
+    /// With --tree: what one layer of an image did, from 1 for the lowest
+    #[arg(long, value_name = "N", requires = "tree")]
+    layer: Option<u32>,
+    /// With --tree: levels of directories to show
+    #[arg(long, value_name = "N", requires = "tree", conflicts_with = "layer")]
+    depth: Option<usize>,
+    /// Print every name of the userland with its attributes and digest
+    #[arg(long, value_name = "FORM", conflicts_with = "json")]
+    files: Option<Form>,
+    /// Platform of the image to take from an index, as os/arch[/variant]
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<String>,
+}
+
+/// A form of listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// mtree(5)
+    Mtree,
+    /// One JSON object a line
+    Jsonl,
+}
+
+/// Something opened and read.
+struct Read {
+    report: Report,
+    tree: Option<Root>,
+    bundle: Option<Bundle>,
+}
+
+/// Prints what was asked for on standard output.
+pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
+    let platform = args.platform.as_deref().map(str::parse::<Platform>).transpose()?;
+    let select = Select { platform };
+    if let Some(number) = args.layer {
+        return one_layer(&args.subject, &select, number);
+    }
+    let hash = args.files.is_some() || args.diff.is_some();
+    let read = read(&args.subject, &select, hash)?;
+    if let Some(form) = args.files {
+        let form = if form == Form::Mtree { listing::Form::Mtree } else { listing::Form::JsonLines };
+        return print(|out| listing::files(userland(&read)?, form, out).map_err(Into::into));
+    }
+    if args.tree {
+        return print(|out| listing::tree(userland(&read)?, args.depth.unwrap_or(usize::MAX), out).map_err(Into::into));
+    }
+    if let Some(other) = &args.diff {
+        let other = self::read(other, &select, hash)?;
+        let found = diff::compare(&of(&read), &of(&other));
+        let text = if args.json { render::json(&found)? } else { render::diff::render(&found, colour()) };
+        return print(|out| Ok(out.write_all(text.as_bytes())?));
+    }
+    if let Some(path) = &args.html {
+        let page = render::html::render(&read.report);
+        let place = || format!("cannot write {}", escape::path(path));
+        std::fs::write(path, page).with_context(place)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let text = if args.json { render::json(&read.report)? } else { render::text::render(&read.report, colour()) };
+    print(|out| Ok(out.write_all(text.as_bytes())?))
+}
+
+fn of(read: &Read) -> diff::Of<'_> {
+    diff::Of { report: &read.report, tree: read.tree.as_ref(), bundle: read.bundle.as_ref() }
+}
+
+/// Opens and reads one subject; a tree comes with digests if `hash` says so.
+fn read(subject: &OsStr, select: &Select, hash: bool) -> Result<Read> {
+    let shown = escape::path(Path::new(subject));
+    let place = || format!("cannot inspect {shown}");
+    let store = Store::of_user().ok();
+    let opened = inspect::open(subject, select, store.as_ref()).with_context(place)?;
+    Ok(match opened {
+        Subject::Image(found) => {
+            let scan = image::scan(&found, usize::MAX, hash).with_context(place)?;
+            Read { report: image::report(&shown, &found, &scan, store.as_ref()), tree: Some(scan.tree), bundle: None }
+        }
+        Subject::Disk(disk) => {
+            let scan = disk.scan(&shown, hash);
+            Read { report: scan.report, tree: scan.tree, bundle: None }
+        }
+        Subject::Kernel(bundle) => Read { report: kernel::report(&shown, &bundle), tree: None, bundle: Some(*bundle) },
+    })
+}
+
+fn userland(read: &Read) -> Result<&Root> {
+    read.tree.as_ref().with_context(|| format!("no userland that can be read in {}", read.report.name))
+}
+
+/// `--tree --layer N`: the userland is read without the layer and with it.
+fn one_layer(subject: &OsStr, select: &Select, number: u32) -> Result<ExitCode> {
+    let shown = escape::path(Path::new(subject));
+    let place = || format!("cannot inspect {shown}");
+    let opened = inspect::open(subject, select, Store::of_user().ok().as_ref()).with_context(place)?;
+    let Subject::Image(found) = opened else {
+        let message = format!("only images have layers: {shown}");
+        return Err(WithHint { message, hint: "leave --layer away for the whole tree".into() }.into());
+    };
+    let count = found.layers.len();
+    if number == 0 || number as usize > count {
+        let message = format!("the image has {count} layers, there is no number {number}");
+        return Err(WithHint { message, hint: "layers are counted from 1, the lowest".into() }.into());
+    }
+    let tree = |image: &Image, layers: usize| -> Result<Root> {
+        match layers {
+            0 => Ok(listing::nothing()),
+            layers => Ok(image::scan(image, layers, false).with_context(place)?.tree),
+        }
+    };
+    let (before, after) = (tree(&found, number as usize - 1)?, tree(&found, number as usize)?);
+    print(|out| Ok(listing::layer(&before, &after, number - 1, out)?))
+}
+
+fn print(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<ExitCode> {
+    let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    write(&mut out)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn colour() -> bool {
+    let wanted = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    io::stdout().is_terminal() && wanted("NO_COLOR").is_none() && wanted("TERM").is_none_or(|term| term != "dumb")
+}

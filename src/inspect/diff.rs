@@ -1,0 +1,262 @@
+//! Two reports compared: what differs in kernel and in userland.
+//!
+//! Userlands are compared name by name, with attributes and digests; what they say about themselves comes on top, for
+//! people. Neither the layers of an image nor the place of a disk's blocks makes a difference.
+
+use super::facts::Root;
+use super::listing::{digest, kind_name};
+use super::model::{Comparison, DIFF_SCHEMA, Difference, PathDifference, PathDifferences, Report, Side, VERSION};
+use super::paths;
+use crate::escape::escape;
+use crate::kernel::Bundle;
+use crate::kernel::config::line;
+use crate::rootfs::Kind;
+use crate::rootfs::tree::Inode;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Most paths and most options listed.
+const LISTED: usize = 200;
+/// Longest value shown, in characters.
+const LONGEST: usize = 200;
+
+/// One of the two: its report, and what can be compared closely.
+pub struct Of<'a> {
+    /// The report.
+    pub report: &'a Report,
+    /// Its userland, read with digests.
+    pub tree: Option<&'a Root>,
+    /// The kernel, when it was given by itself.
+    pub bundle: Option<&'a Bundle>,
+}
+
+/// Compares.
+pub fn compare(a: &Of<'_>, b: &Of<'_>) -> Comparison {
+    let side =
+        |of: &Of<'_>| Side { name: of.report.name.clone(), kind: of.report.kind, verdict: of.report.verdict.clone() };
+    let kernel = kernels(a, b);
+    let have_kernels = kernel_facts(a).is_some() || kernel_facts(b).is_some();
+    let trees = a.tree.zip(b.tree);
+    let mut paths = PathDifferences::default();
+    if let Some((a, b)) = trees {
+        self::paths(a, b, &mut paths);
+    }
+    let userland = if trees.is_some() { userlands(a.report, b.report) } else { Vec::new() };
+    let identical = paths.only_a + paths.only_b + paths.changed == 0;
+    let notes = a.report.notes.iter().map(|note| ("a", note)).chain(b.report.notes.iter().map(|note| ("b", note)));
+    Comparison {
+        schema: DIFF_SCHEMA,
+        version: VERSION,
+        a: side(a),
+        b: side(b),
+        kernel_identical: have_kernels.then_some(kernel.is_empty()),
+        userland_identical: trees.map(|_| identical),
+        kernel,
+        userland,
+        paths,
+        notes: notes.map(|(which, note)| format!("{which}: {note}")).collect(),
+    }
+}
+
+/// The kernels of one side as values by name; `None` when it has none.
+fn kernel_facts(of: &Of<'_>) -> Option<BTreeMap<String, String>> {
+    let disk = of.report.disk.iter().flat_map(|disk| &disk.kernels);
+    let kernels: Vec<_> = of.report.kernel.iter().chain(disk).collect();
+    let mut facts = BTreeMap::new();
+    for (i, kernel) in kernels.iter().enumerate() {
+        let of = if kernels.len() == 1 { String::new() } else { format!(" {}", i + 1) };
+        let mut add = |name: &str, value: String| _ = facts.insert(format!("{name}{of}"), value);
+        add("release", kernel.release.clone());
+        add("architecture", kernel.architecture.clone());
+        add("size", kernel.size.to_string());
+        add("sha256", kernel.sha256.clone());
+        kernel.protocol.iter().for_each(|protocol| add("boot protocol", protocol.clone()));
+        add("EFI program", kernel.efi_stub.to_string());
+        kernel.compression.iter().for_each(|packed| add("compression", packed.clone()));
+        kernel.modules.iter().for_each(|modules| add("modules", modules.to_string()));
+    }
+    if let Some(disk) = &of.report.disk {
+        let options: Vec<&str> = disk.entries.iter().filter_map(|entry| entry.options.as_deref()).collect();
+        if !options.is_empty() {
+            facts.insert("command line".into(), options.join(" | "));
+        }
+    }
+    (!kernels.is_empty()).then_some(facts)
+}
+
+fn kernels(a: &Of<'_>, b: &Of<'_>) -> Vec<Difference> {
+    let (of_a, of_b) = match (kernel_facts(a), kernel_facts(b)) {
+        (None, None) => return Vec::new(),
+        (None, Some(facts)) => return vec![only("kernel", None, facts.get("release"))],
+        (Some(facts), None) => return vec![only("kernel", facts.get("release"), None)],
+        (Some(a), Some(b)) => (a, b),
+    };
+    let mut differences = by_name(&of_a, &of_b);
+    if let Some((a, b)) = a.bundle.zip(b.bundle) {
+        differences.extend(options(a, b));
+    }
+    differences
+}
+
+fn only(what: &str, a: Option<&String>, b: Option<&String>) -> Difference {
+    let unnamed = |value: Option<&String>| value.cloned();
+    Difference { what: what.to_owned(), a: unnamed(a), b: unnamed(b) }
+}
+
+fn by_name(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<Difference> {
+    let mut names: Vec<&String> = a.keys().chain(b.keys()).collect();
+    names.sort();
+    names.dedup();
+    let differ = names.into_iter().filter(|name| a.get(*name) != b.get(*name));
+    differ.map(|name| only(name, a.get(name), b.get(name))).collect()
+}
+
+/// Options that the two configurations set differently.
+fn options(a: &Bundle, b: &Bundle) -> Vec<Difference> {
+    let (Some(a), Some(b)) = (&a.config, &b.config) else { return Vec::new() };
+    let of = |text: &str| -> BTreeMap<String, String> {
+        let set = text.lines().filter(|text| line(text).is_some()).filter_map(|line| line.split_once('='));
+        set.map(|(name, value)| (escape(name.as_bytes()), escape(value.as_bytes()))).collect()
+    };
+    let mut differences = by_name(&of(&a.text), &of(&b.text));
+    let more = differences.len().saturating_sub(LISTED);
+    differences.truncate(LISTED);
+    if more > 0 {
+        differences.push(Difference { what: format!("and {more} more options"), a: None, b: None });
+    }
+    differences
+}
+
+/// What the two say about themselves, field by field.
+fn userlands(a: &Report, b: &Report) -> Vec<Difference> {
+    let fields = |report: &Report| -> BTreeMap<String, String> {
+        let mut fields = BTreeMap::new();
+        if let Some(Value::Object(object)) = report.userland.as_ref().and_then(|u| serde_json::to_value(u).ok()) {
+            let wanted = object.into_iter().filter(|(name, _)| name != "sizes");
+            fields.extend(wanted.map(|(name, value)| (name.replace('_', " "), brief(&value))));
+        }
+        if let Some(command) = &report.command {
+            fields.insert("command".into(), command.words.join(" "));
+            fields.insert("program".into(), command.path.clone().unwrap_or_default());
+        }
+        fields
+    };
+    by_name(&fields(a), &fields(b))
+}
+
+/// A value in a few words: the values of facts, without their evidence.
+fn brief(value: &Value) -> String {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(brief).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => match (fields.get("value"), fields.get("name"), fields.get("manager")) {
+            (Some(value), ..) | (_, Some(value), _) => brief(value),
+            (_, _, Some(manager)) => {
+                format!("{} {}", brief(manager), fields.get("installed").map(brief).unwrap_or_default())
+            }
+            _ => fields.get("count").map_or_else(|| value.to_string(), brief),
+        },
+        other => other.to_string(),
+    };
+    super::render::units::fit(&text, LONGEST)
+}
+
+fn paths(a: &Root, b: &Root, found: &mut PathDifferences) {
+    let mut items: Vec<PathDifference> = Vec::new();
+    let mut add = |mark, path: &[u8], what: Vec<String>, listed: u64| {
+        if listed < LISTED as u64 {
+            items.push(PathDifference { mark, path: escape(path), what });
+        }
+    };
+    paths::walk(a, |path, _, id| {
+        found.compared += 1;
+        match paths::exact(b, path) {
+            None => {
+                add('-', path, Vec::new(), found.only_a);
+                found.only_a += 1;
+            }
+            Some(other) => {
+                let what = differs(a.inode(id), b.inode(other));
+                if !what.is_empty() {
+                    add('~', path, what, found.changed);
+                    found.changed += 1;
+                }
+            }
+        }
+        true
+    });
+    paths::walk(b, |path, _, _| {
+        if paths::exact(a, path).is_none() {
+            found.compared += 1;
+            add('+', path, Vec::new(), found.only_b);
+            found.only_b += 1;
+        }
+        true
+    });
+    items.sort_by(|a, b| a.path.cmp(&b.path));
+    found.items = items;
+}
+
+/// What of two inodes of one path is not the same.
+fn differs(a: &Inode<super::body::Body>, b: &Inode<super::body::Body>) -> Vec<String> {
+    if kind_name(&a.kind) != kind_name(&b.kind) {
+        return vec![format!("{} / {}", kind_name(&a.kind), kind_name(&b.kind))];
+    }
+    let mut what = Vec::new();
+    let mut check = |name: &str, same: bool| {
+        if !same {
+            what.push(name.to_owned());
+        }
+    };
+    match (&a.kind, &b.kind) {
+        (Kind::File { size: size_a, body: body_a }, Kind::File { size: size_b, body: body_b }) => {
+            check("size", size_a == size_b);
+            check("content", digest(*size_a, body_a) == digest(*size_b, body_b));
+            check("hard links", a.names() == b.names());
+        }
+        (Kind::Symlink(a), Kind::Symlink(b)) => check("target", a == b),
+        (Kind::CharDevice { .. } | Kind::BlockDevice { .. }, _) => {
+            let device = |inode: &Inode<super::body::Body>| match inode.kind {
+                Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => Some((major, minor)),
+                _ => None,
+            };
+            check("device", device(a) == device(b));
+        }
+        _ => {}
+    }
+    let (a, b) = (&a.attrs, &b.attrs);
+    check("mode", a.mode == b.mode);
+    check("owner", (a.uid, a.gid) == (b.uid, b.gid));
+    check("time", a.mtime == b.mtime);
+    check("extended attributes", a.xattrs == b.xattrs);
+    what
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::model::Kind as Subject;
+    use crate::inspect::paths::tests::tree;
+
+    fn of<'a>(report: &'a Report, tree: &'a Root) -> Of<'a> {
+        Of { report, tree: Some(tree), bundle: None }
+    }
+
+    #[test]
+    fn names_that_differ_are_told_with_what() {
+        let report = Report::new(Subject::Image, "x");
+        let a = tree(&["same", "only-a", "kind", "link -> x"]);
+        let b = tree(&["same", "only-b", "kind/", "link -> y"]);
+        let found = compare(&of(&report, &a), &of(&report, &b));
+        assert_eq!(found.userland_identical, Some(false));
+        let items: Vec<String> = found
+            .paths
+            .items
+            .iter()
+            .map(|item| format!("{} {} {}", item.mark, item.path, item.what.join(",")))
+            .collect();
+        assert_eq!(items, ["~ /kind file / directory", "~ /link target", "- /only-a ", "+ /only-b "]);
+        assert_eq!(compare(&of(&report, &a), &of(&report, &a)).userland_identical, Some(true));
+    }
+}

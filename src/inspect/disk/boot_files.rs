@@ -1,0 +1,208 @@
+//! Boot files on FAT partitions, and boot menus in the userland: loader entries, kernels, initial RAM disks.
+
+use super::fat::{File, Volume};
+use super::table::{self, Entry};
+use super::{Reading, entries, uki};
+use crate::escape::escape;
+use crate::inspect::body::Body;
+use crate::inspect::facts::Root;
+use crate::inspect::model::{Fact, LoaderEntry, Owner, Usage};
+use crate::inspect::{initramfs, kernel, paths};
+use crate::rootfs::Kind;
+use std::collections::BTreeMap;
+
+/// Longest configuration of a boot loader.
+const MAX_TEXT: u64 = 1 << 20;
+/// Longest kernel or initial RAM disk read.
+const MAX_FILE: u64 = 256 << 20;
+/// Most of each that are read.
+const MAX_READ: usize = 8;
+/// Most entries kept.
+const MAX_ENTRIES: usize = 64;
+
+impl Reading<'_> {
+    /// A FAT partition: its files on the map, and what of them boots.
+    pub(super) fn fat(&mut self, index: usize, entry: &Entry) {
+        let volume = match Volume::open(&*self.disk.source, entry.offset) {
+            Ok(volume) => volume,
+            Err(error) => return self.note(entry, &error),
+        };
+        let partition = &mut self.found.partitions[index];
+        partition.content = format!("FAT{}", volume.bits());
+        partition.label = Some(escape(&volume.label)).filter(|label| !label.is_empty());
+        partition.uuid = Some(format!("{:04X}-{:04X}", volume.id >> 16, volume.id & 0xffff));
+        if volume.damaged {
+            self.report.notes.push(format!("partition {}: the FAT volume is damaged", entry.number));
+        }
+        let offered = self.offered(&volume, entry);
+        let owners = owners(&volume, &offered);
+        self.draw_fat(index, entry, &volume, &owners);
+        self.boot_files(&volume, entry, &owners);
+        self.found.entries.extend(offered);
+        self.found.entries.truncate(MAX_ENTRIES);
+        if table::is_esp(&entry.type_id)
+            && let Some(file) = volume.files.iter().find(|file| is_efi_default(&file.path))
+        {
+            let evidence = format!("partition {}: {}", entry.number, escape(file.path.as_bytes()));
+            self.found.firmware.push(Fact::new("UEFI", evidence));
+        }
+    }
+
+    /// What loaders offer, by their configuration files.
+    fn offered(&self, volume: &Volume<'_>, entry: &Entry) -> Vec<LoaderEntry> {
+        let mut offered = Vec::new();
+        for file in volume.files.iter().filter(|file| !file.is_directory) {
+            if offered.len() >= MAX_ENTRIES {
+                break;
+            }
+            let path = file.path.to_ascii_lowercase();
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let evidence = format!("partition {}: {}", entry.number, escape(file.path.as_bytes()));
+            let text = || volume.read(file, MAX_TEXT).unwrap_or_default();
+            if path.starts_with("loader/entries/") && path.ends_with(".conf") {
+                offered.push(entries::boot_loader_specification(&text(), &evidence));
+            } else if name == "grub.cfg" {
+                offered.extend(entries::grub(&text(), &evidence));
+            } else if matches!(name, "syslinux.cfg" | "extlinux.conf") {
+                offered.extend(entries::syslinux(&text(), &evidence));
+            } else if path.starts_with("efi/linux/") && path.ends_with(".efi") && file.size <= MAX_FILE {
+                let bytes = volume.read(file, MAX_FILE).unwrap_or_default();
+                let section = |name: &[u8]| uki::text(&bytes, name).map(escape);
+                if uki::section(&bytes, b".linux").is_some() {
+                    offered.push(LoaderEntry {
+                        format: "unified kernel image".into(),
+                        evidence,
+                        title: section(b".uname"),
+                        linux: Some(format!("/{}", escape(file.path.as_bytes()))),
+                        initrd: Vec::new(),
+                        options: section(b".cmdline"),
+                    });
+                }
+            }
+        }
+        offered
+    }
+
+    fn draw_fat(&mut self, index: usize, entry: &Entry, volume: &Volume<'_>, owners: &BTreeMap<&str, Owner>) {
+        let number = Some(entry.number);
+        self.map.claim((entry.offset, entry.length), Owner::Free, "behind the FAT volume", number);
+        self.map.claim((entry.offset, volume.head()), Owner::Metadata, "FAT metadata", number);
+        let mut usage: BTreeMap<Owner, u64> = BTreeMap::from([(Owner::Metadata, volume.head())]);
+        let free = volume.free();
+        free.iter().for_each(|place| self.map.claim(*place, Owner::Free, "free in FAT", number));
+        *usage.entry(Owner::Free).or_default() += free.iter().map(|(_, length)| length).sum::<u64>();
+        for file in &volume.files {
+            let (owner, what) = match owners.get(file.path.as_str()) {
+                _ if file.is_directory => (Owner::Metadata, "FAT directory".to_owned()),
+                owner => (owner.copied().unwrap_or(Owner::Files), escape(file.path.as_bytes())),
+            };
+            file.places.iter().for_each(|place| self.map.claim(*place, owner, &what, number));
+            *usage.entry(owner).or_default() += file.places.iter().map(|(_, length)| length).sum::<u64>();
+        }
+        let usage = usage.into_iter().filter(|(_, bytes)| *bytes > 0);
+        self.found.partitions[index].usage =
+            usage.map(|(owner, bytes)| Usage { owner, what: owner.name().to_owned(), bytes }).collect();
+    }
+
+    /// Reads kernels and initial RAM disks.
+    fn boot_files(&mut self, volume: &Volume<'_>, entry: &Entry, owners: &BTreeMap<&str, Owner>) {
+        for file in volume.files.iter().filter(|file| !file.is_directory && file.size <= MAX_FILE) {
+            let owner = owners.get(file.path.as_str());
+            let evidence = format!("partition {}: {}", entry.number, escape(file.path.as_bytes()));
+            let read = |what: &str, notes: &mut Vec<String>| match volume.read(file, MAX_FILE) {
+                Ok(bytes) => Some(bytes),
+                Err(error) => {
+                    notes.push(format!("the {what} cannot be read, {error}: {evidence}"));
+                    None
+                }
+            };
+            match owner {
+                Some(Owner::Kernel) if self.found.kernels.len() < MAX_READ => {
+                    let Some(bytes) = read("kernel", &mut self.report.notes) else { continue };
+                    let inside = uki::section(&bytes, b".linux").map(<[u8]>::to_vec);
+                    let initrd = inside.is_some().then(|| uki::section(&bytes, b".initrd")).flatten();
+                    if let Some(initrd) = initrd {
+                        self.initramfs(initrd, &format!("{evidence}, section .initrd"));
+                    }
+                    match kernel::found(inside.unwrap_or(bytes), &evidence) {
+                        Ok(bundle) => self.found.kernels.push(kernel::facts(&bundle, &evidence)),
+                        Err(error) => self.report.notes.push(escape(error.to_string().as_bytes())),
+                    }
+                }
+                Some(Owner::Initramfs) if self.found.initramfs.len() < MAX_READ => {
+                    if let Some(bytes) = read("initramfs", &mut self.report.notes) {
+                        self.initramfs(&bytes, &evidence);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn initramfs(&mut self, bytes: &[u8], evidence: &str) {
+        let (found, spec) = initramfs::read(bytes, evidence);
+        self.spec = self.spec.take().or(spec);
+        self.found.initramfs.push(found);
+    }
+
+    /// Boot menus in the userland itself.
+    pub(super) fn entries_in(&mut self, tree: &Root, entry: &Entry) {
+        for path in ["/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/extlinux/extlinux.conf"] {
+            let Some(found) = paths::resolve(tree, path.as_bytes()) else { continue };
+            let Kind::File { body: Body { content: Some(content), .. }, .. } = &tree.inode(found.inode).kind else {
+                continue;
+            };
+            let Some(text) = &content.text else { continue };
+            let evidence = format!("partition {}: {path}", entry.number);
+            let offered =
+                if path.contains("grub") { entries::grub(text, &evidence) } else { entries::syslinux(text, &evidence) };
+            self.found.entries.extend(offered);
+            self.found.entries.truncate(MAX_ENTRIES);
+        }
+    }
+}
+
+/// Where firmware looks on a disk it does not know.
+fn is_efi_default(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    path.starts_with("efi/boot/boot") && path.ends_with(".efi")
+}
+
+/// Whose the files of a volume are: what entries name, then what names and folders tell.
+fn owners<'v>(volume: &'v Volume<'_>, offered: &[LoaderEntry]) -> BTreeMap<&'v str, Owner> {
+    let mut owners = BTreeMap::new();
+    for file in volume.files.iter().filter(|file| !file.is_directory) {
+        if let Some(owner) = by_name(file) {
+            owners.insert(file.path.as_str(), owner);
+        }
+    }
+    for entry in offered {
+        let linux = entry.linux.iter().map(|path| (path, Owner::Kernel));
+        for (path, owner) in linux.chain(entry.initrd.iter().map(|path| (path, Owner::Initramfs))) {
+            if let Some(file) = volume.find(path) {
+                owners.insert(file.path.as_str(), owner);
+            }
+        }
+    }
+    owners
+}
+
+fn by_name(file: &File) -> Option<Owner> {
+    let path = file.path.to_ascii_lowercase();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let starts = |stems: &[&str]| stems.iter().any(|stem| name.starts_with(stem));
+    if path.starts_with("efi/linux/") || starts(&["vmlinuz", "bzimage"]) || name == "linux" {
+        Some(Owner::Kernel)
+    } else if starts(&["initrd", "initramfs"]) {
+        Some(Owner::Initramfs)
+    } else if name.ends_with(".efi")
+        || path.starts_with("loader/")
+        || path.starts_with("grub")
+        || name == "grub.cfg"
+        || path.contains("syslinux")
+    {
+        Some(Owner::Loader)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,363 @@
+//! The partition table of any disk: GPT with sectors of 512 or 4096 bytes, MBR with logical partitions, or none.
+//!
+//! ```text
+//!  sector 0   MBR: boot code, 4 entries of 16 bytes from 446, signature
+//!  sector 1   GPT header ─▶ entries (usually sectors 2 to 33)      last sectors: the copy of both
+//!  extended partition ─▶ a chain of MBRs, each with one logical partition and the next link
+//! ```
+//!
+//! A primary GPT that is damaged is read from its copy, and said to be. Not read: BSD labels, Apple partition maps.
+//! Specification: UEFI 2.10, chapter 5.
+
+use crate::escape::escape;
+use crate::ext4::read::ReadAt;
+use uuid::Uuid;
+
+/// Bytes of boot code before the MBR's entries.
+pub const BOOT_CODE: usize = 440;
+const SIGNATURE: &[u8; 8] = b"EFI PART";
+/// Most entries of a GPT that are read; ours and everybody's have 128.
+const MAX_ENTRIES: u32 = 4096;
+/// Largest entry.
+const MAX_ENTRY: u32 = 4096;
+/// Most logical partitions.
+const MAX_LOGICAL: u32 = 128;
+
+/// A table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// `gpt`, `mbr`, `none`.
+    pub kind: &'static str,
+    /// Bytes of a sector.
+    pub sector: u64,
+    /// Identifier of the disk.
+    pub id: Option<String>,
+    /// What is odd, one sentence each.
+    pub notes: Vec<String>,
+    /// The partitions that are used, by number.
+    pub entries: Vec<Entry>,
+    /// Where tables are: offset, bytes, what.
+    pub places: Vec<(u64, u64, &'static str)>,
+    /// There is code in the MBR.
+    pub boot_code: bool,
+}
+
+/// A partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// From 1.
+    pub number: u32,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// GUID, or two hexadecimal digits of an MBR.
+    pub type_id: String,
+    /// Of a GPT.
+    pub guid: Option<String>,
+    /// Of a GPT; escaped.
+    pub name: Option<String>,
+    /// Marked to be started (MBR).
+    pub active: bool,
+}
+
+/// Reads the table of a disk of `size` bytes. A disk without one has the kind `none`.
+pub fn read(disk: &dyn ReadAt, size: u64) -> Table {
+    let mut mbr = [0; 512];
+    if disk.read_at(0, &mut mbr).is_err() {
+        return Table { kind: "none", sector: 512, ..Table::default() };
+    }
+    let boot_code = mbr[..BOOT_CODE].iter().any(|&byte| byte != 0);
+    let gpt = [512, 4096].into_iter().find_map(|sector| gpt(disk, size, sector));
+    let mut table = match gpt {
+        Some(table) => table,
+        None if is_mbr(&mbr) => self::mbr(disk, &mbr),
+        None => return Table { kind: "none", sector: 512, ..Table::default() },
+    };
+    table.boot_code = boot_code;
+    table.places.insert(0, (0, 512, if table.kind == "gpt" { "protective MBR" } else { "MBR" }));
+    check(&mut table, size);
+    table
+}
+
+/// Partitions that lie over each other or beyond the disk are told, and read as far as they go.
+fn check(table: &mut Table, size: u64) {
+    let mut by_place: Vec<&Entry> = table.entries.iter().collect();
+    by_place.sort_by_key(|entry| entry.offset);
+    for pair in by_place.windows(2) {
+        if pair[0].offset.saturating_add(pair[0].length) > pair[1].offset {
+            table.notes.push(format!("partitions {} and {} overlap", pair[0].number, pair[1].number));
+        }
+    }
+    for entry in by_place.iter().filter(|entry| entry.offset.saturating_add(entry.length) > size) {
+        table.notes.push(format!("partition {} ends beyond the disk", entry.number));
+    }
+    table.notes.truncate(16);
+}
+
+fn gpt(disk: &dyn ReadAt, size: u64, sector: u64) -> Option<Table> {
+    let primary = header(disk, sector, sector);
+    let last = size.checked_sub(sector)?;
+    let backup = header(disk, last / sector * sector, sector);
+    let mut notes = Vec::new();
+    let header = match (primary, backup) {
+        (Ok(primary), backup) => {
+            match backup {
+                Ok(backup) if backup.entries == primary.entries => {}
+                Ok(_) => notes.push("the copy of the table at the end differs".to_owned()),
+                Err(_) if primary.backup < size / sector => notes.push("the copy of the table is damaged".to_owned()),
+                Err(_) => notes.push("the disk is shorter than its table says, the copy is not there".to_owned()),
+            }
+            primary
+        }
+        (Err(reason), Ok(backup)) => {
+            notes.push(format!("the table at the start {reason}; its copy is read"));
+            backup
+        }
+        (Err("is not there"), Err(_)) => return None,
+        (Err(reason), Err(_)) => {
+            notes.push(format!("the partition table {reason}"));
+            return Some(Table { kind: "gpt", sector, notes, ..Table::default() });
+        }
+    };
+    let table_bytes = (header.entries.len() as u64).next_multiple_of(sector);
+    let mut places = vec![(sector, sector, "GPT header"), (header.entries_at, table_bytes, "GPT entries")];
+    if header.at == sector && header.backup.checked_mul(sector).is_some_and(|at| at < size && at >= table_bytes) {
+        let at = header.backup * sector;
+        places.push((at - table_bytes, table_bytes, "copy of the GPT entries"));
+        places.push((at, sector, "copy of the GPT header"));
+    }
+    let entries = header.entries.chunks_exact(header.entry_size).enumerate().filter_map(|(i, entry)| {
+        let kind = guid(&entry[..16]);
+        let word = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().unwrap_or_default());
+        let (first, last) = (word(32), word(40));
+        let sectors = last.checked_sub(first)?.checked_add(1)?;
+        let units = entry[56..128].chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+        let name: String =
+            char::decode_utf16(units.take_while(|unit| *unit != 0)).map(|c| c.unwrap_or('\u{fffd}')).collect();
+        (!kind.is_nil()).then_some(())?;
+        Some(Entry {
+            number: i as u32 + 1,
+            offset: first.checked_mul(sector)?,
+            length: sectors.checked_mul(sector)?,
+            type_id: kind.to_string(),
+            guid: Some(guid(&entry[16..32]).to_string()),
+            name: (!name.is_empty()).then(|| escape(name.as_bytes())),
+            active: entry[48] & 4 != 0,
+        })
+    });
+    let entries = entries.collect();
+    Some(Table { kind: "gpt", sector, id: Some(header.disk.to_string()), notes, entries, places, boot_code: false })
+}
+
+struct Header {
+    at: u64,
+    backup: u64,
+    disk: Uuid,
+    entries_at: u64,
+    entry_size: usize,
+    entries: Vec<u8>,
+}
+
+fn header(disk: &dyn ReadAt, at: u64, sector: u64) -> Result<Header, &'static str> {
+    let mut bytes = [0; 512];
+    disk.read_at(at, &mut bytes).map_err(|_| "is not there")?;
+    if &bytes[..8] != SIGNATURE {
+        return Err("is not there");
+    }
+    let u32 = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
+    let u64 = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
+    let length = u32(12) as usize;
+    if !(92..=512).contains(&length) {
+        return Err("has a header of an impossible length");
+    }
+    let mut unsigned = bytes;
+    unsigned[16..20].fill(0);
+    if crc32(&unsigned[..length]) != u32(16) {
+        return Err("has a header with a wrong checksum");
+    }
+    let (count, size) = (u32(80), u32(84));
+    if count > MAX_ENTRIES || !(128..=MAX_ENTRY).contains(&size) {
+        return Err("has an impossible number of entries");
+    }
+    let entries_at = u64(72).checked_mul(sector).ok_or("has its entries nowhere")?;
+    let mut entries = vec![0; count as usize * size as usize];
+    disk.read_at(entries_at, &mut entries).map_err(|_| "has its entries nowhere")?;
+    if crc32(&entries) != u32(88) {
+        return Err("has entries with a wrong checksum");
+    }
+    Ok(Header { at, backup: u64(32), disk: guid(&bytes[56..72]), entries_at, entry_size: size as usize, entries })
+}
+
+fn guid(bytes: &[u8]) -> Uuid {
+    Uuid::from_bytes_le(bytes.try_into().unwrap_or_default())
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+/// A signature, and entries that can be: every boot sector of a FAT volume has the signature too.
+fn is_mbr(sector: &[u8; 512]) -> bool {
+    let entries: Vec<&[u8]> = sector[446..510].chunks_exact(16).collect();
+    sector[510..] == [0x55, 0xaa]
+        && entries.iter().all(|entry| entry[0] & 0x7f == 0)
+        && entries.iter().any(|entry| entry[4] != 0 && part(entry).1 > 0)
+}
+
+/// First sector and sectors of an entry.
+fn part(entry: &[u8]) -> (u64, u64) {
+    let word = |at: usize| u64::from(u32::from_le_bytes(entry[at..at + 4].try_into().unwrap_or_default()));
+    (word(8), word(12))
+}
+
+fn mbr(disk: &dyn ReadAt, sector: &[u8; 512]) -> Table {
+    let id = u32::from_le_bytes(sector[440..444].try_into().unwrap_or_default());
+    let mut table = Table { kind: "mbr", sector: 512, id: Some(format!("{id:08x}")), ..Table::default() };
+    for (i, entry) in sector[446..510].chunks_exact(16).enumerate() {
+        let (first, sectors) = part(entry);
+        match entry[4] {
+            0 => {}
+            0x05 | 0x0f | 0x85 => logical(disk, first, &mut table),
+            _ if sectors == 0 => {}
+            _ => table.entries.push(mbr_entry(i as u32 + 1, entry, first, sectors)),
+        }
+    }
+    table.entries.sort_by_key(|entry| entry.number);
+    table
+}
+
+fn mbr_entry(number: u32, entry: &[u8], first: u64, sectors: u64) -> Entry {
+    Entry {
+        number,
+        offset: first * 512,
+        length: sectors * 512,
+        type_id: format!("{:02x}", entry[4]),
+        active: entry[0] & 0x80 != 0,
+        ..Entry::default()
+    }
+}
+
+/// Follows the chain of an extended partition, whose links count from its own start.
+fn logical(disk: &dyn ReadAt, extended: u64, table: &mut Table) {
+    let mut at = extended;
+    for number in 5..5 + MAX_LOGICAL {
+        let mut sector = [0; 512];
+        if disk.read_at(at * 512, &mut sector).is_err() || sector[510..] != [0x55, 0xaa] {
+            // An extended partition that was never filled has no record at all.
+            if number > 5 {
+                table.notes.push(format!("the chain of logical partitions ends before number {number}"));
+            }
+            return;
+        }
+        table.places.push((at * 512, 512, "extended boot record"));
+        let (first, sectors) = part(&sector[446..462]);
+        if sectors > 0 {
+            table.entries.push(mbr_entry(number, &sector[446..462], at + first, sectors));
+        }
+        let (next, length) = part(&sector[462..478]);
+        // Each link leads on, or a chain might be a ring.
+        if length == 0 || extended + next <= at {
+            return;
+        }
+        at = extended + next;
+    }
+}
+
+/// What a partition type is called; the table's own text when nobody here knows it.
+pub fn type_name(id: &str) -> String {
+    let known = KNOWN.iter().find(|(known, _)| *known == id);
+    known.map_or_else(|| format!("type {id}"), |(_, name)| (*name).to_owned())
+}
+
+/// Whether a type is that of a root file system.
+pub fn is_root(id: &str) -> bool {
+    type_name(id).starts_with("root (")
+}
+
+/// Whether a type is that of an EFI System Partition.
+pub fn is_esp(id: &str) -> bool {
+    matches!(id, ESP | "ef")
+}
+
+/// The EFI System Partition.
+const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+/// GRUB's core image, or a second stage of ours.
+pub const BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
+
+/// Types: UEFI, the Discoverable Partitions Specification, and what MBRs have.
+const KNOWN: [(&str, &str); 32] = [
+    (ESP, "EFI System Partition"),
+    (BIOS_BOOT, "BIOS boot"),
+    ("4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "root (x86-64)"),
+    ("44479540-f297-41b2-9af7-d131d5f0458a", "root (x86)"),
+    ("b921b045-1df0-41c3-af44-4c6f280d3fae", "root (arm64)"),
+    ("69dad710-2ce4-4e3c-b16c-21a1d49abed3", "root (arm)"),
+    ("72ec70a6-cf74-40e6-bd49-4bda08e8f224", "root (riscv64)"),
+    ("8484680c-9521-48c6-9c11-b0720656f69e", "/usr (x86-64)"),
+    ("2c7357ed-ebd2-46d9-aec1-23d437ec2bf5", "verity of root (x86-64)"),
+    ("77ff5f63-e7b6-4633-acf4-1565b864c0e6", "verity of /usr (x86-64)"),
+    ("bc13c2ff-59e6-4262-a352-b275fd6f7172", "boot loader's (XBOOTLDR)"),
+    ("0fc63daf-8483-4772-8e79-3d69d8477de4", "Linux file system"),
+    ("0657fd6d-a4ab-43c4-84e5-0933c84b4f4f", "Linux swap"),
+    ("e6d6d379-f507-44c2-a23c-238f2a3df928", "Linux LVM"),
+    ("a19d880f-05fc-4d3b-a006-743f0f84911e", "Linux RAID"),
+    ("ca7d7ccb-63ed-4c53-861c-1742536059cc", "LUKS"),
+    ("933ac7e1-2eb4-4f13-b844-0e14e2aef915", "/home"),
+    ("3b8f8425-20e0-4f3b-907f-1a25a76f98e8", "/srv"),
+    ("4d21b016-b534-45c2-a9fb-5c16e091fd2d", "/var"),
+    ("7ec6f557-3bc5-4aca-b293-16ef5df639d1", "/var/tmp"),
+    ("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7", "Microsoft basic data"),
+    ("e3c9e316-0b5c-4db8-817d-f92df00215ae", "Microsoft reserved"),
+    ("83", "Linux"),
+    ("82", "Linux swap"),
+    ("8e", "Linux LVM"),
+    ("fd", "Linux RAID"),
+    ("ef", "EFI System Partition"),
+    ("ee", "protective entry of a GPT"),
+    ("0b", "FAT32"),
+    ("0c", "FAT32"),
+    ("0e", "FAT16"),
+    ("07", "NTFS or exFAT"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_disk_has_no_table() {
+        assert_eq!(read(&vec![0; 4096], 4096).kind, "none");
+        assert_eq!(read(&vec![0; 100], 100).kind, "none");
+    }
+
+    #[test]
+    fn logical_partitions_are_followed_and_rings_end() {
+        let mut disk = vec![0u8; 64 * 512];
+        let entry = |disk: &mut Vec<u8>, sector: usize, slot: usize, kind: u8, first: u32, count: u32| {
+            let at = sector * 512 + 446 + 16 * slot;
+            disk[at + 4] = kind;
+            disk[at + 8..at + 12].copy_from_slice(&first.to_le_bytes());
+            disk[at + 12..at + 16].copy_from_slice(&count.to_le_bytes());
+            disk[sector * 512 + 510..sector * 512 + 512].copy_from_slice(&[0x55, 0xaa]);
+        };
+        entry(&mut disk, 0, 0, 0x83, 1, 4);
+        entry(&mut disk, 0, 1, 0x05, 8, 40);
+        entry(&mut disk, 8, 0, 0x83, 1, 5);
+        entry(&mut disk, 8, 1, 0x05, 10, 20);
+        entry(&mut disk, 18, 0, 0x82, 2, 100);
+        entry(&mut disk, 18, 1, 0x05, 0, 20);
+        let table = read(&disk, disk.len() as u64);
+        let found: Vec<_> = table.entries.iter().map(|e| (e.number, e.offset / 512, e.length / 512)).collect();
+        assert_eq!((table.kind, found), ("mbr", vec![(1, 1, 4), (5, 9, 5), (6, 20, 100)]));
+        assert_eq!(table.notes, ["partition 6 ends beyond the disk"]);
+        for at in 0..disk.len().min(512 * 20) {
+            let old = disk[at];
+            disk[at] = 0xff;
+            _ = read(&disk, disk.len() as u64);
+            disk[at] = old;
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Which distribution a userland is: os-release(5), and the older files that say less.
+
+use super::{Root, shown, text};
+use crate::inspect::model::Distribution;
+
+/// Where os-release is, the first that exists counts.
+const OS_RELEASE: [&[u8]; 2] = [b"/etc/os-release", b"/usr/lib/os-release"];
+
+/// An older file, the identifier it means, and what its one line lacks in front.
+const OLDER: [(&[u8], &str, &str); 6] = [
+    (b"/etc/alpine-release", "alpine", "Alpine Linux "),
+    (b"/etc/debian_version", "debian", "Debian "),
+    (b"/etc/redhat-release", "rhel", ""),
+    (b"/etc/SuSE-release", "suse", ""),
+    (b"/etc/gentoo-release", "gentoo", ""),
+    (b"/etc/arch-release", "arch", "Arch Linux "),
+];
+
+/// The distribution, if a file says so.
+pub fn find(tree: &Root) -> Option<Distribution> {
+    OS_RELEASE.iter().find_map(|path| of_os_release(tree, path)).or_else(|| of_older(tree))
+}
+
+fn of_os_release(tree: &Root, path: &[u8]) -> Option<Distribution> {
+    let (text, path) = text(tree, path)?;
+    let id = value(text, b"ID").unwrap_or_else(|| b"linux".to_vec());
+    let version = value(text, b"VERSION_ID");
+    let name = value(text, b"PRETTY_NAME").unwrap_or_else(|| {
+        let name = value(text, b"NAME").unwrap_or_else(|| id.clone());
+        match &version {
+            Some(version) => [&name[..], b" ", version].concat(),
+            None => name,
+        }
+    });
+    Some(Distribution {
+        id: shown(&id),
+        name: shown(&name),
+        version: version.map(|text| shown(&text)),
+        evidence: shown(&path),
+    })
+}
+
+fn of_older(tree: &Root) -> Option<Distribution> {
+    OLDER.iter().find_map(|(path, id, before)| {
+        let (text, path) = text(tree, path)?;
+        let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default().trim_ascii();
+        let version = line.split(|&byte| byte == b' ').find(|word| word.first().is_some_and(u8::is_ascii_digit));
+        Some(Distribution {
+            id: (*id).to_owned(),
+            name: format!("{before}{}", shown(line)).trim().to_owned(),
+            version: version.map(shown),
+            evidence: shown(&path),
+        })
+    })
+}
+
+/// The value of a variable: quotes taken off, and backslashes in double quotes.
+fn value(text: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let line =
+        text.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(name)?.strip_prefix(b"=")).last()?;
+    let line = line.trim_ascii();
+    let (inner, double) = match line {
+        [b'"', inner @ .., b'"'] => (inner, true),
+        [b'\'', inner @ .., b'\''] => (inner, false),
+        _ => (line, false),
+    };
+    let mut out = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'\\' if double => out.extend(bytes.next()),
+            _ => out.push(byte),
+        }
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::value;
+
+    #[test]
+    fn values_are_unquoted() {
+        let text = b"NAME=\"A \\\"B\\\"\"\nID='x'\nID=last\nVERSION=\nVERSION_IDX=1\n";
+        assert_eq!(value(text, b"NAME").unwrap(), b"A \"B\"");
+        assert_eq!(value(text, b"ID").unwrap(), b"last");
+        assert_eq!(value(text, b"VERSION"), None);
+        assert_eq!(value(text, b"VERSION_ID"), None);
+    }
+}

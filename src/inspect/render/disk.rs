@@ -1,0 +1,158 @@
+//! The text about disks and kernels.
+
+use super::text::Page;
+use super::units::{count, size};
+use crate::inspect::model::{Disk, Fact, Kernel, Owner, Range};
+
+/// Columns of the map.
+const MAP: usize = 64;
+
+/// Table, map, partitions, loader entries, kernels and initial RAM disks.
+pub fn disk(page: &mut Page, disk: &Disk) {
+    page.row("size", &format!("{} ({} bytes)", size(disk.size), disk.size));
+    let id = disk.id.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
+    page.row("table", &format!("{}{id}", disk.table));
+    disk.table_notes.iter().for_each(|note| page.row("", note));
+    disk.firmware.iter().for_each(|fact| page.fact("starts under", fact));
+    map(page, disk);
+    for partition in &disk.partitions {
+        let number =
+            if partition.number == 0 { "whole disk".to_owned() } else { format!("partition {}", partition.number) };
+        let named = partition.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+        page.row(&number, &format!("{}{named}: {}, {}", partition.r#type, size(partition.length), partition.content));
+        for usage in &partition.usage {
+            page.evidence(&format!("{:>10}  {}", size(usage.bytes), usage.what));
+        }
+    }
+    for entry in &disk.entries {
+        page.section("boot entry");
+        page.fact("format", &Fact::new(&entry.format, &entry.evidence));
+        for (label, value) in [("title", &entry.title), ("kernel", &entry.linux), ("options", &entry.options)] {
+            value.iter().for_each(|value| page.row(label, value));
+        }
+        entry.initrd.iter().for_each(|path| page.row("initramfs", path));
+    }
+    disk.kernels.iter().for_each(|found| {
+        page.section("kernel");
+        kernel(page, found, false);
+    });
+    for initramfs in &disk.initramfs {
+        page.section("initramfs");
+        page.row("from", &initramfs.evidence);
+        page.row(
+            "size",
+            &format!("{}, {}, {}", size(initramfs.size), count(initramfs.files, "file"), initramfs.packing.join(" + ")),
+        );
+        initramfs.init.iter().for_each(|init| page.row("starts", init));
+        if !initramfs.modules.is_empty() {
+            page.row("modules", &format!("{}: {}", initramfs.modules.len(), initramfs.modules.join(" ")));
+        }
+        if let Some(spec) = &initramfs.boot_spec {
+            let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            for (label, pointer) in [
+                ("root", "/root/partuuid"),
+                ("who runs it", "/init"),
+                ("entrypoint", "/process/entrypoint"),
+                ("cmd", "/process/cmd"),
+            ] {
+                spec.pointer(pointer).iter().for_each(|value| page.row(label, &text(value)));
+            }
+        }
+        initramfs.note.iter().for_each(|note| page.row("note", note));
+    }
+}
+
+/// The letter of an owner in the map.
+fn letter(owner: Owner) -> char {
+    match owner {
+        Owner::Firmware => 'F',
+        Owner::BootStage => 'B',
+        Owner::Loader => 'L',
+        Owner::Kernel => 'K',
+        Owner::Initramfs => 'I',
+        Owner::Userland => 'U',
+        Owner::Metadata => 'm',
+        Owner::Files => 'o',
+        Owner::Free => '.',
+        Owner::Unknown => '?',
+    }
+}
+
+/// Every column is so many bytes of the disk, and shows who has most of them; of what is nowhere the most, the letter
+/// is in the legend with its bytes.
+fn map(page: &mut Page, disk: &Disk) {
+    if disk.map.is_empty() || disk.size == 0 {
+        return;
+    }
+    page.section("map");
+    let columns = columns(&disk.map, disk.size, MAP);
+    let row: String = columns.iter().map(|owner| letter(*owner)).collect();
+    page.line(&format!("  [{row}]"));
+    page.line(&format!("  one column is {}", size(disk.size / MAP as u64)));
+    for owner in Owner::ALL {
+        let bytes: u64 = disk.map.iter().filter(|range| range.owner == owner).map(|range| range.length).sum();
+        if bytes > 0 {
+            page.line(&format!("  {}  {:>10}  {}", letter(owner), size(bytes), owner.name()));
+        }
+    }
+}
+
+/// Who has most of each of `count` equal parts of the disk. What is small and not free has precedence over what is
+/// free, so that a part with something in it does not look empty.
+pub fn columns(map: &[Range], disk: u64, count: usize) -> Vec<Owner> {
+    let mut shares = vec![[0u64; Owner::ALL.len()]; count];
+    let edge = |i: usize| (u128::from(disk) * i as u128 / count as u128) as u64;
+    for range in map {
+        let end = range.offset.saturating_add(range.length).min(disk);
+        let first = (u128::from(range.offset.min(disk)) * count as u128 / u128::from(disk.max(1))) as usize;
+        for (i, share) in shares.iter_mut().enumerate().skip(first) {
+            let (from, to) = (range.offset.max(edge(i)), end.min(edge(i + 1)));
+            if from >= end {
+                break;
+            }
+            share[range.owner as usize] += to.saturating_sub(from);
+        }
+    }
+    let owner = |shares: &[u64; Owner::ALL.len()]| {
+        let used = Owner::ALL.iter().filter(|owner| !matches!(owner, Owner::Free | Owner::Unknown));
+        let most = used.max_by_key(|owner| shares[**owner as usize]).copied().unwrap_or(Owner::Unknown);
+        let part: u64 = shares.iter().sum();
+        match shares[most as usize] {
+            0 if shares[Owner::Unknown as usize] > 0 => Owner::Unknown,
+            bytes if bytes == 0 || bytes < part / 64 => Owner::Free,
+            _ => most,
+        }
+    };
+    shares.iter().map(owner).collect()
+}
+
+/// A kernel. `alone` is for a report about nothing else, where every check is told.
+pub fn kernel(page: &mut Page, kernel: &Kernel, alone: bool) {
+    page.row("from", &kernel.evidence);
+    page.row("release", &kernel.release);
+    page.row("architecture", &kernel.architecture);
+    kernel.banner.iter().for_each(|banner| page.row("built", banner));
+    let protocol = kernel.protocol.as_ref().map(|protocol| format!(", boot protocol {protocol}")).unwrap_or_default();
+    let packed = kernel.compression.as_ref().map(|packed| format!(", {packed} inside")).unwrap_or_default();
+    let stub = if kernel.efi_stub { ", EFI program" } else { "" };
+    page.row("format", &format!("{}, {}{protocol}{packed}{stub}", kernel.format, size(kernel.size)));
+    page.row("sha256", &kernel.sha256);
+    match (&kernel.config, kernel.options) {
+        (Some(config), Some((yes, module))) => {
+            page.fact("configuration", &Fact::new(format!("{yes} built in, {module} as modules"), config));
+        }
+        _ => page.row("configuration", "not known"),
+    }
+    kernel.modules.iter().for_each(|modules| page.row("modules", &modules.to_string()));
+    if !kernel.buses.is_empty() {
+        page.row("boots from", &kernel.buses.join(" "));
+    }
+    if alone {
+        page.section("does it boot our disks?");
+        page.row("verdict", &kernel.boots);
+    }
+    for check in kernel.checks.iter().filter(|_| alone) {
+        page.row(&check.verdict, &format!("{} {}", check.option, check.detail));
+        page.evidence(&check.why);
+    }
+}
