@@ -160,6 +160,8 @@ impl Plan {
         };
         let command_line = command_line::command_line(architecture, &options.command_line)?;
         let mut spec = boot_spec(&image, &modules, &options)?;
+        let drivers = report.buses.iter().chain(&report.cards).map(|&name| name.to_owned());
+        spec.drivers = bundle.config.is_some().then(|| drivers.collect());
         let digest = ingredients(&image, &bundle, &modules, &options, efi_loader.as_deref(), &command_line, &spec)?;
         let identity = DiskIdentity::of(&digest);
         spec.root.partuuid = identity.root.to_string();
@@ -417,6 +419,9 @@ fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<Bo
         hostname: None,
         network: Network::default(),
         volumes: config.volumes.clone(),
+        healthcheck: config.healthcheck.clone(),
+        exposed_ports: config.exposed_ports.clone(),
+        drivers: None,
         modules: modules.specs(),
     };
     crate::guest::overrides::apply(&mut spec, options.overrides.clone());

@@ -49,6 +49,8 @@ pub mod qemu;
 #[cfg(feature = "host")]
 pub mod rootfs;
 #[cfg(feature = "host")]
+pub mod smoke;
+#[cfg(feature = "host")]
 pub mod source;
 #[cfg(feature = "host")]
 pub mod startable;

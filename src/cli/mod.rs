@@ -13,6 +13,7 @@ mod inspect;
 pub mod kernel;
 mod kernel_set;
 mod logs;
+mod machine;
 mod options;
 mod plan;
 mod progress;
@@ -20,8 +21,11 @@ mod ps;
 mod report;
 mod run;
 mod size;
+mod smoke;
+mod smoke_plan;
 mod stop;
 mod summary;
+mod target;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -33,6 +37,7 @@ Examples:
   docker save nginx | bootdisk build - -o nginx.img   Any image to a disk
   bootdisk run nginx.img -p 8080:80                   Boot it, and reach it at localhost:8080
   bootdisk run app.tar -- sh -c 'id; uname -a'        Build, keep in the cache, boot
+  bootdisk test nginx.img --http /                    Boot it, ask it, and say whether it answered
   bootdisk run -d --name web nginx.img                Boot it in the background
   bootdisk exec -it web -- bash                       A shell in it; bootdisk stop web ends it
 
@@ -54,6 +59,8 @@ enum Command {
     Build(build::Args),
     /// Boot an image or a disk in QEMU; the exit status is the workload's
     Run(run::Args),
+    /// Boot images or disks, check what they do, and say whether it held
+    Test(Box<smoke::Args>),
     /// Run a process in a machine that runs
     Exec(exec::Args),
     /// List the machines that run
@@ -76,6 +83,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Build(args) => report::exit(build::run(&cli.global, &args), report::FAILED),
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),
+        Command::Test(args) => report::exit(smoke::run(&cli.global, &args), report::MACHINE_FAILED),
         Command::Exec(args) => report::exit(exec::run(&args), report::MACHINE_FAILED),
         Command::Ps(args) => report::exit(ps::run(&args), report::FAILED),
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),

@@ -40,8 +40,22 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn colour() -> bool {
+    std::io::stderr().is_terminal() && may_colour()
+}
+
+/// Whether a terminal may get colours: NO_COLOR (no-color.org), and terminals that have none.
+pub fn may_colour() -> bool {
     let wanted = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    std::io::stderr().is_terminal() && wanted("NO_COLOR").is_none() && wanted("TERM").is_none_or(|term| term != "dumb")
+    wanted("NO_COLOR").is_none() && wanted("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// An error as one line, its hint included.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let text = one_line(&chain(error)).replace('\n', "; ");
+    match hint(error) {
+        Some(hint) => format!("{text} ({})", hint.trim_end()),
+        None => text,
+    }
 }
 
 /// `error: what: because: because`, and `hint: remedy`. Both lines are printable text whatever they quote.

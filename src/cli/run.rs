@@ -3,26 +3,22 @@
 //! Standard output and standard error are the workload's. What bootdisk itself has to say goes to standard error: errors
 //! always, notes only on a terminal or with `--console`.
 
-use super::cancel::Cancel;
 use super::detach::{self, Side};
-use super::options::{self, FirmwareChoice, Global};
-use super::progress::Progress;
+use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
+use super::options::{self, Global};
 use super::report::WithHint;
-use super::{console, env, plan};
-use crate::boot::existing::{BootFiles, Existing};
-use crate::cache::{CachedDisk, DiskCache};
-use crate::convert::Event;
-use crate::disk::table;
+use super::target::{self, DirectBoot, Target};
+use super::console;
+use crate::boot::existing::Existing;
 use crate::guest::channel::{MAX_PAYLOAD, Overrides};
 use crate::machines::log::Logger;
 use crate::machines::{MachineError, Record, Registered, Registry};
 use crate::qemu::control::Endpoint;
 use crate::qemu::{
-    self, AccelChoice, Access, Boot, Bus, Finished, Forward, MachineOptions, Nic, SessionOptions, Streams, What,
+    self, Access, Boot, Finished, Forward, MachineOptions, SessionOptions, Streams, What,
 };
-use crate::source::SourceError;
 use anyhow::Context;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -111,68 +107,8 @@ pub struct Args {
     process: options::Process,
 }
 
-/// What starts the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum BootChoice {
-    /// SeaBIOS and our boot stage
-    Bios,
-    /// OVMF and systemd-boot
-    Uefi,
-    /// QEMU itself, with kernel and initramfs taken from the disk
-    Direct,
-}
-
-/// What executes the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum AccelOption {
-    /// KVM if a tiny guest proves that it works, else emulation
-    Auto,
-    /// KVM
-    Kvm,
-    /// Emulation
-    Tcg,
-}
-
-/// What the disk is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum BusOption {
-    /// virtio-blk
-    Virtio,
-    /// NVMe
-    Nvme,
-    /// AHCI (SATA)
-    Ahci,
-    /// virtio-scsi
-    Scsi,
-    /// PIIX IDE, machine type pc
-    Ide,
-}
-
-/// The network card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum NicOption {
-    /// virtio-net
-    Virtio,
-    /// Intel 82540EM
-    E1000,
-    /// No network
-    None,
-}
-
 fn parse_forward(text: &str) -> Result<Forward, String> {
     text.parse::<Forward>().map_err(|error| error.to_string())
-}
-
-/// Seconds, with a fraction if need be, or with `s`, `m` or `h`.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.char_indices().last() {
-        Some((at, 's')) => (&text[..at], 1.0),
-        Some((at, 'm')) => (&text[..at], 60.0),
-        Some((at, 'h')) => (&text[..at], 3600.0),
-        _ => (text, 1.0),
-    };
-    let seconds = number.parse::<f64>().map_err(|_| "not a time; write seconds, or a number with s, m or h")? * unit;
-    Duration::try_from_secs_f64(seconds).ok().filter(|t| !t.is_zero()).ok_or_else(|| "not a time that can pass".into())
 }
 
 /// Boots the target and returns its workload's exit status.
@@ -189,7 +125,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         Some(Side::Child(child)) => Some(child),
         None => None,
     };
-    let target = Target::open(global, args)?;
+    let target = open(global, args)?;
     let path = target.path();
     let disk = Existing::open(&path)?;
     let boot_files;
@@ -230,6 +166,24 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(finished.outcome.status()))
         }
     }
+}
+
+fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
+    if args.write && !target::is_disk(&args.target) {
+        return Err(WithHint {
+            message: format!("--write needs a disk, not an image: {}", crate::escape::path(Path::new(&args.target))),
+            hint: "make one that stays with bootdisk build, and run that".into(),
+        }
+        .into());
+    }
+    if args.interactive && args.target == "-" {
+        return Err(WithHint {
+            message: "standard input cannot be the image and the workload's input at once: -".into(),
+            hint: "save the image to a file first, or leave -i away".into(),
+        }
+        .into());
+    }
+    Target::open(global, &args.target, &args.disk, args.firmware == Some(BootChoice::Uefi))
 }
 
 /// Makes the machine known to exec, ps and stop. A foreground run goes on without.
@@ -323,159 +277,13 @@ fn overrides(args: &Args) -> anyhow::Result<Overrides> {
 }
 
 fn fill(machine: &mut MachineOptions, args: &Args) {
-    machine.accel = match args.accel {
-        AccelOption::Auto => AccelChoice::Auto,
-        AccelOption::Kvm => AccelChoice::Kvm,
-        AccelOption::Tcg => AccelChoice::Tcg,
-    };
-    machine.bus = match args.bus {
-        BusOption::Virtio => Bus::Virtio,
-        BusOption::Nvme => Bus::Nvme,
-        BusOption::Ahci => Bus::Ahci,
-        BusOption::Scsi => Bus::Scsi,
-        BusOption::Ide => Bus::Ide,
-    };
-    machine.network = match args.nic {
-        NicOption::Virtio => Some(Nic::Virtio),
-        NicOption::E1000 => Some(Nic::E1000),
-        NicOption::None => None,
-    };
+    machine.accel = args.accel.into();
+    machine.bus = args.bus.into();
+    machine.network = args.nic.card();
     machine.memory = args.memory;
     machine.cpus = args.cpus.unwrap_or(machine.cpus);
     machine.access = if args.write { Access::Write } else { Access::Overlay };
     machine.forwards = args.publish.clone();
     machine.qemu = args.qemu.clone();
     machine.extra = args.qemu_arg.clone();
-}
-
-/// What is booted: a disk as it is, or one made from an image.
-enum Target {
-    Disk(PathBuf),
-    Cached(CachedDisk),
-    /// There is no place for a cache, or the disk is to be written to: a disk for this machine alone.
-    Temporary {
-        dir: tempfile::TempDir,
-    },
-}
-
-impl Target {
-    fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
-        let shown = crate::escape::path(Path::new(&args.target));
-        if is_disk(&args.target) {
-            if let Some(option) = args.disk.given() {
-                return Err(WithHint {
-                    message: format!("{option} is for building a disk, and this is one: {shown}"),
-                    hint: format!("leave {option} away, or run the image the disk was made from"),
-                }
-                .into());
-            }
-            return Ok(Target::Disk(args.target.clone().into()));
-        }
-        if args.write {
-            return Err(WithHint {
-                message: format!("--write needs a disk, not an image: {shown}"),
-                hint: "make one that stays with bootdisk build, and run that".into(),
-            }
-            .into());
-        }
-        if args.interactive && args.target == "-" {
-            return Err(WithHint {
-                message: "standard input cannot be the image and the workload's input at once: -".into(),
-                hint: "save the image to a file first, or leave -i away".into(),
-            }
-            .into());
-        }
-        let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
-        let mut progress = Progress::beside_a_workload(global);
-        let firmware = options::firmware_set(&firmware_for(args));
-        let plan = plan::open(&args.target, &args.disk, firmware, &Default::default(), &mut |e| progress.show(e));
-        let plan = plan.map_err(|error| neither(error, &args.target))?;
-        let cache = env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(dir.join("bootdisk/disks")));
-        if let Err(error) = &cache {
-            progress.show(Event::Warning(&format!("nothing is kept for the next run: {error:#}")));
-        }
-        let mut build = |path: &Path| plan.write(path, &mut |event| progress.show(event)).map(|_| ());
-        match cache {
-            Ok(cache) => Ok(Target::Cached(cache.get(&plan.key(), build)?)),
-            Err(_) => {
-                let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
-                build(&dir.path().join("disk.img"))?;
-                Ok(Target::Temporary { dir })
-            }
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        match self {
-            Target::Disk(path) => path.clone(),
-            Target::Cached(disk) => disk.path.clone(),
-            Target::Temporary { dir } => dir.path().join("disk.img"),
-        }
-    }
-}
-
-/// What was no disk may be no image either, and then the sentence says both.
-fn neither(error: anyhow::Error, target: &OsStr) -> anyhow::Error {
-    use SourceError::{Empty, NoImageInArchive, NoLayout, NotAnArchive};
-    let source = error.downcast_ref::<SourceError>();
-    match source {
-        Some(Empty | NoImageInArchive | NoLayout | NotAnArchive) if target != "-" => WithHint {
-            message: format!("neither a disk nor an image: {}", crate::escape::path(Path::new(target))),
-            hint: "run takes a disk of bootdisk build, or an image as docker save and skopeo copy write it".into(),
-        }
-        .into(),
-        _ => error,
-    }
-}
-
-/// The firmware a cached disk is made for: all there is, unless only UEFI's loader may be missing on this host.
-fn firmware_for(args: &Args) -> Vec<FirmwareChoice> {
-    match args.firmware {
-        Some(BootChoice::Uefi) => vec![FirmwareChoice::Bios, FirmwareChoice::Uefi],
-        _ => vec![FirmwareChoice::Bios],
-    }
-}
-
-/// Whether a path names a disk rather than an image: a file or block device with a GPT header in its second sector.
-fn is_disk(target: &OsStr) -> bool {
-    table::is_disk(Path::new(target))
-}
-
-/// Kernel and initramfs of a disk as files, for as long as the machine starts.
-struct DirectBoot {
-    dir: tempfile::TempDir,
-    cmdline: String,
-}
-
-impl DirectBoot {
-    fn take(files: BootFiles) -> anyhow::Result<DirectBoot> {
-        let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
-        std::fs::write(dir.path().join("kernel"), &files.kernel).context("cannot write the kernel for direct boot")?;
-        std::fs::write(dir.path().join("initramfs"), &files.initramfs)
-            .context("cannot write the initramfs for direct boot")?;
-        Ok(DirectBoot { dir, cmdline: files.command_line })
-    }
-
-    fn boot(&self) -> Boot {
-        Boot::Direct {
-            kernel: self.dir.path().join("kernel"),
-            initrd: Some(self.dir.path().join("initramfs")),
-            cmdline: self.cmdline.clone(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_read_as_people_write_them() {
-        for (text, seconds) in [("30", 30.0), ("1.5", 1.5), ("90s", 90.0), ("2m", 120.0), ("1h", 3600.0)] {
-            assert_eq!(parse_timeout(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
-        }
-        for bad in ["", "0", "-1", "x", "1d", "inf", "nan"] {
-            assert!(parse_timeout(bad).is_err(), "{bad}");
-        }
-    }
 }

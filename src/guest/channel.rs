@@ -107,6 +107,9 @@ pub struct Hello {
     pub bootdisk: String,
     /// `uname -r` of the running kernel.
     pub kernel: String,
+    /// Milliseconds since the kernel began.
+    #[serde(default)]
+    pub uptime: Option<u64>,
 }
 
 /// First frame of the host.

@@ -63,6 +63,9 @@ mod tests {
             hostname: None,
             network: Network::Dhcp,
             volumes: vec![],
+            healthcheck: None,
+            exposed_ports: vec![],
+            drivers: None,
             modules: vec![],
         }
     }

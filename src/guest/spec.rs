@@ -37,9 +37,39 @@ pub struct BootSpec {
     /// `Volumes` of the image's configuration, sorted: paths that must exist and be writable.
     #[serde(default)]
     pub volumes: Vec<String>,
+    /// `Healthcheck` of the image's configuration. PID 1 does not use it: `bootdisk test` reads it from the disk.
+    #[serde(default)]
+    pub healthcheck: Option<Healthcheck>,
+    /// `ExposedPorts` of the image's configuration, `PORT` or `PORT/PROTOCOL`; for the host, as above.
+    #[serde(default)]
+    pub exposed_ports: Vec<String>,
+    /// Buses and network cards of QEMU's that the kernel certainly drives, under QEMU's names; for the host, as above.
+    /// Absent when the kernel's configuration was not known.
+    #[serde(default)]
+    pub drivers: Option<Vec<String>>,
     /// Kernel modules carried in the initramfs, each after those it depends on.
     #[serde(default)]
     pub modules: Vec<Module>,
+}
+
+/// Docker's health check; times in nanoseconds, 0 is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healthcheck {
+    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`.
+    #[serde(default)]
+    pub test: Vec<String>,
+    /// Time between two checks.
+    #[serde(default)]
+    pub interval: i64,
+    /// Time after which a check has failed.
+    #[serde(default)]
+    pub timeout: i64,
+    /// Time in which failures do not count.
+    #[serde(default)]
+    pub start_period: i64,
+    /// Failures in a row that make the workload unhealthy.
+    #[serde(default)]
+    pub retries: i64,
 }
 
 /// The root file system.

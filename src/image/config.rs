@@ -6,9 +6,10 @@
 //! OCI image-spec, config.md; Docker image spec v1.2 for `Hostname`, `Healthcheck`.
 
 use crate::escape::escape;
+use crate::guest::spec::Healthcheck;
 use crate::image::json;
 use crate::image::{Digest, DocumentError, MAX_LAYERS, Platform};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// Largest configuration, in bytes.
@@ -45,31 +46,34 @@ pub struct Config {
     #[serde(deserialize_with = "json::text_map")]
     pub labels: BTreeMap<String, String>,
     /// Docker's health check.
+    #[serde(deserialize_with = "healthcheck")]
     pub healthcheck: Option<Healthcheck>,
     /// Docker's host name; almost always empty.
     #[serde(deserialize_with = "json::or_default")]
     pub hostname: String,
 }
 
-/// Docker's health check; times in nanoseconds, 0 is the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// As Docker writes it, `null` included.
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub struct Healthcheck {
-    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`.
+struct RawHealthcheck {
     #[serde(deserialize_with = "json::list")]
-    pub test: Vec<String>,
-    /// Time between two checks.
+    test: Vec<String>,
     #[serde(deserialize_with = "json::or_default")]
-    pub interval: i64,
-    /// Time after which a check has failed.
+    interval: i64,
     #[serde(deserialize_with = "json::or_default")]
-    pub timeout: i64,
-    /// Time in which failures do not count.
+    timeout: i64,
     #[serde(deserialize_with = "json::or_default")]
-    pub start_period: i64,
-    /// Failures in a row that make the workload unhealthy.
+    start_period: i64,
     #[serde(deserialize_with = "json::or_default")]
-    pub retries: i64,
+    retries: i64,
+}
+
+fn healthcheck<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Healthcheck>, D::Error> {
+    let raw = Option::<RawHealthcheck>::deserialize(deserializer)?;
+    Ok(raw.map(|RawHealthcheck { test, interval, timeout, start_period, retries }| {
+        Healthcheck { test, interval, timeout, start_period, retries }
+    }))
 }
 
 /// The parsed configuration file.

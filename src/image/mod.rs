@@ -27,7 +27,7 @@ mod stream;
 mod zstandard;
 
 pub use blob::{Blob, BlobError, BlobFault, Format};
-pub use config::{Config, ConfigError, ConfigFile, Healthcheck, MAX_CONFIG, Step, parse as parse_config};
+pub use config::{Config, ConfigError, ConfigFile, MAX_CONFIG, Step, parse as parse_config};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use json::{MAX_ITEMS, list, optional_list, text_map};
 pub use manifest::{

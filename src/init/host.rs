@@ -45,7 +45,7 @@ impl Host {
             return (host, None);
         }
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-        let hello = Hello { version: VERSION, bootdisk: env!("CARGO_PKG_VERSION").to_owned(), kernel };
+        let hello = Hello { version: VERSION, bootdisk: env!("CARGO_PKG_VERSION").to_owned(), kernel, uptime: uptime() };
         host.send(&Frame::control(Kind::Hello, &hello));
         let welcome = host.wait_for_welcome();
         match &welcome {
@@ -209,6 +209,12 @@ pub fn emergency(make: impl FnOnce(&str) -> Frame) {
 }
 
 /// The port's node. A machine with a virtio console device gets a moment for the port's name to arrive.
+/// Milliseconds since the kernel began, as it counts them.
+fn uptime() -> Option<u64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
+    u64::try_from(now.tv_sec() * 1000 + now.tv_nsec() / 1_000_000).ok()
+}
+
 fn find_port() -> Option<PathBuf> {
     let deadline = Instant::now() + PORT_PATIENCE;
     loop {

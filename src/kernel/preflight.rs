@@ -16,6 +16,9 @@ use crate::escape::escape;
 /// The buses a disk may hang on, under QEMU's names for them.
 pub const BUSES: [&str; 5] = ["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide"];
 
+/// The network cards a machine may have, under QEMU's names for them, each with its option.
+pub const CARDS: [(&str, &str); 2] = [("virtio-net", "VIRTIO_NET"), ("e1000", "E1000")];
+
 /// How a disk's initramfs is packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Packing {
@@ -86,6 +89,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// The buses this kernel certainly boots the disk from; a subset of [`BUSES`], in that order.
     pub buses: Vec<&'static str>,
+    /// The network cards it certainly drives; a subset of [`CARDS`]' names.
+    pub cards: Vec<&'static str>,
 }
 
 /// A kernel that cannot boot the disk.
@@ -182,6 +187,11 @@ pub fn preflight(bundle: &Bundle, disk: &Disk) -> Report {
         report.push(format!("CONFIG_{}", requirement.option), &requirement.why, verdict, found.detail());
     }
     check_buses(&evidence, &requirements, &mut report);
+    let drives = |option| {
+        let requirement = requirements.iter().find(|requirement| requirement.option == option);
+        requirement.is_some_and(|requirement| evidence.find(requirement).verdict(Verdict::Warn) == Verdict::Pass)
+    };
+    report.cards = CARDS.into_iter().filter(|(_, option)| drives(*option)).map(|(name, _)| name).collect();
     report
 }
 

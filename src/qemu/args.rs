@@ -29,6 +29,10 @@ pub enum SocketAt {
     Fd(RawFd),
     /// A path that QEMU listens on.
     Path(String),
+    /// QEMU's own standard input and output.
+    Stdio,
+    /// Nowhere: what would be joined to it is left away.
+    Absent,
 }
 
 /// Everything of the command line that is not the machine itself.
@@ -106,6 +110,8 @@ impl Args {
                 SocketAt::Fd(fd) => format!("socket,id={id},fd={fd}"),
                 // A comma in a value of this syntax is written twice.
                 SocketAt::Path(path) => format!("socket,id={id},path={},server=on,wait=off", path.replace(',', ",,")),
+                SocketAt::Stdio => format!("stdio,id={id}"),
+                SocketAt::Absent => format!("null,id={id}"),
             },
         );
     }
@@ -133,6 +139,11 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
     args.pair("-rtc", "base=utc");
     // A guest that powers off or panics stays until its last bytes are read; `quit` ends it. See `session`.
     let reboot = if machine.reboot == Reboot::End { "shutdown" } else { "reset" };
+    if wiring.qmp == SocketAt::Absent {
+        // Nobody could say `cont` or `quit`.
+        args.pair("-action", format!("reboot={reboot},shutdown=poweroff,panic=shutdown"));
+        return;
+    }
     args.pair("-action", format!("reboot={reboot},shutdown=pause,panic=pause"));
     // Nothing runs before the channel is ready: `cont` starts it.
     args.flag("-S");
@@ -226,13 +237,17 @@ fn graphics(arch: Architecture) -> &'static str {
 }
 
 fn sockets(args: &mut Args, wiring: &Wiring) {
-    args.socket("qmp", &wiring.qmp);
-    args.pair("-mon", "chardev=qmp,mode=control");
+    if wiring.qmp != SocketAt::Absent {
+        args.socket("qmp", &wiring.qmp);
+        args.pair("-mon", "chardev=qmp,mode=control");
+    }
     args.socket("console", &wiring.console);
     args.pair("-serial", "chardev:console");
-    args.socket("channel", &wiring.channel);
-    args.pair("-device", "virtio-serial-pci,id=ports");
-    args.pair("-device", format!("virtserialport,bus=ports.0,chardev=channel,name={PORT}"));
+    if wiring.channel != SocketAt::Absent {
+        args.socket("channel", &wiring.channel);
+        args.pair("-device", "virtio-serial-pci,id=ports");
+        args.pair("-device", format!("virtserialport,bus=ports.0,chardev=channel,name={PORT}"));
+    }
 }
 
 #[cfg(test)]

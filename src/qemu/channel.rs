@@ -366,7 +366,7 @@ mod tests {
     }
 
     fn hello(version: u32) -> Frame {
-        Frame::control(Kind::Hello, &Hello { version, bootdisk: "0".into(), kernel: "6".into() })
+        Frame::control(Kind::Hello, &Hello { version, bootdisk: "0".into(), kernel: "6".into(), uptime: None })
     }
 
     fn data(stream: u32, bytes: usize) -> Frame {

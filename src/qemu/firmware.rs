@@ -43,7 +43,7 @@ pub struct Firmware {
 
 /// Finds the firmware for an architecture, the environment first, and copies its variables.
 pub fn open(arch: Architecture) -> Result<Firmware, RunError> {
-    let (code, vars) = choose(arch, std::env::var_os(VARIABLES.0), std::env::var_os(VARIABLES.1), Path::exists)?;
+    let (code, vars) = paths(arch)?;
     let firmware = |path: &Path| {
         let path = path.to_owned();
         move |source| RunError::Firmware { path, source }
@@ -51,6 +51,11 @@ pub fn open(arch: Architecture) -> Result<Firmware, RunError> {
     let code_file = File::open(&code).map_err(firmware(&code))?;
     let vars_file = private_copy(&vars).map_err(firmware(&vars))?;
     Ok(Firmware { code: code_file, vars: vars_file })
+}
+
+/// The code and the template of its variables, the environment first.
+pub fn paths(arch: Architecture) -> Result<(PathBuf, PathBuf), RunError> {
+    choose(arch, std::env::var_os(VARIABLES.0), std::env::var_os(VARIABLES.1), Path::exists)
 }
 
 fn choose(

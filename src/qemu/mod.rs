@@ -29,6 +29,7 @@ pub mod firmware;
 pub mod forward;
 pub mod machine;
 mod overlay;
+pub mod paste;
 mod probe;
 pub mod qmp;
 pub mod run;

@@ -90,6 +90,9 @@ pub fn spec(command: &[&str]) -> BootSpec {
         hostname: None,
         network: Network::Dhcp,
         volumes: vec![],
+        healthcheck: None,
+        exposed_ports: vec![],
+        drivers: None,
         modules: kernel().modules.iter().map(|(module, _)| module.clone()).collect(),
     }
 }

@@ -1,12 +1,16 @@
 //! A client's end of a control connection.
 
 use super::error::ControlError;
-use super::protocol::{Exec, Message, Messages, Reply, Request, State, VERSION};
+use super::protocol::{Exec, Message, Messages, Question, Reply, Request, State, VERSION};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// QEMU answers a question within this time.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A conversation with the session of one machine. Dropping it ends the process it has.
 pub struct Connection {
@@ -133,6 +137,43 @@ impl Connection {
     /// When the machine has ended.
     pub fn stop(&mut self, timeout: Option<u32>) -> Result<(), ControlError> {
         self.send(&Message::Request(Request::Stop { timeout }))
+    }
+
+    /// Ends the machine at once, as pulling its plug does. Returns at once.
+    ///
+    /// # Errors
+    /// When the machine has ended.
+    pub fn quit(&mut self) -> Result<(), ControlError> {
+        self.send(&Message::Request(Request::Quit))
+    }
+
+    /// The connections of QEMU's user network, as its monitor prints them: `info usernet`.
+    ///
+    /// # Errors
+    /// When the machine ends first, or QEMU refuses.
+    pub fn user_network(&mut self) -> Result<String, ControlError> {
+        self.ask(Question::UserNetwork)
+    }
+
+    /// Has QEMU write a picture of the screen to an absolute path, as PNG.
+    ///
+    /// # Errors
+    /// When there is no display, QEMU cannot write there, or the machine ends first.
+    pub fn screendump(&mut self, path: &Path) -> Result<(), ControlError> {
+        let path = path.to_str().ok_or_else(|| ControlError::Refused("a path that is not UTF-8".into()))?;
+        self.ask(Question::Screendump(path.to_owned())).map(drop)
+    }
+
+    fn ask(&mut self, question: Question) -> Result<String, ControlError> {
+        self.send(&Message::Request(Request::Monitor(question)))?;
+        let deadline = Some(Instant::now() + ANSWER);
+        loop {
+            match self.receive(deadline)? {
+                Some(Message::Reply(Reply::Monitor(answer))) => return answer.map_err(|why| refused(&why)),
+                Some(Message::Reply(Reply::Finished { .. })) | None => return Err(ControlError::Ended),
+                Some(_) => {}
+            }
+        }
     }
 
     /// Waits until `wanted` is true of the machine's state.

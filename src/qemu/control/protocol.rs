@@ -66,6 +66,20 @@ pub enum Request {
     },
     /// Tell every change of the machine's state from here on, and how it ended.
     Watch,
+    /// End the machine at once, as pulling its plug does. What it has not written is lost.
+    Quit,
+    /// Ask QEMU about the machine. Answered by [`Reply::Monitor`].
+    Monitor(Question),
+}
+
+/// What QEMU can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// The connections of its user network, as the monitor's `info usernet` prints them.
+    UserNetwork,
+    /// To write a picture of the screen, as PNG, to this absolute path. Nothing is answered but that it is done.
+    Screendump(String),
 }
 
 /// A process to start beside the workload. What is absent is the workload's.
@@ -136,6 +150,8 @@ pub enum Reply {
     Ended(Outcome),
     /// No, or no longer: one sentence.
     Refused(String),
+    /// What QEMU answered; `Err` when it refused.
+    Monitor(Result<String, String>),
     /// The machine has ended; the connection closes.
     Finished {
         /// Exit status of its `run`.

@@ -10,10 +10,12 @@ use super::line::Line;
 use crate::guest::channel::{Exec as GuestExec, Outcome as Workload};
 use crate::guest::spec::Process;
 use crate::qemu::channel::Output;
-use crate::qemu::control::protocol::{Message, Messages, Reply, Request, Stream, VERSION, WINDOW};
+use crate::qemu::control::protocol::{Message, Messages, Question, Reply, Request, Stream, VERSION, WINDOW};
 use crate::qemu::control::{Endpoint, Exec, Phase, State};
 use crate::qemu::event::Finished;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use qapi::qmp as command;
+use serde_json::Value;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -35,6 +37,8 @@ pub(super) struct Clients {
     next: u64,
     /// What those who watch were told.
     told: State,
+    /// Commands to QEMU by number, and whose question each is.
+    questions: Vec<(u64, u64)>,
 }
 
 struct Client {
@@ -67,7 +71,7 @@ struct Offence;
 impl Clients {
     pub(super) fn new(endpoint: Endpoint) -> Clients {
         let told = State { phase: Phase::Booting, own_init: false };
-        Clients { endpoint, list: Vec::new(), next: 0, told }
+        Clients { endpoint, list: Vec::new(), next: 0, told, questions: Vec::new() }
     }
 
     fn find(&mut self, id: u64) -> Option<&mut Client> {
@@ -212,6 +216,8 @@ impl Session<'_> {
                 client.reply(Reply::State(state));
             }
             (Message::Request(Request::Stop { timeout }), _) => self.asked_to_stop(timeout),
+            (Message::Request(Request::Quit), _) => self.unplugged(),
+            (Message::Request(Request::Monitor(question)), _) => self.ask_qemu(id, &question),
             (Message::Request(Request::Signal(signal)), Some(process)) => self.channel.signal(process, signal),
             (Message::Request(Request::Resize { rows, cols }), Some(process)) => {
                 self.channel.resize(process, rows, cols);
@@ -257,6 +263,39 @@ impl Session<'_> {
                     Err(too_long) => client.refuse(&format!("cannot start the process: {too_long}")),
                 }
             }
+        }
+    }
+
+    // ---- what QEMU says to them ----
+
+    fn ask_qemu(&mut self, client: u64, question: &Question) {
+        let sent = match question {
+            _ if self.phase != super::Phase::Running || !self.qmp_open => Err("QEMU is not to be asked now".to_owned()),
+            Question::UserNetwork => self.qmp.send(command::human_monitor_command {
+                cpu_index: None,
+                command_line: "info usernet".into(),
+            }).map_err(|error| error.to_string()),
+            Question::Screendump(path) => self.qmp.send(command::screendump {
+                filename: path.clone(),
+                device: None,
+                head: None,
+                format: Some(qapi::qmp::ImageFormat::png),
+            }).map_err(|error| error.to_string()),
+        };
+        match sent {
+            Ok(number) => self.clients.questions.push((number, client)),
+            Err(why) => self.clients.find(client).into_iter().for_each(|c| c.reply(Reply::Monitor(Err(why.clone())))),
+        }
+    }
+
+    /// QEMU's answer to one of its commands, which may be a client's question.
+    pub(super) fn answered(&mut self, number: u64, result: Result<Value, String>) {
+        let questions = &mut self.clients.questions;
+        let Some(at) = questions.iter().position(|(known, _)| *known == number) else { return };
+        let (_, client) = questions.swap_remove(at);
+        let text = result.map(|value| value.as_str().unwrap_or_default().to_owned());
+        if let Some(client) = self.clients.find(client) {
+            client.reply(Reply::Monitor(text));
         }
     }
 

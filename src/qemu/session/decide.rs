@@ -192,6 +192,13 @@ impl Session<'_> {
         }
     }
 
+    /// A client pulls the plug: no signal, no sync.
+    pub(super) fn unplugged(&mut self) {
+        self.tell(What::Stopping(Why::Asked));
+        self.hurry = true;
+        self.conclude(Outcome::Stopped(Why::Asked));
+    }
+
     /// Settles the outcome, once, and makes QEMU quit.
     pub(super) fn conclude(&mut self, outcome: Outcome) {
         if self.verdict.is_none() {

@@ -34,6 +34,7 @@ impl Session<'_> {
                     let pid = self.process.id();
                     self.tell(What::Started { pid, accel });
                 }
+                Message::Answer { id, result } => self.answered(id, result),
                 Message::Event { name, data } => self.machine_event(&name, &data),
                 _ => {}
             }

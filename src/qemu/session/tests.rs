@@ -56,7 +56,7 @@ impl Guest {
     }
 
     pub(super) fn greet(&mut self) -> Welcome {
-        self.send(Frame::control(Kind::Hello, &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into() }));
+        self.send(Frame::control(Kind::Hello, &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None }));
         // Until the welcome, frames are for the machine before the last reset.
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let welcome: Welcome = serde_json::from_slice(&frame.payload).unwrap();
@@ -75,7 +75,7 @@ impl Guest {
 
     /// What PID 1 does when the image's own init takes its place.
     pub(super) fn hand_over(&mut self) {
-        let hello = Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into() };
+        let hello = Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None };
         self.send(Frame::control(Kind::Hello, &hello));
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let nonce = serde_json::from_slice::<Welcome>(&frame.payload).unwrap().nonce;

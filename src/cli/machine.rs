@@ -1,0 +1,112 @@
+//! The machine's options as people write them, shared by `run` and `test`.
+
+use crate::qemu::{AccelChoice, Bus, Nic};
+use std::time::Duration;
+
+/// What starts the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BootChoice {
+    /// SeaBIOS and our boot stage
+    Bios,
+    /// OVMF and systemd-boot
+    Uefi,
+    /// QEMU itself, with kernel and initramfs taken from the disk
+    Direct,
+}
+
+/// What executes the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AccelOption {
+    /// KVM if a tiny guest proves that it works, else emulation
+    Auto,
+    /// KVM
+    Kvm,
+    /// Emulation
+    Tcg,
+}
+
+/// What the disk is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BusOption {
+    /// virtio-blk
+    Virtio,
+    /// NVMe
+    Nvme,
+    /// AHCI (SATA)
+    Ahci,
+    /// virtio-scsi
+    Scsi,
+    /// PIIX IDE, machine type pc
+    Ide,
+}
+
+/// The network card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum NicOption {
+    /// virtio-net
+    Virtio,
+    /// Intel 82540EM
+    E1000,
+    /// No network
+    None,
+}
+
+impl From<AccelOption> for AccelChoice {
+    fn from(option: AccelOption) -> AccelChoice {
+        match option {
+            AccelOption::Auto => AccelChoice::Auto,
+            AccelOption::Kvm => AccelChoice::Kvm,
+            AccelOption::Tcg => AccelChoice::Tcg,
+        }
+    }
+}
+
+impl From<BusOption> for Bus {
+    fn from(option: BusOption) -> Bus {
+        match option {
+            BusOption::Virtio => Bus::Virtio,
+            BusOption::Nvme => Bus::Nvme,
+            BusOption::Ahci => Bus::Ahci,
+            BusOption::Scsi => Bus::Scsi,
+            BusOption::Ide => Bus::Ide,
+        }
+    }
+}
+
+impl NicOption {
+    /// The card, if there is to be one.
+    pub fn card(self) -> Option<Nic> {
+        match self {
+            NicOption::Virtio => Some(Nic::Virtio),
+            NicOption::E1000 => Some(Nic::E1000),
+            NicOption::None => None,
+        }
+    }
+}
+
+/// Seconds, with a fraction if need be, or with `s`, `m` or `h`.
+pub fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3600.0),
+        _ => (text, 1.0),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| "not a time; write seconds, or a number with s, m or h")? * unit;
+    Duration::try_from_secs_f64(seconds).ok().filter(|t| !t.is_zero()).ok_or_else(|| "not a time that can pass".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_read_as_people_write_them() {
+        for (text, seconds) in [("30", 30.0), ("1.5", 1.5), ("90s", 90.0), ("2m", 120.0), ("1h", 3600.0)] {
+            assert_eq!(parse_timeout(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for bad in ["", "0", "-1", "x", "1d", "inf", "nan"] {
+            assert!(parse_timeout(bad).is_err(), "{bad}");
+        }
+    }
+}

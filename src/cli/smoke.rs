@@ -1,0 +1,294 @@
+//! `bootdisk test`: boots images or disks, watches them, and answers with a verdict.
+
+use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
+use super::options::{self, Global};
+use super::smoke_plan::{self, Entry, Planned};
+use crate::qemu;
+use crate::smoke::expect::{Exec, Expectation, Http, Pattern};
+use crate::smoke::{Report, Test, Verdict, report, schedule, spec, verdict};
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+/// The end of the help.
+const EXAMPLES: &str = "\
+Examples:
+  bootdisk test app.tar                                   Is it healthy, or does it end with 0?
+  bootdisk test nginx.img --http / --reject 'emerg'       Does it serve?
+  bootdisk test nginx.oci --http /=200 --matrix firmware=bios,uefi bus=virtio,nvme
+  bootdisk test db.tar --tcp 5432 --exec 'pg_isready -q'  Does it accept, and say that it is ready?
+  bootdisk test --junit report.xml                        Everything in ./smoke.toml
+
+Without any expectation the image's HEALTHCHECK is used; without one, that the workload ends with status 0. The
+first machine of an image builds its disk, which is kept in the cache. A disk is never written to.
+
+Exit status: 0 all held, 1 something did not, 124 time was up, 125 a test could not be made, 128+N when signal N
+interrupted it.";
+
+/// What the spec file is called when nothing is named.
+const SPEC: &str = "smoke.toml";
+
+/// Arguments of `bootdisk test`.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Image, as for build, or a disk that build made [default: the tests in ./smoke.toml]
+    target: Option<OsString>,
+    /// Make the tests of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    spec: Option<PathBuf>,
+    #[command(flatten)]
+    expectations: Expectations,
+    #[command(flatten)]
+    machine: Machine,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    disk: options::Disk,
+    #[command(flatten)]
+    process: options::Process,
+}
+
+/// What must hold.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Expectations")]
+struct Expectations {
+    /// Text that must come, on the console or in the workload's output
+    #[arg(long, value_name = "TEXT", value_parser = Pattern::text)]
+    expect: Vec<Pattern>,
+    /// Regular expression that must match a line
+    #[arg(long, value_name = "RE", value_parser = Pattern::regex)]
+    expect_regex: Vec<Pattern>,
+    /// Text that must not come before everything else holds
+    #[arg(long, value_name = "TEXT", value_parser = Pattern::text)]
+    reject: Vec<Pattern>,
+    /// Regular expression that must not match before everything else holds
+    #[arg(long, value_name = "RE", value_parser = Pattern::regex)]
+    reject_regex: Vec<Pattern>,
+    /// Exit status the workload must end with
+    #[arg(long, value_name = "N")]
+    exit_code: Option<u8>,
+    /// TCP port of the guest that must accept a connection
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    tcp: Vec<u16>,
+    /// HTTP path that must be answered, with this status [default port: the one the image exposes, or 80]
+    #[arg(long, value_name = "[:PORT]/PATH[=STATUS]")]
+    http: Vec<Http>,
+    /// Command that must end with this status in the machine, beside the workload
+    #[arg(long, value_name = "CMD[=STATUS]")]
+    exec: Vec<Exec>,
+    /// The image's HEALTHCHECK must succeed
+    #[arg(long)]
+    healthy: bool,
+    /// Time for all of it (30, 30s, 5m)
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = parse_timeout)]
+    timeout: Duration,
+    /// Time until the machine says anything
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
+    boot_timeout: Duration,
+}
+
+/// What it is booted in.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Machine")]
+pub(super) struct Machine {
+    /// Boot every combination: firmware=bios,uefi,direct accel=tcg,kvm kernel=A,B bus=virtio,nvme,ahci,scsi,ide
+    /// nic=virtio,e1000,none. What the kernel has no driver for is skipped
+    #[arg(long, value_name = "AXIS=VALUE,VALUE", num_args = 1..)]
+    pub(super) matrix: Vec<String>,
+    /// What starts the kernel [default: bios when the disk has a boot stage for it, else uefi]
+    #[arg(long, value_name = "FIRMWARE")]
+    pub(super) firmware: Option<BootChoice>,
+    /// What executes the guest
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub(super) accel: AccelOption,
+    /// Memory, with k, m or g
+    #[arg(long, short, value_name = "SIZE", default_value = "1g", value_parser = qemu::machine::parse_memory)]
+    pub(super) memory: u32,
+    /// Processors
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(super) cpus: u32,
+    /// What the disk is attached to
+    #[arg(long, value_name = "BUS", default_value = "virtio")]
+    pub(super) bus: BusOption,
+    /// The network card
+    #[arg(long, value_name = "CARD", default_value = "virtio")]
+    pub(super) nic: NicOption,
+    /// Add a graphics card, so that a picture of a failed boot's screen is kept in --log-dir
+    #[arg(long, requires = "log_dir")]
+    pub(super) display: bool,
+    /// QEMU's program [default: qemu-system-ARCH in PATH]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) qemu: Option<PathBuf>,
+    /// One more argument for QEMU, after ours
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(super) qemu_arg: Vec<OsString>,
+}
+
+/// How it is told.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Results")]
+struct Output {
+    /// Print one JSON document instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Write a JUnit report too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Keep console and output of every machine in this folder
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+    /// Machines at once, at most [default: what processors and memory allow]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Print QEMU's command lines, and boot nothing
+    #[arg(long, conflicts_with_all = ["json", "junit"])]
+    dry_run: bool,
+}
+
+/// Makes the tests and prints their verdicts.
+pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    let absolute = |path: &Option<PathBuf>| path.as_deref().map(std::path::absolute).transpose();
+    let (junit, log_dir) = (absolute(&args.output.junit)?, absolute(&args.output.log_dir)?);
+    if let Some(dir) = &log_dir {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", crate::escape::path(dir)))?;
+    }
+    let entries = entries(args)?;
+    let planned = smoke_plan::plan(global, &args.machine, &args.process, entries, log_dir.as_deref())?;
+    if args.output.dry_run {
+        return dry_run(&planned);
+    }
+    let reports = make(global, &planned, args.output.jobs);
+    if let Some(path) = &junit {
+        write_junit(path, &reports)?;
+    }
+    let text = match args.output.json {
+        true => report::json::render(&reports),
+        false => report::table::render(&reports, std::io::stdout().is_terminal() && super::report::may_colour()),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::from(verdict::status(&reports)))
+}
+
+/// The tests as they are asked for: of the command line, or of a spec file.
+fn entries(args: &Args) -> Result<Vec<Entry>> {
+    let from_line = args.expectations.all();
+    if let Some(target) = &args.target {
+        let entry = Entry {
+            name: smoke_plan::name_of(target),
+            target: target.clone(),
+            disk: args.disk.clone(),
+            expectations: from_line,
+            timeout: args.expectations.timeout,
+            boot_timeout: args.expectations.boot_timeout,
+            memory: args.machine.memory,
+            cpus: args.machine.cpus,
+            matrix: args.machine.matrix.clone(),
+            env: Vec::new(),
+            command: Vec::new(),
+        };
+        return Ok(vec![entry]);
+    }
+    let path = args.spec.clone().unwrap_or_else(|| SPEC.into());
+    if args.spec.is_none() && !path.exists() {
+        return Err(super::report::WithHint {
+            message: format!("no image, no disk, and no {SPEC} here"),
+            hint: "name an image or a disk, or write smoke.toml; see bootdisk test --help".into(),
+        }
+        .into());
+    }
+    let spec = spec::read(&path)?;
+    // Paths in the file are relative to it. What was relative to us is absolute by now.
+    if let Some(dir) = path.parent().filter(|dir| *dir != Path::new("")) {
+        std::env::set_current_dir(dir).with_context(|| format!("cannot go to {}", crate::escape::path(dir)))?;
+    }
+    let defaults = Entry {
+        name: String::new(),
+        target: OsString::new(),
+        disk: args.disk.clone(),
+        expectations: from_line,
+        timeout: args.expectations.timeout,
+        boot_timeout: args.expectations.boot_timeout,
+        memory: args.machine.memory,
+        cpus: args.machine.cpus,
+        matrix: args.machine.matrix.clone(),
+        env: Vec::new(),
+        command: Vec::new(),
+    };
+    smoke_plan::of_spec(&spec, &defaults).with_context(|| format!("cannot use {}", crate::escape::path(&path)))
+}
+
+impl Expectations {
+    fn all(&self) -> Vec<Expectation> {
+        let output = self.expect.iter().chain(&self.expect_regex).cloned().map(Expectation::Output);
+        let reject = self.reject.iter().chain(&self.reject_regex).cloned().map(Expectation::Reject);
+        let checks = self.tcp.iter().copied().map(Expectation::Tcp);
+        let checks = checks.chain(self.http.iter().cloned().map(Expectation::Http));
+        let checks = checks.chain(self.exec.iter().cloned().map(Expectation::Exec));
+        let healthy = self.healthy.then_some(Expectation::Healthy);
+        let exit = self.exit_code.map(Expectation::ExitCode);
+        output.chain(reject).chain(checks).chain(healthy).chain(exit).collect()
+    }
+}
+
+/// Boots what can be booted. What cannot has its report already.
+fn make(global: &Global, planned: &Planned, jobs: Option<u16>) -> Vec<Report> {
+    let cancelled = Arc::new(AtomicUsize::new(0));
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // Without it a signal still ends each machine, and us.
+        _ = signal_hook::flag::register_usize(signal, cancelled.clone(), signal as usize);
+    }
+    let told = !global.quiet && global.progress != options::ProgressMode::None;
+    let done = |report: &Report| {
+        if told {
+            let place = report.combination.to_string();
+            let space = if place.is_empty() { "" } else { " " };
+            let name = crate::escape::escape(report.name.as_bytes());
+            let time = verdict::seconds(report.elapsed);
+            _ = writeln!(std::io::stderr(), "{} {name}{space}{place} ({time})", report.verdict.name());
+        }
+    };
+    let (tests, unmade) = planned.split();
+    unmade.iter().for_each(|(_, report)| done(report));
+    let made = schedule::run(&tests, schedule::Host::this(), jobs.map(usize::from), &cancelled, &done);
+    planned.in_order(made, unmade)
+}
+
+/// A report under a temporary name first: a reader never finds half of one.
+fn write_junit(path: &Path, reports: &[Report]) -> Result<()> {
+    let place = || format!("cannot write {}", crate::escape::path(path));
+    let folder = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(place)?;
+    file.write_all(&report::junit::render(reports).with_context(place)?).with_context(place)?;
+    // A temporary file is its owner's alone; a report is for whoever may read the folder.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(mode).with_context(place)?;
+    file.persist(path).with_context(place)?;
+    Ok(())
+}
+
+/// The command lines, each as a script that can be pasted.
+fn dry_run(planned: &Planned) -> Result<ExitCode> {
+    let (tests, unmade) = planned.split();
+    let mut text = String::new();
+    for (_, report) in &unmade {
+        text.push_str(&format!("# {} {}: {}\n", report.name, report.combination, report.verdict.reasons().join("; ")));
+    }
+    for test in &tests {
+        text.push_str(&pasted(test)?);
+    }
+    std::io::stdout().write_all(text.as_bytes())?;
+    let made = unmade.iter().all(|(_, report)| !matches!(report.verdict, Verdict::Error(_)));
+    Ok(ExitCode::from(if made { 0 } else { super::report::MACHINE_FAILED }))
+}
+
+fn pasted(test: &Test) -> Result<String> {
+    let name = crate::escape::escape(test.name.as_bytes());
+    let script = qemu::paste::script(&test.machine)?;
+    Ok(format!("# {}\n{script}", format!("{name} {}", test.combination).trim_end()))
+}

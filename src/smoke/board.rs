@@ -1,0 +1,242 @@
+//! What everybody who watches one machine writes on, and what they wait at.
+
+use super::expect::{Expectation, Pattern};
+use super::phases::Phases;
+use super::trouble::Trouble;
+use super::verdict::{Held, Unmet, Verdict};
+use super::watch::{Hit, Stream, Watch};
+use crate::guest::channel::Outcome as Workload;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The board of one machine.
+pub(super) struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What is written on it.
+pub(super) struct State {
+    /// QEMU's first instruction.
+    pub(super) started: Option<Instant>,
+    pub(super) phases: Phases,
+    pub(super) standings: Vec<Standing>,
+    /// What ends the test before the machine's own end.
+    pub(super) fatal: Option<Verdict>,
+    /// Something came: a byte of the console, or PID 1's hello.
+    pub(super) heard: bool,
+    /// The machine has ended, or never began.
+    pub(super) over: bool,
+    watch: Watch,
+    trouble: Trouble,
+}
+
+/// An expectation and what became of it.
+pub(super) struct Standing {
+    pub(super) expectation: Expectation,
+    pub(super) at: Option<Duration>,
+    pub(super) seen: Option<String>,
+}
+
+impl Board {
+    pub(super) fn new(expectations: Vec<Expectation>) -> Board {
+        let patterns = expectations.iter().enumerate().filter_map(|(number, expectation)| match expectation {
+            Expectation::Output(pattern) | Expectation::Reject(pattern) => Some((number, Pattern::clone(pattern))),
+            _ => None,
+        });
+        let watch = Watch::new(patterns.collect());
+        let standings =
+            expectations.into_iter().map(|expectation| Standing { expectation, at: None, seen: None }).collect();
+        let state = State {
+            started: None,
+            phases: Phases::default(),
+            standings,
+            fatal: None,
+            heard: false,
+            over: false,
+            watch,
+            trouble: Trouble::default(),
+        };
+        Board { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes on the board, and wakes everybody.
+    pub(super) fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    /// Waits until `ready` gives something, at most for `patience`.
+    pub(super) fn wait<T>(&self, patience: Duration, mut ready: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            if let Some(result) = ready(&mut state) {
+                return Some(result);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Sleeps; whether the machine still runs afterwards.
+    pub(super) fn sleep(&self, time: Duration) -> bool {
+        self.wait(time, |state| state.over.then_some(())).is_none()
+    }
+
+    /// Waits for the workload's start; whether the machine still runs then.
+    pub(super) fn wait_for_workload(&self) -> bool {
+        loop {
+            let started = |state: &mut State| (state.over || state.phases.workload.is_some()).then_some(!state.over);
+            if let Some(running) = self.wait(Duration::from_secs(3600), started) {
+                return running;
+            }
+        }
+    }
+
+    /// What a check saw: it holds, or not yet.
+    pub(super) fn check(&self, number: usize, holds: bool, seen: String) {
+        self.write(|state| {
+            let at = state.now();
+            let standing = &mut state.standings[number];
+            standing.at = standing.at.or(holds.then_some(at));
+            standing.seen = Some(seen);
+            state.settle();
+        });
+    }
+
+    /// Takes text of a stream.
+    pub(super) fn text(&self, stream: Stream, bytes: &[u8]) {
+        self.write(|state| state.text(stream, bytes));
+    }
+
+    /// A stream has ended.
+    pub(super) fn end_of(&self, stream: Stream) {
+        self.write(|state| {
+            let hits = state.watch.end(stream);
+            state.take_hits(hits);
+        });
+    }
+
+    /// Everything, when nobody else has the board any more.
+    pub(super) fn into_state(self) -> State {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Time since QEMU's first instruction.
+    pub(super) fn now(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| started.elapsed())
+    }
+
+    fn text(&mut self, stream: Stream, bytes: &[u8]) {
+        let now = self.now();
+        self.heard = true;
+        let first = if stream == Stream::Console { &mut self.phases.console } else { &mut self.phases.output };
+        first.get_or_insert(now);
+        if stream == Stream::Console
+            && let Some(line) = self.trouble.feed(bytes)
+        {
+            self.fatal.get_or_insert(Verdict::Oops(line));
+        }
+        let hits = self.watch.feed(stream, bytes);
+        self.take_hits(hits);
+    }
+
+    fn take_hits(&mut self, hits: Vec<Hit>) {
+        let now = self.now();
+        for hit in hits {
+            let standing = &mut self.standings[hit.pattern];
+            if standing.expectation.is_positive() {
+                standing.at = Some(now);
+            } else {
+                let expectation = standing.expectation.to_string();
+                self.fatal.get_or_insert(Verdict::Rejected { expectation, line: hit.line.clone() });
+            }
+            standing.seen = Some(hit.line);
+        }
+        self.settle();
+    }
+
+    /// A check has seen that its expectation will not hold any more.
+    pub(super) fn never(&mut self, number: usize, seen: String) {
+        self.standings[number].seen = Some(seen);
+        let unmet = self.unmet();
+        self.fatal.get_or_insert(Verdict::Failed(unmet));
+    }
+
+    /// PID 1 says that something is wrong with the machine. It will end it; these lines say why.
+    pub(super) fn complaint(&mut self, text: &str) {
+        let line = format!("bootdisk: {}\n", crate::escape::escape(text.as_bytes()));
+        self.watch.remember(&line);
+    }
+
+    /// The workload has ended.
+    pub(super) fn workload_ended(&mut self, outcome: &Workload) {
+        let now = self.now();
+        let status = outcome.status();
+        for standing in &mut self.standings {
+            if let Expectation::ExitCode(wanted) = standing.expectation {
+                standing.at = (status == wanted).then_some(now);
+                standing.seen = Some(describe(outcome));
+            }
+        }
+        self.settle();
+    }
+
+    /// Everything positive holds.
+    pub(super) fn all_held(&self) -> bool {
+        self.standings.iter().all(|standing| !standing.expectation.is_positive() || standing.at.is_some())
+    }
+
+    fn settle(&mut self) {
+        if self.all_held() {
+            let now = self.now();
+            self.phases.ready.get_or_insert(now);
+        }
+    }
+
+    /// The positive expectations that do not hold.
+    pub(super) fn unmet(&self) -> Vec<Unmet> {
+        let unmet = |standing: &&Standing| standing.expectation.is_positive() && standing.at.is_none();
+        let standings = self.standings.iter().filter(unmet);
+        standings.map(|standing| Unmet::new(&standing.expectation, standing.seen.as_deref())).collect()
+    }
+
+    /// What became of each expectation. A rejected text that did not come held all the time.
+    pub(super) fn held(&self) -> Vec<Held> {
+        let held = |standing: &Standing| Held {
+            expectation: standing.expectation.to_string(),
+            at: standing.at.or_else(|| {
+                let kept = !standing.expectation.is_positive() && standing.seen.is_none();
+                kept.then(|| self.now())
+            }),
+            seen: standing.seen.clone(),
+        };
+        self.standings.iter().map(held).collect()
+    }
+
+    pub(super) fn last_lines(&self, count: usize) -> Vec<String> {
+        self.watch.last_lines(count)
+    }
+}
+
+/// How a process ended, in words.
+pub(super) fn describe(outcome: &Workload) -> String {
+    match outcome {
+        Workload::Exited(status) => format!("it ended with status {status}"),
+        Workload::Signaled(signal) => format!("signal {signal} ended it (status {})", outcome.status()),
+        Workload::NotStarted { status, reason } => {
+            format!("it could not be started (status {status}): {}", crate::escape::escape(reason.as_bytes()))
+        }
+    }
+}

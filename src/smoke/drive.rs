@@ -1,0 +1,404 @@
+//! One machine, watched from its first instruction to a verdict.
+//!
+//! ```text
+//!  session (this thread) ── events ──▶ ┌───────┐ ◀── text ──── a thread for each of stdout, stderr
+//!      ▲                               │ board │ ◀── looks ─── a thread for each check
+//!      └── quit ── warden ◀── waits ── └───────┘
+//! ```
+//!
+//! The warden ends the machine as soon as nothing that may still come can change the verdict.
+
+use super::board::{Board, State};
+use super::expect::{Expectation, Http};
+use super::log::Logs;
+use super::matrix::Combination;
+use super::probe::{self, Health};
+use super::verdict::{Report, Verdict};
+use super::watch::Stream;
+use crate::guest::spec::Healthcheck;
+use crate::guest::channel::{Level, Outcome as Workload, Overrides};
+use crate::qemu::control::{self, Dialer};
+use crate::qemu::event::Why;
+use crate::qemu::{self, Display, Event, Finished, Forward, MachineOptions, Outcome, RunError, SessionOptions, Streams, What};
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Lines of console and output that a failure shows.
+const LAST_LINES: usize = 15;
+/// QEMU may lose a port to somebody else between our look and its own; so often it is tried again.
+const ATTEMPTS: u32 = 3;
+/// The warden looks at the clock at least this often.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A test of one machine.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// For reports.
+    pub name: String,
+    /// For reports.
+    pub combination: Combination,
+    /// The machine; ports for the checks are added to its forwards.
+    pub machine: MachineOptions,
+    /// What differs from the disk's boot specification.
+    pub overrides: Overrides,
+    /// What must hold. Without any, health or status 0 is taken for it.
+    pub expectations: Vec<Expectation>,
+    /// The image's health check.
+    pub healthcheck: Option<Healthcheck>,
+    /// TCP ports the image exposes.
+    pub exposed: Vec<u16>,
+    /// For everything.
+    pub timeout: Duration,
+    /// For the first byte of the console, or PID 1.
+    pub boot_timeout: Duration,
+    /// Where the logs go, if anywhere: a folder that exists.
+    pub log_dir: Option<PathBuf>,
+}
+
+impl Test {
+    /// What must hold, and why if nothing was said.
+    fn expected(&self) -> (Vec<Expectation>, Option<&'static str>) {
+        if self.expectations.iter().any(Expectation::is_positive) {
+            return (self.expectations.clone(), None);
+        }
+        let (expectation, why) = match self.health() {
+            Some(_) => (Expectation::Healthy, "nothing else was said, and the image has a HEALTHCHECK"),
+            None => (Expectation::ExitCode(0), "nothing else was said, and the image has no HEALTHCHECK"),
+        };
+        (self.expectations.iter().cloned().chain([expectation]).collect(), Some(why))
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.healthcheck.as_ref().and_then(Health::of)
+    }
+
+    fn http_port(&self, http: &Http) -> u16 {
+        match (http.port, &self.exposed[..]) {
+            (Some(port), _) => port,
+            (None, &[port]) => port,
+            (None, _) => 80,
+        }
+    }
+
+    /// A report of a test that was not made.
+    pub fn unmade(&self, verdict: Verdict) -> Report {
+        let (expectations, assumed) = self.expected();
+        Report {
+            name: self.name.clone(),
+            combination: self.combination.clone(),
+            expectations: Board::new(expectations).into_state().held(),
+            assumed,
+            verdict,
+            phases: Default::default(),
+            last_lines: Vec::new(),
+            elapsed: Duration::ZERO,
+            screen: None,
+        }
+    }
+}
+
+/// Boots the machine, and returns when there is a verdict and nothing is left of the machine. A signal's
+/// number in `cancelled` ends it.
+pub fn drive(test: &Test, cancelled: &AtomicUsize) -> Report {
+    let started = Instant::now();
+    let mut attempt = 1;
+    loop {
+        let report = Drive::new(test).run(cancelled);
+        let lost_port = matches!(&report.verdict, Verdict::Error(text) if text.contains("host forwarding rule"));
+        if !lost_port || attempt == ATTEMPTS {
+            return Report { elapsed: started.elapsed(), ..report };
+        }
+        attempt += 1;
+    }
+}
+
+struct Drive<'a> {
+    test: &'a Test,
+    machine: MachineOptions,
+    expectations: Vec<Expectation>,
+    assumed: Option<&'static str>,
+    /// For each expectation that needs one: the host's port and the guest's.
+    ports: Vec<Option<(u16, u16)>>,
+}
+
+impl Drive<'_> {
+    fn new(test: &Test) -> Drive<'_> {
+        let (expectations, assumed) = test.expected();
+        let (machine, ports) = (test.machine.clone(), Vec::new());
+        Drive { test, machine, expectations, assumed, ports }
+    }
+
+    fn run(mut self, cancelled: &AtomicUsize) -> Report {
+        let board = Board::new(self.expectations.clone());
+        let driven = self.forward_ports().map_err(|error| error.to_string()).and_then(|()| {
+            self.watch(&board, cancelled).map_err(|error| chain(&error))
+        });
+        let screen = driven.as_ref().ok().and_then(|(_, screen)| screen.clone());
+        let mut state = board.into_state();
+        let verdict = match driven {
+            Ok((finished, _)) => {
+                state.phases.end = Some(finished.elapsed);
+                self.judge(&mut state, &finished)
+            }
+            Err(message) => Verdict::Error(message),
+        };
+        let quiet = matches!(verdict, Verdict::Passed);
+        Report {
+            name: self.test.name.clone(),
+            combination: self.test.combination.clone(),
+            expectations: state.held(),
+            assumed: self.assumed,
+            phases: state.phases,
+            last_lines: if quiet { Vec::new() } else { state.last_lines(LAST_LINES) },
+            verdict,
+            elapsed: Duration::ZERO,
+            screen,
+        }
+    }
+
+    /// A port of the host's for every one of the guest's that is looked at.
+    fn forward_ports(&mut self) -> io::Result<()> {
+        for expectation in &self.expectations {
+            let guest = match expectation {
+                Expectation::Tcp(port) => Some(*port),
+                Expectation::Http(http) => Some(self.test.http_port(http)),
+                _ => None,
+            };
+            let known = |guest| self.ports.iter().flatten().find(|(_, known)| *known == guest).copied();
+            let pair = match guest {
+                None => None,
+                Some(guest) => Some(match known(guest) {
+                    Some(pair) => pair,
+                    None => {
+                        let host = free_port()?;
+                        let (protocol, address) = (qemu::forward::Protocol::Tcp, Ipv4Addr::LOCALHOST);
+                        self.machine.forwards.push(Forward { protocol, address, host, guest });
+                        (host, guest)
+                    }
+                }),
+            };
+            self.ports.push(pair);
+        }
+        Ok(())
+    }
+
+    fn watch(&self, board: &Board, cancelled: &AtomicUsize) -> Result<(Finished, Option<PathBuf>), RunError> {
+        let host = |what| move |source| RunError::Host { what, source };
+        let (stdout, stdout_writer) = io::pipe().map_err(host("make a pipe"))?;
+        let (stderr, stderr_writer) = io::pipe().map_err(host("make a pipe"))?;
+        let stdin = File::open("/dev/null").map_err(host("open /dev/null"))?;
+        let streams = Streams { stdin: stdin.into(), stdout: stdout_writer.into(), stderr: stderr_writer.into() };
+        let (endpoint, dialer) = control::endpoint().map_err(host("make a pair of sockets"))?;
+        let mut logs = Logs::create(self.test).map_err(host("create a log"))?;
+        let (out_log, err_log) = (logs.stdout.take(), logs.stderr.take());
+        let screen = self.screen_path();
+        let options = SessionOptions { overrides: self.test.overrides.clone(), ..Default::default() };
+
+        let finished = thread::scope(|scope| {
+            scope.spawn(|| read(board, Stream::Stdout, stdout, out_log));
+            scope.spawn(|| read(board, Stream::Stderr, stderr, err_log));
+            for (number, expectation) in self.expectations.iter().enumerate() {
+                let dialer = dialer.clone();
+                scope.spawn(move || self.check(board, number, expectation, &dialer));
+            }
+            let warden_dialer = dialer.clone();
+            let screen = screen.as_deref();
+            scope.spawn(move || self.guard(board, &warden_dialer, screen, cancelled));
+            let mut sink = |event: Event| {
+                logs.event(&event);
+                observe(board, &event);
+                ControlFlow::Continue(())
+            };
+            let finished = qemu::run_controlled(&self.machine, options, streams, endpoint, &mut sink);
+            board.write(|state| state.over = true);
+            finished
+        })?;
+        Ok((finished, screen.filter(|path| path.exists())))
+    }
+
+    fn check(&self, board: &Board, number: usize, expectation: &Expectation, dialer: &Dialer) {
+        match (expectation, self.ports[number]) {
+            (Expectation::Tcp(_), Some((host, guest))) => probe::tcp(board, number, dialer, host, guest),
+            (Expectation::Http(http), Some((host, _))) => probe::http(board, number, host, &http.path, http.status),
+            (Expectation::Exec(exec), _) => probe::exec(board, number, dialer, exec),
+            (Expectation::Healthy, _) => match self.test.health() {
+                Some(health) => probe::healthy(board, number, dialer, &health),
+                None => board.write(|state| state.never(number, "the image has no HEALTHCHECK".into())),
+            },
+            // Text and status come by themselves.
+            _ => {}
+        }
+    }
+
+    /// Ends the machine when there is nothing left to wait for.
+    fn guard(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, cancelled: &AtomicUsize) {
+        let begun = Instant::now();
+        loop {
+            let decided = board.wait(TICK, |state| self.decide(state, begun, cancelled));
+            match decided {
+                None => {}
+                Some(Decision::Over) => return,
+                Some(Decision::End { failed }) => {
+                    let Ok(mut connection) = dialer.connect() else { return };
+                    if let (true, Some(path)) = (failed, screen) {
+                        _ = connection.screendump(path);
+                    }
+                    _ = connection.quit();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn decide(&self, state: &mut State, begun: Instant, cancelled: &AtomicUsize) -> Option<Decision> {
+        if state.over {
+            return Some(Decision::Over);
+        }
+        if state.fatal.is_none() {
+            state.fatal = self.time_is_up(state, begun, cancelled);
+        }
+        if state.fatal.is_some() {
+            return Some(Decision::End { failed: true });
+        }
+        // A status is settled by the workload's end, which is the machine's own.
+        state.all_held().then_some(Decision::End { failed: false })
+    }
+
+    fn time_is_up(&self, state: &State, begun: Instant, cancelled: &AtomicUsize) -> Option<Verdict> {
+        let signal = cancelled.load(Ordering::Relaxed);
+        if signal != 0 {
+            return Some(Verdict::Interrupted(signal as i32));
+        }
+        // A disk's first instruction, and before it what the host needs to find out.
+        let since = state.started.unwrap_or(begun);
+        if since.elapsed() >= self.test.timeout {
+            return Some(Verdict::Timeout { after: self.test.timeout, unmet: state.unmet() });
+        }
+        let silent = !state.heard && state.started.is_some_and(|at| at.elapsed() >= self.test.boot_timeout);
+        silent.then_some(Verdict::Silent(self.test.boot_timeout))
+    }
+
+    /// What the end means, together with what is on the board.
+    fn judge(&self, state: &mut State, finished: &Finished) -> Verdict {
+        if let Some(fatal) = state.fatal.take() {
+            return fatal;
+        }
+        let sentence = || finished.outcome.sentence().unwrap_or_else(|| "the machine ended".into());
+        match &finished.outcome {
+            Outcome::Panic { message, .. } => Verdict::Panic(message.clone()),
+            Outcome::Init { message } => Verdict::Pid1(message.clone()),
+            Outcome::QemuGone { .. } => Verdict::QemuGone(sentence()),
+            Outcome::NoResult { .. } | Outcome::ResetLoop { .. } | Outcome::Protocol { .. } => {
+                Verdict::NoResult(sentence())
+            }
+            Outcome::Stopped(Why::Signal(signal)) => Verdict::Interrupted(*signal),
+            Outcome::Workload { outcome, oom, .. } => self.judge_workload(state, outcome, *oom),
+            Outcome::OwnInit | Outcome::Stopped(_) => by_expectations(state),
+        }
+    }
+
+    fn judge_workload(&self, state: &State, outcome: &Workload, oom: bool) -> Verdict {
+        if state.all_held() {
+            return Verdict::Passed;
+        }
+        match outcome {
+            Workload::NotStarted { status, reason } => {
+                Verdict::NotStarted { status: *status, reason: crate::escape::escape(reason.as_bytes()) }
+            }
+            _ => {
+                let mut unmet = state.unmet();
+                for one in &mut unmet {
+                    if oom {
+                        one.seen.push_str("; the machine ran out of memory");
+                    } else if !one.expectation.starts_with("exit-code") {
+                        one.seen = format!("{}; the workload ended: {}", one.seen, super::board::describe(outcome));
+                    }
+                }
+                Verdict::Failed(unmet)
+            }
+        }
+    }
+
+    fn screen_path(&self) -> Option<PathBuf> {
+        let dir = self.test.log_dir.as_ref().filter(|_| self.machine.display != Display::None)?;
+        Some(dir.join(format!("{}.screen.png", super::log::file_name(self.test))))
+    }
+}
+
+enum Decision {
+    Over,
+    End { failed: bool },
+}
+
+fn by_expectations(state: &State) -> Verdict {
+    if state.all_held() { Verdict::Passed } else { Verdict::Failed(state.unmet()) }
+}
+
+/// Writes what happened on the board.
+fn observe(board: &Board, event: &Event) {
+    board.write(|state| match &event.what {
+        What::Started { .. } => state.started = Some(Instant::now() - event.at),
+        What::Hello(hello) => {
+            state.heard = true;
+            state.phases.pid1.get_or_insert(event.at);
+            if let Some(uptime) = hello.uptime {
+                state.phases.kernel.get_or_insert(event.at.saturating_sub(Duration::from_millis(uptime)));
+            }
+        }
+        What::WorkloadStarted | What::HandedOver(_) => drop(state.phases.workload.get_or_insert(event.at)),
+        What::Result { outcome, .. } => state.workload_ended(outcome),
+        What::Log(log) if log.level == Level::Error => state.complaint(&log.text),
+        _ => {}
+    });
+    if let What::Console(bytes) = &event.what {
+        board.text(Stream::Console, bytes);
+    }
+}
+
+/// Reads a stream of the workload to its end.
+fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<File>) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match pipe.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                if let Some(file) = &mut log {
+                    // A full disk is no reason to give up the test.
+                    _ = io::Write::write_all(file, &buffer[..n]);
+                }
+                board.text(stream, &buffer[..n]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    board.end_of(stream);
+}
+
+/// A port that nobody listens on.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// An error and its causes as one sentence.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = match error.downcast_ref::<io::Error>() {
+            Some(error) => crate::escape::os_error(error),
+            None => error.to_string(),
+        };
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}

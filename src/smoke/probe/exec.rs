@@ -1,0 +1,44 @@
+//! A process beside the workload, and its exit status.
+
+use super::super::board::{Board, describe};
+use super::super::expect::Exec;
+use super::{EXEC_PAUSE, LOOK};
+use crate::qemu::control::{self, Captured, ControlError, Dialer};
+use std::time::{Duration, Instant};
+
+/// Bytes of a process's output that are kept.
+const KEPT: usize = 64 << 10;
+
+/// Runs the command until it ends with the status.
+pub(in crate::smoke) fn watch(board: &Board, number: usize, dialer: &Dialer, exec: &Exec) {
+    while board.wait_for_workload() {
+        match run(dialer, &exec.command, LOOK.max(Duration::from_secs(60))) {
+            Ok(captured) => {
+                let holds = captured.outcome.status() == exec.status;
+                board.check(number, holds, said(&captured));
+                if holds {
+                    return;
+                }
+            }
+            Err(ControlError::Ended) => return,
+            Err(error) => board.check(number, false, error.to_string()),
+        }
+        if !board.sleep(EXEC_PAUSE) {
+            return;
+        }
+    }
+}
+
+/// Runs a command beside the workload to its end.
+pub(super) fn run(dialer: &Dialer, command: &[String], timeout: Duration) -> Result<Captured, ControlError> {
+    let exec = control::Exec { command: command.to_vec(), ..Default::default() };
+    dialer.connect()?.capture(exec, b"", KEPT, Some(Instant::now() + timeout))
+}
+
+/// How it ended, and the last line it wrote.
+pub(super) fn said(captured: &Captured) -> String {
+    let last = |bytes: &[u8]| crate::qemu::console::lines(bytes, 1).pop();
+    let line = last(&captured.stderr).or_else(|| last(&captured.stdout));
+    let line = line.map(|line| format!(", its last line: {line}"));
+    format!("{}{}", describe(&captured.outcome), line.unwrap_or_default())
+}

@@ -1,0 +1,108 @@
+//! The image's HEALTHCHECK, as a container engine has it: interval, timeout, start period, retries.
+//!
+//! One thing is different. The first check is made when the workload has started and not an interval later: a test that
+//! waits for health has no reason to wait for nothing.
+//!
+//! Source: Docker image specification v1.2, `Healthcheck`; the engine's defaults.
+
+use super::super::board::Board;
+use super::exec;
+use crate::guest::channel::Outcome;
+use crate::qemu::control::{ControlError, Dialer};
+use crate::guest::spec::Healthcheck;
+use std::time::{Duration, Instant};
+
+/// When each thing is to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::smoke) struct Health {
+    command: Vec<String>,
+    interval: Duration,
+    timeout: Duration,
+    start_period: Duration,
+    retries: u32,
+}
+
+/// What an engine takes for 0.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// As above.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// As above.
+const RETRIES: u32 = 3;
+/// Between checks in the start period, unless the interval is shorter.
+const START_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Health {
+    /// What an image's health check means; `None` when there is none, or it is switched off.
+    pub(in crate::smoke) fn of(check: &Healthcheck) -> Option<Health> {
+        let (kind, rest) = check.test.split_first()?;
+        let command = match kind.as_str() {
+            "CMD" if !rest.is_empty() => rest.to_vec(),
+            "CMD-SHELL" => ["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect(),
+            _ => return None,
+        };
+        let time = |nanos: i64, default| match u64::try_from(nanos) {
+            Ok(0) | Err(_) => default,
+            Ok(nanos) => Duration::from_nanos(nanos),
+        };
+        Some(Health {
+            command,
+            interval: time(check.interval, INTERVAL),
+            timeout: time(check.timeout, TIMEOUT),
+            start_period: time(check.start_period, Duration::ZERO),
+            retries: u32::try_from(check.retries).ok().filter(|&retries| retries > 0).unwrap_or(RETRIES),
+        })
+    }
+}
+
+/// Checks until the workload is healthy, or unhealthy for good.
+pub(in crate::smoke) fn watch(board: &Board, number: usize, dialer: &Dialer, health: &Health) {
+    if !board.wait_for_workload() {
+        return;
+    }
+    let (started, mut failures) = (Instant::now(), 0);
+    loop {
+        let seen = match exec::run(dialer, &health.command, health.timeout) {
+            Ok(captured) if captured.outcome == Outcome::Exited(0) => {
+                return board.check(number, true, exec::said(&captured));
+            }
+            Ok(captured) => exec::said(&captured),
+            Err(ControlError::Ended) => return,
+            Err(ControlError::TimedOut) => format!("the check did not end within {:?}", health.timeout),
+            Err(error) => error.to_string(),
+        };
+        let starting = started.elapsed() < health.start_period;
+        failures += u32::from(!starting);
+        if failures >= health.retries {
+            let seen = format!("{failures} checks in a row failed, the last: {seen}");
+            return board.write(|state| state.never(number, seen));
+        }
+        board.check(number, false, seen);
+        let pause = if starting { health.interval.min(START_INTERVAL) } else { health.interval };
+        if !board.sleep(pause) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(test: &[&str]) -> Healthcheck {
+        Healthcheck { test: test.iter().map(|&word| word.into()).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn the_engines_defaults() {
+        let health = Health::of(&check(&["CMD-SHELL", "curl -f localhost"])).unwrap();
+        assert_eq!(health.command, ["/bin/sh", "-c", "curl -f localhost"]);
+        assert_eq!((health.interval, health.timeout, health.retries), (INTERVAL, TIMEOUT, 3));
+        let short = Healthcheck { interval: 1_500_000_000, retries: 1, timeout: -1, ..check(&["CMD", "/ok", "x"]) };
+        let health = Health::of(&short).unwrap();
+        assert_eq!((health.interval, health.timeout, health.retries), (Duration::from_millis(1500), TIMEOUT, 1));
+        assert_eq!(health.command, ["/ok", "x"]);
+        for none in [&[][..], &["NONE"], &["CMD"], &["OTHER", "x"]] {
+            assert_eq!(Health::of(&check(none)), None, "{none:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! An HTTP answer through a forwarded port.
+
+use super::super::board::Board;
+use super::{LOOK, PAUSE};
+use crate::escape::escape;
+use std::time::Duration;
+use ureq::Agent;
+
+/// Asks until the answer has the status.
+pub(in crate::smoke) fn watch(board: &Board, number: usize, port: u16, path: &str, status: u16) {
+    let url = format!("http://127.0.0.1:{port}{path}");
+    let agent = agent();
+    while board.wait_for_workload() {
+        match agent.get(&url).call() {
+            Ok(response) => {
+                let got = response.status().as_u16();
+                board.check(number, got == status, format!("status {got}"));
+                if got == status {
+                    return;
+                }
+            }
+            Err(error) => board.check(number, false, format!("no answer: {}", escape(error.to_string().as_bytes()))),
+        }
+        if !board.sleep(PAUSE) {
+            return;
+        }
+    }
+}
+
+/// One that answers what it was told: no redirects, no proxy of this host's.
+fn agent() -> Agent {
+    let config = Agent::config_builder()
+        .timeout_global(Some(LOOK))
+        .timeout_connect(Some(Duration::from_secs(2)))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections(0)
+        .proxy(None)
+        .user_agent(concat!("bootdisk/", env!("CARGO_PKG_VERSION")))
+        .build();
+    Agent::new_with_config(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::expect::Expectation;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    #[test]
+    fn it_asks_until_the_status_is_right() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for answer in ["", "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 301 go\r\nlocation: /y\r\n\r\n"] {
+                let mut client = listener.accept().unwrap().0;
+                let mut request = [0; 1024];
+                let n = client.read(&mut request).unwrap();
+                asked.push(String::from_utf8_lossy(&request[..n]).lines().next().unwrap_or_default().to_owned());
+                client.write_all(answer.as_bytes()).unwrap();
+            }
+            asked
+        });
+        let board = Board::new(vec![Expectation::Http("/x?y=1=301".parse().unwrap())]);
+        board.write(|state| state.phases.workload = Some(Duration::ZERO));
+        watch(&board, 0, port, "/x?y=1", 301);
+        assert_eq!(server.join().unwrap(), ["GET /x?y=1 HTTP/1.1"; 3]);
+        let held = board.into_state().held();
+        assert!(held[0].at.is_some() && held[0].seen.as_deref() == Some("status 301"), "{held:?}");
+    }
+}

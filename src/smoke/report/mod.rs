@@ -1,0 +1,5 @@
+//! Reports for people and for machines.
+
+pub mod json;
+pub mod junit;
+pub mod table;

@@ -1,0 +1,240 @@
+//! How a test ended, in words that need no interpretation.
+
+use super::expect::Expectation;
+use super::phases::Phases;
+use super::matrix::Combination;
+use std::time::Duration;
+
+/// The result of one boot, or of one that was not made.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The test's name: from the spec file, or of the image or disk.
+    pub name: String,
+    /// Where it stands in the matrix.
+    pub combination: Combination,
+    /// What was expected, each as it is written.
+    pub expectations: Vec<Held>,
+    /// What was expected although nothing was said: why.
+    pub assumed: Option<&'static str>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// When what happened.
+    pub phases: Phases,
+    /// The last lines of console and workload, printable; empty when it passed.
+    pub last_lines: Vec<String>,
+    /// From the test's start to its end, the building of a disk aside.
+    pub elapsed: Duration,
+    /// A picture of the machine's screen, when there was a display and the test did not pass.
+    pub screen: Option<std::path::PathBuf>,
+}
+
+/// An expectation and what became of it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// As it is written.
+    pub expectation: String,
+    /// When it held, from QEMU's start; `None` when it did not.
+    pub at: Option<Duration>,
+    /// What was seen, printable: instead of it, or what it held for.
+    pub seen: Option<String>,
+}
+
+/// Why a test ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything held.
+    Passed,
+    /// The machine or the workload ended, and something had not held.
+    Failed(Vec<Unmet>),
+    /// Text came that must not come.
+    Rejected {
+        /// The expectation.
+        expectation: String,
+        /// The line.
+        line: String,
+    },
+    /// The workload's command could not be started.
+    NotStarted {
+        /// The exit status a runtime gives it: 125, 126 or 127.
+        status: u8,
+        /// Why, printable.
+        reason: String,
+    },
+    /// The kernel panicked.
+    Panic(String),
+    /// The kernel said it is broken: an oops, a lockup.
+    Oops(String),
+    /// PID 1 could not do its work: no root file system, for one.
+    Pid1(String),
+    /// The machine switched itself off, or reset itself again and again, without a word of PID 1 about the workload.
+    NoResult(String),
+    /// Not a byte came within the boot timeout.
+    Silent(Duration),
+    /// Time was up.
+    Timeout {
+        /// How long it had.
+        after: Duration,
+        /// What had not held.
+        unmet: Vec<Unmet>,
+    },
+    /// QEMU ended while the machine ran.
+    QemuGone(String),
+    /// A signal to this program.
+    Interrupted(i32),
+    /// The test could not be made.
+    Error(String),
+    /// It was not made, because it cannot hold.
+    Skipped(String),
+}
+
+/// An expectation that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// As it is written.
+    pub expectation: String,
+    /// What was seen instead, printable.
+    pub seen: String,
+}
+
+impl Unmet {
+    /// Of an expectation that something else was seen of, or nothing.
+    pub fn new(expectation: &Expectation, seen: Option<&str>) -> Unmet {
+        Unmet { expectation: expectation.to_string(), seen: seen.unwrap_or("nothing of it").to_owned() }
+    }
+}
+
+/// Classes of verdicts, as reports count them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It held.
+    Passed,
+    /// It did not.
+    Failed,
+    /// It is not known.
+    Error,
+    /// It was not asked.
+    Skipped,
+}
+
+impl Verdict {
+    /// One word for tables and machines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Verdict::Passed => "passed",
+            Verdict::Failed(_) => "failed",
+            Verdict::Rejected { .. } => "rejected",
+            Verdict::NotStarted { .. } => "not-started",
+            Verdict::Panic(_) => "panic",
+            Verdict::Oops(_) => "oops",
+            Verdict::Pid1(_) => "pid1",
+            Verdict::NoResult(_) => "no-result",
+            Verdict::Silent(_) => "silent",
+            Verdict::Timeout { .. } => "timeout",
+            Verdict::QemuGone(_) => "qemu-gone",
+            Verdict::Interrupted(_) => "interrupted",
+            Verdict::Error(_) => "error",
+            Verdict::Skipped(_) => "skipped",
+        }
+    }
+
+    /// Its class.
+    pub fn class(&self) -> Class {
+        match self {
+            Verdict::Passed => Class::Passed,
+            Verdict::Skipped(_) => Class::Skipped,
+            Verdict::QemuGone(_) | Verdict::Error(_) | Verdict::Interrupted(_) => Class::Error,
+            _ => Class::Failed,
+        }
+    }
+
+    /// The exit status it alone would give.
+    pub fn status(&self) -> u8 {
+        match self {
+            Verdict::Timeout { .. } => 124,
+            Verdict::Interrupted(signal) => 128u8.saturating_add(*signal as u8),
+            _ => match self.class() {
+                Class::Passed | Class::Skipped => 0,
+                Class::Failed => 1,
+                Class::Error => 125,
+            },
+        }
+    }
+
+    /// The reason in a sentence for each; none when it passed.
+    pub fn reasons(&self) -> Vec<String> {
+        let unmet = |unmet: &[Unmet]| -> Vec<String> {
+            unmet.iter().map(|one| format!("{}: {}", one.expectation, one.seen)).collect()
+        };
+        match self {
+            Verdict::Passed => Vec::new(),
+            Verdict::Failed(list) => unmet(list),
+            Verdict::Rejected { expectation, line } => vec![format!("{expectation}: it came: {line}")],
+            Verdict::NotStarted { status, reason } => {
+                vec![format!("the workload could not be started (status {status}): {reason}")]
+            }
+            Verdict::Panic(message) => vec![format!("the kernel panicked: {message}")],
+            Verdict::Oops(line) => vec![format!("the kernel is broken: {line}")],
+            Verdict::Pid1(message) => vec![format!("PID 1 cannot do its work: {message}")],
+            Verdict::NoResult(what) | Verdict::QemuGone(what) | Verdict::Error(what) => vec![what.clone()],
+            Verdict::Silent(after) => vec![format!("the machine said nothing within {}", seconds(*after))],
+            Verdict::Timeout { after, unmet: list } => {
+                let first = format!("time was up after {}", seconds(*after));
+                [vec![first], unmet(list)].concat()
+            }
+            Verdict::Interrupted(signal) => vec![format!("it was interrupted by signal {signal}")],
+            Verdict::Skipped(why) => vec![why.clone()],
+        }
+    }
+}
+
+/// The exit status for all reports: an interruption's before all, then 125 if any test could not be made, 1 if any did
+/// not hold, 124 if any ran out of time, 0.
+pub fn status(reports: &[Report]) -> u8 {
+    let statuses: Vec<u8> = reports.iter().map(|report| report.verdict.status()).collect();
+    let interrupted = statuses.iter().copied().find(|&status| status >= 128);
+    let first_of = |wanted: &[u8]| wanted.iter().copied().find(|status| statuses.contains(status));
+    interrupted.or_else(|| first_of(&[125, 1, 124])).unwrap_or(0)
+}
+
+/// `1.5 s`.
+pub fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(verdict: Verdict) -> Report {
+        Report {
+            name: "x".into(),
+            combination: Combination::default(),
+            expectations: vec![],
+            assumed: None,
+            verdict,
+            phases: Phases::default(),
+            last_lines: vec![],
+            elapsed: Duration::ZERO,
+            screen: None,
+        }
+    }
+
+    #[test]
+    fn the_worst_decides() {
+        let timeout = || Verdict::Timeout { after: Duration::from_secs(1), unmet: vec![] };
+        let failed = || Verdict::Failed(vec![]);
+        for (verdicts, expected) in [
+            (vec![], 0),
+            (vec![Verdict::Passed, Verdict::Skipped("x".into())], 0),
+            (vec![Verdict::Passed, timeout()], 124),
+            (vec![timeout(), failed()], 1),
+            (vec![failed(), Verdict::Error("x".into()), timeout()], 125),
+            (vec![failed(), Verdict::Error("x".into()), Verdict::Interrupted(2)], 130),
+            (vec![Verdict::QemuGone("x".into())], 125),
+            (vec![Verdict::Silent(Duration::ZERO)], 1),
+        ] {
+            let reports: Vec<Report> = verdicts.iter().cloned().map(report).collect();
+            assert_eq!(status(&reports), expected, "{verdicts:?}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! `bootdisk test`: every kind of expectation, held and not held; every way a machine fails; what is left behind.
+
+#[path = "support/e2e.rs"]
+mod e2e;
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/tools.rs"]
+mod tools;
+
+use e2e::{Bench, Kernel, Ran, Running, image, run, tagged};
+use images::{ImageBuilder, TarBuilder};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// `bootdisk test --accel tcg --json ARGUMENTS`, to be started.
+fn test_command(bench: &Bench, arguments: &[&str]) -> Command {
+    let mut command = bench.bootdisk();
+    command.args(["test", "--accel", "tcg", "--json", "--timeout", "200s"]).args(arguments);
+    command
+}
+
+/// Makes the tests; the exit status and the document.
+#[track_caller]
+fn tested(bench: &Bench, arguments: &[&str]) -> (i32, Value) {
+    read(run(&mut test_command(bench, arguments)))
+}
+
+#[track_caller]
+fn read(ran: Ran) -> (i32, Value) {
+    let document = serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let status = ran.status.unwrap_or_else(|| panic!("{ran:?}"));
+    check_schema(&document);
+    assert_eq!(document["status"], status, "{document:#}");
+    (status, document)
+}
+
+/// The document against the schema that is published: required keys, no others, and their types.
+#[track_caller]
+fn check_schema(document: &Value) {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/smoke.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    conforms(document, &schema, &schema, "document").unwrap_or_else(|why| panic!("{why}\n{document:#}"));
+}
+
+/// The part of JSON Schema that the file uses.
+fn conforms(value: &Value, schema: &Value, root: &Value, place: &str) -> Result<(), String> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = root.pointer(reference.trim_start_matches('#')).ok_or("dangling $ref")?;
+        return conforms(value, target, root, place);
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let fits = |wanted: &Value| wanted == kind || wanted == "number" && kind == "integer";
+    let types = &schema["type"];
+    if !types.is_null() && !fits(types) && !types.as_array().is_some_and(|types| types.iter().any(fits)) {
+        return Err(format!("{place} is {kind}, not {types}"));
+    }
+    if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
+        return Err(format!("{place} is {value}, none of {}", schema["enum"]));
+    }
+    for (i, item) in value.as_array().into_iter().flatten().enumerate() {
+        conforms(item, &schema["items"], root, &format!("{place}[{i}]"))?;
+    }
+    let Some(object) = value.as_object() else { return Ok(()) };
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        object.get(name).ok_or_else(|| format!("{place} has no {name}"))?;
+    }
+    for (name, item) in object {
+        let property = match &schema["properties"][name] {
+            Value::Null if schema["additionalProperties"] == false => return Err(format!("{place} has {name}")),
+            Value::Null => &schema["additionalProperties"],
+            property => property,
+        };
+        if property.is_object() {
+            conforms(item, property, root, &format!("{place}.{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The report of a test by its name.
+#[track_caller]
+fn report<'a>(document: &'a Value, name: &str) -> &'a Value {
+    let reports = document["tests"].as_array().unwrap();
+    reports.iter().find(|report| report["name"] == name).unwrap_or_else(|| panic!("no {name}: {document:#}"))
+}
+
+/// The verdict, and that each of these texts is in one of the reasons.
+#[track_caller]
+fn expect(document: &Value, name: &str, verdict: &str, reasons: &[&str]) {
+    let report = report(document, name);
+    assert_eq!(report["verdict"], verdict, "{report:#}");
+    let given: Vec<&str> = report["reasons"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    for reason in reasons {
+        assert!(given.iter().any(|one| one.contains(reason)), "no {reason:?} in {report:#}");
+    }
+}
+
+#[test]
+fn the_schema_check_sees_what_does_not_conform() {
+    let schema = json!({"type": "object", "required": ["a"], "additionalProperties": false,
+        "properties": {"a": {"type": ["string", "null"]}, "b": {"items": {"enum": ["x"]}}}});
+    assert!(conforms(&json!({"a": null, "b": ["x"]}), &schema, &schema, "").is_ok());
+    for bad in [json!({}), json!({"a": 1}), json!({"a": "", "c": 1}), json!({"a": "", "b": ["y"]}), json!([])] {
+        assert!(conforms(&bad, &schema, &schema, "").is_err(), "{bad}");
+    }
+}
+
+/// Eight boots of images that end by themselves, from one spec file.
+#[test]
+fn what_ends_by_itself_is_judged_by_its_end() {
+    let bench = Bench::new(Kernel::Cloud);
+    let spec = |name: &str, image: String, rest: &str| format!("[[test]]\nname = {name:?}\nimage = {image:?}\n{rest}\n\n");
+    let hello = || image("hello-c.oci").display().to_string();
+    let all: String = [
+        spec(
+            "held",
+            hello(),
+            "expect = ['Hello from OS-less']\nexpect-regex = ['^Hello .* x86_64\\)$']\nreject = ['nowhere']\nexit-code = 0",
+        ),
+        spec("assumed", hello(), ""),
+        spec("absent", hello(), "expect = ['is not there']\nexpect-regex = ['^never$']"),
+        spec("status", tagged("probe.oci", "exit7"), "exit-code = 3"),
+        spec("rejected", hello(), "reject-regex = ['OS-less +container']\nexit-code = 0"),
+        spec("missing", tagged("probe.oci", "missing"), ""),
+        spec("signal", tagged("probe.oci", "sigsegv"), "exit-code = 139"),
+        spec("command", tagged("probe.oci", "probe"), "command = ['/probe', 'exit', '9']\nexit-code = 9"),
+    ]
+    .concat();
+    let file = bench.path("smoke.toml");
+    fs::write(&file, all).unwrap();
+    let (status, document) = tested(&bench, &["--spec", file.to_str().unwrap()]);
+    assert_eq!(status, 1, "{document:#}");
+
+    expect(&document, "held", "passed", &[]);
+    let held = &report(&document, "held");
+    assert_eq!(held["expectations"].as_array().unwrap().len(), 4);
+    assert!(held["expectations"].as_array().unwrap().iter().all(|one| one["held"] == true), "{held:#}");
+    let at = |name: &str| held["phases"][name].as_f64().unwrap_or_else(|| panic!("no {name}: {held:#}"));
+    assert!(at("kernel") < at("pid1") && at("pid1") <= at("workload") && at("workload") <= at("ready"), "{held:#}");
+
+    expect(&document, "assumed", "passed", &[]);
+    assert!(report(&document, "assumed")["assumed"].as_str().unwrap().contains("no HEALTHCHECK"));
+    expect(
+        &document,
+        "absent",
+        "failed",
+        &[
+            "expect \"is not there\": nothing of it; the workload ended: it ended with status 0",
+            "expect-regex /^never$/: nothing",
+        ],
+    );
+    let last = report(&document, "absent")["last_lines"].to_string();
+    assert!(last.contains("Hello from OS-less container"), "{last}");
+    expect(&document, "status", "failed", &["exit-code 3: it ended with status 7"]);
+    expect(&document, "rejected", "rejected", &["it came: Hello from OS-less container"]);
+    expect(&document, "missing", "not-started", &["status 127", "/no/such/program"]);
+    expect(&document, "signal", "passed", &[]);
+    expect(&document, "command", "passed", &[]);
+    assert_eq!(document["counts"], json!({"passed": 4, "failed": 4, "error": 0, "skipped": 0}));
+}
+
+/// A server that waits, with its health check: an image made here around the tests' probe.
+fn waiting(bench: &Bench, name: &str, check: &[&str]) -> PathBuf {
+    let probe = bench.path("probe");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/images/probe.c");
+    tools::stdout(Command::new("gcc").args(["-O2", "-static", "-s", "-o"]).arg(&probe).arg(source));
+    let tar = TarBuilder::new().file("probe", 0o755, &fs::read(&probe).unwrap()).build();
+    let image = ImageBuilder::new().layer(tar).cmd(&["/probe", "sleep", "1000"]);
+    let image = image.set("Healthcheck", json!({"Test": check, "Interval": 1_000_000_000, "Retries": 2}));
+    let dir = bench.path(name);
+    image.write_oci(&dir);
+    dir
+}
+
+#[test]
+fn health_is_asked_as_the_image_says() {
+    let bench = Bench::new(Kernel::Cloud);
+    let well = waiting(&bench, "well.oci", &["CMD", "/probe", "exit", "0"]);
+    let (status, document) = tested(&bench, &[well.to_str().unwrap()]);
+    assert_eq!(status, 0, "{document:#}");
+    assert_eq!(report(&document, "well")["expectations"][0]["expectation"], "healthy");
+
+    let ill = waiting(&bench, "ill.oci", &["CMD", "/probe", "exit", "5"]);
+    let (status, document) = tested(&bench, &[ill.to_str().unwrap(), "--exec", "/probe exit 5=5"]);
+    assert_eq!(status, 0, "an expectation that is given is all there is: {document:#}");
+    let (status, document) = tested(&bench, &[ill.to_str().unwrap(), "--healthy", "--exec", "/probe exit 5=5"]);
+    assert_eq!(status, 1);
+    expect(&document, "ill", "failed", &["healthy: 2 checks in a row failed, the last: it ended with status 5"]);
+}
+
+#[test]
+fn nginx_answers_under_both_firmwares_and_on_two_buses() {
+    let bench = Bench::new(Kernel::Cloud);
+    let disk = bench.build(image("nginx.oci"), "nginx.img", &[]);
+    let before = e2e::sha256(&disk);
+    let junit = bench.path("report.xml");
+    let arguments = ["--http", "/=200", "--http", ":80/missing=404", "--tcp", "80", "--exec", "nginx -t"];
+    let matrix = ["--matrix", "firmware=bios,uefi", "bus=virtio,nvme,ahci"];
+    let mut command = test_command(&bench, &arguments);
+    let (status, document) = read(run(command.arg(&disk).args(matrix).arg("--junit").arg(&junit)));
+    assert_eq!(status, 0, "{document:#}");
+    assert_eq!(document["counts"], json!({"passed": 4, "failed": 0, "error": 0, "skipped": 2}), "{document:#}");
+    for report in document["tests"].as_array().unwrap() {
+        let skipped = report["combination"].as_str().unwrap().ends_with("bus=ahci");
+        assert_eq!(report["verdict"] == "skipped", skipped, "{report:#}");
+        assert!(!skipped || report["reasons"][0].as_str().unwrap().starts_with("no driver"), "{report:#}");
+    }
+    check_junit(&junit, &["tests=\"6\"", "failures=\"0\"", "skipped=\"2\"", "name=\"firmware=uefi bus=nvme\""]);
+    assert_eq!(e2e::sha256(&disk), before, "a tested disk is never written to");
+
+    let refused = ["--http", "/missing=200", "--tcp", "81", "--exec", "nginx -T -c /nowhere", "--timeout", "30s"];
+    let mut command = test_command(&bench, &refused);
+    let (status, document) = read(run(command.arg(&disk).arg("--junit").arg(&junit)));
+    assert_eq!(status, 124, "{document:#}");
+    let reasons = ["http /missing=200: status 404", "tcp 81: the connection was refused", "it ended with status 1"];
+    expect(&document, "nginx", "timeout", &reasons);
+    check_junit(&junit, &["failures=\"1\"", "type=\"timeout\""]);
+}
+
+/// Against the schema that CI systems check with, and a few texts.
+#[track_caller]
+fn check_junit(path: &Path, texts: &[&str]) {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/junit.xsd");
+    let mut lint = Command::new("xmllint");
+    tools::stdout(lint.args(["--noout", "--schema"]).arg(schema).arg(path).stderr(std::process::Stdio::null()));
+    let text = fs::read_to_string(path).unwrap();
+    for wanted in texts {
+        assert!(text.contains(wanted), "no {wanted} in {text}");
+    }
+}
+
+#[test]
+fn the_junit_check_sees_what_is_wrong() {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/junit.xsd");
+    let dir = tempfile::tempdir().unwrap();
+    for (text, good) in [
+        ("<testsuites><testsuite name='x' tests='0' failures='0' errors='0'/></testsuites>", true),
+        ("<testsuites><testsuite name='x' tests='many' failures='0' errors='0'/></testsuites>", false),
+        ("<testsuites><test/></testsuites>", false),
+    ] {
+        let path = dir.path().join("x.xml");
+        fs::write(&path, text).unwrap();
+        let output = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&path).output();
+        assert_eq!(output.expect("xmllint; scripts/test installs it").status.success(), good, "{text}");
+    }
+}
+
+/// A panic, a PID 1 without a root, a boot that hangs in silence: each with its own verdict.
+#[test]
+fn broken_machines_are_told_apart() {
+    let bench = Bench::new(Kernel::Cloud);
+    let archive = image("hello-c.oci");
+    let panic = bench.build(&archive, "panic.img", &["--cmdline", "rdinit=/none root=/dev/none"]);
+    let (status, document) = tested(&bench, &[panic.to_str().unwrap(), "--expect", "Hello"]);
+    assert_eq!(status, 1);
+    expect(&document, "panic", "panic", &["Kernel panic - not syncing"]);
+
+    let disk = bench.build(&archive, "rootless.img", &[]);
+    tools::stdout(Command::new("sgdisk").args(["-u", "3:R"]).arg(&disk));
+    let (status, document) = tested(&bench, &[disk.to_str().unwrap(), "--expect", "Hello"]);
+    assert_eq!(status, 1);
+    expect(&document, "rootless", "pid1", &["root"]);
+
+    let silent = bench.build(&archive, "silent.img", &[]);
+    // A boot sector that jumps to itself.
+    fs::File::options().write(true).open(&silent).unwrap().write_all_at(&[0xeb, 0xfe], 0).unwrap();
+    let begun = Instant::now();
+    let (status, document) = tested(&bench, &[silent.to_str().unwrap(), "--boot-timeout", "4s"]);
+    assert_eq!(status, 1);
+    expect(&document, "silent", "silent", &["said nothing within 4.0 s"]);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+}
+
+/// The QEMU that a program started.
+fn qemu_of(parent: u32) -> Option<Pid> {
+    let stat = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("stat")).ok()?;
+        let (pid, rest) = text.split_once(' ')?;
+        let (name, rest) = rest.rsplit_once(')')?;
+        let ppid: u32 = rest.split_whitespace().nth(1)?.parse().ok()?;
+        (ppid == parent && name.contains("qemu")).then(|| Pid::from_raw(pid.parse().unwrap()))
+    };
+    fs::read_dir("/proc").unwrap().filter_map(|entry| stat(entry.ok()?.path())).next()
+}
+
+/// A test of a workload that sleeps, once its QEMU runs.
+fn sleeping(bench: &Bench, scratch: &Path) -> (Running, Pid) {
+    let disk = bench.build(tagged("probe.oci", "probe"), "probe.img", &[]);
+    let mut command = test_command(bench, &["--exit-code", "0"]);
+    command.arg(disk).env("TMPDIR", scratch).args(["--", "/probe", "sleep", "1000"]);
+    let running = Running::start(&mut command);
+    let deadline = Instant::now() + e2e::PATIENCE;
+    loop {
+        if let Some(pid) = qemu_of(running.id()) {
+            // It boots; the probing of accelerators is over with --accel tcg.
+            return (running, pid);
+        }
+        assert!(Instant::now() < deadline, "no QEMU came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_test_that_is_killed_or_whose_qemu_is() {
+    let bench = Bench::new(Kernel::Cloud);
+    let scratch = tempfile::tempdir().unwrap();
+    let (running, qemu) = sleeping(&bench, scratch.path());
+    std::thread::sleep(Duration::from_millis(500));
+    kill(qemu, Signal::SIGKILL).unwrap();
+    let killed = Instant::now();
+    let (status, document) = read(running.finish());
+    assert_eq!(status, 125, "{document:#}");
+    assert_eq!(document["tests"][0]["verdict"], "qemu-gone", "{document:#}");
+    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
+
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let (running, qemu) = sleeping(&bench, scratch.path());
+        running.signal(signal);
+        let (ended, document) = read(running.finish());
+        assert_eq!((ended, document["tests"][0]["verdict"].as_str()), (status, Some("interrupted")), "{document:#}");
+        assert!(kill(qemu, None).is_err(), "QEMU is still there");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "temporary files are left");
+    }
+}
+
+#[test]
+fn people_get_a_table_and_a_command_line() {
+    let bench = Bench::new(Kernel::Cloud);
+    let disk = bench.build(image("hello-c.oci"), "hello.img", &[]);
+    let logs = bench.path("logs");
+    let mut command = bench.bootdisk();
+    command.args(["test", "--accel", "tcg", "--expect", "Hello from", "--log-dir"]).arg(&logs).arg(&disk);
+    let ran = run(&mut command).expect_status(0);
+    let text = ran.text();
+    assert!(text.lines().any(|line| line.starts_with("hello") && line.contains("passed")), "{text}");
+    assert!(text.ends_with("\n1 passed\n"), "{text}");
+    assert!(ran.stderr.contains("passed hello"), "{}", ran.stderr);
+    let log = fs::read_to_string(logs.join("hello.stdout.log")).unwrap();
+    assert!(log.starts_with("Hello from OS-less"), "{log}");
+    assert!(fs::read_to_string(logs.join("hello.events.log")).unwrap().contains("WorkloadStarted"));
+
+    let mut command = bench.bootdisk();
+    command.args(["test", "--accel", "tcg", "--dry-run", "--qemu-arg=-no-reboot"]).arg(&disk);
+    let script = run(&mut command).expect_status(0).text();
+    let pasted = Command::new("timeout").args(["120", "bash", "-c", &script]).output().unwrap();
+    let console = String::from_utf8_lossy(&pasted.stdout);
+    assert!(console.contains("Hello from OS-less"), "{script}\n{console}\n{}", String::from_utf8_lossy(&pasted.stderr));
+}
