@@ -69,8 +69,7 @@ pub fn found(bytes: Vec<u8>, evidence: &str) -> Result<Bundle, KernelError> {
         path: evidence.into(),
     })?;
     let release = image.release.clone().or_else(|| image::banner_release(&bytes)).unwrap_or_else(|| "unknown".into());
-    let config = image.bzimage.as_ref().and_then(|facts| ikconfig::find(&bytes, facts));
-    let config = config.map(|text| Config::new("IKCONFIG in the kernel", &text));
+    let config = ikconfig::find(&bytes, &image).map(|text| Config::new("IKCONFIG in the kernel", &text));
     Ok(Bundle {
         arch: image.arch,
         image,
@@ -78,6 +77,7 @@ pub fn found(bytes: Vec<u8>, evidence: &str) -> Result<Bundle, KernelError> {
         config,
         modules: None,
         origin: evidence.to_owned(),
+        checked: String::new(),
         boot: BootFile::Memory(bytes),
     })
 }

@@ -123,7 +123,7 @@ fn by_content(path: &Path) -> Result<Option<Subject>, InspectError> {
     let file: File = open().map_err(failed)?;
     file.take(bzimage::SETUP_MAX as u64).read_to_end(&mut start).map_err(failed)?;
     let is_kernel = boot_file::recognise(&start, u64::MAX, |_| Vec::new()).is_ok();
-    if is_kernel || package::is_package(&start) {
+    if is_kernel || package::is_package(path, &start) {
         return Ok(Some(Subject::Kernel(Box::new(Bundle::open(path, None)?))));
     }
     if let Some((_, name)) = DISK_FORMATS.iter().find(|(magic, _)| start.starts_with(magic)) {

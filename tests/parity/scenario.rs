@@ -138,12 +138,15 @@ impl Row {
     pub fn process(&self) -> Process {
         let mut spec = BootSpec {
             version: VERSION,
-            root: Root { partuuid: String::new(), fstype: String::new(), read_only: false },
+            root: Root { partuuid: String::new(), fstype: String::new(), read_only: false, ephemeral: false },
             init: Init::Container,
             process: self.image.clone(),
             hostname: None,
             network: Network::None,
             volumes: vec![],
+            healthcheck: None,
+            exposed_ports: vec![],
+            drivers: None,
             modules: vec![],
         };
         overrides::apply(&mut spec, self.options.clone());

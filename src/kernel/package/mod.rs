@@ -117,6 +117,14 @@ impl Source {
     }
 }
 
+/// Whether a file that begins like this is a package. Those of Alpine and Arch begin as any packed tar does, images
+/// among them: there the name decides.
+pub fn is_package(path: &Path, start: &[u8]) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let named = name.ends_with(".apk") || [".pkg.tar.zst", ".pkg.tar.xz"].iter().any(|end| name.ends_with(end));
+    named || start.starts_with(ar::MAGIC) || start.starts_with(&rpm::LEAD_MAGIC)
+}
+
 fn format(path: &Path) -> Result<Option<Format>, KernelError> {
     let file = File::open(path).map_err(KernelError::io("open", path))?;
     let mut start = Vec::new();
