@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -119,7 +119,9 @@ impl Bundle {
         let mut call: Vec<String> = self.oracle.0.iter().map(|word| (*word).to_owned()).collect();
         call.extend([format!("--root={}", self.folder.path().join("state").display()), "--log-format=json".into()]);
         call.extend([format!("--log={}", log.display())]);
-        let mut run = call.clone();
+        // Nothing here waits for ever, whatever the runtime does.
+        let mut run: Vec<String> = ["timeout", "--foreground", "--kill-after=5", "120"].map(str::to_owned).to_vec();
+        run.extend(call.clone());
         run.extend(["run".to_owned(), format!("--bundle={}", folder.display()), id.clone()]);
         let mut command = if row.terminal {
             // script(1) gives the runtime a terminal to pass on.
@@ -134,7 +136,7 @@ impl Bundle {
         let stdin = if row.stdin.is_some() || row.terminal { Stdio::piped() } else { Stdio::null() };
         let child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let child = child.unwrap_or_else(|error| panic!("cannot start {run:?}: {error}; scripts/test installs it"));
-        Ok(Container { child, id, call, log })
+        Ok(Container { child: Some(child), id, call, log })
     }
 
     /// The image's configuration as umoci turns it into a runtime's.
@@ -211,7 +213,7 @@ impl Bundle {
 
 /// A started container.
 pub struct Container {
-    child: std::process::Child,
+    child: Option<Child>,
     id: String,
     /// The runtime with its global options.
     call: Vec<String>,
@@ -227,20 +229,21 @@ impl Container {
 
     /// What it writes, as it comes.
     pub fn stdout(&mut self) -> std::process::ChildStdout {
-        self.child.stdout.take().expect("taken once")
+        self.child.as_mut().and_then(|child| child.stdout.take()).expect("taken once")
     }
 
     /// Waits for its end.
     pub fn finish(mut self, stdin: Option<&str>) -> Seen {
+        let mut child = self.child.take().expect("finished once");
         // Without input a terminal's keyboard stays there and silent.
-        let mut keyboard = self.child.stdin.take();
+        let mut keyboard = child.stdin.take();
         if let Some(text) = stdin
             && let Some(mut pipe) = keyboard.take()
         {
             // A process may end without reading it.
             _ = pipe.write_all(text.as_bytes());
         }
-        let output: Output = self.child.wait_with_output().unwrap();
+        let output: Output = child.wait_with_output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         if log.contains("\"level\":\"error\"") || log.contains("\"level\": \"error\"") {
@@ -248,5 +251,16 @@ impl Container {
         }
         let status = output.status.code().unwrap_or(255);
         Seen::Ended(status as u8, text(&output.stdout))
+    }
+}
+
+/// A container does not outlive a test that fails.
+impl Drop for Container {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            _ = Command::new(&self.call[0]).args(&self.call[1..]).args(["kill", &self.id, "9"]).output();
+            _ = child.kill();
+            _ = child.wait();
+        }
     }
 }
