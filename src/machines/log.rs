@@ -216,7 +216,7 @@ mod tests {
     fn both_streams_come_back_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let logger = Logger::start(dir.path()).unwrap();
-        let (mut out, mut err) = (File::from(logger.stdout.try_clone().unwrap()), &logger.stderr);
+        let (mut out, err) = (File::from(logger.stdout.try_clone().unwrap()), &logger.stderr);
         let mut reader = Reader::open(dir.path());
         for round in 0..3 {
             out.write_all(format!("out {round}\n").as_bytes()).unwrap();
@@ -231,7 +231,7 @@ mod tests {
                 }
             };
             assert_eq!(next(&mut reader), (Stream::Stdout, format!("out {round}\n").into_bytes()));
-            nix::unistd::write(&mut err, b"err\n").unwrap();
+            nix::unistd::write(err, b"err\n").unwrap();
             assert_eq!(next(&mut reader), (Stream::Stderr, b"err\n".to_vec()));
         }
         drop(out);

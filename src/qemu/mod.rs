@@ -45,4 +45,5 @@ pub use event::{Event, Finished, Outcome, What};
 pub use forward::Forward;
 pub use machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reboot};
 pub use run::{SessionOptions, run, run_controlled};
+pub use signals::hangup_is_ignored;
 pub use streams::Streams;

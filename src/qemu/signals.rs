@@ -41,11 +41,17 @@ fn listeners() -> io::Result<&'static Listeners> {
     }
     let none = Arc::new(AtomicBool::new(false));
     let mut stopping = STOPPING.to_vec();
-    stopping.retain(|&signal| signal != SIGHUP || !is_ignored(signal));
+    stopping.retain(|&signal| signal != SIGHUP || !hangup_is_ignored());
     for &signal in &stopping {
         flag::register_conditional_default(signal, none.clone())?;
     }
     Ok(LISTENERS.get_or_init(|| Listeners { count: Mutex::new(0), none, stopping }))
+}
+
+/// Whether this program was started to ignore SIGHUP. Asked before the first handler is installed, and remembered.
+pub fn hangup_is_ignored() -> bool {
+    static IGNORED: OnceLock<bool> = OnceLock::new();
+    *IGNORED.get_or_init(|| is_ignored(SIGHUP))
 }
 
 fn is_ignored(signal: i32) -> bool {
@@ -104,5 +110,20 @@ impl Drop for Signals {
             low_level::unregister(id);
         }
         _ = change(-1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ignored;
+    use nix::sys::signal::{SigHandler, Signal, signal};
+
+    #[test]
+    fn an_ignored_signal_is_known() {
+        // SIGURG is ignored by default, which is not the same.
+        assert!(!is_ignored(libc::SIGURG));
+        // SAFETY: nothing in this program wants SIGURG.
+        unsafe { signal(Signal::SIGURG, SigHandler::SigIgn) }.unwrap();
+        assert!(is_ignored(libc::SIGURG));
     }
 }

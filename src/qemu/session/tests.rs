@@ -576,6 +576,32 @@ fn a_terminal_is_raw_while_the_workload_has_it() {
 }
 
 #[test]
+fn a_terminal_that_goes_takes_the_machine_along() {
+    use nix::fcntl::OFlag;
+    use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+    // Nobody may inherit the master: the terminal would never hang up.
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let mut slave = File::options();
+    std::os::unix::fs::OpenOptionsExt::custom_flags(slave.read(true).write(true), libc::O_NOCTTY);
+    let slave = slave.open(ptsname_r(&master).unwrap()).unwrap();
+    let options = SessionOptions { stdin: true, terminal: true, ..options() };
+    let ran = with_streams(options, slave.into(), collect, move |guest| {
+        guest.greet();
+        drop(master);
+        let mut frames = std::iter::from_fn(|| guest.receive());
+        // Its own terminal hangs up, and then it is asked to stop.
+        assert!(frames.any(|frame| (frame.kind, frame.stream) == (Kind::Eof, stdout_of(0))));
+        assert!(frames.any(|frame| frame.kind == Kind::Stop));
+        guest.finish(129);
+    });
+    assert_eq!(ran.finished.outcome, exited(129));
+    let stops = ran.events.iter().filter(|what| matches!(what, What::Stopping(_))).count();
+    assert_eq!((stops, ran.events.contains(&What::Stopping(Why::Signal(libc::SIGHUP)))), (1, true));
+}
+
+#[test]
 fn an_own_init_has_the_console_and_ends_well_by_switching_off() {
     let (stdin, mut typed) = std::io::pipe().unwrap();
     typed.write_all(b"root\n").unwrap();
