@@ -49,8 +49,14 @@ fn against_schema(value: &Value) -> Option<String> {
 /// What differs from run to run or from one build of the images to the next, replaced by words.
 fn normalised(text: &str, subject: &str) -> String {
     let mut out = String::new();
-    for line in text.replace(subject, "SUBJECT").lines() {
-        let words: Vec<String> = line.split(' ').map(normal_word).collect();
+    for line in text.replace(subject, "SUBJECT").replace(&Kernel::Cloud.release(), "RELEASE").lines() {
+        let mut words: Vec<String> = line.split(' ').map(normal_word).collect();
+        // Mebibytes are the kernel's.
+        for i in 1..words.len() {
+            if words[i].trim_matches(['(', ')', ',']) == "MiB" {
+                words[i - 1] = "N".into();
+            }
+        }
         out.push_str(words.join(" ").trim_end());
         out.push('\n');
     }
