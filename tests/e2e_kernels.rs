@@ -104,7 +104,7 @@ fn a_kernel_without_a_required_option_is_refused_by_its_name() {
         assert!(built_in.contains(&line), "{option}");
         fs::write(&config, built_in.replace(&line, &format!("# CONFIG_{option} is not set\n"))).unwrap();
         let ran = build(&[]).expect_status(1);
-        let expected = format!("error: kernel {release} cannot boot this disk: CONFIG_{option} is not set (");
+        let expected = format!("kernel {release} cannot boot this disk: CONFIG_{option} is not set (");
         assert!(ran.stderr.contains(&expected), "{option}: {}", ran.stderr);
         assert!(!bench.path("hello.img").exists());
     }

@@ -29,3 +29,15 @@ as_root() {
 usage() {
     awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0"
 }
+
+# The bootdisk that was built here, else the installed one.
+built_bootdisk() {
+    local candidate
+    for candidate in "$checkout/target/release/bootdisk" "$checkout/target/debug/bootdisk" "$(command -v bootdisk || true)"; do
+        if [ -x "$candidate" ]; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    die "bootdisk is not built yet: cargo build --release"
+}

@@ -106,7 +106,8 @@ fn assemble(bytes: Vec<u8>, config: Option<Config>, path: &Path) -> Result<Bundl
     let release = image.release.clone().or_else(|| ikconfig::release(&bytes, &image));
     if release.is_none() && image.form == Form::Vmlinux {
         let found = format!("an ELF file for {} that is no Linux kernel", image.arch);
-        return Err(KernelError::NotAKernel { found, hint: None, path: path.to_owned() });
+        let hint = Some("give the bzImage or vmlinux of a kernel's build, or its package");
+        return Err(KernelError::NotAKernel { found, hint, path: path.to_owned() });
     }
     let inside = || Some(Config::new("IKCONFIG in the kernel", &ikconfig::find(&bytes, &image)?));
     let config = config.or_else(inside);

@@ -6,17 +6,18 @@
 use super::Arch;
 use super::config;
 
-/// The fragments of x86_64 by topic.
-const X86_64: &[(&str, &str)] = &[
-    ("base", include_str!("../../kernel-configs/x86_64/base.config")),
-    ("console", include_str!("../../kernel-configs/x86_64/console.config")),
-    ("block", include_str!("../../kernel-configs/x86_64/block.config")),
-    ("filesystems", include_str!("../../kernel-configs/x86_64/filesystems.config")),
-    ("network", include_str!("../../kernel-configs/x86_64/network.config")),
-    ("containers", include_str!("../../kernel-configs/x86_64/containers.config")),
-    ("firmware", include_str!("../../kernel-configs/x86_64/firmware.config")),
-    ("result-channel", include_str!("../../kernel-configs/x86_64/result-channel.config")),
-];
+/// The fragments of an architecture by topic.
+macro_rules! fragments {
+    ($arch:literal) => {
+        fragments!($arch: "base", "console", "block", "filesystems", "network", "containers", "firmware", "result-channel")
+    };
+    ($arch:literal: $($topic:literal),*) => {
+        &[$(($topic, include_str!(concat!("../../kernel-configs/", $arch, "/", $topic, ".config")))),*]
+    };
+}
+
+const X86_64: &[(&str, &str)] = fragments!("x86_64");
+const AARCH64: &[(&str, &str)] = fragments!("aarch64");
 
 /// How much an option matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +67,13 @@ pub struct Requirement {
 /// The options that fragments ask for on `arch`, in their order; none for an architecture without fragments.
 pub fn requirements(arch: Arch) -> Vec<Requirement> {
     match arch {
-        Arch::X86_64 => X86_64.iter().flat_map(|(topic, text)| parse(topic, text)).collect(),
-        _ => Vec::new(),
+        Arch::X86_64 => X86_64,
+        Arch::Aarch64 => AARCH64,
+        _ => &[],
     }
+    .iter()
+    .flat_map(|(topic, text)| parse(topic, text))
+    .collect()
 }
 
 /// Reads one fragment.
@@ -157,19 +162,21 @@ mod tests {
 
     #[test]
     fn every_option_has_a_reason_and_stands_once() {
-        let all = requirements(Arch::X86_64);
-        let mut seen = std::collections::BTreeSet::new();
-        for requirement in &all {
-            assert!(requirement.why.ends_with('.'), "{}: {:?}", requirement.option, requirement.why);
-            assert!(requirement.why != "As above.", "{}", requirement.option);
-            assert!(seen.insert(requirement.option), "{} twice", requirement.option);
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            let all = requirements(arch);
+            let mut seen = std::collections::BTreeSet::new();
+            for requirement in &all {
+                assert!(requirement.why.ends_with('.'), "{}: {:?}", requirement.option, requirement.why);
+                assert!(requirement.why != "As above.", "{}", requirement.option);
+                assert!(seen.insert(requirement.option), "{} twice", requirement.option);
+            }
+            assert!(all.len() > 110, "{arch}: {}", all.len());
         }
-        assert!(all.len() > 120, "{}", all.len());
     }
 
     #[test]
     fn every_module_of_a_mark_is_one_an_initramfs_gets() {
-        for requirement in requirements(Arch::X86_64) {
+        for requirement in requirements(Arch::X86_64).into_iter().chain(requirements(Arch::Aarch64)) {
             for module in requirement.modules {
                 assert!(super::super::modules::wanted::is_likely(module), "{module}");
             }
@@ -178,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_mark_of_every_fragment_is_known() {
-        for (topic, text) in X86_64 {
+        for (topic, text) in X86_64.iter().chain(AARCH64) {
             for mark in text.lines().filter_map(|line| line.strip_prefix("#!")).flat_map(|line| line.split(';')) {
                 let words: Vec<&str> = mark.split_ascii_whitespace().collect();
                 let known = match words.as_slice() {

@@ -451,7 +451,7 @@ fn long_name(name: &str, short: &[u8; 11]) -> Vec<[u8; ENTRY]> {
     units.resize(count * LONG_AT.len(), 0xffff);
     let encode = |(index, part): (usize, &[u16])| {
         let mut entry = [0; ENTRY];
-        entry[0] = index as u8 + 1 | if index + 1 == count { 0x40 } else { 0 };
+        entry[0] = (index as u8 + 1) | if index + 1 == count { 0x40 } else { 0 };
         entry[11] = LONG_NAME;
         entry[13] = sum_of(short);
         for (at, unit) in LONG_AT.into_iter().zip(part) {
