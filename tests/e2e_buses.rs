@@ -1,7 +1,14 @@
-//! One disk, every bus and both firmwares: the root is found by its partition's GUID, wherever it is.
+//! One disk, every bus and both firmwares: the root is found by its partition's GUID, wherever it is. And the other
+//! network card.
 
+#[path = "support/busybox.rs"]
+mod busybox;
 #[path = "support/e2e.rs"]
 mod e2e;
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/tools.rs"]
+mod tools;
 
 use e2e::{Bench, Kernel, image};
 
@@ -40,4 +47,14 @@ fn ide() {
 #[test]
 fn ahci() {
     boots_from("ahci", Kernel::Generic);
+}
+
+/// Nor one for the card that QEMU's machines had for long.
+#[test]
+fn e1000() {
+    let bench = Bench::new(Kernel::Generic);
+    let image = busybox::archive(bench.path("image").parent().unwrap());
+    let script =
+        "readlink /sys/class/net/eth0/device/driver | grep -o '[^/]*$'; ip -4 addr show eth0 | grep -o 'inet [0-9./]*'";
+    bench.run_other(&image, &["--nic", "e1000"], &["sh", "-c", script]).expect(0, "e1000\ninet 10.0.2.15/24\n");
 }
