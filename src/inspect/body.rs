@@ -276,7 +276,7 @@ impl BodySink for Looker {
     }
 
     fn hole(&mut self, length: u64) -> io::Result<()> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         self.holes = self.holes.saturating_add(length);
         if self.hasher.is_some() && self.holes > HASHED_HOLES {
             self.hasher = None;
