@@ -6,10 +6,8 @@
 #[path = "support/e2e.rs"]
 mod e2e;
 #[path = "support/e2e_disk.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
 mod e2e_disk;
 #[path = "support/images.rs"]
-#[allow(dead_code, reason = "each test file uses a part")]
 mod images;
 #[path = "support/schema.rs"]
 mod schema;

@@ -120,6 +120,9 @@ impl Looker {
         if self.buffer.len() < elf::MAGIC.len() {
             let first = data.len().min(elf::MAGIC.len() - self.buffer.len());
             self.buffer.extend_from_slice(&data[..first]);
+            if self.buffer.len() < elf::MAGIC.len() {
+                return;
+            }
             if self.buffer == elf::MAGIC {
                 self.cap = BUFFER;
             } else if !self.buffer.starts_with(b"#!") && self.want == Some(Want::Nothing) {
@@ -273,7 +276,7 @@ impl BodySink for Looker {
     }
 
     fn hole(&mut self, length: u64) -> io::Result<()> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         self.holes = self.holes.saturating_add(length);
         if self.hasher.is_some() && self.holes > HASHED_HOLES {
             self.hasher = None;
@@ -380,7 +383,7 @@ mod tests {
             glibc_version(b"\0GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.\nCopyright"),
             Some("2.36".into())
         );
-        assert_eq!(musl_version(b"musl libc (x86_64)\0Version %s\0001.2.3\0"), Some("1.2.3".into()));
+        assert_eq!(musl_version(b"musl libc (x86_64)\0Version %s\x001.2.3\0"), Some("1.2.3".into()));
         assert_eq!(musl_version(b"musl libc (x86_64)\0"), None);
     }
 }

@@ -14,8 +14,8 @@ pub fn complaint(root: &Value, schema: &Value, value: &Value, place: &str) -> Op
         let complaints: Vec<_> = choices.iter().map(|choice| complaint(root, choice, value, place)).collect();
         return match complaints.iter().any(Option::is_none) {
             true => None,
-            // The deepest complaint is about the choice that was meant.
-            false => complaints.into_iter().flatten().max_by_key(|text| text.len()),
+            // The complaint about the deepest place is about the choice that was meant.
+            false => complaints.into_iter().flatten().max_by_key(|text| text.find(": ")),
         };
     }
     if let Some(choices) = schema["enum"].as_array() {

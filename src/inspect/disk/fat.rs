@@ -179,7 +179,7 @@ impl<'a> Volume<'a> {
         Some(match self.bits {
             12 => {
                 let pair = byte(n + n / 2)? | byte(n + n / 2 + 1)? << 8;
-                if n % 2 == 0 { pair & 0xfff } else { pair >> 4 }
+                if n.is_multiple_of(2) { pair & 0xfff } else { pair >> 4 }
             }
             16 => byte(2 * n)? | byte(2 * n + 1)? << 8,
             _ => u32::from_le_bytes(self.fat.get(4 * n..4 * n + 4)?.try_into().ok()?) & 0x0fff_ffff,

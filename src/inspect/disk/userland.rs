@@ -69,8 +69,8 @@ pub fn read(fs: &FileSystem<'_>, looker: &mut Looker) -> Result<Read, ReadError>
 
 fn attrs(fs: &FileSystem<'_>, inode: &Inode) -> Result<Attrs, ReadError> {
     let found = fs.attributes(inode)?;
-    let xattrs = found.into_iter().map(|(name, value)| (name.into(), value.into()));
-    let xattrs: Vec<(Box<[u8]>, Box<[u8]>)> = xattrs.collect();
+    let xattrs = found.into_iter().map(|(name, value)| (name.into_boxed_slice(), value.into_boxed_slice()));
+    let xattrs: Vec<_> = xattrs.collect();
     Ok(Attrs {
         mode: inode.mode,
         uid: inode.uid,

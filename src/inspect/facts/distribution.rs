@@ -56,8 +56,7 @@ fn of_older(tree: &Root) -> Option<Distribution> {
 
 /// The value of a variable: quotes taken off, and backslashes in double quotes.
 fn value(text: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let line =
-        text.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(name)?.strip_prefix(b"=")).last()?;
+    let line = text.split(|&byte| byte == b'\n').rev().find_map(|line| line.strip_prefix(name)?.strip_prefix(b"="))?;
     let line = line.trim_ascii();
     let (inner, double) = match line {
         [b'"', inner @ .., b'"'] => (inner, true),
