@@ -123,7 +123,8 @@ fn the_schema_check_sees_what_does_not_conform() {
 #[test]
 fn what_ends_by_itself_is_judged_by_its_end() {
     let bench = Bench::new(Kernel::Cloud);
-    let spec = |name: &str, image: String, rest: &str| format!("[[test]]\nname = {name:?}\nimage = {image:?}\n{rest}\n\n");
+    let spec =
+        |name: &str, image: String, rest: &str| format!("[[test]]\nname = {name:?}\nimage = {image:?}\n{rest}\n\n");
     let hello = || image("hello-c.oci").display().to_string();
     let all: String = [
         spec(

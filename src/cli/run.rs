@@ -3,20 +3,18 @@
 //! Standard output and standard error are the workload's. What bootdisk itself has to say goes to standard error: errors
 //! always, notes only on a terminal or with `--console`.
 
+use super::console;
 use super::detach::{self, Side};
 use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
 use super::options::{self, Global};
 use super::report::WithHint;
 use super::target::{self, DirectBoot, Target};
-use super::console;
 use crate::boot::existing::Existing;
 use crate::guest::channel::{MAX_PAYLOAD, Overrides};
 use crate::machines::log::Logger;
 use crate::machines::{MachineError, Record, Registered, Registry};
 use crate::qemu::control::Endpoint;
-use crate::qemu::{
-    self, Access, Boot, Finished, Forward, MachineOptions, SessionOptions, Streams, What,
-};
+use crate::qemu::{self, Access, Boot, Finished, Forward, MachineOptions, SessionOptions, Streams, What};
 use anyhow::Context;
 use std::ffi::OsString;
 use std::fs::File;

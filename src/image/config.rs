@@ -71,8 +71,12 @@ struct RawHealthcheck {
 
 fn healthcheck<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Healthcheck>, D::Error> {
     let raw = Option::<RawHealthcheck>::deserialize(deserializer)?;
-    Ok(raw.map(|RawHealthcheck { test, interval, timeout, start_period, retries }| {
-        Healthcheck { test, interval, timeout, start_period, retries }
+    Ok(raw.map(|RawHealthcheck { test, interval, timeout, start_period, retries }| Healthcheck {
+        test,
+        interval,
+        timeout,
+        start_period,
+        retries,
     }))
 }
 

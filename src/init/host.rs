@@ -45,7 +45,8 @@ impl Host {
             return (host, None);
         }
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-        let hello = Hello { version: VERSION, bootdisk: env!("CARGO_PKG_VERSION").to_owned(), kernel, uptime: uptime() };
+        let hello =
+            Hello { version: VERSION, bootdisk: env!("CARGO_PKG_VERSION").to_owned(), kernel, uptime: uptime() };
         host.send(&Frame::control(Kind::Hello, &hello));
         let welcome = host.wait_for_welcome();
         match &welcome {

@@ -15,11 +15,13 @@ use super::matrix::Combination;
 use super::probe::{self, Health};
 use super::verdict::{Report, Verdict};
 use super::watch::Stream;
-use crate::guest::spec::Healthcheck;
 use crate::guest::channel::{Level, Outcome as Workload, Overrides};
+use crate::guest::spec::Healthcheck;
 use crate::qemu::control::{self, Dialer};
 use crate::qemu::event::Why;
-use crate::qemu::{self, Display, Event, Finished, Forward, MachineOptions, Outcome, RunError, SessionOptions, Streams, What};
+use crate::qemu::{
+    self, Display, Event, Finished, Forward, MachineOptions, Outcome, RunError, SessionOptions, Streams, What,
+};
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
@@ -136,9 +138,10 @@ impl Drive<'_> {
 
     fn run(mut self, cancelled: &AtomicUsize) -> Report {
         let board = Board::new(self.expectations.clone());
-        let driven = self.forward_ports().map_err(|error| error.to_string()).and_then(|()| {
-            self.watch(&board, cancelled).map_err(|error| chain(&error))
-        });
+        let driven = self
+            .forward_ports()
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.watch(&board, cancelled).map_err(|error| chain(&error)));
         let screen = driven.as_ref().ok().and_then(|(_, screen)| screen.clone());
         let mut state = board.into_state();
         let verdict = match driven {

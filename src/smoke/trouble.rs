@@ -61,7 +61,8 @@ mod tests {
             assert_eq!(trouble.feed(&line.as_bytes()[10..]), None);
             assert_eq!(trouble.feed(b"\r\n").as_deref(), Some(line));
         }
-        for line in ["Oops: my mistake", "BUG: in my program", "[  OK  ] Started BUG: tracker.", "[ 1.000000] ok Oops:"] {
+        for line in ["Oops: my mistake", "BUG: in my program", "[  OK  ] Started BUG: tracker.", "[ 1.000000] ok Oops:"]
+        {
             assert_eq!(Trouble::default().feed(format!("{line}\n").as_bytes()), None, "{line}");
         }
     }

@@ -1,8 +1,8 @@
 //! How a test ended, in words that need no interpretation.
 
 use super::expect::Expectation;
-use super::phases::Phases;
 use super::matrix::Combination;
+use super::phases::Phases;
 use std::time::Duration;
 
 /// The result of one boot, or of one that was not made.

@@ -271,16 +271,19 @@ impl Session<'_> {
     fn ask_qemu(&mut self, client: u64, question: &Question) {
         let sent = match question {
             _ if self.phase != super::Phase::Running || !self.qmp_open => Err("QEMU is not to be asked now".to_owned()),
-            Question::UserNetwork => self.qmp.send(command::human_monitor_command {
-                cpu_index: None,
-                command_line: "info usernet".into(),
-            }).map_err(|error| error.to_string()),
-            Question::Screendump(path) => self.qmp.send(command::screendump {
-                filename: path.clone(),
-                device: None,
-                head: None,
-                format: Some(qapi::qmp::ImageFormat::png),
-            }).map_err(|error| error.to_string()),
+            Question::UserNetwork => self
+                .qmp
+                .send(command::human_monitor_command { cpu_index: None, command_line: "info usernet".into() })
+                .map_err(|error| error.to_string()),
+            Question::Screendump(path) => self
+                .qmp
+                .send(command::screendump {
+                    filename: path.clone(),
+                    device: None,
+                    head: None,
+                    format: Some(qapi::qmp::ImageFormat::png),
+                })
+                .map_err(|error| error.to_string()),
         };
         match sent {
             Ok(number) => self.clients.questions.push((number, client)),

@@ -56,7 +56,10 @@ impl Guest {
     }
 
     pub(super) fn greet(&mut self) -> Welcome {
-        self.send(Frame::control(Kind::Hello, &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None }));
+        self.send(Frame::control(
+            Kind::Hello,
+            &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None },
+        ));
         // Until the welcome, frames are for the machine before the last reset.
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let welcome: Welcome = serde_json::from_slice(&frame.payload).unwrap();

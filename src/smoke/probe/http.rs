@@ -55,7 +55,9 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let server = std::thread::spawn(move || {
             let mut asked = Vec::new();
-            for answer in ["", "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 301 go\r\nlocation: /y\r\n\r\n"] {
+            for answer in
+                ["", "HTTP/1.1 503 no\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 301 go\r\nlocation: /y\r\n\r\n"]
+            {
                 let mut client = listener.accept().unwrap().0;
                 let mut request = [0; 1024];
                 let n = client.read(&mut request).unwrap();

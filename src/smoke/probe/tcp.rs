@@ -56,9 +56,7 @@ fn established(table: &str, guest: u16, ours: u16) -> bool {
         let [state, _, _, from, _, to, ..] = words[..] else { return false };
         let accepted = ["ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT_1", "FIN_WAIT_2"];
         let state = state.strip_prefix("TCP[").and_then(|state| state.strip_suffix(']'));
-        state.is_some_and(|state| accepted.contains(&state))
-            && from.parse() == Ok(guest)
-            && to.parse() == Ok(ours)
+        state.is_some_and(|state| accepted.contains(&state)) && from.parse() == Ok(guest) && to.parse() == Ok(ours)
     })
 }
 

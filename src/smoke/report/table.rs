@@ -17,7 +17,13 @@ pub fn render(reports: &[Report], colour: bool) -> String {
         let (on, off) = if colour { paint(verdict) } else { ("", "") };
         let matrix = if widths[1] > "matrix".len() { format!("{:w$}  ", row[1], w = widths[1]) } else { String::new() };
         let [name, _, word, time, phases] = row;
-        _ = write!(text, "{name:a$}  {matrix}{on}{word:b$}{off}  {time:>c$}", a = widths[0], b = widths[2], c = widths[3]);
+        _ = write!(
+            text,
+            "{name:a$}  {matrix}{on}{word:b$}{off}  {time:>c$}",
+            a = widths[0],
+            b = widths[2],
+            c = widths[3]
+        );
         _ = writeln!(text, "{}", if phases.is_empty() { String::new() } else { format!("  {phases}") });
     }
     for report in reports {
@@ -36,7 +42,8 @@ fn row(report: &Report) -> [String; 5] {
 
 /// Where the time went, each part by itself: `boot 1.2 kernel 0.9 start 0.3 ready 1.0`.
 fn phases(phases: &Phases) -> String {
-    let points = [("boot", phases.kernel), ("kernel", phases.pid1), ("start", phases.workload), ("ready", phases.ready)];
+    let points =
+        [("boot", phases.kernel), ("kernel", phases.pid1), ("start", phases.workload), ("ready", phases.ready)];
     let mut before = 0.0;
     let mut parts = Vec::new();
     for (name, at) in points.into_iter().filter_map(|(name, at)| Some((name, at?.as_secs_f64()))) {
