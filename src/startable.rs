@@ -21,7 +21,7 @@ const MAX_STEPS: u32 = 1 << 20;
 pub fn doubt<B>(tree: &Tree<B>, process: &Process, init: Init) -> Option<String> {
     let mut look = Look { tree, working_dir: &process.working_dir, steps: 0 };
     let command = process.entrypoint.iter().chain(&process.cmd).next();
-    match (init, command) {
+    match (init.settle(process), command) {
         (Init::Image, command) => {
             let found = PLACES.iter().any(|path| look.resolve(path.as_bytes()).is_some());
             // A command that is an init itself may be anywhere.
@@ -30,8 +30,8 @@ pub fn doubt<B>(tree: &Tree<B>, process: &Process, init: Init) -> Option<String>
                 .is_some_and(|command| look.doubt(command, &process.env).is_none());
             (!found && !own).then(|| format!("the image has no init of its own, at none of: {}", PLACES.join(", ")))
         }
-        (Init::Container, None) => Some("the image names no command to start; `run IMAGE -- COMMAND` gives one".into()),
-        (Init::Container, Some(command)) => look.doubt(command, &process.env),
+        (_, None) => Some("the image names no command to start; `run IMAGE -- COMMAND` gives one".into()),
+        (_, Some(command)) => look.doubt(command, &process.env),
     }
 }
 

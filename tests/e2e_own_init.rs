@@ -52,16 +52,18 @@ fn userland(path: &Path) {
     write_docker_archive(path, &[Layer::plain(layer.into_inner().unwrap())]);
 }
 
-fn disk(bench: &Bench) -> PathBuf {
+fn disk(bench: &Bench, options: &[&str]) -> PathBuf {
     let image = bench.path("own.tar");
     userland(&image);
-    bench.build(&image, "own.img", &["--init", "image"])
+    bench.build(&image, "own.img", options)
 }
 
 #[test]
 fn its_console_is_the_output_and_power_off_its_end() {
     let bench = Bench::new(Kernel::Cloud);
-    let disk = disk(&bench);
+    // An init as the command is the image's own.
+    let disk = disk(&bench, &["--", "/sbin/init"]);
+    bench.run_other(&disk, &[], &["/bin/sh", "-c", "echo no init; exit 3"]).expect(3, "no init\n");
     let ran = run_with_input(&mut bench.run_command(&disk, &["-i"]), b"off\n".to_vec()).expect_status(0);
     let text = ran.text();
     assert!(text.contains("process 1 is init in ") && text.contains("\r\nready\r\n"), "{text}");
@@ -77,7 +79,7 @@ fn its_console_is_the_output_and_power_off_its_end() {
 fn a_signal_presses_its_power_button() {
     let bench = Bench::new(Kernel::Cloud);
     let output = bench.path("output");
-    let mut command = bench.run_command(disk(&bench), &["-i"]);
+    let mut command = bench.run_command(disk(&bench, &["--init", "image"]), &["-i"]);
     let (stdin, mut typed) = std::io::pipe().unwrap();
     std::io::Write::write_all(&mut typed, b"button\n").unwrap();
     command.stdin(stdin).stdout(File::create(&output).unwrap()).stderr(Stdio::inherit());

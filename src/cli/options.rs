@@ -70,7 +70,7 @@ pub struct Disk {
     #[arg(long, value_name = "ARGS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub cmdline: String,
     /// Who runs the userland: PID 1 of this disk, or the image's own init
-    #[arg(long, value_name = "WHO", default_value = "container")]
+    #[arg(long, value_name = "WHO", default_value = "auto")]
     pub init: InitChoice,
     /// systemd-boot for the EFI System Partition [default: where the distribution's systemd-boot-efi puts it]
     #[arg(long, value_name = "FILE")]
@@ -80,6 +80,8 @@ pub struct Disk {
 /// Who runs the userland.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum InitChoice {
+    /// The image's own init when that is the command (/sbin/init, systemd, openrc-init), else PID 1 of this disk
+    Auto,
     /// PID 1 stays ours; the image's command is its child, as in a container
     Container,
     /// The image's own init (systemd, OpenRC) becomes PID 1; run shows its console
@@ -89,6 +91,7 @@ pub enum InitChoice {
 impl From<InitChoice> for Init {
     fn from(choice: InitChoice) -> Init {
         match choice {
+            InitChoice::Auto => Init::Auto,
             InitChoice::Container => Init::Container,
             InitChoice::Image => Init::Image,
         }

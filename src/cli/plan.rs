@@ -103,7 +103,7 @@ impl options::Disk {
             ("--platform", self.platform.is_some()),
             ("--esp-size", self.esp_size != options::ESP_SIZE),
             ("--cmdline", !self.cmdline.is_empty()),
-            ("--init", self.init != options::InitChoice::Container),
+            ("--init", self.init != options::InitChoice::Auto),
             ("--efi-loader", self.efi_loader.is_some()),
         ];
         options.into_iter().find_map(|(name, given)| given.then_some(name))

@@ -91,8 +91,10 @@ pub struct Root {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
-    /// PID 1 stays ours and the workload is its child, in a PID namespace of its own.
+    /// The image's own init when that is the command (see [`super::own_init`]), else ours.
     #[default]
+    Auto,
+    /// PID 1 stays ours and the workload is its child, in a PID namespace of its own.
     Container,
     /// The image's own init (systemd, OpenRC) takes over as PID 1.
     Image,

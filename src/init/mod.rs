@@ -83,14 +83,15 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let hostname = name_machine(&spec);
     let network = network::start(&spec.network, &hostname);
     cgroup::create();
+    let init = spec.init.settle(&spec.process);
     let plan = Plan {
         read_only: spec.root.read_only,
         writable: mounted.writable,
         volumes: spec.volumes.clone(),
         working_dir: spec.process.working_dir.clone(),
-        devices: if spec.init == Init::Image { Devices::Machine } else { Devices::Container },
+        devices: if init == Init::Image { Devices::Machine } else { Devices::Container },
     };
-    if spec.init == Init::Image {
+    if init == Init::Image {
         return Err(handover::hand_over(&plan, &spec.process, &hostname, host));
     }
     Ok(Machine::start(host, network, &spec.process, &hostname, &plan, streams)?.run())
