@@ -262,10 +262,15 @@ impl Bench {
         disk
     }
 
-    /// The command `bootdisk run --accel tcg OPTIONS WHAT`, to be started.
+    /// The command `bootdisk run --accel tcg OPTIONS WHAT`, to be started. Two tests run at a time, so a machine has one
+    /// processor unless the options say otherwise.
     pub fn run_command(&self, what: impl AsRef<std::ffi::OsStr>, options: &[&str]) -> Command {
         let mut command = self.bootdisk();
-        command.args(["run", "--accel", "tcg"]).args(options).arg(what);
+        command.args(["run", "--accel", "tcg"]);
+        if !options.contains(&"--cpus") {
+            command.args(["--cpus", "1"]);
+        }
+        command.args(options).arg(what);
         command
     }
 

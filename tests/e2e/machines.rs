@@ -1,10 +1,6 @@
 //! Machines that are talked to while they run: exec, ps, logs and stop, detached and on a terminal.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/pty.rs"]
-mod pty;
-
+use crate::{e2e, pty};
 use e2e::{Bench, Kernel, PATIENCE, Running, image, run, run_with_input, tagged};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

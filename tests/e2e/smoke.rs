@@ -1,12 +1,6 @@
 //! `bootdisk test`: every kind of expectation, held and not held; every way a machine fails; what is left behind.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/images.rs"]
-mod images;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{e2e, images, tools};
 use e2e::{Bench, Kernel, Ran, Running, image, run, tagged};
 use images::{ImageBuilder, TarBuilder};
 use nix::sys::signal::{Signal, kill};

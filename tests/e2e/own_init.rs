@@ -1,11 +1,7 @@
 //! An image whose own init becomes PID 1 (`--init image`): its console is what there is to see and to type on, the
 //! machine's power-off is its end, and its power button asks it to stop.
 
-#[path = "support/e2e_archive.rs"]
-mod archive;
-#[path = "support/e2e.rs"]
-mod e2e;
-
+use crate::{archive, e2e};
 use archive::{Layer, write_docker_archive};
 use e2e::{Bench, Kernel, PATIENCE, run_with_input};
 use nix::sys::signal::{Signal, kill};

@@ -1,15 +1,7 @@
 //! One disk, every bus and both firmwares: the root is found by its partition's GUID, wherever it is. And the other
 //! network card.
 
-#[path = "support/busybox.rs"]
-mod busybox;
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/images.rs"]
-mod images;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{busybox, e2e};
 use e2e::{Bench, Kernel, image};
 
 /// Boots the hello image from a bus under BIOS and under UEFI.

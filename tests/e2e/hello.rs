@@ -1,13 +1,7 @@
 //! The article's workload and its relatives: a line of text and an exit status come out of a machine that holds
 //! nothing but one static executable.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{e2e, e2e_disk};
 use e2e::{Bench, Kernel, image, tagged};
 
 /// What the C and the Go edition print under a kernel.

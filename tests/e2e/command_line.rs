@@ -1,8 +1,6 @@
 //! The command line as a user meets it: help, wrong usage, sentences and hints, what goes where. Nothing boots here.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-
+use crate::e2e;
 use e2e::{Bench, Kernel, Ran, image, run, sha256, tagged};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;

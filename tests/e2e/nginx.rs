@@ -1,12 +1,6 @@
 //! A server from a distribution's package, in layers with whiteouts: a page comes through the forwarded port.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{e2e, e2e_disk, tools};
 use e2e::{Bench, Kernel, PATIENCE, Running, image, sha256};
 use nix::sys::signal::Signal;
 use std::net::TcpListener;
@@ -32,7 +26,8 @@ fn serves_under(firmware: &str) {
 
     let port = free_port();
     let forward = format!("{port}:80");
-    let mut running = Running::start(&mut bench.run_command(&disk, &["--firmware", firmware, "-p", &forward]));
+    let mut running =
+        Running::start(&mut bench.run_command(&disk, &["--firmware", firmware, "--cpus", "2", "-p", &forward]));
     let page = fetch(&mut running, &format!("http://127.0.0.1:{port}/"));
     running.signal(Signal::SIGTERM);
     let ran = running.finish().expect_status(0);

@@ -1,13 +1,7 @@
 //! Every path as a running kernel sees it, against the same image unpacked by umoci: types, permissions, owners, links,
 //! times to the nanosecond, contents, devices, extended attributes.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{e2e, e2e_disk};
 use e2e::{Bench, Kernel, image};
 use std::fs;
 

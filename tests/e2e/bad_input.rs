@@ -1,12 +1,6 @@
 //! Input that cannot become a disk: one clear sentence, exit status 1, no output, and a previous output untouched.
 
-#[path = "support/e2e_archive.rs"]
-mod archive;
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{archive, e2e, tools};
 use archive::{END, Layer, digest_of, raw_header, write_docker_archive};
 use e2e::{Bench, Kernel, Ran, image, run};
 use flate2::Compression;

@@ -1,16 +1,6 @@
 //! One userland, many kernels: exchanged on the disk, from any package, and refused when they could not boot it.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "support/kernels.rs"]
-mod kernels;
-#[path = "support/small_kernel.rs"]
-mod small_kernel;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{e2e, e2e_disk, small_kernel, tools};
 use e2e::{Bench, Kernel, image, run};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,7 @@
 //! One image in every form it is passed around in gives one root file system, and one disk layout that other people's
 //! tools find nothing wrong with.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{e2e, e2e_disk, tools};
 use e2e::{Bench, Kernel, image, run, run_with_input};
 use std::fs;
 use std::process::Command;

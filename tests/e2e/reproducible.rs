@@ -1,12 +1,6 @@
 //! The same input gives the same bytes, and the root partition depends on the image alone.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{e2e, e2e_disk, tools};
 use e2e::{Bench, Kernel, image, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,17 +1,6 @@
 //! The machine around the workload: its disk grows, forgets and loses its power; its network comes up; a server from
 //! a distribution keeps its data through the power button.
 
-#[path = "../support/busybox.rs"]
-mod busybox;
-#[path = "../support/e2e.rs"]
-mod e2e;
-#[path = "../support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "../support/images.rs"]
-mod images;
-#[path = "../support/tools.rs"]
-mod tools;
-
 mod ephemeral;
 mod growth;
 mod network;
@@ -19,6 +8,7 @@ mod power;
 mod resources;
 mod server;
 
+use crate::{busybox, e2e, tools};
 use e2e::Bench;
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,6 @@
 //! The cache of `bootdisk run IMAGE`: used twice, by two at once, and not in the way when it cannot be.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-
+use crate::e2e;
 use e2e::{Bench, Kernel, Running, image, run};
 use std::fs;
 use std::path::Path;

@@ -1,12 +1,6 @@
 //! A whole distribution as userland: Debian as mmdebstrap makes it, packed as an image.
 
-#[path = "support/e2e.rs"]
-mod e2e;
-#[path = "support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "support/tools.rs"]
-mod tools;
-
+use crate::{e2e, e2e_disk};
 use e2e::{Bench, Kernel, image, sha256};
 
 #[test]

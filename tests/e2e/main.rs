@@ -1,0 +1,39 @@
+//! The program from end to end: what a user types, real images, real kernels, real boots.
+//!
+//! One test program for all of it: what takes time here are machines, and one program keeps every processor busy to the
+//! end. `cargo test --test e2e nginx::` runs a part.
+
+#[path = "../support/e2e_archive.rs"]
+mod archive;
+#[path = "../support/busybox.rs"]
+mod busybox;
+#[path = "../support/e2e.rs"]
+mod e2e;
+#[path = "../support/e2e_disk.rs"]
+mod e2e_disk;
+#[path = "../support/images.rs"]
+mod images;
+#[path = "../support/kernels.rs"]
+mod kernels;
+#[path = "../support/pty.rs"]
+mod pty;
+#[path = "../support/small_kernel.rs"]
+mod small_kernel;
+#[path = "../support/tools.rs"]
+mod tools;
+
+mod bad_input;
+mod buses;
+mod cache;
+mod command_line;
+mod debian;
+mod files;
+mod hello;
+mod layouts;
+mod machine;
+mod machines;
+mod nginx;
+mod other_kernels;
+mod own_init;
+mod reproducible;
+mod smoke;
