@@ -29,6 +29,7 @@ details { margin: .5rem 0; }
 summary { cursor: pointer; }
 footer { color: var(--soft); font-size: .875rem; }
 .scroll { overflow-x: auto; margin: .5rem 0; }
+.scroll table { min-width: 26rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap: normal; }
 caption { text-align: left; color: var(--soft); padding: .25rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); }
