@@ -47,16 +47,26 @@ impl DiskCache {
     pub fn get(&self, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<CachedDisk> {
         let path = self.dir.join(format!("{key}.img"));
         let lock = self.lock_file(key)?;
-        lock.lock().context("cannot lock the disk cache")?;
-        if path.exists() {
-            // Only the order of pruning depends on it.
-            _ = File::open(&path).and_then(|disk| disk.set_modified(SystemTime::now()));
-        } else {
-            build(&path)?;
+        let mut build = Some(build);
+        loop {
+            // Those who use the disk keep it locked for as long as their machines run, and share it.
+            lock.lock_shared().context("cannot lock the disk cache")?;
+            if path.exists() {
+                // Only the order of pruning depends on it.
+                _ = File::open(&path).and_then(|disk| disk.set_modified(SystemTime::now()));
+                self.prune(&path);
+                return Ok(CachedDisk { path, _in_use: lock });
+            }
+            lock.unlock().context("cannot unlock the disk cache")?;
+            lock.lock().context("cannot lock the disk cache")?;
+            match (path.exists(), build.take()) {
+                // Somebody else was quicker.
+                (true, unused) => build = unused,
+                (false, Some(build)) => build(&path)?,
+                (false, None) => anyhow::bail!("a disk of the cache has gone as soon as it was made"),
+            }
+            lock.unlock().context("cannot unlock the disk cache")?;
         }
-        lock.lock_shared().context("cannot lock the disk cache")?;
-        self.prune(&path);
-        Ok(CachedDisk { path, _in_use: lock })
     }
 
     fn lock_file(&self, key: &str) -> Result<File> {
@@ -121,6 +131,15 @@ mod tests {
             assert_eq!(std::fs::read(&disk.path).unwrap(), b"disk");
         }
         assert_eq!(made, 1);
+    }
+
+    #[test]
+    fn a_disk_in_use_is_given_out_again_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = DiskCache::open(dir.path().into()).unwrap();
+        let first = cache.get("k", |path| Ok(std::fs::write(path, b"disk")?)).unwrap();
+        let second = cache.get("k", |_| panic!("it is there")).unwrap();
+        assert_eq!(first.path, second.path);
     }
 
     #[test]

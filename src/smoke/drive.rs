@@ -149,7 +149,7 @@ impl Drive<'_> {
                 state.phases.end = Some(finished.elapsed);
                 self.judge(&mut state, &finished)
             }
-            Err(message) => Verdict::Error(message),
+            Err(message) => state.fatal.take().unwrap_or(Verdict::Error(message)),
         };
         let quiet = matches!(verdict, Verdict::Passed);
         Report {
@@ -311,6 +311,8 @@ impl Drive<'_> {
             return Verdict::Passed;
         }
         match outcome {
+            // What a runtime gives 125 for is nothing the command could help.
+            Workload::NotStarted { status: 125, reason } => Verdict::Pid1(crate::escape::escape(reason.as_bytes())),
             Workload::NotStarted { status, reason } => {
                 Verdict::NotStarted { status: *status, reason: crate::escape::escape(reason.as_bytes()) }
             }

@@ -53,9 +53,9 @@ pub enum Verdict {
         /// The line.
         line: String,
     },
-    /// The workload's command could not be started.
+    /// The workload's command is not there, or not executable.
     NotStarted {
-        /// The exit status a runtime gives it: 125, 126 or 127.
+        /// The exit status a runtime gives it: 126 or 127.
         status: u8,
         /// Why, printable.
         reason: String,
@@ -64,7 +64,7 @@ pub enum Verdict {
     Panic(String),
     /// The kernel said it is broken: an oops, a lockup.
     Oops(String),
-    /// PID 1 could not do its work: no root file system, for one.
+    /// PID 1 could not start anything: no root file system, no command, no such user.
     Pid1(String),
     /// The machine switched itself off, or reset itself again and again, without a word of PID 1 about the workload.
     NoResult(String),
@@ -174,7 +174,7 @@ impl Verdict {
             }
             Verdict::Panic(message) => vec![format!("the kernel panicked: {message}")],
             Verdict::Oops(line) => vec![format!("the kernel is broken: {line}")],
-            Verdict::Pid1(message) => vec![format!("PID 1 cannot do its work: {message}")],
+            Verdict::Pid1(message) => vec![format!("PID 1 could not start the workload: {message}")],
             Verdict::NoResult(what) | Verdict::QemuGone(what) | Verdict::Error(what) => vec![what.clone()],
             Verdict::Silent(after) => vec![format!("the machine said nothing within {}", seconds(*after))],
             Verdict::Timeout { after, unmet: list } => {

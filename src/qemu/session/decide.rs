@@ -203,8 +203,12 @@ impl Session<'_> {
     pub(super) fn conclude(&mut self, outcome: Outcome) {
         if self.verdict.is_none() {
             self.verdict = Some(outcome);
-            _ = self.command(command::quit {});
-            self.kill_at = Some(Instant::now() + QUIT);
+            // Before its greeting is answered QEMU takes no command, and there is no machine yet.
+            let patience = if self.phase == Phase::Running { QUIT } else { Duration::ZERO };
+            if self.phase == Phase::Running {
+                _ = self.command(command::quit {});
+            }
+            self.kill_at = Some(Instant::now() + patience);
         }
     }
 }

@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
                 break status;
             }
         };
-        if self.phase != Phase::Running {
+        if self.phase != Phase::Running && self.verdict.is_none() {
             let too_old = super::binary::version(qemu).is_some_and(|version| version < super::binary::OLDEST);
             let message = self.process.complaint();
             return Err(RunError::QemuFailed { status: status.to_string(), message, too_old });

@@ -31,7 +31,6 @@ fn accepted(dialer: &Dialer, host: u16, guest: u16) -> Result<(), String> {
     let cannot = |error: std::io::Error| format!("cannot connect: {}", crate::escape::os_error(&error));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER).map_err(cannot)?;
     stream.set_read_timeout(Some(Duration::from_millis(50))).map_err(cannot)?;
-    let ours = stream.local_addr().map_err(cannot)?.port();
     let deadline = Instant::now() + ANSWER;
     while Instant::now() < deadline {
         match stream.read(&mut [0; 1]) {
@@ -41,22 +40,22 @@ fn accepted(dialer: &Dialer, host: u16, guest: u16) -> Result<(), String> {
             _ => return Err("the connection was refused".into()),
         }
         let table = dialer.connect().and_then(|mut connection| connection.user_network()).map_err(|e| e.to_string())?;
-        if established(&table, guest, ours) {
+        if established(&table, host, guest) {
             return Ok(());
         }
     }
     Err("the guest did not answer the connection".into())
 }
 
-/// Whether the table has our connection, and the guest has accepted it. A line of it is
-/// `TCP[STATE] descriptor address port address port received sent`.
-fn established(table: &str, guest: u16, ours: u16) -> bool {
+/// Whether the table has a connection through this forward that the guest has accepted. A line of it is
+/// `TCP[STATE] descriptor address port address port received sent`, where the first address is the forward's.
+fn established(table: &str, host: u16, guest: u16) -> bool {
     table.lines().any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [state, _, _, from, _, to, ..] = words[..] else { return false };
         let accepted = ["ESTABLISHED", "CLOSE_WAIT", "FIN_WAIT_1", "FIN_WAIT_2"];
         let state = state.strip_prefix("TCP[").and_then(|state| state.strip_suffix(']'));
-        state.is_some_and(|state| accepted.contains(&state)) && from.parse() == Ok(guest) && to.parse() == Ok(ours)
+        state.is_some_and(|state| accepted.contains(&state)) && from.parse() == Ok(host) && to.parse() == Ok(guest)
     })
 }
 
@@ -66,14 +65,14 @@ mod tests {
 
     #[test]
     fn the_table_is_read_by_state_and_ports() {
-        let table = "VLAN -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
-            TCP[ESTABLISHED]   21       10.0.2.15    80        10.0.2.2 45678     0     0\r\n  \
-            TCP[SYN_SENT]      22       10.0.2.15    80        10.0.2.2 45680     0     0\r\n  \
-            TCP[HOST_FORWARD]  12       127.0.0.1  8080       10.0.2.15    80     0     0\r\n  \
+        let table = "Hub -1 (net):\r\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\r\n  \
+            TCP[ESTABLISHED]   90       127.0.0.1 18080       10.0.2.15    80     0     0\r\n  \
+            TCP[SYN_SENT]      22       127.0.0.1 18081       10.0.2.15    81     0     0\r\n  \
+            TCP[HOST_FORWARD]  14       127.0.0.1 18082       10.0.2.15    82     0     0\r\n  \
             UDP[210 sec]       25       10.0.2.15    68        10.0.2.2    67     0     0\r\n";
-        assert!(established(table, 80, 45678));
-        for (guest, ours) in [(80, 45680), (81, 45678), (80, 8080), (8080, 80), (68, 67)] {
-            assert!(!established(table, guest, ours), "{guest} {ours}");
+        assert!(established(table, 18080, 80));
+        for (host, guest) in [(18081, 81), (18082, 82), (18080, 81), (80, 18080), (68, 67)] {
+            assert!(!established(table, host, guest), "{host} {guest}");
         }
         assert!(!established("", 80, 1));
     }
