@@ -15,7 +15,11 @@ use std::time::{Duration, Instant};
 /// `bootdisk test --accel tcg --json ARGUMENTS`, to be started.
 fn test_command(bench: &Bench, arguments: &[&str]) -> Command {
     let mut command = bench.bootdisk();
-    command.args(["test", "--accel", "tcg", "--json", "--timeout", "200s"]).args(arguments);
+    command.args(["test", "--accel", "tcg", "--json"]);
+    if !arguments.contains(&"--timeout") {
+        command.args(["--timeout", "200s"]);
+    }
+    command.args(arguments);
     command
 }
 
