@@ -221,7 +221,7 @@ fn nginx_answers_under_both_firmwares_and_on_two_buses() {
     check_junit(&junit, &["tests=\"6\"", "failures=\"0\"", "skipped=\"2\"", "name=\"firmware=uefi bus=nvme\""]);
     assert_eq!(e2e::sha256(&disk), before, "a tested disk is never written to");
 
-    let refused = ["--http", "/missing=200", "--tcp", "81", "--exec", "nginx -T -c /nowhere", "--timeout", "30s"];
+    let refused = ["--http", "/missing=200", "--tcp", "81", "--exec", "nginx -T -c /nowhere", "--timeout", "50s"];
     let mut command = test_command(&bench, &refused);
     let (status, document) = read(run(command.arg(&disk).arg("--junit").arg(&junit)));
     assert_eq!(status, 124, "{document:#}");
