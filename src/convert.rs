@@ -11,7 +11,7 @@ use crate::disk::file::PartialFile;
 use crate::disk::gpt::{Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::guest::channel::Overrides;
-use crate::guest::spec::{self, BootSpec, Init, Network, Process, Root};
+use crate::guest::spec::{self, BootSpec, Init, Network, Root};
 use crate::identity::{DiskIdentity, Ingredients, RootIdentity};
 use crate::image::{Image, LayerStream};
 use crate::kernel::modules::{Selection, select};
@@ -407,15 +407,7 @@ fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<Bo
         version: spec::VERSION,
         root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false },
         init: options.init,
-        process: Process {
-            entrypoint: config.entrypoint.clone(),
-            cmd: config.cmd.clone(),
-            env: config.env.clone(),
-            user: config.user.clone(),
-            working_dir: config.working_dir.clone(),
-            stop_signal: config.stop_signal.clone(),
-            ..Process::default()
-        },
+        process: config.process(),
         hostname: None,
         network: Network::default(),
         volumes: config.volumes.clone(),

@@ -47,6 +47,25 @@ pub fn os_error(error: &std::io::Error) -> String {
     }
 }
 
+/// An error and its causes as one sentence. A cause that the text before it ends with already is not said twice. What
+/// the errors quote is left as they have it.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in std::iter::successors(Some(error), |error| error.source()) {
+        let words = match cause.downcast_ref::<std::io::Error>() {
+            Some(error) => os_error(error),
+            None => cause.to_string(),
+        };
+        if text.is_empty() {
+            text = words;
+        } else if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+    }
+    text
+}
+
 /// C1 controls and the characters of general category Cf and Zl/Zp that change what a reader sees.
 fn is_unprintable(c: char) -> bool {
     matches!(c,

@@ -1,7 +1,7 @@
 //! Errors as people read them: one sentence with its causes, then a hint on its own line.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 
 /// Exit status when a command failed.
@@ -51,7 +51,7 @@ pub fn may_colour() -> bool {
 
 /// An error as one line, its hint included.
 pub fn sentence(error: &anyhow::Error) -> String {
-    let text = one_line(&chain(error)).replace('\n', "; ");
+    let text = one_line(&crate::escape::chain(error.as_ref())).replace('\n', "; ");
     match hint(error) {
         Some(hint) => format!("{text} ({})", hint.trim_end()),
         None => text,
@@ -61,27 +61,9 @@ pub fn sentence(error: &anyhow::Error) -> String {
 /// `error: what: because: because`, and `hint: remedy`. Both lines are printable text whatever they quote.
 fn render(error: &anyhow::Error, colour: bool) -> String {
     let (red, cyan, plain) = if colour { ("\x1b[1;31m", "\x1b[1;36m", "\x1b[0m") } else { ("", "", "") };
-    let mut text = format!("{red}error{plain}: {}\n", one_line(&chain(error)));
+    let mut text = format!("{red}error{plain}: {}\n", one_line(&crate::escape::chain(error.as_ref())));
     if let Some(hint) = hint(error) {
         _ = writeln!(text, "{cyan}hint{plain}: {}", hint.trim_end());
-    }
-    text
-}
-
-/// The chain as one sentence. A cause that its parent's text ends with already is not said twice.
-fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = match cause.downcast_ref::<io::Error>() {
-            Some(error) => crate::escape::os_error(error),
-            None => cause.to_string(),
-        };
-        if text.is_empty() {
-            text = cause;
-        } else if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
     }
     text
 }
@@ -155,9 +137,9 @@ mod tests {
 
     #[test]
     fn what_the_system_says_is_a_part_of_the_sentence() {
-        let error = Err::<(), _>(io::Error::from_raw_os_error(2)).context("cannot open x").unwrap_err();
+        let error = Err::<(), _>(std::io::Error::from_raw_os_error(2)).context("cannot open x").unwrap_err();
         assert_eq!(render(&error, false), "error: cannot open x: no such file or directory\n");
-        let error = anyhow::Error::from(io::Error::other("Own Words")).context("cannot read x");
+        let error = anyhow::Error::from(std::io::Error::other("Own Words")).context("cannot read x");
         assert_eq!(render(&error, false), "error: cannot read x: Own Words\n");
     }
 

@@ -177,22 +177,21 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 
 /// The tests as they are asked for: of the command line, or of a spec file.
 fn entries(args: &Args) -> Result<Vec<Entry>> {
-    let from_line = args.expectations.all();
+    let from_line = Entry {
+        name: String::new(),
+        target: OsString::new(),
+        disk: args.disk.clone(),
+        expectations: args.expectations.all(),
+        timeout: args.expectations.timeout,
+        boot_timeout: args.expectations.boot_timeout,
+        memory: args.machine.memory,
+        cpus: args.machine.cpus,
+        matrix: args.machine.matrix.clone(),
+        env: Vec::new(),
+        command: Vec::new(),
+    };
     if let Some(target) = &args.target {
-        let entry = Entry {
-            name: smoke_plan::name_of(target),
-            target: target.clone(),
-            disk: args.disk.clone(),
-            expectations: from_line,
-            timeout: args.expectations.timeout,
-            boot_timeout: args.expectations.boot_timeout,
-            memory: args.machine.memory,
-            cpus: args.machine.cpus,
-            matrix: args.machine.matrix.clone(),
-            env: Vec::new(),
-            command: Vec::new(),
-        };
-        return Ok(vec![entry]);
+        return Ok(vec![Entry { name: smoke_plan::name_of(target), target: target.clone(), ..from_line }]);
     }
     let path = args.spec.clone().unwrap_or_else(|| SPEC.into());
     if args.spec.is_none() && !path.exists() {
@@ -207,20 +206,7 @@ fn entries(args: &Args) -> Result<Vec<Entry>> {
     if let Some(dir) = path.parent().filter(|dir| *dir != Path::new("")) {
         std::env::set_current_dir(dir).with_context(|| format!("cannot go to {}", crate::escape::path(dir)))?;
     }
-    let defaults = Entry {
-        name: String::new(),
-        target: OsString::new(),
-        disk: args.disk.clone(),
-        expectations: from_line,
-        timeout: args.expectations.timeout,
-        boot_timeout: args.expectations.boot_timeout,
-        memory: args.machine.memory,
-        cpus: args.machine.cpus,
-        matrix: args.machine.matrix.clone(),
-        env: Vec::new(),
-        command: Vec::new(),
-    };
-    smoke_plan::of_spec(&spec, &defaults).with_context(|| format!("cannot use {}", crate::escape::path(&path)))
+    smoke_plan::of_spec(&spec, &from_line).with_context(|| format!("cannot use {}", crate::escape::path(&path)))
 }
 
 impl Expectations {

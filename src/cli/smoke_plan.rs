@@ -180,13 +180,16 @@ pub fn plan(
         };
         let uefi = machine.firmware == Some(BootChoice::Uefi);
         let uefi = uefi || matrix.values(Axis::Firmware).iter().any(|firmware| firmware == "uefi");
+        let direct = machine.firmware == Some(BootChoice::Direct);
+        let direct = direct || matrix.values(Axis::Firmware).iter().any(|firmware| firmware == "direct");
         for kernel in kernels {
             let mut disk = entry.disk.clone();
             disk.kernel = kernel.map(OsString::from).or(disk.kernel);
             let asked = Asked { entry: &entry, machine, overrides: &overrides, log_dir };
             let combinations = matrix.combinations().into_iter();
             let combinations = combinations.filter(|one| one.get(Axis::Kernel) == kernel.map(String::as_str));
-            let opened = Target::open(global, &entry.target, &disk, uefi).and_then(Booted::open);
+            let opened =
+                Target::open(global, &entry.target, &disk, uefi).and_then(|target| Booted::open(target, direct));
             match opened {
                 Ok(booted) => {
                     for combination in combinations {
@@ -220,11 +223,12 @@ struct Booted {
 }
 
 impl Booted {
-    fn open(target: Target) -> Result<Booted> {
+    /// Reads what the disk says; for a direct boot its boot files too.
+    fn open(target: Target, direct: bool) -> Result<Booted> {
         let disk = Existing::open(&target.path())?;
         let files = disk.boot_files();
         let spec = files.as_ref().ok().and_then(|files| crate::inspect::initramfs::read(&files.initramfs, "").1);
-        let direct = files.ok().map(DirectBoot::take).transpose()?;
+        let direct = files.ok().filter(|_| direct).map(DirectBoot::take).transpose()?;
         Ok(Booted { target, disk, direct, spec })
     }
 

@@ -6,7 +6,7 @@
 //! OCI image-spec, config.md; Docker image spec v1.2 for `Hostname`, `Healthcheck`.
 
 use crate::escape::escape;
-use crate::guest::spec::Healthcheck;
+use crate::guest::spec::{Healthcheck, Process};
 use crate::image::json;
 use crate::image::{Digest, DocumentError, MAX_LAYERS, Platform};
 use serde::{Deserialize, Deserializer};
@@ -51,6 +51,21 @@ pub struct Config {
     /// Docker's host name; almost always empty.
     #[serde(deserialize_with = "json::or_default")]
     pub hostname: String,
+}
+
+impl Config {
+    /// What it starts.
+    pub fn process(&self) -> Process {
+        Process {
+            entrypoint: self.entrypoint.clone(),
+            cmd: self.cmd.clone(),
+            env: self.env.clone(),
+            user: self.user.clone(),
+            working_dir: self.working_dir.clone(),
+            stop_signal: self.stop_signal.clone(),
+            ..Process::default()
+        }
+    }
 }
 
 /// As Docker writes it, `null` included.

@@ -4,8 +4,7 @@ use super::body::{Hidden, Looker};
 use super::facts::{self, Root};
 use super::model::{self, Boot, HiddenFile, Kind, Layer, Layers, Report, StoredKernel};
 use crate::escape::escape;
-use crate::guest::spec::Process;
-use crate::image::{BlobError, Config, Image};
+use crate::image::{BlobError, Image};
 use crate::kernel::preflight::{Disk, Verdict, preflight};
 use crate::kernel::{Arch, Packing, Store};
 use crate::layer::Warnings;
@@ -98,7 +97,7 @@ pub fn looker_notes(looker: &Looker) -> Vec<String> {
 pub fn report(name: &str, image: &Image, scan: &Scan, store: Option<&Store>) -> Report {
     let mut report = Report::new(Kind::Image, name);
     let (userland, attention) = facts::of(&scan.tree);
-    let command = facts::command::find(&scan.tree, &process(&image.config));
+    let command = facts::command::find(&scan.tree, &image.config.process());
     report.verdict = facts::of_image(&userland, &command);
     report.attention = attention;
     report.attention.extend(facts::attention::of_environment(&image.config.env));
@@ -109,19 +108,6 @@ pub fn report(name: &str, image: &Image, scan: &Scan, store: Option<&Store>) -> 
     report.userland = Some(userland);
     report.command = Some(command);
     report
-}
-
-/// What a configuration starts.
-pub fn process(config: &Config) -> Process {
-    Process {
-        entrypoint: config.entrypoint.clone(),
-        cmd: config.cmd.clone(),
-        env: config.env.clone(),
-        user: config.user.clone(),
-        working_dir: config.working_dir.clone(),
-        stop_signal: config.stop_signal.clone(),
-        ..Process::default()
-    }
 }
 
 fn configuration(image: &Image) -> model::Image {

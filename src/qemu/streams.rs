@@ -4,6 +4,7 @@
 //! with other programs, so they are not made non-blocking; a thread each waits for them, and the machine's loop never
 //! does. How much waits is bounded by the credit the guest has.
 
+use super::signals::Signals;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
@@ -67,6 +68,18 @@ impl Bell {
         let mut buffer = [0; 256];
         while matches!(self.socket.read(&mut buffer), Ok(n) if n == buffer.len()) {}
     }
+}
+
+/// Waits a moment for writers to get on, or for a signal; whether one came that asks for the end.
+pub(super) fn wait_for_writers(writers: &mut [Writer], bell: &mut Bell, signals: &mut Signals) -> bool {
+    let readable = PollFlags::POLLIN;
+    let mut fds = [PollFd::new(bell.fd(), readable), PollFd::new(signals.fd(), readable)];
+    _ = poll(&mut fds, PollTimeout::from(250u16));
+    bell.quiet();
+    for writer in writers {
+        writer.passed_on();
+    }
+    signals.arrived().iter().any(|&signal| signal != libc::SIGWINCH)
 }
 
 /// A stream with a thread that writes it.

@@ -141,7 +141,7 @@ impl Drive<'_> {
         let driven = self
             .forward_ports()
             .map_err(|error| error.to_string())
-            .and_then(|()| self.watch(&board, cancelled).map_err(|error| chain(&error)));
+            .and_then(|()| self.watch(&board, cancelled).map_err(|error| crate::escape::chain(&error)));
         let screen = driven.as_ref().ok().and_then(|(_, screen)| screen.clone());
         let mut state = board.into_state();
         let verdict = match driven {
@@ -389,21 +389,4 @@ fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<Fil
 /// A port that nobody listens on.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// An error and its causes as one sentence.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = match error.downcast_ref::<io::Error>() {
-            Some(error) => crate::escape::os_error(error),
-            None => error.to_string(),
-        };
-        if !text.ends_with(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
 }

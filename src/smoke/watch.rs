@@ -89,12 +89,12 @@ impl Watch {
         tail.window.push_str(text);
         let mut hits = Vec::new();
         self.patterns.retain(|(number, pattern)| {
-            let from = border(&tail.window, old.saturating_sub(pattern.reach()));
+            let from = tail.window.floor_char_boundary(old.saturating_sub(pattern.reach()));
             let Some(found) = pattern.find(&tail.window, from) else { return true };
             hits.push(Hit { pattern: *number, line: line_around(&tail.window, found.start) });
             false
         });
-        let surplus = border(&tail.window, tail.window.len().saturating_sub(self.reach));
+        let surplus = tail.window.floor_char_boundary(tail.window.len().saturating_sub(self.reach));
         tail.window.drain(..surplus);
         hits
     }
@@ -104,7 +104,7 @@ impl Watch {
             let line = &mut self.tails[stream as usize].line;
             let whole = piece.ends_with('\n');
             let piece = piece.trim_end_matches('\n');
-            line.push_str(&piece[..border(piece, LINE.saturating_sub(line.len()).min(piece.len()))]);
+            line.push_str(&piece[..piece.floor_char_boundary(LINE.saturating_sub(line.len()))]);
             if whole {
                 let line = std::mem::take(line);
                 self.keep_line(line);
@@ -123,17 +123,12 @@ impl Watch {
     }
 }
 
-/// The border of a character at or before `at`.
-fn border(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
-}
-
 /// The line that byte `at` is in, as far as it is there, at most 160 bytes of it.
 fn line_around(text: &str, at: usize) -> String {
     let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
     let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
-    let start = start.max(border(text, at.saturating_sub(80)));
-    text[start..border(text, end.min(start + 160))].to_owned()
+    let start = start.max(text.floor_char_boundary(at.saturating_sub(80)));
+    text[start..text.floor_char_boundary(end.min(start + 160))].to_owned()
 }
 
 #[cfg(test)]

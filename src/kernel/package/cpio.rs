@@ -11,6 +11,7 @@
 
 use std::io::{self, Read};
 
+use super::body::{self, Body};
 use super::{ends_early, invalid, tar};
 
 /// Size of a header.
@@ -39,13 +40,13 @@ impl<R: Read> Walk<R> {
 
     /// What is left of the present body.
     pub fn body(&mut self) -> Body<'_, R> {
-        Body(self)
+        Body { input: &mut self.input, left: &mut self.body }
     }
 
     /// Skips the rest of the present body and gives the next regular file; `None` at the archive's end.
     pub fn next_file(&mut self) -> io::Result<Option<tar::Entry>> {
         loop {
-            self.skip(self.body.saturating_add(self.padding))?;
+            body::skip(&mut self.input, self.body.saturating_add(self.padding))?;
             (self.body, self.padding) = (0, 0);
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
@@ -66,7 +67,7 @@ impl<R: Read> Walk<R> {
             }
             let mut name = vec![0; name_size as usize];
             self.fill(&mut name)?;
-            self.skip(padding(HEADER as u64 + name_size))?;
+            body::skip(&mut self.input, padding(HEADER as u64 + name_size))?;
             (self.body, self.padding) = (size, padding(size));
             if name.strip_suffix(b"\0") == Some(b"TRAILER!!!") {
                 return Ok(None);
@@ -84,31 +85,6 @@ impl<R: Read> Walk<R> {
             io::ErrorKind::UnexpectedEof => ends_early(),
             _ => error,
         })
-    }
-
-    fn skip(&mut self, length: u64) -> io::Result<()> {
-        match io::copy(&mut self.input.by_ref().take(length), &mut io::sink())? {
-            skipped if skipped < length => Err(ends_early()),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// The present body of a [`Walk`]. It ending early is an error and not an end.
-pub struct Body<'a, R>(&'a mut Walk<R>);
-
-impl<R: Read> Read for Body<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = (buffer.len() as u64).min(self.0.body) as usize;
-        if most == 0 {
-            return Ok(0);
-        }
-        let n = self.0.input.read(&mut buffer[..most])?;
-        if n == 0 {
-            return Err(ends_early());
-        }
-        self.0.body -= n as u64;
-        Ok(n)
     }
 }
 

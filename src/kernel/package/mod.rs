@@ -13,6 +13,7 @@
 //! bounds, and never opened as a path.
 
 pub mod ar;
+mod body;
 mod cpio;
 mod deb;
 mod image;

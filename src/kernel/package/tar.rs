@@ -12,6 +12,7 @@
 
 use std::io::{self, Read};
 
+use super::body::{self, Body};
 use super::{ends_early, invalid};
 
 /// Block size in bytes.
@@ -62,7 +63,7 @@ impl<R: Read> Walk<R> {
 
     /// What is left of the present body.
     pub fn body(&mut self) -> Body<'_, R> {
-        Body(self)
+        Body { input: &mut self.input, left: &mut self.body }
     }
 
     /// Skips the rest of the present body and gives the next regular file; `None` at the archive's end.
@@ -128,25 +129,7 @@ impl<R: Read> Walk<R> {
     fn skip_body(&mut self) -> io::Result<()> {
         let left = self.body.saturating_add(self.padding);
         (self.body, self.padding) = (0, 0);
-        if io::copy(&mut self.input.by_ref().take(left), &mut io::sink())? < left { Err(ends_early()) } else { Ok(()) }
-    }
-}
-
-/// The present body of a [`Walk`]. It ending early is an error and not an end.
-pub struct Body<'a, R>(&'a mut Walk<R>);
-
-impl<R: Read> Read for Body<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = (buffer.len() as u64).min(self.0.body) as usize;
-        if most == 0 {
-            return Ok(0);
-        }
-        let n = self.0.input.read(&mut buffer[..most])?;
-        if n == 0 {
-            return Err(ends_early());
-        }
-        self.0.body -= n as u64;
-        Ok(n)
+        body::skip(&mut self.input, left)
     }
 }
 

@@ -8,7 +8,7 @@ use super::error::ControlError;
 use super::protocol::{Exec, MAX_DATA, Message, Reply, Request, Stream, WINDOW};
 use crate::guest::channel::Outcome;
 use crate::qemu::signals::Signals;
-use crate::qemu::streams::{Bell, Streams, Writer, read_ready};
+use crate::qemu::streams::{self, Bell, Streams, Writer, read_ready};
 use crate::qemu::terminal::{self, Raw};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
@@ -206,14 +206,7 @@ impl Attachment {
     /// Waits until the output is out, or a signal says that nobody waits for it.
     fn flush(&mut self) {
         while !self.writers.iter().all(Writer::idle) {
-            let readable = PollFlags::POLLIN;
-            let mut fds = [PollFd::new(self.bell.fd(), readable), PollFd::new(self.signals.fd(), readable)];
-            _ = poll(&mut fds, PollTimeout::from(250u16));
-            self.bell.quiet();
-            for writer in &mut self.writers {
-                writer.passed_on();
-            }
-            if self.signals.arrived().iter().any(|&signal| signal != libc::SIGWINCH) {
+            if streams::wait_for_writers(&mut self.writers, &mut self.bell, &mut self.signals) {
                 return;
             }
         }

@@ -3,8 +3,7 @@
 use super::Session;
 use crate::qemu::error::RunError;
 use crate::qemu::event::{Event, Outcome, Why};
-use crate::qemu::streams::Writer;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::qemu::streams::{self, Writer};
 use std::io::{self, Write};
 use std::time::Instant;
 
@@ -31,14 +30,7 @@ impl Session<'_> {
     /// Waits until the workload's output is out, or a signal says that nobody waits for it.
     pub(super) fn flush_outputs(&mut self) {
         while !self.hurry && !self.writers.iter().all(Writer::idle) {
-            let readable = PollFlags::POLLIN;
-            let mut fds = [PollFd::new(self.bell.fd(), readable), PollFd::new(self.signals.fd(), readable)];
-            _ = poll(&mut fds, PollTimeout::from(250u16));
-            self.bell.quiet();
-            for writer in &mut self.writers {
-                writer.passed_on();
-            }
-            let signalled = self.signals.arrived().iter().any(|&signal| signal != libc::SIGWINCH);
+            let signalled = streams::wait_for_writers(&mut self.writers, &mut self.bell, &mut self.signals);
             self.hurry = signalled || self.deadline().is_some_and(|deadline| Instant::now() >= deadline);
         }
     }

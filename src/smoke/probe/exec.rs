@@ -2,17 +2,20 @@
 
 use super::super::board::{Board, describe};
 use super::super::expect::Exec;
-use super::{EXEC_PAUSE, LOOK};
+use super::EXEC_PAUSE;
 use crate::qemu::control::{self, Captured, ControlError, Dialer};
 use std::time::{Duration, Instant};
 
 /// Bytes of a process's output that are kept.
 const KEPT: usize = 64 << 10;
 
+/// A command that takes longer has not ended with its status.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// Runs the command until it ends with the status.
 pub(in crate::smoke) fn watch(board: &Board, number: usize, dialer: &Dialer, exec: &Exec) {
     while board.wait_for_workload() {
-        match run(dialer, &exec.command, LOOK.max(Duration::from_secs(60))) {
+        match run(dialer, &exec.command, LOOK) {
             Ok(captured) => {
                 let holds = captured.outcome.status() == exec.status;
                 board.check(number, holds, said(&captured));
