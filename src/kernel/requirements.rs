@@ -18,6 +18,7 @@ macro_rules! fragments {
 
 const X86_64: &[(&str, &str)] = fragments!("x86_64");
 const AARCH64: &[(&str, &str)] = fragments!("aarch64");
+const RISCV64: &[(&str, &str)] = fragments!("riscv64");
 
 /// How much an option matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,8 @@ pub fn requirements(arch: Arch) -> Vec<Requirement> {
     match arch {
         Arch::X86_64 => X86_64,
         Arch::Aarch64 => AARCH64,
-        _ => &[],
+        Arch::Riscv64 => RISCV64,
+        Arch::X86 => &[],
     }
     .iter()
     .flat_map(|(topic, text)| parse(topic, text))
@@ -141,6 +143,8 @@ impl Requirement {
 mod tests {
     use super::*;
 
+    const ALL: [Arch; 3] = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64];
+
     fn get(option: &str) -> Requirement {
         requirements(Arch::X86_64).into_iter().find(|r| r.option == option).unwrap()
     }
@@ -162,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_option_has_a_reason_and_stands_once() {
-        for arch in [Arch::X86_64, Arch::Aarch64] {
+        for arch in ALL {
             let all = requirements(arch);
             let mut seen = std::collections::BTreeSet::new();
             for requirement in &all {
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_module_of_a_mark_is_one_an_initramfs_gets() {
-        for requirement in requirements(Arch::X86_64).into_iter().chain(requirements(Arch::Aarch64)) {
+        for requirement in ALL.into_iter().flat_map(requirements) {
             for module in requirement.modules {
                 assert!(super::super::modules::wanted::is_likely(module), "{module}");
             }
@@ -185,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_mark_of_every_fragment_is_known() {
-        for (topic, text) in X86_64.iter().chain(AARCH64) {
+        for (topic, text) in X86_64.iter().chain(AARCH64).chain(RISCV64) {
             for mark in text.lines().filter_map(|line| line.strip_prefix("#!")).flat_map(|line| line.split(';')) {
                 let words: Vec<&str> = mark.split_ascii_whitespace().collect();
                 let known = match words.as_slice() {
