@@ -256,6 +256,7 @@ fn facts(
         ("version", "version", json!(header.map(|header| escape(header.kernel_version.as_bytes())))),
         ("origin", "origin", json!(bundle.origin)),
         ("verified", "verified", json!(if bundle.checked.is_empty() { "nothing" } else { &bundle.checked })),
+        ("signature", "signature", json!("not verified")),
         ("format", "format", json!(bundle.image.format())),
         ("size", "size", json!(bundle.boot.size())),
         ("sha256", "sha256", json!(bundle.boot.sha256())),

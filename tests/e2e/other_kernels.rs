@@ -59,7 +59,11 @@ fn one_userland_boots_with_every_kernel() {
     // From another distribution's package, and back.
     let package = rpm_of(&bench, &small_kernel::unpacked("cloud"));
     let shown = run(bench.bootdisk().args(["kernel", "show"]).arg(&package)).expect_status(0);
-    assert!(shown.text().contains("verified        SHA-256 of header and payload\n"), "{}", shown.text());
+    assert!(
+        shown.text().contains("verified        SHA-256 of header and payload\nsignature       not verified\n"),
+        "{}",
+        shown.text()
+    );
     set(&bench, &disk, &package, &[]);
     says("uefi", &cloud);
     assert!(root_digest(&bench, &disk) == root, "the root partition is not touched");
