@@ -8,13 +8,14 @@
 use crate::arch::Architecture;
 use crate::boot::{self, Boot, command_line, initramfs, loader};
 use crate::disk::file::PartialFile;
-use crate::disk::gpt::{Guids, Layout, LayoutError, Role};
+use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::guest::channel::Overrides;
-use crate::guest::spec::{self, BootSpec, Init, Network, Root};
+use crate::guest::spec::{self, BootSpec, GuestModules, Init, Network, Root};
+use crate::guest_modules;
 use crate::identity::{DiskIdentity, Ingredients, RootIdentity};
 use crate::image::{Image, LayerStream};
-use crate::kernel::modules::{Selection, select};
+use crate::kernel::modules::{ModuleTree, Selection, select};
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Arch, Bundle, Packing};
 use crate::layer;
@@ -92,6 +93,8 @@ pub struct Options {
     pub efi_loader: Option<PathBuf>,
     /// Upper limit for the times this program makes, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
     pub source_date_epoch: Option<i64>,
+    /// The running userland has all modules of the kernel, in a partition of their own.
+    pub guest_modules: bool,
     /// A kernel that cannot boot the disk is refused; otherwise what it lacks is a warning.
     pub preflight: bool,
 }
@@ -162,9 +165,23 @@ impl Plan {
         let mut spec = boot_spec(&image, &modules, &options)?;
         let drivers = report.buses.iter().chain(&report.cards).map(|&name| name.to_owned());
         spec.drivers = bundle.config.is_some().then(|| drivers.collect());
-        let digest = ingredients(&image, &bundle, &modules, &options, efi_loader.as_deref(), &command_line, &spec)?;
+        let guest_modules = all_modules(&bundle, &options, observe);
+        let guest_digest = guest_modules.map(guest_modules::digest).transpose()?;
+        let facts = Facts {
+            modules: &modules,
+            guest_modules: guest_digest,
+            efi_loader: efi_loader.as_deref(),
+            command_line: &command_line,
+            spec: &spec,
+        };
+        let digest = ingredients(&image, &bundle, &options, &facts)?;
         let identity = DiskIdentity::of(&digest);
         spec.root.partuuid = identity.root.to_string();
+        spec.guest_modules = guest_modules.map(|_| GuestModules {
+            partuuid: identity.modules.to_string(),
+            fstype: "ext4".into(),
+            release: bundle.release.clone(),
+        });
         Ok(Plan { image, bundle, modules, options, efi_loader, command_line, spec, identity, digest })
     }
 
@@ -184,13 +201,16 @@ impl Plan {
         let architecture = Architecture::try_from(self.bundle.arch)?;
         let pid1 = crate::pid1::init_binary(self.bundle.arch.name())
             .ok_or_else(|| anyhow!("this bootdisk was built without PID 1 for {}", self.bundle.arch))?;
-        let esp_size = self.options.esp_size;
-        let (fixed, too_small) = self.fixed_layout(architecture)?;
+        // What no disk can be is refused before there is a file.
+        self.fixed_layout(architecture, self.options.esp_size.into())?;
+        Layout::root_offset(architecture, self.options.esp_size)?;
+        let file = PartialFile::create(path, self.options.size.unwrap_or(0))?;
+        let before = self.before_root(architecture, &file, observe)?;
+        let (fixed, too_small) = self.fixed_layout(architecture, before)?;
         let root_size =
             fixed.as_ref().map(|layout| layout.partition(Role::Root).expect("every layout has one").bytes());
-        let offset = Layout::root_offset(architecture, esp_size)?;
+        let offset = Layout::root_offset(architecture, before)?;
 
-        let file = PartialFile::create(path, self.options.size.unwrap_or(0))?;
         let slice = Slice::new(&file, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(root_size));
         let tree = self.flatten(&mut writer, observe)?;
@@ -206,7 +226,7 @@ impl Plan {
 
         let layout = match fixed {
             Some(layout) => layout,
-            None => Layout::around_root(architecture, esp_size, root.size)?,
+            None => Layout::around_root(architecture, before, root.size)?,
         };
         file.set_size(layout.disk_size())?;
         observe(Event::Step("writing kernel and boot files"));
@@ -236,11 +256,24 @@ impl Plan {
         })
     }
 
+    /// Sizes of the partitions before the root. The modules' is written here, as only then its size is known.
+    fn before_root(&self, architecture: Architecture, file: &PartialFile, observe: Observer<'_>) -> Result<Before> {
+        let before = Before::from(self.options.esp_size);
+        let Some(tree) = self.bundle.modules.as_ref().filter(|_| self.spec.guest_modules.is_some()) else {
+            return Ok(before);
+        };
+        observe(Event::Step("writing the kernel's modules"));
+        // They begin where a root without them would.
+        let slice = Slice::new(file, Layout::root_offset(architecture, before)?);
+        let facts = guest_modules::Facts { ids: self.identity.modules_system, made_at: self.made_at() };
+        Ok(Before { modules: guest_modules::write(tree, &facts, &slice)?, ..before })
+    }
+
     /// The layout of a disk whose size was given. One that is too small for any root is made for the least there is,
     /// so that the layers say what size would do; the error is for the unlikely image that the least is enough for.
-    fn fixed_layout(&self, architecture: Architecture) -> Result<(Option<Layout>, Option<SizeError>)> {
+    fn fixed_layout(&self, architecture: Architecture, before: Before) -> Result<(Option<Layout>, Option<SizeError>)> {
         let Some(size) = self.options.size else { return Ok((None, None)) };
-        let of_disk = |size| Layout::of_disk(architecture, self.options.esp_size, size);
+        let of_disk = |size| Layout::of_disk(architecture, before, size);
         match of_disk(size) {
             Err(LayoutError::TooSmall { needed, .. }) => {
                 Ok((Some(of_disk(needed)?), Some(SizeError::TooSmall { size, needed })))
@@ -301,8 +334,8 @@ impl Plan {
     }
 
     fn guids(&self) -> Guids {
-        let DiskIdentity { disk, bios_boot, esp, root, .. } = self.identity;
-        Guids { disk, bios_boot, esp, root }
+        let DiskIdentity { disk, bios_boot, esp, modules, root, .. } = self.identity;
+        Guids { disk, bios_boot, esp, modules, root }
     }
 
     fn initramfs(&self, pid1: &[u8]) -> Result<Vec<u8>> {
@@ -414,6 +447,7 @@ fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<Bo
         healthcheck: config.healthcheck.clone(),
         exposed_ports: config.exposed_ports.clone(),
         drivers: None,
+        guest_modules: None,
         modules: modules.specs(),
     };
     crate::guest::overrides::apply(&mut spec, options.overrides.clone());
@@ -424,33 +458,48 @@ fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<Bo
     Ok(spec)
 }
 
+/// All modules of the kernel, where the userland is to have them and there are any.
+fn all_modules<'a>(bundle: &'a Bundle, options: &Options, observe: Observer<'_>) -> Option<&'a ModuleTree> {
+    let wanted = bundle.modules.as_ref().filter(|_| options.guest_modules);
+    let found = wanted.filter(|tree| !tree.is_empty());
+    if options.guest_modules && found.is_none() {
+        let text = format!("kernel {} has no modules that the userland could have", bundle.release);
+        observe(Event::Warning(&text));
+    }
+    found
+}
+
+/// What was found out about a disk before its identity.
+struct Facts<'a> {
+    modules: &'a Selection,
+    guest_modules: Option<[u8; 32]>,
+    efi_loader: Option<&'a [u8]>,
+    command_line: &'a str,
+    spec: &'a BootSpec,
+}
+
 /// Digest of everything that goes onto the disk.
-fn ingredients(
-    image: &Image,
-    bundle: &Bundle,
-    modules: &Selection,
-    options: &Options,
-    efi_loader: Option<&[u8]>,
-    command_line: &str,
-    spec: &BootSpec,
-) -> Result<[u8; 32]> {
+fn ingredients(image: &Image, bundle: &Bundle, options: &Options, facts: &Facts<'_>) -> Result<[u8; 32]> {
     let mut all = Ingredients::default();
     all.add("bootdisk", env!("CARGO_PKG_VERSION").as_bytes())
         .add("layers", image.chain_id().to_string().as_bytes())
         .add("created", image.created.as_deref().unwrap_or_default().as_bytes())
-        .add("spec", &serde_json::to_vec(spec).context("cannot encode the boot specification")?)
+        .add("spec", &serde_json::to_vec(facts.spec).context("cannot encode the boot specification")?)
         .add("kernel", bundle.boot.sha256().as_bytes())
         .add("release", bundle.release.as_bytes())
         .add("PID 1", crate::pid1::init_binary(bundle.arch.name()).unwrap_or_default())
-        .add("EFI loader", efi_loader.unwrap_or_default())
-        .add("command line", command_line.as_bytes())
+        .add("EFI loader", facts.efi_loader.unwrap_or_default())
+        .add("command line", facts.command_line.as_bytes())
         .add("firmware", &[options.firmware.bios.into(), options.firmware.uefi.into()])
         .add("size", &options.size.unwrap_or(0).to_le_bytes())
         .add("ESP size", &options.esp_size.to_le_bytes())
         // A limit that is later than the image changes nothing on the disk, and so not its identity either.
         .add("time", &made_at(image, options).to_le_bytes());
-    for module in &modules.modules {
+    for module in &facts.modules.modules {
         all.add(&module.spec.name, module.sha256.as_bytes());
+    }
+    if let Some(digest) = &facts.guest_modules {
+        all.add("guest modules", digest);
     }
     Ok(all.digest())
 }

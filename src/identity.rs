@@ -40,6 +40,10 @@ pub struct DiskIdentity {
     pub bios_boot: Uuid,
     /// Unique partition GUID of the EFI System Partition.
     pub esp: Uuid,
+    /// Unique partition GUID of the modules' partition.
+    pub modules: Uuid,
+    /// UUID and hash seed of the modules' file system.
+    pub modules_system: [Uuid; 2],
     /// Unique partition GUID of the root partition: how PID 1 finds it.
     pub root: Uuid,
     /// FAT volume id of the EFI System Partition.
@@ -54,6 +58,8 @@ impl DiskIdentity {
             disk: name("disk", digest),
             bios_boot: name("BIOS boot partition", digest),
             esp: name("EFI System Partition", digest),
+            modules: name("modules partition", digest),
+            modules_system: [name("modules", digest), name("modules hash seed", digest)],
             root: name("root partition", digest),
             esp_volume: u32::from_be_bytes(*volume.as_bytes().first_chunk().expect("a UUID has 16 bytes")),
         }
@@ -96,7 +102,8 @@ mod tests {
     fn identifiers_differ_from_each_other_and_follow_their_input() {
         let (a, b) = (DiskIdentity::of(&[1; 32]), DiskIdentity::of(&[2; 32]));
         assert_eq!(a, DiskIdentity::of(&[1; 32]));
-        let all = [a.disk, a.bios_boot, a.esp, a.root, b.disk, b.bios_boot, b.esp, b.root];
+        let [system, seed] = a.modules_system;
+        let all = [a.disk, a.bios_boot, a.esp, a.modules, system, seed, a.root, b.disk, b.bios_boot, b.esp, b.root];
         for (i, x) in all.iter().enumerate() {
             assert_eq!(x.get_version_num(), 5);
             assert!(all[..i].iter().all(|y| y != x));

@@ -29,6 +29,8 @@ pub mod disk;
 #[cfg(feature = "host")]
 pub mod ext4;
 #[cfg(feature = "host")]
+pub mod guest_modules;
+#[cfg(feature = "host")]
 pub mod identity;
 #[cfg(feature = "host")]
 pub mod image;

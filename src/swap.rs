@@ -29,6 +29,21 @@ pub struct Options {
     pub preflight: bool,
 }
 
+/// The disk has all modules of its kernel in a partition, which cannot be exchanged while the old kernel must stay whole
+/// until the new one is.
+#[derive(Debug, thiserror::Error)]
+#[error("disk has all modules of kernel {} in a partition of its own, and another kernel would be without", crate::escape::escape(.release.as_bytes()))]
+pub struct GuestModulesError {
+    release: String,
+}
+
+impl GuestModulesError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        "build the disk again with the new kernel; disks built without --guest-modules all can have theirs set"
+    }
+}
+
 /// Puts the kernel of `bundle` on the disk at `path`.
 pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Observer<'_>) -> Result<()> {
     let shown = crate::escape::path(path);
@@ -55,6 +70,9 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     report.warnings().iter().chain(&modules.warnings).for_each(|text| observe(Event::Warning(text)));
 
     let mut spec = boot_spec(&old.initramfs)?;
+    if let Some(modules) = &spec.guest_modules {
+        return Err(GuestModulesError { release: modules.release.clone() }.into());
+    }
     spec.modules = modules.specs();
     let spec = serde_json::to_vec_pretty(&spec).context("cannot encode the boot specification")?;
     let pid1 = crate::pid1::init_binary(arch.name())

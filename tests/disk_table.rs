@@ -16,6 +16,7 @@ const GUIDS: Guids = Guids {
     disk: uuid!("11111111-2222-3333-4444-555555555555"),
     bios_boot: uuid!("aaaaaaaa-0001-4000-8000-000000000001"),
     esp: uuid!("aaaaaaaa-0002-4000-8000-000000000002"),
+    modules: uuid!("aaaaaaaa-0004-4000-8000-000000000004"),
     root: uuid!("aaaaaaaa-0003-4000-8000-000000000003"),
 };
 

@@ -150,7 +150,7 @@ fn damage_to_any_file_of_an_entry_is_found_and_mended_by_adding_again() {
     let entry = place.store.dir().join(&id);
     let mut names: Vec<PathBuf> = fs::read_dir(&entry).unwrap().map(|file| file.unwrap().path()).collect();
     names.sort();
-    assert_eq!(names.len(), 7, "{names:?}");
+    assert_eq!(names.len(), 8, "{names:?}");
     let check = || place.store.find(&id[..12]).and_then(|entry| entry.check());
     check().unwrap();
     for path in &names {

@@ -194,6 +194,7 @@ mod tests {
         disk: Uuid::from_u128(1),
         bios_boot: Uuid::from_u128(2),
         esp: Uuid::from_u128(3),
+        modules: Uuid::nil(),
         root: Uuid::from_u128(4),
     };
 

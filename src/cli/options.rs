@@ -53,6 +53,9 @@ pub struct Disk {
     /// Modules of a kernel given as a file: /lib/modules/RELEASE or a directory that holds it
     #[arg(long, value_name = "DIR", requires = "kernel")]
     pub modules: Option<PathBuf>,
+    /// Modules of the kernel that the running userland has at /lib/modules/RELEASE; the root partition stays as it is
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    pub guest_modules: GuestModules,
     /// Build with a kernel that is known not to boot the disk: what it lacks becomes a warning
     #[arg(long)]
     pub no_preflight: bool,
@@ -75,6 +78,15 @@ pub struct Disk {
     /// systemd-boot for the EFI System Partition [default: where the distribution's systemd-boot-efi puts it]
     #[arg(long, value_name = "FILE")]
     pub efi_loader: Option<PathBuf>,
+}
+
+/// Modules for the running userland.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GuestModules {
+    /// What the boot needs is loaded by then; no other
+    None,
+    /// The whole tree, in a partition of its own: modprobe, iptables and mount find what they want
+    All,
 }
 
 /// Who runs the userland.

@@ -30,6 +30,7 @@ pub fn open(
         overrides: overrides.clone(),
         efi_loader: disk.efi_loader.clone(),
         source_date_epoch: source_date_epoch()?,
+        guest_modules: disk.guest_modules == options::GuestModules::All,
         preflight: !disk.no_preflight,
     };
     let place = || format!("cannot build from {shown}");
@@ -99,6 +100,7 @@ impl options::Disk {
     pub fn given(&self) -> Option<&'static str> {
         let options = [
             ("--kernel", self.kernel.is_some()),
+            ("--guest-modules", self.guest_modules != options::GuestModules::None),
             ("--no-preflight", self.no_preflight),
             ("--platform", self.platform.is_some()),
             ("--esp-size", self.esp_size != options::ESP_SIZE),

@@ -102,6 +102,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::kernel::KernelError, |e| e.hint());
     from!(crate::disk::gpt::LayoutError, layout);
     from!(crate::boot::BootError, |e| e.hint());
+    from!(crate::swap::GuestModulesError, |e| Some(e.hint().to_owned()));
     from!(crate::boot::existing::ExistingError, |e| e.hint().map(str::to_owned));
     from!(crate::boot::exchange::ExchangeError, |e| e.hint().map(str::to_owned));
     from!(crate::boot::loader::LoaderError, |e| Some(e.hint().to_owned()));

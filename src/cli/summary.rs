@@ -27,6 +27,7 @@ pub fn render(path: &Path, built: &Built) -> String {
                     size::render(built.initramfs)
                 ),
             ),
+            Role::Modules => ('m', format!("all modules of kernel {}, ext4", built.release)),
             Role::Root => {
                 ('u', format!("userland: {} names, {} of files, ext4", built.names, size::render(built.userland)))
             }
@@ -46,6 +47,7 @@ fn bar(built: &Built) -> String {
         match partition.role {
             Role::BiosBoot => bar.push('b'),
             Role::Esp => bar.push_str(&"k".repeat(all)),
+            Role::Modules => bar.push_str(&"m".repeat(all)),
             Role::Root => {
                 let used = columns(built.root.size - built.root.free_blocks * 4096).min(all);
                 bar.push_str(&"u".repeat(used));

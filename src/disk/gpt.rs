@@ -5,12 +5,13 @@
 //! LBA 1..33    GPT header, 128 entries
 //! 2048         BIOS boot partition, 1 MiB            (x86_64 only)
 //!              EFI System Partition
+//!              kernel modules, ext4                  (only with all of a kernel's modules)
 //!              root                                  (last, so that it can grow)
 //! last 33      128 entries, GPT header
 //! ```
 //!
 //! Partitions begin and end at multiples of 1 MiB. The root's offset follows from the architecture and the ESP's size
-//! alone, so that the root can be written before the disk's size is known. Every identifier is the caller's.
+//! alone, and that of the modules where there are any, so that the root can be written before the disk's size is known. Every identifier is the caller's.
 //!
 //! Not supported: sectors of 4096 bytes, hybrid MBRs, more partitions. Specifications: UEFI 2.10 chapter 5;
 //! partition types of the Discoverable Partitions Specification.
@@ -43,8 +44,28 @@ pub enum Role {
     BiosBoot,
     /// EFI System Partition.
     Esp,
+    /// Modules of the kernel, for the userland.
+    Modules,
     /// Root file system.
     Root,
+}
+
+/// Name of the modules' partition, which has the type of any Linux file system.
+pub const MODULES_NAME: &str = "modules";
+
+/// Bytes of the partitions before the root. A number alone is the ESP's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// The EFI System Partition.
+    pub esp: u64,
+    /// The kernel's modules; 0 is no such partition.
+    pub modules: u64,
+}
+
+impl From<u64> for Before {
+    fn from(esp: u64) -> Before {
+        Before { esp, modules: 0 }
+    }
 }
 
 /// One partition.
@@ -92,6 +113,8 @@ pub struct Guids {
     pub bios_boot: Uuid,
     /// The EFI System Partition.
     pub esp: Uuid,
+    /// The partition of kernel modules; unused where there is none.
+    pub modules: Uuid,
     /// The root partition.
     pub root: Uuid,
 }
@@ -140,28 +163,38 @@ pub enum TableError {
 }
 
 impl Layout {
-    /// Where the root partition begins on any disk of this architecture and ESP size, in bytes.
-    pub fn root_offset(architecture: Architecture, esp_size: u64) -> Result<u64, LayoutError> {
-        let fixed = fixed_partitions(architecture, esp_size)?;
+    /// Where the root partition begins on any disk of this architecture with these partitions before it, in bytes.
+    pub fn root_offset(architecture: Architecture, before: impl Into<Before>) -> Result<u64, LayoutError> {
+        let fixed = fixed_partitions(architecture, before.into())?;
         let end = fixed.last().map_or(ALIGNMENT_SECTORS, |last| last.last_lba() + 1);
         Ok(end * SECTOR)
     }
 
     /// The smallest disk around a root file system of `root_size` bytes.
-    pub fn around_root(architecture: Architecture, esp_size: u64, root_size: u64) -> Result<Layout, LayoutError> {
-        let root_offset = Layout::root_offset(architecture, esp_size)?;
+    pub fn around_root(
+        architecture: Architecture,
+        before: impl Into<Before>,
+        root_size: u64,
+    ) -> Result<Layout, LayoutError> {
+        let before = before.into();
+        let root_offset = Layout::root_offset(architecture, before)?;
         if root_size == 0 {
             return Err(LayoutError::EmptyRoot);
         }
         let end = root_size.checked_next_multiple_of(ALIGNMENT).and_then(|size| size.checked_add(root_offset));
         // One more alignment holds the backup table.
         let size = end.and_then(|end| end.checked_add(ALIGNMENT)).ok_or(LayoutError::TooLarge(root_size))?;
-        Layout::of_disk(architecture, esp_size, size)
+        Layout::of_disk(architecture, before, size)
     }
 
     /// A disk of exactly `disk_size` bytes. The root partition takes what is left.
-    pub fn of_disk(architecture: Architecture, esp_size: u64, disk_size: u64) -> Result<Layout, LayoutError> {
-        let root_offset = Layout::root_offset(architecture, esp_size)?;
+    pub fn of_disk(
+        architecture: Architecture,
+        before: impl Into<Before>,
+        disk_size: u64,
+    ) -> Result<Layout, LayoutError> {
+        let before = before.into();
+        let root_offset = Layout::root_offset(architecture, before)?;
         let smallest = root_offset.saturating_add(2 * ALIGNMENT);
         if !disk_size.is_multiple_of(SECTOR) {
             return Err(LayoutError::DiskSize(disk_size));
@@ -175,7 +208,7 @@ impl Layout {
         if root_end <= first_lba {
             return Err(LayoutError::TooSmall { size: disk_size, needed: smallest });
         }
-        let mut partitions = fixed_partitions(architecture, esp_size)?;
+        let mut partitions = fixed_partitions(architecture, before)?;
         partitions.push(Partition { role: Role::Root, first_lba, sectors: root_end - first_lba });
         Ok(Layout { architecture, sectors, partitions })
     }
@@ -235,20 +268,24 @@ fn mbr_error(error: ::gpt::mbr::MBRError) -> TableError {
 }
 
 /// The partitions before the root.
-fn fixed_partitions(architecture: Architecture, esp_size: u64) -> Result<Vec<Partition>, LayoutError> {
-    if esp_size == 0 || !esp_size.is_multiple_of(ALIGNMENT) {
-        return Err(LayoutError::EspSize(esp_size));
+fn fixed_partitions(architecture: Architecture, before: Before) -> Result<Vec<Partition>, LayoutError> {
+    if before.esp == 0 || !before.esp.is_multiple_of(ALIGNMENT) {
+        return Err(LayoutError::EspSize(before.esp));
     }
-    if esp_size > MAX_SIZE / 2 {
-        return Err(LayoutError::TooLarge(esp_size));
+    let too_large = |size: &u64| *size > MAX_SIZE / 4;
+    if let Some(size) = [before.esp, before.modules].into_iter().find(too_large) {
+        return Err(LayoutError::TooLarge(size));
     }
+    let bios_boot = if architecture == Architecture::X86_64 { ALIGNMENT } else { 0 };
+    let modules = before.modules.next_multiple_of(ALIGNMENT);
     let mut partitions = Vec::new();
     let mut next = ALIGNMENT_SECTORS;
-    if architecture == Architecture::X86_64 {
-        partitions.push(Partition { role: Role::BiosBoot, first_lba: next, sectors: ALIGNMENT_SECTORS });
-        next += ALIGNMENT_SECTORS;
+    for (role, bytes) in [(Role::BiosBoot, bios_boot), (Role::Esp, before.esp), (Role::Modules, modules)] {
+        if bytes > 0 {
+            partitions.push(Partition { role, first_lba: next, sectors: bytes / SECTOR });
+            next += bytes / SECTOR;
+        }
     }
-    partitions.push(Partition { role: Role::Esp, first_lba: next, sectors: esp_size / SECTOR });
     Ok(partitions)
 }
 
@@ -269,6 +306,7 @@ fn guid_of(guids: &Guids, role: Role) -> Uuid {
     match role {
         Role::BiosBoot => guids.bios_boot,
         Role::Esp => guids.esp,
+        Role::Modules => guids.modules,
         Role::Root => guids.root,
     }
 }
@@ -285,10 +323,11 @@ fn check_guids(partitions: &[Partition], guids: &Guids) -> Result<(), TableError
 }
 
 fn entry(architecture: Architecture, partition: &Partition, guids: &Guids) -> ::gpt::partition::Partition {
-    use ::gpt::partition_types::{BIOS, EFI, LINUX_ROOT_ARM_64, LINUX_ROOT_X64};
+    use ::gpt::partition_types::{BIOS, EFI, LINUX_FS, LINUX_ROOT_ARM_64, LINUX_ROOT_X64};
     let (part_type_guid, name) = match (partition.role, architecture) {
         (Role::BiosBoot, _) => (BIOS, "bios-boot"),
         (Role::Esp, _) => (EFI, "esp"),
+        (Role::Modules, _) => (LINUX_FS, MODULES_NAME),
         (Role::Root, Architecture::X86_64) => (LINUX_ROOT_X64, "root"),
         (Role::Root, Architecture::Aarch64) => (LINUX_ROOT_ARM_64, "root"),
     };
@@ -382,6 +421,18 @@ mod tests {
     }
 
     #[test]
+    fn modules_lie_between_the_esp_and_the_root() {
+        let layout = Layout::around_root(X86_64, Before { esp: 2 * MIB, modules: 3 * MIB - 5 }, MIB).unwrap();
+        let roles = [Role::BiosBoot, Role::Esp, Role::Modules, Role::Root];
+        assert_eq!(spans(&layout).iter().map(|span| span.0).collect::<Vec<_>>(), roles);
+        let modules = layout.partition(Role::Modules).unwrap();
+        assert_eq!((modules.offset(), modules.bytes()), (4 * MIB, 3 * MIB));
+        assert_eq!(layout.partition(Role::Root).unwrap().offset(), 7 * MIB);
+        let huge = Before { esp: MIB, modules: 1 << 62 };
+        assert_eq!(Layout::of_disk(X86_64, huge, 4 << 30), Err(LayoutError::TooLarge(1 << 62)));
+    }
+
+    #[test]
     fn a_disk_size_is_kept_and_the_root_takes_the_rest() {
         for size in [4 << 30, (4 << 30) + 512, 1_000_000_000 / 512 * 512] {
             let layout = Layout::of_disk(X86_64, 128 * MIB, size).unwrap();
@@ -429,7 +480,7 @@ mod tests {
     fn identifiers_must_differ() {
         let layout = Layout::around_root(X86_64, MIB, MIB).unwrap();
         let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
-        let guids = Guids { disk: a, bios_boot: b, esp: c, root: c };
+        let guids = Guids { disk: a, bios_boot: b, esp: c, modules: Uuid::nil(), root: c };
         let output = crate::output::Memory::default();
         assert!(matches!(layout.write(&guids, &[0; BOOT_CODE], &output), Err(TableError::Guids(guid)) if guid == c));
     }

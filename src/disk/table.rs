@@ -2,7 +2,7 @@
 //!
 //! Not supported: sectors of 4096 bytes, disks with a damaged primary and backup table.
 
-use super::gpt::{Role, SECTOR};
+use super::gpt::{MODULES_NAME, Role, SECTOR};
 use crate::arch::Architecture;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -61,11 +61,12 @@ pub fn read(disk: &File) -> Result<Vec<Found>, ReadTableError> {
 }
 
 fn found(entry: &::gpt::partition::Partition) -> Option<Found> {
-    use ::gpt::partition_types::{BIOS, EFI, LINUX_ROOT_ARM_64, LINUX_ROOT_X64};
+    use ::gpt::partition_types::{BIOS, EFI, LINUX_FS, LINUX_ROOT_ARM_64, LINUX_ROOT_X64};
     let kind = &entry.part_type_guid;
     let (role, architecture) = match kind {
         kind if *kind == BIOS => (Some(Role::BiosBoot), None),
         kind if *kind == EFI => (Some(Role::Esp), None),
+        kind if *kind == LINUX_FS && entry.name == MODULES_NAME => (Some(Role::Modules), None),
         kind if *kind == LINUX_ROOT_X64 => (Some(Role::Root), Some(Architecture::X86_64)),
         kind if *kind == LINUX_ROOT_ARM_64 => (Some(Role::Root), Some(Architecture::Aarch64)),
         _ => (None, None),

@@ -66,6 +66,7 @@ mod tests {
             healthcheck: None,
             exposed_ports: vec![],
             drivers: None,
+            guest_modules: None,
             modules: vec![],
         }
     }

@@ -47,9 +47,23 @@ pub struct BootSpec {
     /// Absent when the kernel's configuration was not known.
     #[serde(default)]
     pub drivers: Option<Vec<String>>,
+    /// Where all modules of the kernel are; absent when the machine has no more than those of the initramfs.
+    #[serde(default)]
+    pub guest_modules: Option<GuestModules>,
     /// Kernel modules carried in the initramfs, each after those it depends on.
     #[serde(default)]
     pub modules: Vec<Module>,
+}
+
+/// A partition with what `/lib/modules/RELEASE` is to show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestModules {
+    /// GPT unique partition GUID, as [`Root::partuuid`].
+    pub partuuid: String,
+    /// File system type as mount(2) takes it.
+    pub fstype: String,
+    /// The kernel's release.
+    pub release: String,
 }
 
 /// Docker's health check; times in nanoseconds, 0 is the default.

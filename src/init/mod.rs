@@ -26,6 +26,7 @@ mod etc_files;
 mod etc_mounts;
 mod failure;
 mod growth;
+mod guest_modules;
 mod handover;
 mod host;
 mod interface;
@@ -58,8 +59,11 @@ use root::Writable;
 use start::Streams;
 use userland::{Devices, Plan};
 
-/// The whole life of the machine. Called once, by process 1.
+/// The whole life of the machine, by process 1. Started by the kernel for a module it wants: that, and nothing else.
 pub fn main() -> ! {
+    if let Some(name) = guest_modules::requested() {
+        std::process::exit(if guest_modules::answer(&name) { 0 } else { 1 });
+    }
     early::mounts();
     std::panic::set_hook(Box::new(|info| power::panicked(&format!("PID 1 has a defect: {info}"))));
     let mut host = Host::default();
@@ -80,6 +84,7 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
         growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT);
     }
+    let modules = spec.guest_modules.take().filter(guest_modules::mount_partition);
     let hostname = name_machine(&spec);
     let network = network::start(&spec.network, &hostname);
     cgroup::create();
@@ -90,7 +95,11 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
         volumes: spec.volumes.clone(),
         working_dir: spec.process.working_dir.clone(),
         devices: if init == Init::Image { Devices::Machine } else { Devices::Container },
+        modules: modules.map(|modules| modules.release),
     };
+    if plan.modules.is_some() && init != Init::Image {
+        guest_modules::answer_requests();
+    }
     if init == Init::Image {
         return Err(handover::hand_over(&plan, &spec.process, &hostname, host));
     }

@@ -65,7 +65,12 @@ impl<'a> Loader<'a> {
 }
 
 fn insert(module: &Module) -> Result<(), String> {
-    let file = File::open(&module.file).map_err(|error| format!("{}: {error}", module.file))?;
+    insert_file(Path::new(&module.file))
+}
+
+/// Gives a module's file to the kernel.
+pub fn insert_file(path: &Path) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match finit_module(&file, c"", ModuleInitFlags::empty()) {
         // Already there: built in, or loaded by the kernel itself.
         Ok(()) | Err(nix::errno::Errno::EEXIST) => Ok(()),

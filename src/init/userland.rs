@@ -9,7 +9,7 @@
 use super::etc_mounts::EtcMounts;
 use super::failure::{Doing, Failure};
 use super::root::{ROOT, Writable};
-use super::{log, seed};
+use super::{guest_modules, log, seed};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -31,6 +31,8 @@ pub struct Plan {
     pub working_dir: String,
     /// Devices: the kernel's own tree for an image's init, which brings a device manager; else those of a runtime.
     pub devices: Devices,
+    /// The kernel's release, when all of its modules are there for the userland.
+    pub modules: Option<String>,
 }
 
 /// What /dev is.
@@ -123,6 +125,7 @@ const LINKS: [(&str, &str); 6] = [
 /// or is PID 1 handing over.
 pub fn enter(plan: &Plan) -> Result<(), Failure> {
     let files = EtcMounts::open();
+    let modules = plan.modules.as_ref().map(|release| (release, guest_modules::Opened::open()));
     switch_root().doing("make the root file system the root")?;
     // In a runtime's order, which /proc/mounts shows.
     make(&PROC)?;
@@ -145,6 +148,11 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
         make_volume(volume, plan.read_only);
     }
     make_working_dir(&plan.working_dir);
+    match modules {
+        Some((release, Ok(folder))) => folder.mount(release),
+        Some((_, Err(error))) => log::warning(format!("cannot provide the kernel's modules: {error}")),
+        None => {}
+    }
     if plan.read_only && plan.writable == Writable::Yes {
         make_read_only();
     }
@@ -256,7 +264,7 @@ fn make_working_dir(folder: &str) {
 }
 
 /// Makes what is missing of an absolute path, behind symbolic links that lead nowhere yet too.
-fn make_folders(path: &Path) -> std::io::Result<()> {
+pub fn make_folders(path: &Path) -> std::io::Result<()> {
     let mut steps_left = MAX_STEPS;
     follow_and_make(path, &mut steps_left)
 }

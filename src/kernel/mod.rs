@@ -14,6 +14,7 @@ mod bootfile;
 pub mod bundle;
 pub mod bzimage;
 pub mod config;
+pub mod depmod;
 mod error;
 pub mod ikconfig;
 pub mod image;

@@ -21,6 +21,8 @@ pub struct Modinfo {
     pub depends: Vec<String>,
     /// `softdep`, the part after `pre:`: modules or aliases to load before it, in order.
     pub softdep_pre: Vec<String>,
+    /// `softdep`, whole: one text for each.
+    pub softdeps: Vec<String>,
     /// `alias`: patterns for what it drives.
     pub aliases: Vec<String>,
     /// First word of `vermagic`: the release it was built for.
@@ -57,12 +59,26 @@ pub fn parse(elf: &[u8]) -> Result<Modinfo, Invalid> {
             "name" => info.name = Some(normal_name(value)),
             "depends" => info.depends.extend(value.split(',').filter(|name| !name.is_empty()).map(normal_name)),
             "alias" => info.aliases.push(value.to_owned()),
-            "softdep" => info.softdep_pre.extend(softdep_pre(value)),
+            "softdep" => {
+                info.softdep_pre.extend(softdep_pre(value));
+                info.softdeps.push(value.to_owned());
+            }
             "vermagic" => info.release = value.split(' ').next().map(str::to_owned),
             _ => {}
         }
     }
     Ok(info)
+}
+
+/// The names of the symbols that a module exports; none for what is no module. Each has an entry called `__ksymtab_NAME`;
+/// the section with the plain names has those of name spaces too, so it only serves where the string table was stripped.
+pub fn exported(elf: &[u8]) -> Vec<String> {
+    const ENTRY: &[u8] = b"__ksymtab_";
+    let texts = |name: &[u8]| section(elf, name).unwrap_or_default().split(|&byte| byte == 0);
+    let entries: Vec<&[u8]> = texts(b".strtab").filter_map(|text| text.strip_prefix(ENTRY)).collect();
+    let names = if entries.is_empty() { texts(b"__ksymtab_strings").collect() } else { entries };
+    let names = names.into_iter().filter(|name| !name.is_empty());
+    names.filter_map(|name| std::str::from_utf8(name).ok()).map(str::to_owned).collect()
 }
 
 /// The words between `pre:` and `post:` (modprobe.d(5), "softdep").
@@ -159,6 +175,7 @@ pub(crate) mod tests {
         assert_eq!(info.name.as_deref(), Some("virtio_rng"));
         assert_eq!(info.depends, ["virtio", "rng_core"]);
         assert_eq!(info.softdep_pre, ["crypto_crc32c", "b", "d"]);
+        assert_eq!(info.softdeps, ["pre: crypto-crc32c  b post: c pre: d"]);
         assert_eq!(info.aliases, ["virtio:d00000004v*", "x"]);
         assert_eq!(info.release.as_deref(), Some("6.1.0"));
         assert_eq!(parse(&sample(&["depends="])).unwrap().depends, [""; 0]);

@@ -288,7 +288,7 @@ impl Found {
 
 impl<'a> Evidence<'a> {
     fn new(bundle: &'a Bundle) -> Evidence<'a> {
-        let builtin = bundle.modules.as_ref().map(|tree| tree.builtin.names()).unwrap_or_default();
+        let builtin = bundle.modules.as_ref().map(|tree| tree.builtin().names()).unwrap_or_default();
         Evidence { options: bundle.config.as_ref().map(|config| config.options()), bundle, builtin }
     }
 

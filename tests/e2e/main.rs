@@ -28,6 +28,7 @@ mod cache;
 mod command_line;
 mod debian;
 mod files;
+mod guest_modules;
 mod hello;
 mod layouts;
 mod machine;

@@ -147,6 +147,7 @@ impl Row {
             healthcheck: None,
             exposed_ports: vec![],
             drivers: None,
+            guest_modules: None,
             modules: vec![],
         };
         overrides::apply(&mut spec, self.options.clone());

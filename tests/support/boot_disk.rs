@@ -98,6 +98,7 @@ pub const GUIDS: Guids = Guids {
     disk: Uuid::from_u128(0xd15c),
     bios_boot: Uuid::from_u128(0xb105),
     esp: Uuid::from_u128(0xe5b),
+    modules: Uuid::from_u128(0x4d0d),
     root: Uuid::from_u128(0x4007),
 };
 

@@ -93,6 +93,7 @@ pub fn spec(command: &[&str]) -> BootSpec {
         healthcheck: None,
         exposed_ports: vec![],
         drivers: None,
+        guest_modules: None,
         modules: kernel().modules.iter().map(|(module, _)| module.clone()).collect(),
     }
 }

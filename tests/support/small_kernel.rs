@@ -53,7 +53,7 @@ pub fn make_root(root: &Path, modules: &[&str]) -> String {
     std::fs::write(boot, cut_kernel(&std::fs::read(vmlinuz).unwrap())).unwrap();
     let config = format!("boot/config-{release}");
     std::fs::copy(cloud.join(&config), root.join(&config)).unwrap();
-    for list in ["modules.builtin", "modules.builtin.modinfo"] {
+    for list in ["modules.builtin", "modules.builtin.modinfo", "modules.order"] {
         std::fs::copy(from.join(list), to.join(list)).unwrap();
     }
     for module in modules {

@@ -58,7 +58,7 @@ struct Read {
 /// Chooses the modules of `bundle` that an initramfs needs. A bundle without modules gives an empty selection.
 pub fn select(bundle: &Bundle) -> Result<Selection, KernelError> {
     let Some(tree) = &bundle.modules else { return Ok(Selection::default()) };
-    let builtin = tree.builtin.names();
+    let builtin = tree.builtin().names();
     let mut selection = Selection::default();
     let mut roots = Vec::new();
     for wanted in WANTED {

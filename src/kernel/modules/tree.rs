@@ -17,7 +17,9 @@ use crate::kernel::{KernelError, unpack};
 pub const MAX_MODULE: u64 = 256 << 20;
 /// Most bytes of modules kept in memory at once.
 const MAX_KEPT: u64 = 512 << 20;
-/// Longest `modules.builtin` and `modules.builtin.modinfo`, in bytes.
+/// Names of the lists of [`Builtin`].
+const BUILTIN_FILES: [&str; 3] = ["modules.builtin", "modules.builtin.modinfo", "modules.order"];
+/// Longest of these lists, in bytes.
 const MAX_LIST: u64 = 16 << 20;
 /// Deepest directory below the modules directory.
 const MAX_DEPTH: usize = 32;
@@ -41,17 +43,19 @@ pub struct ModuleTree {
     /// Path below the modules directory by normalised name.
     paths: BTreeMap<String, String>,
     /// The lists of built-in modules, as they are in the modules directory.
-    pub(crate) builtin: Builtin,
+    builtin: Builtin,
     storage: Storage,
 }
 
-/// `modules.builtin` and `modules.builtin.modinfo`: modules that are part of the kernel.
+/// The lists that come with modules: which are part of the kernel, and which come first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Builtin {
     /// Text of `modules.builtin`: a path a line.
     pub list: Vec<u8>,
     /// `modules.builtin.modinfo`: `name.key=value`, NUL-terminated.
     pub modinfo: Vec<u8>,
+    /// Text of `modules.order`: a path a line, in the order in which the kernel's build links them.
+    pub order: Vec<u8>,
 }
 
 impl Builtin {
@@ -65,11 +69,18 @@ impl Builtin {
         names
     }
 
-    /// Takes a file of the modules directory if it is one of the two lists.
+    /// The lists under their names.
+    pub fn files(&self) -> [(&'static str, &[u8]); 3] {
+        let [list, modinfo, order] = BUILTIN_FILES;
+        [(list, &self.list), (modinfo, &self.modinfo), (order, &self.order)]
+    }
+
+    /// Takes a file of the modules directory if it is one of the lists.
     pub(crate) fn take(&mut self, path: &str, body: impl std::io::Read) -> std::io::Result<bool> {
         let place = match path {
             "modules.builtin" => &mut self.list,
             "modules.builtin.modinfo" => &mut self.modinfo,
+            "modules.order" => &mut self.order,
             _ => return Ok(false),
         };
         let too_long = || std::io::Error::other(format!("{path} is larger than {MAX_LIST} bytes"));
@@ -110,7 +121,7 @@ impl ModuleTree {
         collect(dir, "", 0, &mut paths)?;
         paths.sort();
         let mut builtin = Builtin::default();
-        for name in ["modules.builtin", "modules.builtin.modinfo"] {
+        for name in BUILTIN_FILES {
             let path = dir.join(name);
             match fs::File::open(&path) {
                 Ok(file) => _ = builtin.take(name, file).map_err(KernelError::io("read", &path))?,
@@ -124,6 +135,11 @@ impl ModuleTree {
     /// The path below the modules directory of the module called `name` (normalised).
     pub fn path(&self, name: &str) -> Option<&str> {
         self.paths.get(name).map(String::as_str)
+    }
+
+    /// The lists that came with the modules.
+    pub fn builtin(&self) -> &Builtin {
+        &self.builtin
     }
 
     /// How many modules there are.
@@ -178,6 +194,32 @@ impl ModuleTree {
                     visit(path, &pack.read(path)?)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Every module that a name leads to, uncompressed, in the order of the names, whatever they are kept in.
+    pub fn for_each_by_name(&self, visit: &mut Sink<'_>) -> Result<(), KernelError> {
+        if !self.is_from_package() {
+            return self.for_each(&mut |path, bytes| visit(unpacked_path(path), &plain(path, bytes.to_vec())?));
+        }
+        // A package is read once, in its own order: on disk its modules take the room that they would in memory.
+        let spool = tempfile::tempfile().map_err(KernelError::io("make a file in", &std::env::temp_dir()))?;
+        let failed = || KernelError::io("use a file in", std::env::temp_dir());
+        let (mut places, mut end) = (BTreeMap::new(), 0);
+        self.for_each(&mut |path, bytes| {
+            let name = module_name(path).filter(|name| self.path(name) == Some(path));
+            let Some(name) = name else { return Ok(()) };
+            let bytes = plain(path, bytes.to_vec())?;
+            std::os::unix::fs::FileExt::write_all_at(&spool, &bytes, end).map_err(failed())?;
+            places.insert(name, (unpacked_path(path).to_owned(), end, bytes.len()));
+            end += bytes.len() as u64;
+            Ok(())
+        })?;
+        for (path, offset, length) in places.values() {
+            let mut bytes = vec![0; *length];
+            std::os::unix::fs::FileExt::read_exact_at(&spool, &mut bytes, *offset).map_err(failed())?;
+            visit(path, &bytes)?;
         }
         Ok(())
     }
@@ -304,6 +346,7 @@ mod tests {
         let builtin = Builtin {
             list: b"kernel/fs/ext4/ext4.ko\nkernel/crypto/crc32c-generic.ko\n".to_vec(),
             modinfo: b"ext4.alias=fs-ext4\0crc32c_generic.alias=crypto-crc32c\0ext4.license=GPL\0".to_vec(),
+            order: Vec::new(),
         };
         let names: Vec<String> = builtin.names().into_iter().collect();
         assert_eq!(names, ["crc32c_generic", "crypto_crc32c", "ext4", "fs_ext4"]);

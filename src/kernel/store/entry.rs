@@ -3,7 +3,7 @@
 //! Its identifier is the SHA-256 of a text that says what the kernel is and not where it came from:
 //!
 //! ```text
-//! bootdisk kernel 1\nrelease R\narch A\nboot SHA\nconfig SHA|-\nbuiltin SHA\nmodinfo SHA\nmodule SHA PATH\n...
+//! bootdisk kernel 1\nrelease R\narch A\nboot SHA\nconfig SHA|-\nbuiltin SHA\nmodinfo SHA\norder SHA\nmodule SHA PATH\n...
 //! ```
 //!
 //! Small files (configuration, lists) are verified by SHA-256 whenever an entry is opened; the boot file and modules by
@@ -60,6 +60,9 @@ struct ModulesFacts {
     index: String,
     builtin: String,
     modinfo: String,
+    /// Absent in entries of versions that did not keep the list.
+    #[serde(default)]
+    order: Option<String>,
 }
 
 /// An entry that was found: its manifest, read.
@@ -126,8 +129,9 @@ pub(super) fn write(
         manifest.modules = Some(ModulesFacts {
             count: packed.len() as u64,
             index: write_file(dir, INDEX, pack::index(&packed).as_bytes())?,
-            builtin: write_file(dir, "modules.builtin", &tree.builtin.list)?,
-            modinfo: write_file(dir, "modules.builtin.modinfo", &tree.builtin.modinfo)?,
+            builtin: write_file(dir, "modules.builtin", &tree.builtin().list)?,
+            modinfo: write_file(dir, "modules.builtin.modinfo", &tree.builtin().modinfo)?,
+            order: Some(write_file(dir, "modules.order", &tree.builtin().order)?),
         });
     }
     let text = serde_json::to_vec_pretty(&manifest).expect("strings and numbers are always JSON");
@@ -155,6 +159,7 @@ fn identifier(manifest: &Manifest, packed: &BTreeMap<String, Packed>) -> String 
     );
     if let Some(modules) = &manifest.modules {
         text += &format!("builtin {}\nmodinfo {}\n", modules.builtin, modules.modinfo);
+        text.extend(modules.order.iter().map(|order| format!("order {order}\n")));
         text.extend(packed.iter().map(|(path, module)| format!("module {} {path}\n", module.sha256)));
     }
     sha256(text.as_bytes())
@@ -225,6 +230,7 @@ impl Entry {
         let builtin = Builtin {
             list: self.verified("modules.builtin", &facts.builtin)?,
             modinfo: self.verified("modules.builtin.modinfo", &facts.modinfo)?,
+            order: facts.order.as_ref().map_or(Ok(Vec::new()), |order| self.verified("modules.order", order))?,
         };
         let index =
             String::from_utf8(self.verified(INDEX, &facts.index)?).map_err(|_| self.damaged("its list is no text"))?;

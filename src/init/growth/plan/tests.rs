@@ -18,7 +18,7 @@ fn made(directory: &tempfile::TempDir, size: u64) -> File {
     file.set_len(size).unwrap();
     let layout = Layout::of_disk(Architecture::X86_64, 2 * MIB, size).unwrap();
     let [disk, bios_boot, esp] = [1, 2, 3].map(Uuid::from_u128);
-    layout.write(&Guids { disk, bios_boot, esp, root: ROOT }, &[0x5a; 440], &file).unwrap();
+    layout.write(&Guids { disk, bios_boot, esp, modules: Uuid::nil(), root: ROOT }, &[0x5a; 440], &file).unwrap();
     file
 }
 
