@@ -41,3 +41,21 @@ built_bootdisk() {
     done
     die "bootdisk is not built yet: cargo build --release"
 }
+
+# The package file of $2 for architecture $3 in folder $1; nothing when there is none.
+package_in() {
+    find "$1" -maxdepth 1 -name "$2_*_$3.deb" -print -quit
+}
+
+# Downloads packages, named as apt names them, into folder $1, whole or not at all.
+download_into() {
+    local directory="$1" incoming
+    shift
+    incoming="$(mktemp -d "$directory/incoming.XXXXXX")"
+    (cd "$incoming" && apt-get -qq -o APT::Sandbox::User="$(id -un)" download "$@" >&2) || {
+        rm -rf "$incoming"
+        return 1
+    }
+    mv "$incoming"/*.deb "$directory/"
+    rmdir "$incoming"
+}
