@@ -4,13 +4,17 @@
 //! cargo build (host) ─▶ build.rs ─▶ cargo build --bin bootdisk-init ─▶ OUT_DIR/pid1-ARCH ─▶ src/pid1.rs
 //! ```
 //!
+//! One is built for each guest architecture that there is a compiler with a standard library for, a linker and a static
+//! C library: this toolchain (`rustup target add`), the compiler that `BOOTDISK_RUSTC_ARCH` names, or the one that
+//! `scripts/foreign-rust` left in target/foreign-rust. For the others `src/pid1.rs` learns what is missing, and
+//! `bootdisk` says so when it is asked for a disk of theirs.
+//!
 //! The nested build has one profile, one set of flags and paths remapped away, so PID 1 has the same bytes whether
 //! bootdisk itself is a debug or a release build and wherever its checkout lies: the bytes are part of every disk.
-//! An architecture whose standard library is not installed is left out; `bootdisk` says so when it is asked for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+use std::{env, fs, thread};
 
 /// Guest architectures, as Rust and as its target triples name them.
 const GUESTS: [(&str, &str); 2] = [("x86_64", "x86_64-unknown-linux-gnu"), ("aarch64", "aarch64-unknown-linux-gnu")];
@@ -27,12 +31,94 @@ fn main() {
     if env::var_os("CARGO_FEATURE_HOST").is_none() {
         return;
     }
-    let out = PathBuf::from(variable("OUT_DIR"));
-    for (arch, triple) in GUESTS {
-        let embedded = out.join(format!("pid1-{arch}"));
+    let guests = GUESTS.map(|(arch, triple)| Guest::new(arch, triple));
+    // Side by side: each is mostly one processor's work.
+    let built = thread::scope(|scope| {
+        guests.each_ref().map(|guest| scope.spawn(|| guest.build())).map(|thread| thread.join().expect("no panic"))
+    });
+    for (guest, built) in guests.iter().zip(built) {
+        let embedded = PathBuf::from(variable("OUT_DIR")).join(format!("pid1-{}", guest.arch));
+        let lacks = built.as_ref().err().map_or("", String::as_str);
+        println!("cargo::rustc-env=BOOTDISK_PID1_{}_LACKS={lacks}", guest.arch.to_uppercase());
+        write_if_changed(&embedded, built.as_deref().unwrap_or_default());
+    }
+}
+
+/// A guest architecture and what this machine has for it.
+struct Guest {
+    arch: &'static str,
+    triple: &'static str,
+    native: bool,
+    /// The compiler whose standard library is used; `None` when there is none.
+    compiler: Option<PathBuf>,
+}
+
+impl Guest {
+    fn new(arch: &'static str, triple: &'static str) -> Guest {
         let native = arch == variable("CARGO_CFG_TARGET_ARCH");
-        let bytes = if native || has_standard_library(triple) { build(&out, triple, native) } else { Vec::new() };
-        write_if_changed(&embedded, &bytes);
+        let named = format!("BOOTDISK_RUSTC_{}", arch.to_uppercase());
+        println!("cargo::rerun-if-env-changed={named}");
+        let fetched = Path::new(&variable("CARGO_MANIFEST_DIR")).join(format!("target/foreign-rust/{arch}/rustc"));
+        // Only one that is there can be watched: Cargo takes one that is not for changed each time.
+        if !native && fetched.exists() {
+            println!("cargo::rerun-if-changed={}", fetched.display());
+        }
+        let own = PathBuf::from(variable("RUSTC"));
+        let compiler = match env::var_os(named) {
+            Some(path) if !native => Some(path.into()),
+            _ if native => Some(own),
+            _ => [own, fetched].into_iter().find(|compiler| has_standard_library(compiler, triple)),
+        };
+        Guest { arch, triple, native, compiler }
+    }
+
+    /// The linker and C library of another architecture are those of a cross compiler.
+    fn linker(&self) -> Option<String> {
+        (!self.native).then(|| format!("{}-linux-gnu-gcc", self.arch))
+    }
+
+    /// The stripped binary, or what is missing for it.
+    fn build(&self) -> Result<Vec<u8>, String> {
+        let Guest { arch, triple, .. } = self;
+        let Some(compiler) = &self.compiler else {
+            return Err(format!("there was no Rust standard library for {triple}"));
+        };
+        if let Some(linker) = self.linker()
+            && Command::new(&linker).arg("--version").output().is_err()
+        {
+            return Err(format!("there was no linker {linker}"));
+        }
+        let target = PathBuf::from(variable("OUT_DIR")).join(format!("pid1-target-{arch}"));
+        let done = self.run(compiler, &target);
+        match fs::read(target.join(triple).join("init/bootdisk-init")) {
+            Ok(bytes) if done => Ok(bytes),
+            _ if self.native => panic!("PID 1 of the guest does not build for {triple}; the messages above say why"),
+            _ => {
+                println!("cargo::warning=PID 1 does not build for {triple}; disks for it cannot be made");
+                Err(format!("it did not compile for {triple}, which cargo build -vv shows"))
+            }
+        }
+    }
+
+    /// Without the network first: what the outer build has fetched is enough, and asking a registry costs seconds.
+    fn run(&self, compiler: &Path, target: &Path) -> bool {
+        let Ok(output) = self.cargo(compiler, target).arg("--offline").output() else { return false };
+        let messages = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() && messages.contains("offline") {
+            return self.cargo(compiler, target).status().is_ok_and(|status| status.success());
+        }
+        eprint!("{messages}");
+        output.status.success()
+    }
+
+    fn cargo(&self, compiler: &Path, target: &Path) -> Command {
+        let mut command = cargo(target, self.triple);
+        command.env("RUSTC", compiler);
+        if let Some(linker) = self.linker() {
+            let triple = self.triple.to_uppercase().replace('-', "_");
+            command.env(format!("CARGO_TARGET_{triple}_LINKER"), linker);
+        }
+        command
     }
 }
 
@@ -40,37 +126,11 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("cargo always sets {name} for a build script"))
 }
 
-fn has_standard_library(triple: &str) -> bool {
-    let output = Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", triple]).output();
+fn has_standard_library(compiler: &Path, triple: &str) -> bool {
+    let output = Command::new(compiler).args(["--print", "target-libdir", "--target", triple]).output();
     let Ok(output) = output else { return false };
     let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
-}
-
-/// The stripped binary. Empty when a foreign architecture has a standard library but no linker or C library.
-fn build(out: &Path, triple: &str, native: bool) -> Vec<u8> {
-    let target = out.join("pid1-target");
-    let done = run(&target, triple);
-    let binary = target.join(triple).join("init/bootdisk-init");
-    match fs::read(&binary) {
-        Ok(bytes) if done => bytes,
-        _ if native => panic!("PID 1 of the guest does not build for {triple}; the messages above say why"),
-        _ => {
-            println!("cargo::warning=PID 1 does not build for {triple}; disks for it cannot be made by this bootdisk");
-            Vec::new()
-        }
-    }
-}
-
-/// Without the network first: what the outer build has fetched is enough, and asking a registry costs seconds.
-fn run(target: &Path, triple: &str) -> bool {
-    let Ok(output) = cargo(target, triple).arg("--offline").output() else { return false };
-    let messages = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() && messages.contains("offline") {
-        return cargo(target, triple).status().is_ok_and(|status| status.success());
-    }
-    eprint!("{messages}");
-    output.status.success()
 }
 
 fn cargo(target: &Path, triple: &str) -> Command {

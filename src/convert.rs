@@ -20,6 +20,7 @@ use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Arch, Bundle, Packing};
 use crate::layer;
 use crate::output::Slice;
+use crate::pid1::init_binary;
 use crate::rootfs::{self, Attrs, Time, Tree};
 use crate::startable;
 use anyhow::{Context, Result, anyhow, bail};
@@ -105,6 +106,7 @@ pub struct Plan {
     bundle: Bundle,
     modules: Selection,
     options: Options,
+    pid1: &'static [u8],
     efi_loader: Option<Vec<u8>>,
     command_line: String,
     spec: BootSpec,
@@ -157,6 +159,7 @@ impl Plan {
         let warnings = image.warnings.iter().cloned().chain(report.warnings()).chain(modules.warnings.iter().cloned());
         warnings.for_each(|text| observe(Event::Warning(&text)));
 
+        let pid1 = init_binary(architecture)?;
         let efi_loader = match options.firmware.uefi {
             true => Some(loader::open(architecture, options.efi_loader.as_deref())?),
             false => None,
@@ -182,7 +185,7 @@ impl Plan {
             fstype: "ext4".into(),
             release: bundle.release.clone(),
         });
-        Ok(Plan { image, bundle, modules, options, efi_loader, command_line, spec, identity, digest })
+        Ok(Plan { image, bundle, modules, options, pid1, efi_loader, command_line, spec, identity, digest })
     }
 
     /// A name for this disk's content: equal for equal disks, different for different ones.
@@ -199,8 +202,6 @@ impl Plan {
 
     fn write_parts(&self, path: &Path, observe: Observer<'_>) -> Result<Built> {
         let architecture = Architecture::try_from(self.bundle.arch)?;
-        let pid1 = crate::pid1::init_binary(self.bundle.arch.name())
-            .ok_or_else(|| anyhow!("this bootdisk was built without PID 1 for {}", self.bundle.arch))?;
         // What no disk can be is refused before there is a file.
         self.fixed_layout(architecture, self.options.esp_size.into())?;
         Layout::root_offset(architecture, self.options.esp_size)?;
@@ -231,7 +232,7 @@ impl Plan {
         file.set_size(layout.disk_size())?;
         observe(Event::Step("writing kernel and boot files"));
         let kernel = self.bundle.boot.read()?;
-        let initramfs = self.initramfs(pid1)?;
+        let initramfs = self.initramfs()?;
         let parts = Boot {
             firmware: self.options.firmware,
             kernel: &kernel,
@@ -338,12 +339,12 @@ impl Plan {
         Guids { disk, bios_boot, esp, modules, root }
     }
 
-    fn initramfs(&self, pid1: &[u8]) -> Result<Vec<u8>> {
+    fn initramfs(&self) -> Result<Vec<u8>> {
         let spec = serde_json::to_vec_pretty(&self.spec).context("cannot encode the boot specification")?;
         let modules = self.modules.modules.iter();
         let modules: Vec<_> =
             modules.map(|module| initramfs::ModuleFile { path: &module.spec.file, bytes: &module.bytes }).collect();
-        Ok(initramfs::write(pid1, &spec, &modules, Packing::None)?)
+        Ok(initramfs::write(self.pid1, &spec, &modules, Packing::None)?)
     }
 
     /// Turns "the partition is too small" into "the disk is too small": `--size` is the disk's.
@@ -487,7 +488,7 @@ fn ingredients(image: &Image, bundle: &Bundle, options: &Options, facts: &Facts<
         .add("spec", &serde_json::to_vec(facts.spec).context("cannot encode the boot specification")?)
         .add("kernel", bundle.boot.sha256().as_bytes())
         .add("release", bundle.release.as_bytes())
-        .add("PID 1", crate::pid1::init_binary(bundle.arch.name()).unwrap_or_default())
+        .add("PID 1", init_binary(Architecture::try_from(bundle.arch)?)?)
         .add("EFI loader", facts.efi_loader.unwrap_or_default())
         .add("command line", facts.command_line.as_bytes())
         .add("firmware", &[options.firmware.bios.into(), options.firmware.uefi.into()])

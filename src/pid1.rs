@@ -1,26 +1,51 @@
 //! PID 1 of the guest as bytes: the static binary `bootdisk-init`, built by `build.rs` from `src/init` and carried
 //! inside bootdisk, so that one file makes disks anywhere.
 //!
-//! Not supported: architectures other than x86_64 and aarch64; aarch64 only when the Rust standard library and a
-//! linker for it were there when bootdisk was built.
+//! Not supported: architectures other than x86_64 and aarch64; the one that is not the build machine's only when a
+//! Rust standard library and a linker for it were there when bootdisk was built.
 
-const X86_64: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pid1-x86_64"));
-const AARCH64: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pid1-aarch64"));
+use crate::arch::Architecture;
+use thiserror::Error;
 
-/// The ELF executable for a guest architecture, named as Rust names it (`x86_64`, `aarch64`), for mode 0755 at
-/// `/init` of the initramfs. `None` when this bootdisk was built without it.
-pub fn init_binary(arch: &str) -> Option<&'static [u8]> {
-    let bytes = match arch {
-        "x86_64" => X86_64,
-        "aarch64" => AARCH64,
-        _ => return None,
+/// PID 1 for one architecture, or what `build.rs` missed for it.
+macro_rules! embedded {
+    ($name:literal, $lacks:literal) => {
+        (include_bytes!(concat!(env!("OUT_DIR"), "/pid1-", $name)), env!($lacks))
     };
-    (!bytes.is_empty()).then_some(bytes)
+}
+
+/// This bootdisk has no PID 1 for an architecture.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("this bootdisk was built without PID 1 for {arch}: {lacks}")]
+pub struct Missing {
+    arch: &'static str,
+    lacks: &'static str,
+}
+
+impl Missing {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        let arch = self.arch;
+        format!(
+            "in a checkout of bootdisk: scripts/install-packages {arch} && scripts/foreign-rust {arch} (or rustup target \
+             add {arch}-unknown-linux-gnu), then build it again"
+        )
+    }
+}
+
+/// The ELF executable for a guest architecture, for mode 0755 at `/init` of the initramfs.
+pub fn init_binary(arch: Architecture) -> Result<&'static [u8], Missing> {
+    let (bytes, lacks): (&'static [u8], _) = match arch {
+        Architecture::X86_64 => embedded!("x86_64", "BOOTDISK_PID1_X86_64_LACKS"),
+        Architecture::Aarch64 => embedded!("aarch64", "BOOTDISK_PID1_AARCH64_LACKS"),
+    };
+    if bytes.is_empty() { Err(Missing { arch: arch.name(), lacks }) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::init_binary;
+    use super::{Missing, init_binary};
+    use crate::arch::Architecture;
 
     /// Largest binary that still counts as small, in bytes: it is copied into every disk.
     const LIMIT: usize = 1_572_864;
@@ -30,7 +55,8 @@ mod tests {
 
     #[test]
     fn the_binary_is_small_static_and_names_no_place_it_was_built_in() {
-        let bytes = init_binary(std::env::consts::ARCH).expect("build.rs always builds for its own architecture");
+        let bytes =
+            init_binary(Architecture::host().unwrap()).expect("build.rs always builds for its own architecture");
         assert_eq!(&bytes[..4], b"\x7fELF");
         assert!(bytes.len() <= LIMIT, "{} bytes", bytes.len());
         assert!(segment_types(bytes).contains(&1), "PID 1 has something to load");
@@ -39,8 +65,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_architecture_has_none() {
-        assert_eq!(init_binary("vax"), None);
+    fn what_was_missing_is_said_with_the_remedy() {
+        let missing = Missing { arch: "aarch64", lacks: "there was no linker" };
+        let text = missing.to_string();
+        assert_eq!(text, "this bootdisk was built without PID 1 for aarch64: there was no linker");
+        assert!(missing.hint().contains("scripts/foreign-rust aarch64"), "{}", missing.hint());
+        assert!(!missing.hint().contains("  "), "{}", missing.hint());
     }
 
     /// Types of all program headers of a 64-bit little-endian ELF file.

@@ -75,8 +75,7 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     }
     spec.modules = modules.specs();
     let spec = serde_json::to_vec_pretty(&spec).context("cannot encode the boot specification")?;
-    let pid1 = crate::pid1::init_binary(arch.name())
-        .ok_or_else(|| anyhow!("this bootdisk was built without PID 1 for {arch}"))?;
+    let pid1 = crate::pid1::init_binary(disk.architecture()?)?;
     let initramfs = initramfs::write(pid1, &spec, &initramfs::module_files(&modules), Packing::None)?;
     let kernel = bundle.boot.read()?;
     observe(Event::Step("writing kernel and boot files"));

@@ -15,7 +15,10 @@
 
 use crate::arch::Architecture;
 use crate::escape::escape;
-use std::io;
+use crate::kernel::KernelError;
+use crate::kernel::package::{self, Source};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -136,6 +139,9 @@ pub enum LoaderError {
     /// Not installed.
     #[error("systemd-boot is not installed: {}", .0.display())]
     Missing(PathBuf),
+    /// A package that is damaged, or no package after all.
+    #[error(transparent)]
+    Package(#[from] KernelError),
     /// Cannot be read.
     #[error("cannot read the EFI loader {}", escape(.0.as_os_str().as_encoded_bytes()))]
     Read(PathBuf, #[source] io::Error),
@@ -153,26 +159,68 @@ impl LoaderError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            LoaderError::NotALoader { .. } => "--efi-loader takes an EFI program for the disk's architecture",
+            LoaderError::NotALoader { .. } => {
+                "--efi-loader takes an EFI program for the disk's architecture, or a package of systemd-boot"
+            }
+            LoaderError::Missing(path) if path == Path::new(installed_path(Architecture::Aarch64)) => {
+                "scripts/fetch-loader --arch arm64 DIR downloads it as a package, which --efi-loader takes as it is"
+            }
             _ => "install the package systemd-boot-efi, or give a loader with --efi-loader FILE",
         }
     }
 }
 
-/// Reads the EFI loader: `given`, or systemd-boot as distributions install it.
-pub fn open(architecture: Architecture, given: Option<&Path>) -> Result<Vec<u8>, LoaderError> {
-    let installed = Path::new(match architecture {
+/// Where distributions install systemd-boot; its packages have it there too.
+fn installed_path(architecture: Architecture) -> &'static str {
+    match architecture {
         Architecture::X86_64 => "/usr/lib/systemd/boot/efi/systemd-bootx64.efi",
         Architecture::Aarch64 => "/usr/lib/systemd/boot/efi/systemd-bootaa64.efi",
-    });
-    let path = given.unwrap_or(installed);
-    let bytes = std::fs::read(path).map_err(|error| match (error.kind(), given) {
+    }
+}
+
+/// Reads the EFI loader: `given`, a program or a package with systemd-boot in it, or systemd-boot as distributions
+/// install it.
+pub fn open(architecture: Architecture, given: Option<&Path>) -> Result<Vec<u8>, LoaderError> {
+    let path = given.unwrap_or(Path::new(installed_path(architecture)));
+    let failed = |error: io::Error| match (error.kind(), given) {
         (io::ErrorKind::NotFound, None) => LoaderError::Missing(path.to_owned()),
         _ => LoaderError::Read(path.to_owned(), error),
-    })?;
+    };
+    let not_a_loader = |reason| LoaderError::NotALoader { reason, path: path.to_owned() };
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)).map_err(failed)?;
+    let bytes = match package::is_package(path, &start) {
+        true => in_package(path, installed_path(architecture))?
+            .ok_or_else(|| not_a_loader("is a package without systemd-boot for this architecture"))?,
+        false => bounded(File::open(path).map_err(failed)?).map_err(failed)?,
+    };
     match fault(architecture, &bytes) {
         None => Ok(bytes),
-        Some(reason) => Err(LoaderError::NotALoader { reason, path: path.to_owned() }),
+        Some(reason) => Err(not_a_loader(reason)),
+    }
+}
+
+/// The file of a package that would be installed at `wanted`.
+fn in_package(path: &Path, wanted: &str) -> Result<Option<Vec<u8>>, KernelError> {
+    let Some(source) = Source::of(path)? else { return Ok(None) };
+    let mut found = None;
+    source.scan(&mut |entry, body| {
+        if Path::new("/").join(&entry.path) == Path::new(wanted) {
+            found = Some(bounded(body).map_err(KernelError::io("read", path))?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A whole loader; systemd-boot has 100 KB.
+fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
+    const LARGEST: u64 = 64 << 20;
+    let mut bytes = Vec::new();
+    from.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > LARGEST {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 64 MiB")),
+        false => Ok(bytes),
     }
 }
 

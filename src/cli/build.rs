@@ -26,8 +26,8 @@ pub struct Args {
     /// Where the disk goes; what was there stays until the new one is whole
     #[arg(long, short, value_name = "DISK")]
     output: PathBuf,
-    /// Firmware the disk boots under
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "bios,uefi")]
+    /// Firmware the disk boots under [default: bios,uefi; uefi where there is no BIOS]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     firmware: Vec<FirmwareChoice>,
     #[command(flatten)]
     disk: options::Disk,
@@ -40,7 +40,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
-    let firmware = options::firmware_set(&args.firmware);
+    let firmware = |arch| options::firmware_set(&args.firmware, arch);
     let plan = plan::open(&args.image, &args.disk, firmware, &overrides, &mut |event| progress.show(event))?;
     let built = plan.write(&args.output, &mut |event| progress.show(event))?;
     if !global.quiet {

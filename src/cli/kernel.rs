@@ -13,11 +13,12 @@ use serde_json::json;
 use super::kernel_set::{self, Set};
 use super::options::Global;
 use super::progress::Progress;
-use crate::convert::Event;
+use crate::arch::Architecture;
+use crate::convert::{Event, Firmware};
 use crate::escape::escape;
 use crate::kernel::preflight::{Disk, Report, Verdict};
 use crate::kernel::store::{Added, Entry};
-use crate::kernel::{Arch, Bundle, KernelError, Packing, Store, modules, preflight};
+use crate::kernel::{Bundle, KernelError, Packing, Store, modules, preflight};
 
 /// Keeps kernels to boot disks with, and says what they lack.
 #[derive(Debug, Args)]
@@ -284,7 +285,8 @@ fn check(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<ExitCo
     if let Some(entry) = &entry {
         entry.check()?;
     }
-    let disk = Disk { arch: Arch::X86_64, bios: true, uefi: true, initramfs: Packing::None };
+    let Firmware { bios, uefi } = Firmware::all(Architecture::try_from(bundle.arch)?);
+    let disk = Disk { arch: bundle.arch, bios, uefi, initramfs: Packing::None };
     let report = preflight(&bundle, &disk);
     let selection = modules::select(&bundle)?;
     if one.json {

@@ -2,6 +2,7 @@
 //!
 //! Options that `docker run` has keep its names and meaning.
 
+use crate::arch::Architecture;
 use crate::convert::Firmware;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{Init, Network};
@@ -75,7 +76,7 @@ pub struct Disk {
     /// Who runs the userland: PID 1 of this disk, or the image's own init
     #[arg(long, value_name = "WHO", default_value = "auto")]
     pub init: InitChoice,
-    /// systemd-boot for the EFI System Partition [default: where the distribution's systemd-boot-efi puts it]
+    /// systemd-boot for the EFI System Partition, or a package with it in it [default: where the distribution's systemd-boot-efi puts it]
     #[arg(long, value_name = "FILE")]
     pub efi_loader: Option<PathBuf>,
 }
@@ -119,8 +120,11 @@ pub enum FirmwareChoice {
     Uefi,
 }
 
-/// The set of firmware from a list of choices.
-pub fn firmware_set(choices: &[FirmwareChoice]) -> Firmware {
+/// The set of firmware from a list of choices; without any all that the architecture has.
+pub fn firmware_set(choices: &[FirmwareChoice], arch: Architecture) -> Firmware {
+    if choices.is_empty() {
+        return Firmware::all(arch);
+    }
     Firmware { bios: choices.contains(&FirmwareChoice::Bios), uefi: choices.contains(&FirmwareChoice::Uefi) }
 }
 

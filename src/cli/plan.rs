@@ -2,6 +2,7 @@
 
 use super::options::{self, Disk};
 use super::report::WithHint;
+use crate::arch::Architecture;
 use crate::convert::{Firmware, Observer, Options, Plan};
 use crate::guest::channel::Overrides;
 use crate::image::{Image, Platform};
@@ -11,18 +12,22 @@ use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Opens image and kernel and decides everything that can be decided before the layers are read.
+/// Opens image and kernel, chooses the firmware by the architecture, and decides everything that can be decided before the layers are read.
 pub fn open(
     image: &OsStr,
     disk: &Disk,
-    firmware: Firmware,
+    firmware: impl FnOnce(Architecture) -> Firmware,
     overrides: &Overrides,
     observe: Observer<'_>,
 ) -> Result<Plan> {
     let shown = crate::escape::path(Path::new(image));
+    let place = || format!("cannot build from {shown}");
+    let reference = Reference::parse(image)?;
+    let image = open_image(&reference, disk).with_context(place)?;
+    let bundle = open_kernel(disk, &image)?;
     let options = Options {
         source: shown.clone(),
-        firmware,
+        firmware: firmware(Architecture::try_from(bundle.arch)?),
         size: disk.size,
         esp_size: disk.esp_size,
         command_line: disk.cmdline.clone(),
@@ -33,10 +38,6 @@ pub fn open(
         guest_modules: disk.guest_modules == options::GuestModules::All,
         preflight: !disk.no_preflight,
     };
-    let place = || format!("cannot build from {shown}");
-    let reference = Reference::parse(image)?;
-    let image = open_image(&reference, disk).with_context(place)?;
-    let bundle = open_kernel(disk, &image)?;
     Plan::open(image, bundle, options, observe).with_context(place)
 }
 

@@ -45,7 +45,10 @@ impl Target {
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
         // All there is, unless only UEFI's loader may be missing on this host.
-        let firmware = Firmware { bios: true, uefi };
+        let firmware = |arch| {
+            let all = Firmware::all(arch);
+            Firmware { uefi: uefi || !all.bios, ..all }
+        };
         let plan = plan::open(target, disk, firmware, &Default::default(), &mut |e| progress.show(e));
         let plan = plan.map_err(|error| neither(error, target))?;
         let cache = env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(dir.join("bootdisk/disks")));

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// An architecture a kernel may be for. Disks are built for [`Arch::X86_64`]; the others are recognised, so that
-/// a kernel for them is refused by name.
+/// An architecture a kernel may be for. Disks are made for those of [`crate::arch::Architecture`]; the others are
+/// recognised, so that a kernel for them is refused by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Arch {
     /// 64-bit x86.

@@ -22,6 +22,7 @@ mod small_kernel;
 #[path = "../support/tools.rs"]
 mod tools;
 
+mod aarch64;
 mod bad_input;
 mod buses;
 mod cache;

@@ -44,12 +44,12 @@ fn serves_under(firmware: &str) {
 }
 
 /// A port nothing listens on at this moment.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The page as curl gets it, asked for until the machine answers or ends.
-fn fetch(running: &mut Running, url: &str) -> Option<String> {
+pub fn fetch(running: &mut Running, url: &str) -> Option<String> {
     let started = Instant::now();
     while started.elapsed() < PATIENCE && !running.is_over() {
         let curl =

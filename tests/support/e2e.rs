@@ -25,6 +25,8 @@ pub enum Kernel {
     Cloud,
     /// Every driver Debian has.
     Generic,
+    /// For virtual machines of arm64: no AHCI, no driver for a power button that is a pin, no pvpanic.
+    CloudArm64,
 }
 
 impl Kernel {
@@ -32,22 +34,14 @@ impl Kernel {
         match self {
             Kernel::Cloud => "cloud",
             Kernel::Generic => "generic",
+            Kernel::CloudArm64 => "cloud-arm64",
         }
     }
 
     /// The package file.
     pub fn package(self) -> PathBuf {
-        let directory = directory_from("BOOTDISK_TEST_KERNELS", "target/test-data/kernels");
-        let is_it = |name: &str| {
-            name.starts_with("linux-image-")
-                && name.ends_with("_amd64.deb")
-                && name.contains("-cloud-") == (self == Kernel::Cloud)
-        };
-        fs::read_dir(&directory)
-            .unwrap_or_else(|error| panic!("{}: {error}; run scripts/test", directory.display()))
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_it))
-            .unwrap_or_else(|| panic!("no {} kernel in {}; run scripts/test", self.name(), directory.display()))
+        let arch = if self == Kernel::CloudArm64 { "arm64" } else { "amd64" };
+        package("linux-image-", arch, |name| name.contains("-cloud-") == (self != Kernel::Generic))
     }
 
     /// Release, as `uname -r` prints it: the middle of the package's file name.
@@ -56,6 +50,25 @@ impl Kernel {
         let name = package.file_name().unwrap().to_str().unwrap();
         name.trim_start_matches("linux-image-").split('_').next().unwrap().to_owned()
     }
+}
+
+/// Debian's systemd-boot for arm64, as a package.
+pub fn arm64_loader() -> PathBuf {
+    package("systemd-boot-efi_", "arm64", |_| true)
+}
+
+/// A package that `scripts/test` has downloaded.
+fn package(start: &str, arch: &str, is_it: impl Fn(&str) -> bool) -> PathBuf {
+    let directory = directory_from("BOOTDISK_TEST_KERNELS", "target/test-data/kernels");
+    let end = format!("_{arch}.deb");
+    fs::read_dir(&directory)
+        .unwrap_or_else(|error| panic!("{}: {error}; run scripts/test", directory.display()))
+        .map(|entry| entry.unwrap().path())
+        .find(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(start) && name.ends_with(&end) && is_it(name))
+        })
+        .unwrap_or_else(|| panic!("no {start}*{end} in {}; run scripts/test", directory.display()))
 }
 
 /// A test image by its file name, see `scripts/make-test-images`.
@@ -219,7 +232,7 @@ impl Bench {
     pub fn new(kernel: Kernel) -> Bench {
         let data =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{}", env!("CARGO_CRATE_NAME"), kernel.name()));
-        static STORES: [Once; 2] = [Once::new(), Once::new()];
+        static STORES: [Once; 3] = [const { Once::new() }; 3];
         STORES[kernel as usize].call_once(|| fill_store(&data, kernel));
         Bench { data, ..Bench::without_kernels() }
     }

@@ -25,6 +25,13 @@ pub const ESP: u32 = 2;
 /// Number of the root partition on an x86_64 disk.
 pub const ROOT: u32 = 3;
 
+/// Numbers of the EFI System Partition and of the root: an aarch64 disk has no BIOS boot partition before them.
+fn numbers(disk: &Path) -> (u32, u32) {
+    let text = tools::stdout(Command::new("sgdisk").arg("-p").arg(disk));
+    let count = text.lines().skip_while(|line| !line.starts_with("Number")).skip(1).filter(|line| !line.is_empty());
+    if count.count() == 2 { (ESP - 1, ROOT - 1) } else { (ESP, ROOT) }
+}
+
 /// Where a partition is, as sgdisk reads the table.
 pub fn partition(disk: &Path, number: u32) -> Slice {
     let text = tools::stdout(Command::new("sgdisk").arg("-i").arg(number.to_string()).arg(disk));
@@ -109,14 +116,14 @@ fn table_complaint(disk: &Path) -> Option<String> {
 
 fn esp_complaint(disk: &Path) -> Option<String> {
     let copy = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    extract(disk, partition(disk, ESP), copy.path());
+    extract(disk, partition(disk, numbers(disk).0), copy.path());
     let fsck = tools::run(Command::new("fsck.fat").arg("-n").arg(copy.path()));
     (fsck.status.code() != Some(0)).then(|| format!("fsck.fat -n: {}", said(&fsck)))
 }
 
 fn root_complaint(disk: &Path) -> Option<String> {
     let copy = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    extract(disk, partition(disk, ROOT), copy.path());
+    extract(disk, partition(disk, numbers(disk).1), copy.path());
     e2fsck_complaint(copy.path())
 }
 

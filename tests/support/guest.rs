@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 use super::tools;
+use bootdisk::arch::Architecture;
 use bootdisk::guest::channel::*;
 use bootdisk::guest::spec::{self, BootSpec, Init, Module, Network, Process, Root};
 use std::collections::BTreeMap;
@@ -195,7 +196,7 @@ impl Disk {
 
 /// The initramfs: PID 1, the specification, the modules, in the newc format of cpio(5).
 pub fn initramfs(spec: &BootSpec) -> Vec<u8> {
-    let init = bootdisk::pid1::init_binary("x86_64").expect("PID 1 is built in");
+    let init = bootdisk::pid1::init_binary(Architecture::X86_64).expect("PID 1 is built in");
     let mut out = Vec::new();
     entry(&mut out, "dev", 0o040755, b"");
     entry(&mut out, "modules", 0o040755, b"");

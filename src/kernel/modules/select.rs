@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ModuleTree;
 use super::tree::unpacked_path;
-use super::wanted::{Policy, WANTED};
+use super::wanted::{Policy, wanted_on};
 use crate::guest::spec;
 use crate::kernel::bootfile::sha256;
 use crate::kernel::modinfo::{self, Modinfo, normal_name};
@@ -61,7 +61,7 @@ pub fn select(bundle: &Bundle) -> Result<Selection, KernelError> {
     let builtin = tree.builtin().names();
     let mut selection = Selection::default();
     let mut roots = Vec::new();
-    for wanted in WANTED {
+    for wanted in wanted_on(bundle.arch) {
         if tree.path(wanted.name).is_some() {
             roots.push(wanted.name);
         } else if !builtin.contains(wanted.name) {
@@ -80,7 +80,7 @@ pub fn select(bundle: &Bundle) -> Result<Selection, KernelError> {
         let mut depends = resolver.before(&name, &info);
         // Where a cycle was cut, the first of it is loaded without the last.
         depends.retain(|name| taken.contains(name));
-        let always = WANTED.iter().any(|wanted| wanted.name == name && wanted.policy == Policy::Always);
+        let always = wanted_on(bundle.arch).any(|wanted| wanted.name == name && wanted.policy == Policy::Always);
         let file = format!("/lib/modules/{}/{}", bundle.release, unpacked_path(&path));
         taken.insert(name.clone());
         let spec = spec::Module { name, file, depends, aliases: info.aliases, always };

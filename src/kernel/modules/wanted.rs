@@ -3,6 +3,8 @@
 //! Every disk controller, network card and channel that QEMU and its relatives put before a guest of ours, so that
 //! one disk boots wherever it is attached. USB is left out: its stack is 1.7 MB, and no disk of ours needs it.
 
+use crate::kernel::Arch;
+
 /// When PID 1 loads a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -30,7 +32,7 @@ const fn wanted(name: &'static str, policy: Policy, what: &'static str) -> Wante
 }
 
 /// In the order of a boot: buses, disks, the file system, the channel to the host, the network.
-pub const WANTED: &[Wanted] = &[
+const WANTED: &[Wanted] = &[
     wanted("virtio_pci", OnDemand, "virtio devices on PCI"),
     wanted("virtio_mmio", OnDemand, "virtio devices of microvm and Firecracker"),
     wanted("virtio_blk", OnDemand, "virtio-blk disks"),
@@ -59,6 +61,18 @@ pub const WANTED: &[Wanted] = &[
     wanted("ipv6", Always, "servers that listen on ::"),
     wanted("af_packet", Always, "DHCP by raw packets"),
 ];
+
+/// What machines of aarch64 have beside these: booted directly they have no ACPI, and their power button is a pin.
+const WANTED_ON_AARCH64: &[Wanted] = &[
+    wanted("gpio_pl061", OnDemand, "pins of the virt machine"),
+    wanted("gpio_keys", OnDemand, "the power button on such a pin"),
+];
+
+/// What is wanted for machines of one architecture.
+pub fn wanted_on(arch: Arch) -> impl Iterator<Item = &'static Wanted> + Clone {
+    let own = if arch == Arch::Aarch64 { WANTED_ON_AARCH64 } else { &[] };
+    WANTED.iter().chain(own)
+}
 
 /// What the wanted modules are known to need. A guess that spares a second pass over a package, never relied upon.
 const LIKELY: &[&str] = &[
@@ -91,5 +105,5 @@ const LIKELY: &[&str] = &[
 
 /// Whether the module is wanted or likely needed by one that is.
 pub fn is_likely(name: &str) -> bool {
-    WANTED.iter().any(|wanted| wanted.name == name) || LIKELY.contains(&name)
+    wanted_on(Arch::Aarch64).any(|wanted| wanted.name == name) || LIKELY.contains(&name)
 }

@@ -6,7 +6,7 @@ mod growth;
 mod network;
 mod power;
 mod resources;
-mod server;
+pub mod server;
 
 use crate::{busybox, e2e, tools};
 use e2e::Bench;

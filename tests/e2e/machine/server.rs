@@ -69,7 +69,7 @@ fn try_ask(port: u16, command: &str) -> std::io::Result<String> {
 }
 
 /// `system_powerdown` of the QEMU Machine Protocol: the ACPI power button.
-fn press_power_button(monitor: &Path) {
+pub fn press_power_button(monitor: &Path) {
     let mut socket = UnixStream::connect(monitor).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     assert!(read_line(&mut socket).contains("QMP"));
