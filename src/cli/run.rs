@@ -10,7 +10,7 @@ use super::options::{self, Global};
 use super::report::WithHint;
 use super::target::{self, DirectBoot, Target};
 use crate::boot::existing::Existing;
-use crate::guest::channel::{MAX_PAYLOAD, Overrides};
+use crate::guest::channel::{MAX_DOCUMENT, Overrides};
 use crate::machines::log::Logger;
 use crate::machines::{MachineError, Record, Registered, Registry};
 use crate::qemu::control::Endpoint;
@@ -41,7 +41,7 @@ machine to stop, a second one ends it.
 A disk built with --init image shows its console on standard output and takes -i as its keyboard; its end is
 power-off (status 0), and it is asked to stop by its power button.";
 
-/// Room in the frame that carries the overrides for what else it says.
+/// Room in the document that carries the overrides for what else it says.
 const WELCOME_REST: usize = 1024;
 
 /// Arguments of `bootdisk run`.
@@ -259,11 +259,11 @@ fn finish_log(logger: Logger, registered: Registered, finished: &Finished) {
     _ = registered.ended(finished.outcome.status(), finished.outcome.sentence());
 }
 
-/// The changes for this boot. They travel in one frame, and finding out in the guest that they do not fit takes a boot.
+/// The changes for this boot. They travel in one document, and finding out that it is too long would take a boot.
 fn overrides(args: &Args) -> anyhow::Result<Overrides> {
     let overrides = args.process.overrides()?;
     let length = serde_json::to_vec(&overrides).context("cannot encode the command")?.len();
-    let most = MAX_PAYLOAD - WELCOME_REST;
+    let most = MAX_DOCUMENT - WELCOME_REST;
     if length > most {
         return Err(WithHint {
             message: format!("command and environment of {length} bytes, at most {most} go to a machine that boots"),

@@ -6,7 +6,9 @@
 //!         u32 LE   u8               u32 LE
 //! ```
 //!
-//! Stream 0 is the control stream: its payloads are JSON documents. A process has a number (the workload is 0, each
+//! Stream 0 is the control stream: its payloads are JSON documents. A document longer than a payload comes in pieces:
+//! frames of kind 255 ([`PIECE`]) with its beginning, then one of its own kind with the rest; nothing else is on stream 0
+//! in between. Only the host sends such documents, because only a user's words are that long. A process has a number (the workload is 0, each
 //! `exec` takes the next) and three streams: `4 n + 1` standard input (host to guest), `4 n + 2` standard output and
 //! `4 n + 3` standard error (guest to host). With a terminal, output and error are one: `4 n + 2`.
 //!
@@ -34,6 +36,11 @@ pub const VERSION: u32 = 1;
 pub const HEADER: usize = 12;
 /// Largest payload of a frame, in bytes.
 pub const MAX_PAYLOAD: usize = 65_536;
+/// Largest document in pieces, in bytes. Linux takes 2 MiB of arguments and environment together beside a stack of
+/// 8 MiB (execve(2)), and JSON makes up to six bytes of one.
+pub const MAX_DOCUMENT: usize = 16 << 20;
+/// The kind of a frame with a piece of a document that is not the last one.
+pub const PIECE: u8 = 255;
 /// Bytes of data a sender may have outstanding on one stream before it needs credit.
 pub const WINDOW: u32 = 262_144;
 /// The control stream.
@@ -145,7 +152,8 @@ pub struct Overrides {
     /// Replaces the command.
     #[serde(default)]
     pub cmd: Option<Vec<String>>,
-    /// Put before the environment, whose values of the same names go; of equal names here the last one counts.
+    /// Put before the environment, whose values of the same names go; of equal names here the last one counts. A name
+    /// without `=` only takes that value away.
     #[serde(default)]
     pub env: Vec<String>,
     /// Replaces the user.
@@ -314,7 +322,7 @@ pub struct Frame {
     pub stream: u32,
     /// What it is.
     pub kind: Kind,
-    /// At most [`MAX_PAYLOAD`] bytes.
+    /// At most [`MAX_PAYLOAD`] bytes; of a control frame at most [`MAX_DOCUMENT`].
     pub payload: Vec<u8>,
 }
 
@@ -322,30 +330,38 @@ impl Frame {
     /// A control frame with a JSON document.
     ///
     /// # Panics
-    /// Never for the types of this file: their keys are strings and their documents are far below [`MAX_PAYLOAD`]
-    /// unless an override is itself that long, which [`Frame::encode`] then reports.
+    /// Never for the types of this file: their keys are strings.
     pub fn control<T: Serialize>(kind: Kind, message: &T) -> Frame {
         let payload = serde_json::to_vec(message).expect("a message of this file is always JSON");
         Frame { stream: CONTROL, kind, payload }
     }
 
-    /// Appends header and payload to `out`. The error is the payload's length when it is above [`MAX_PAYLOAD`].
+    /// Appends header and payload to `out`, in pieces if need be. The error is the payload's length when it is too long.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), usize> {
         encode_raw(self.stream, self.kind as u8, &self.payload, out)
     }
 }
 
 /// Appends a frame of any kind: the control connection of a running machine has the same frames with kinds of its own.
-/// The error is the payload's length when it is above [`MAX_PAYLOAD`].
+/// The error is the payload's length when it is above [`MAX_DOCUMENT`] on the control stream, or [`MAX_PAYLOAD`].
 pub fn encode_raw(stream: u32, kind: u8, payload: &[u8], out: &mut Vec<u8>) -> Result<(), usize> {
-    if payload.len() > MAX_PAYLOAD {
+    if payload.len() > if stream == CONTROL { MAX_DOCUMENT } else { MAX_PAYLOAD } {
         return Err(payload.len());
     }
+    let mut rest = payload;
+    while let Some((piece, more)) = rest.split_at_checked(MAX_PAYLOAD).filter(|(_, more)| !more.is_empty()) {
+        append(stream, PIECE, piece, out);
+        rest = more;
+    }
+    append(stream, kind, rest, out);
+    Ok(())
+}
+
+fn append(stream: u32, kind: u8, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&stream.to_le_bytes());
     out.extend_from_slice(&[kind, 0, 0, 0]);
     out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
     out.extend_from_slice(payload);
-    Ok(())
 }
 
 /// Why bytes are not a frame.
@@ -357,6 +373,8 @@ pub enum FrameError {
     Reserved,
     /// The header announces more than [`MAX_PAYLOAD`] bytes.
     TooLong(u32),
+    /// The pieces of a document are together more than [`MAX_DOCUMENT`] bytes.
+    DocumentTooLong,
 }
 
 impl std::fmt::Display for FrameError {
@@ -365,6 +383,7 @@ impl std::fmt::Display for FrameError {
             FrameError::UnknownKind(kind) => write!(f, "frame of unknown kind {kind}"),
             FrameError::Reserved => write!(f, "frame with non-zero reserved bytes"),
             FrameError::TooLong(len) => write!(f, "frame of {len} bytes, more than {MAX_PAYLOAD}"),
+            FrameError::DocumentTooLong => write!(f, "document of more than {MAX_DOCUMENT} bytes"),
         }
     }
 }
@@ -376,9 +395,16 @@ impl std::error::Error for FrameError {}
 pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,
+    takes_pieces: bool,
+    document: Vec<u8>,
 }
 
 impl Decoder {
+    /// One that takes documents in pieces too, and so may hold [`MAX_DOCUMENT`] bytes.
+    pub fn with_pieces() -> Decoder {
+        Decoder { takes_pieces: true, ..Decoder::default() }
+    }
+
     /// Adds what was read from the port.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.start == self.buffer.len() {
@@ -399,11 +425,28 @@ impl Decoder {
 
     /// The next whole frame's stream, kind and payload, where the kinds are those that `known` knows.
     pub fn next_raw(&mut self, known: impl Fn(u8) -> bool) -> Result<Option<(u32, u8, Vec<u8>)>, FrameError> {
+        while let Some((stream, kind, payload)) = self.next_piece(&known)? {
+            if stream != CONTROL || !self.takes_pieces {
+                return Ok(Some((stream, kind, payload)));
+            }
+            if self.document.len() + payload.len() > MAX_DOCUMENT {
+                return Err(FrameError::DocumentTooLong);
+            }
+            self.document.extend(payload);
+            if kind != PIECE {
+                return Ok(Some((stream, kind, std::mem::take(&mut self.document))));
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_piece(&mut self, known: impl Fn(u8) -> bool) -> Result<Option<(u32, u8, Vec<u8>)>, FrameError> {
         let bytes = &self.buffer[self.start..];
         let Some(header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
         let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let kind = header[4];
-        if !known(kind) {
+        let (stream, kind) = (word(0), header[4]);
+        let is_piece = kind == PIECE && stream == CONTROL && self.takes_pieces;
+        if !is_piece && !known(kind) {
             return Err(FrameError::UnknownKind(kind));
         }
         if header[5..8] != [0; 3] {
@@ -417,7 +460,7 @@ impl Decoder {
         if bytes.len() < end {
             return Ok(None);
         }
-        let frame = (word(0), kind, bytes[HEADER..end].to_vec());
+        let frame = (stream, kind, bytes[HEADER..end].to_vec());
         self.start += end;
         Ok(Some(frame))
     }
@@ -463,5 +506,44 @@ mod tests {
         let mut decoder = Decoder::default();
         decoder.feed(&header);
         assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(65_537)));
+    }
+    #[test]
+    fn long_documents_come_in_pieces_and_have_an_end() {
+        let long = |length| Frame { stream: CONTROL, kind: Kind::Welcome, payload: vec![b'x'; length] };
+        let short = Frame { stream: stdout_of(0), kind: Kind::Eof, payload: vec![] };
+        for length in [0, 1, MAX_PAYLOAD - 1, MAX_PAYLOAD, MAX_PAYLOAD + 1, 3 * MAX_PAYLOAD, 300_001, MAX_DOCUMENT] {
+            let (mut decoder, mut bytes) = (Decoder::with_pieces(), Vec::new());
+            long(length).encode(&mut bytes).unwrap();
+            short.encode(&mut bytes).unwrap();
+            for part in bytes.chunks(50_000) {
+                decoder.feed(part);
+            }
+            // Not by assert_eq!, whose message would be all of it.
+            assert!(decoder.next_frame() == Ok(Some(long(length))), "{length}");
+            assert_eq!(decoder.next_frame(), Ok(Some(short.clone())));
+            assert_eq!(decoder.next_frame(), Ok(None));
+        }
+        assert_eq!(long(MAX_DOCUMENT + 1).encode(&mut Vec::new()), Err(MAX_DOCUMENT + 1));
+        let data = Frame { stream: stdin_of(0), kind: Kind::Data, payload: vec![0; MAX_PAYLOAD + 1] };
+        assert_eq!(data.encode(&mut Vec::new()), Err(MAX_PAYLOAD + 1));
+
+        let mut endless = Decoder::with_pieces();
+        let mut piece = Vec::new();
+        append(CONTROL, PIECE, &[0; MAX_PAYLOAD], &mut piece);
+        let refused = (0..=MAX_DOCUMENT / MAX_PAYLOAD).find_map(|_| {
+            endless.feed(&piece);
+            endless.next_frame().err()
+        });
+        assert_eq!(refused, Some(FrameError::DocumentTooLong));
+    }
+
+    #[test]
+    fn pieces_are_for_those_who_asked_for_them_and_on_the_control_stream_only() {
+        for (stream, mut decoder) in [(CONTROL, Decoder::default()), (stdin_of(0), Decoder::with_pieces())] {
+            let mut bytes = Vec::new();
+            append(stream, PIECE, b"x", &mut bytes);
+            decoder.feed(&bytes);
+            assert_eq!(decoder.next_frame(), Err(FrameError::UnknownKind(PIECE)));
+        }
     }
 }

@@ -40,7 +40,8 @@ static EMERGENCY: Mutex<Option<(i32, String)>> = Mutex::new(None);
 impl Host {
     /// Opens the port and exchanges hello and welcome. `None` beside the host when there is none.
     pub fn connect() -> (Host, Option<Welcome>) {
-        let mut host = Host { port: find_port().and_then(|path| open(&path)), ..Host::default() };
+        let mut host =
+            Host { port: find_port().and_then(|path| open(&path)), decoder: Decoder::with_pieces(), ..Host::default() };
         if host.port.is_none() {
             return (host, None);
         }

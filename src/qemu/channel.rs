@@ -9,8 +9,8 @@
 //! shell's pipeline.
 
 use crate::guest::channel::{
-    CONTROL, Decoder, Ended, Exec, Frame, FrameError, HandedOver, Hello, Kind, Log, Outcome, Resize, Signal, Started,
-    Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
+    CONTROL, Decoder, Ended, Exec, Frame, FrameError, HandedOver, Hello, Kind, Log, MAX_DOCUMENT, Outcome, Resize,
+    Signal, Started, Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -111,9 +111,9 @@ pub enum ProtocolError {
     Overrun(u32),
 }
 
-/// A message of ours that does not fit into a frame: its length in bytes.
+/// A message of ours that no guest takes: its length in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("message to the guest is longer than a frame: {0} bytes")]
+#[error("message to the guest is longer than {MAX_DOCUMENT} bytes: {0}")]
 pub struct TooLong(pub usize);
 
 /// One conversation with one PID 1.
@@ -501,8 +501,8 @@ mod tests {
         assert_eq!((channel.stdin_room(1), channel.stdin_room(2)), (Some(WINDOW), None));
 
         let mut long = exec();
-        long.what.cmd = vec!["x".repeat(70_000)];
-        assert!(matches!(channel.exec(long), Err(TooLong(n)) if n > 70_000));
+        long.what.cmd = vec!["x".repeat(MAX_DOCUMENT)];
+        assert!(matches!(channel.exec(long), Err(TooLong(n)) if n > MAX_DOCUMENT));
         assert_eq!(channel.output(), b"");
     }
 }

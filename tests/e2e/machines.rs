@@ -167,7 +167,17 @@ const SERVICE: &str = "
 fn streams_are_whole_and_a_process_goes_with_whoever_asked_for_it() {
     let bench = Bench::new(Kernel::Cloud);
     let _ends = Ends(&bench);
-    run_detached(&bench, "box", image("debian.oci"), &[], &["bash", "-c", SERVICE]);
+    // More words than one frame has: 300 KiB of environment with the machine, and as much with a process.
+    let environment = |name: &str| {
+        let file = bench.path(name);
+        let line = |n| format!("{name}{n}={}\n", "\u{1}".repeat(100 << 10));
+        std::fs::write(&file, (1..=3).map(line).collect::<String>()).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    run_detached(&bench, "box", image("debian.oci"), &["--env-file", &environment("A")], &["bash", "-c", SERVICE]);
+    let lengths = "echo ${#A1} ${#A2} ${#A3} ${#B1} ${#B2} ${#B3}";
+    run(&mut exec(&bench, &["--env-file", &environment("B"), "box"], &["bash", "-c", lengths]))
+        .expect(0, "102400 102400 102400 102400 102400 102400\n");
     let much = if std::env::var_os("BOOTDISK_TEST_FULL").is_some() { 100_000_001 } else { 12_000_001 };
 
     // Both ways at once, byte for byte.

@@ -57,7 +57,7 @@ impl Connection {
     /// Says something.
     ///
     /// # Errors
-    /// When the machine has ended, or a request is longer than a frame.
+    /// When the machine has ended, or a request is longer than any machine takes.
     pub fn send(&mut self, message: &Message) -> Result<(), ControlError> {
         let mut bytes = Vec::new();
         let long = |length| ControlError::Refused(format!("command and environment are too long: {length} bytes"));

@@ -5,6 +5,7 @@
 //! ```text
 //! stream 0  control    kind 1  client to session: a Request, JSON
 //!                      kind 2  session to client: a Reply, JSON
+//!                      kind 255  a piece of a long one
 //! stream 1  input      kind 3  data          kind 4  end, empty
 //! stream 2  output     kind 5  credit: u32 LE, bytes
 //! stream 3  error
@@ -195,8 +196,14 @@ fn json<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Collects bytes and gives out whole messages.
-#[derive(Default)]
 pub struct Messages(Decoder);
+
+/// Either end is this user's, so long commands are taken from both.
+impl Default for Messages {
+    fn default() -> Messages {
+        Messages(Decoder::with_pieces())
+    }
+}
 
 impl Messages {
     /// Adds what was read.
@@ -246,8 +253,10 @@ mod tests {
     #[test]
     fn messages_survive_any_chunking() {
         let exec = Exec { command: vec!["cat".into()], stdin: true, ..Exec::default() };
+        let long = Exec { env: vec!["x".repeat(300_000)], ..Exec::default() };
         let messages = [
             Message::Request(Request::Exec(exec)),
+            Message::Request(Request::Exec(long)),
             Message::Request(Request::Watch),
             Message::Reply(Reply::Ended(Outcome::Signaled(9))),
             Message::Reply(Reply::State(State { phase: Phase::Running, own_init: false })),

@@ -2,8 +2,8 @@
 
 use super::tests::{Guest, exited, options, pattern, with_client};
 use crate::guest::channel::{
-    Ended, Exec as GuestExec, Frame, Kind, MAX_PAYLOAD, Outcome as Workload, Resize, Signal, Started, Stop, WINDOW,
-    stderr_of, stdin_of, stdout_of,
+    Ended, Exec as GuestExec, Frame, Kind, MAX_DOCUMENT, MAX_PAYLOAD, Outcome as Workload, Resize, Signal, Started,
+    Stop, WINDOW, stderr_of, stdin_of, stdout_of,
 };
 use crate::qemu::control::protocol::{Message, Reply, Request, Stream};
 use crate::qemu::control::{Connection, ControlError, Dialer, Endpoint, Exec, Phase};
@@ -190,7 +190,7 @@ fn a_process_waits_for_the_workload_and_does_not_outlive_a_reset() {
         let error = connection.capture(cat(), b"", 10, soon()).unwrap_err();
         assert_eq!(error.to_string(), "the machine was reset");
         assert_eq!(connection.capture(cat(), b"", 10, soon()).unwrap().stdout, b"again");
-        let too_long = Exec { command: vec!["x".repeat(70_000)], ..Exec::default() };
+        let too_long = Exec { command: vec!["x".repeat(MAX_DOCUMENT)], ..Exec::default() };
         assert!(matches!(connection.capture(too_long, b"", 10, soon()), Err(ControlError::Refused(_))));
         let never = dialer.connect().unwrap().capture(cat(), b"", 10, Some(Instant::now() + Duration::from_millis(50)));
         assert!(matches!(never, Err(ControlError::TimedOut)));
