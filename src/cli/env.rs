@@ -4,19 +4,23 @@ use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
 /// Variables of the files, then of the options, so that options win. `NAME` without `=` takes the value from this
-/// process's environment and is left out when there is none.
+/// process's environment. Where there is none, a file's line is nothing, and an option stays a name alone: it takes the
+/// image's variable away.
 pub fn collect(files: &[PathBuf], options: &[String]) -> anyhow::Result<Vec<String>> {
     let mut variables = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the environment file {}", crate::escape::path(file)))?;
+        // Some editors begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         for (number, line) in text.lines().enumerate() {
-            variable(file_line(line), &mut variables)
+            variable(file_line(line))
+                .map(|variable| variables.extend(variable.filter(|variable| variable.contains('='))))
                 .with_context(|| format!("line {} of {}", number + 1, crate::escape::path(file)))?;
         }
     }
     for option in options {
-        variable(option, &mut variables)?;
+        variables.extend(variable(option)?);
     }
     Ok(variables)
 }
@@ -27,9 +31,9 @@ fn file_line(line: &str) -> &str {
     if line.starts_with('#') { "" } else { line }
 }
 
-fn variable(text: &str, into: &mut Vec<String>) -> anyhow::Result<()> {
+fn variable(text: &str) -> anyhow::Result<Option<String>> {
     if text.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     if text.contains('\0') {
         bail!("environment variable with a NUL byte: {}", crate::escape::escape(text.as_bytes()));
@@ -39,14 +43,9 @@ fn variable(text: &str, into: &mut Vec<String>) -> anyhow::Result<()> {
         Some((name, _)) if name.contains(char::is_whitespace) => {
             bail!("environment variable with white space in its name: {}", crate::escape::escape(name.as_bytes()))
         }
-        Some(_) => into.push(text.to_string()),
-        None => {
-            if let Ok(value) = std::env::var(text) {
-                into.push(format!("{text}={value}"));
-            }
-        }
+        Some(_) => Ok(Some(text.to_owned())),
+        None => Ok(Some(std::env::var(text).map_or(text.to_owned(), |value| format!("{text}={value}")))),
     }
-    Ok(())
 }
 
 /// Checks a host name: sethostname(2) takes 64 bytes, and it is written into /etc/hosts.
@@ -79,9 +78,11 @@ mod tests {
     #[test]
     fn files_come_first_and_comments_are_nothing() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        std::io::Write::write_all(&mut file, b"# comment\n\nA=1\n  B=two words\nNOT_SET_ANYWHERE_42\n").unwrap();
-        let got = collect(&[file.path().to_path_buf()], &["A=2".into(), "C=x=y".into(), "D=".into()]).unwrap();
-        assert_eq!(got, ["A=1", "B=two words", "A=2", "C=x=y", "D="]);
+        std::io::Write::write_all(&mut file, b"\xef\xbb\xbf# comment\n\nA=1\r\n  B=two words\nNOT_SET_ANYWHERE_42\n")
+            .unwrap();
+        let options = ["A=2", "C=x=y", "D=", "NOT_SET_ANYWHERE_42"].map(str::to_owned);
+        let got = collect(&[file.path().to_path_buf()], &options).unwrap();
+        assert_eq!(got, ["A=1", "B=two words", "A=2", "C=x=y", "D=", "NOT_SET_ANYWHERE_42"]);
     }
 
     #[test]

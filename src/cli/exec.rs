@@ -42,7 +42,7 @@ pub struct Args {
     /// Give the process a terminal
     #[arg(long, short)]
     tty: bool,
-    /// Set an environment variable; NAME alone takes the value it has here
+    /// Set an environment variable; NAME alone takes the value it has here, or unsets it
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
     /// Set the environment variables in a file, one a line

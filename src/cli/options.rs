@@ -135,7 +135,7 @@ pub struct Process {
     /// Replace the image's entrypoint; its command goes too
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub entrypoint: Option<String>,
-    /// Set an environment variable; NAME alone takes the value it has here
+    /// Set an environment variable; NAME alone takes the value it has here, or unsets it
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
     /// Set the environment variables in a file, one a line

@@ -28,14 +28,25 @@ pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
     }
 }
 
-/// The user's variables, and then the image's that the user did not name: Docker's order.
+/// The user's variables, and then the image's that the user did not name: Docker's order. A name alone takes the image's
+/// variable away.
 fn before(mut users: Vec<String>, images: Vec<String>) -> Vec<String> {
-    fn name(entry: &str) -> &str {
-        entry.split_once('=').map_or(entry, |(name, _)| name)
-    }
     let named: BTreeSet<String> = users.iter().map(|entry| name(entry).to_owned()).collect();
+    users.retain(|entry| entry.contains('='));
     users.extend(images.into_iter().filter(|entry| !named.contains(name(entry))));
     users
+}
+
+/// The environment of a process beside the workload: the workload's and its own, which replaces and takes away like the
+/// user's.
+pub fn beside(workloads: &[String], own: &[String]) -> Vec<String> {
+    let (set, removed): (Vec<&String>, Vec<&String>) = own.iter().partition(|entry| entry.contains('='));
+    let kept = workloads.iter().filter(|entry| !removed.iter().any(|removed| *removed == name(entry)));
+    kept.chain(set).cloned().collect()
+}
+
+fn name(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(name, _)| name)
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {
@@ -95,6 +106,12 @@ mod tests {
         let again = Overrides { env: vec!["C=3".into(), "A=2".into(), "C=4".into()], ..Overrides::default() };
         apply(&mut changed, again);
         assert_eq!(changed.process.env, ["C=3", "A=2", "C=4"]);
+        let removed = Overrides { env: vec!["A".into(), "B".into(), "C=3".into()], ..Overrides::default() };
+        let mut changed = spec();
+        apply(&mut changed, removed);
+        assert_eq!(changed.process.env, ["C=3"]);
+        let list = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect::<Vec<_>>();
+        assert_eq!(beside(&list(&["A=1", "B=2", "odd"]), &list(&["B", "C=3", "A=4"])), ["A=1", "odd", "C=3", "A=4"]);
         let mut changed = spec();
         let overrides = Overrides {
             env: vec!["B=2".into()],

@@ -19,6 +19,7 @@ use super::signals::{self, Incoming, Received};
 use super::start::{Place, Start, Streams, start};
 use super::userland::Plan;
 use crate::guest::channel::{Exec, Frame, Kind, Outcome, Resize, Signal, Stop, Terminal};
+use crate::guest::overrides;
 use crate::guest::spec::Process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::set_cad_enabled;
@@ -397,7 +398,7 @@ impl<'a> Machine<'a> {
 /// What a process beside the workload inherits from it: the environment, and the user and folder it does not name.
 fn beside(workload: &Process, what: &Process) -> Process {
     let mut process = what.clone();
-    process.env = workload.env.iter().chain(&what.env).cloned().collect();
+    process.env = overrides::beside(&workload.env, &what.env);
     if process.user.is_empty() {
         process.user.clone_from(&workload.user);
     }

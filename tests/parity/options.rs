@@ -48,15 +48,15 @@ pub fn rows(env_file: &Path) -> Vec<Run> {
     again.options = Overrides {
         entrypoint: Some(words(&["/bin/sh"])),
         cmd: Some(words(&["-c", SCRIPT, "run", "two words", ""])),
-        env: words(&["D=file", "A=file", "B=run"]),
+        env: words(&["D=file", "A=file", "B=run", "C"]),
         user: Some("12:34".into()),
         working_dir: Some("/made/by/run".into()),
         ..Overrides::default()
     };
     let path = path.replace("/srv/www", "/");
-    let again = again
-        .says(&format!("A=file\nB=run\nC=\nD=file\n{path}12\n34\n/made/by/run\nbox.example\n[run] [two words ] 2\n"));
-    let ran = ["--env-file", file, "--env", "B=run", "--user", "12:34", "--workdir", "/made/by/run"];
+    let again =
+        again.says(&format!("A=file\nB=run\nD=file\n{path}12\n34\n/made/by/run\nbox.example\n[run] [two words ] 2\n"));
+    let ran = ["--env-file", file, "--env", "B=run", "--env", "C", "--user", "12:34", "--workdir", "/made/by/run"];
     let more = ["--entrypoint", "/bin/sh", "--", "-c", SCRIPT, "run", "two words", ""];
     vec![
         Run { row: plain, build: built.clone(), run: vec![] },

@@ -44,15 +44,18 @@ fn environment() -> Vec<Row> {
         env("a value with a line feed, quotes and =", &["X=a\nb='$\"=c"]).says(&with(&["X=a\nb='$\"=c"], HOME)),
         env("a value that is not ASCII", &["X=é\u{1f980}"]).says(&with(&["X=é\u{1f980}"], HOME)),
         env("names in lower case and with a dot", &["a.b=1", "A.B=2"]).says(&with(&["a.b=1", "A.B=2"], HOME)),
-        env("an entry without =", &["NOVALUE"])
-            .says(&with(&["NOVALUE"], HOME))
-            .runtime_refuses("an entry of the environment without `=`"),
+        env("a name alone, which of an exec takes a variable away", &["NOVALUE"])
+            .says(&with(&[], HOME))
+            .recorded("docker exec --env NAME, where the caller has none"),
         env("an entry without a name", &["=x"])
             .says(&with(&["=x"], HOME))
             .runtime_refuses("an entry of the environment without `=`"),
         env("options on top of the image's", &["A=1", "B=2"])
             .with(|options| options.env = words(&["B=3", "C=4", "C=5"]))
             .says(&with(&["B=3", "C=5", "A=1"], HOME)),
+        env("a name alone as an option", &["A=1", "B=2"])
+            .with(|options| options.env = words(&["A", "C"]))
+            .says(&with(&["B=2"], HOME)),
         env("PATH and HOME by option", &[])
             .with(|options| options.env = words(&["PATH=/bin", "HOME=/h"]))
             .says(&exactly(&["PATH=/bin", HOST, "HOME=/h"])),
