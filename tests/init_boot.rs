@@ -205,9 +205,13 @@ fn a_write_protected_disk_boots_with_a_warning() {
 fn what_is_in_the_way_of_a_mount_is_named() {
     let userland = Userland::busybox();
     symlink("/etc", userland.path("proc")).unwrap();
-    let session = Boot::new(spec(&["/bin/true"]), &userland.disk()).run();
+    let disk = userland.disk();
+    let mut boot = Boot::new(spec(&["/bin/true"]), &disk);
+    // Else it would be replaced.
+    boot.protected = true;
+    let session = boot.run();
     assert_eq!(session.outcome().status(), 125);
-    assert!(format!("{:?}", session.outcome()).contains("symbolic link where a folder is mounted: /proc"));
+    assert!(format!("{:?}", session.outcome()).contains("in the place of the folder /proc"));
 }
 
 #[test]

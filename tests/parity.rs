@@ -110,6 +110,12 @@ fn an_image_of_one_file_is_what_it_is_in_a_container() {
     let userland = Userland::empty();
     std::fs::copy("/usr/bin/busybox", userland.path("busybox")).expect("busybox-static is installed");
     let container = userland::copy(&userland);
+    // What is in the place of folders is replaced by Docker before its runtime sees it.
+    for name in ["dev", "etc"] {
+        std::fs::write(userland.path(name), "a file\n").unwrap();
+    }
+    std::os::unix::fs::symlink("busybox", userland.path("proc")).unwrap();
+    std::os::unix::fs::symlink("/nowhere/sys", userland.path("sys")).unwrap();
     let disk = userland.disk();
     let mut boot = Boot::new(machine(&["/busybox", "sleep", "1000"]), &disk);
     boot.network = false;

@@ -108,20 +108,23 @@ fn interpreter(head: &[u8]) -> Option<&[u8]> {
     elf_interpreter(head)
 }
 
-/// PT_INTERP of a 64-bit little-endian file (System V ABI, chapter 5). Others are explained without it.
+/// PT_INTERP of a little-endian file of either class (System V ABI, chapter 5). Others are explained without it.
 fn elf_interpreter(head: &[u8]) -> Option<&[u8]> {
     const PT_INTERP: u64 = 3;
-    if !head.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
     let le = |at: usize, size: usize| -> Option<u64> {
         Some(head.get(at..at.checked_add(size)?)?.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     };
-    let (table, size, count) = (le(32, 8)?, le(54, 2)?, le(56, 2)?);
+    // Of the file header: e_phoff, e_phentsize, e_phnum. Of a program header: p_offset. Size of an offset.
+    let [phoff, phentsize, phnum, offset, width] = match head.get(..6)? {
+        b"\x7fELF\x01\x01" => [28, 42, 44, 4, 4],
+        b"\x7fELF\x02\x01" => [32, 54, 56, 8, 8],
+        _ => return None,
+    };
+    let (table, size, count) = (le(phoff, width)?, le(phentsize, 2)?, le(phnum, 2)?);
     for index in 0..count {
         let at = usize::try_from(table.checked_add(index * size)?).ok()?;
         if le(at, 4)? == PT_INTERP {
-            let start = usize::try_from(le(at.checked_add(8)?, 8)?).ok()?;
+            let start = usize::try_from(le(at.checked_add(offset)?, width)?).ok()?;
             return head.get(start..)?.split(|b| *b == 0).next();
         }
     }
@@ -237,6 +240,13 @@ mod tests {
         for cut in 0..200 {
             _ = elf_interpreter(&sh[..cut]);
         }
+        // The same in 32 bits: one program header right behind the file header, and the name behind that.
+        let mut narrow = b"\x7fELF\x01\x01\x01".to_vec();
+        narrow.resize(52 + 32, 0);
+        (narrow[28], narrow[42], narrow[44]) = (52, 32, 1);
+        (narrow[52], narrow[52 + 4]) = (3, 84);
+        narrow.extend(b"/lib/ld-linux.so.2\0");
+        assert_eq!(elf_interpreter(&narrow), Some(&b"/lib/ld-linux.so.2"[..]));
         let mut damaged = sh[..HEAD].to_vec();
         damaged[32..40].fill(0xff);
         assert_eq!(elf_interpreter(&damaged), None);

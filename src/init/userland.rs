@@ -139,6 +139,9 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
     }
     make(if plan.devices == Devices::Container { &SHM } else { &MACHINE_SHM })?;
     temporary_folders(plan);
+    if plan.devices == Devices::Container {
+        make_etc();
+    }
     // An image's own init may mean its links.
     files.mount(plan.devices == Devices::Container, plan.read_only);
     if plan.devices == Devices::Container {
@@ -181,16 +184,23 @@ fn make(entry: &Mount) -> Result<(), Failure> {
     }
 }
 
-/// Makes a folder to mount on, unless there is one. Never through a symbolic link, which could lead out of the place
-/// that is meant.
+/// Makes a folder to mount on, unless there is one. What the image has in its place goes, as Docker has it (moby,
+/// daemon/initlayer): never through a symbolic link, which could lead out of the place that is meant.
 fn mount_point(at: &str) -> Result<(), Failure> {
     match fs::symlink_metadata(at) {
-        Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(meta) if meta.is_symlink() => {
-            Err(Failure::machine(format!("the image has a symbolic link where a folder is mounted: {at}")))
-        }
-        Ok(_) => Err(Failure::machine(format!("the image has a file where a folder is mounted: {at}"))),
-        Err(_) => new_folder(Path::new(at)).doing(format!("make the folder {at}")),
+        Ok(meta) if meta.is_dir() => return Ok(()),
+        Ok(_) => fs::remove_file(at).doing(format!("take away what the image has in the place of the folder {at}"))?,
+        Err(_) => {}
+    }
+    new_folder(Path::new(at)).doing(format!("make the folder {at}"))
+}
+
+/// The folder of our files. A link to a folder is one, which is podman's way; Docker would empty it.
+fn make_etc() {
+    if !fs::metadata("/etc").is_ok_and(|meta| meta.is_dir())
+        && let Err(failure) = mount_point("/etc")
+    {
+        log::warning(failure.reason);
     }
 }
 
@@ -241,14 +251,23 @@ fn temporary_folders(plan: &Plan) {
 
 /// The mount table under its old name, for programs that know no other. An image's init makes its own.
 fn provide_mtab() {
-    // Whatever the image has there stays; where it cannot be made, programs look in /proc all the same.
-    _ = symlink("/proc/mounts", "/etc/mtab");
+    const MTAB: &str = "/etc/mtab";
+    const TABLE: &str = "/proc/mounts";
+    // A file there tells of the machine that the image was made on: Docker removes it. Where nothing can be changed,
+    // programs look in /proc all the same.
+    if !fs::read_link(MTAB).is_ok_and(|target| target == Path::new(TABLE)) {
+        _ = fs::remove_file(MTAB);
+        _ = symlink(TABLE, MTAB);
+    }
 }
 
 fn make_volume(volume: &str, read_only: bool) {
     let path = in_root(volume);
     if let Err(error) = make_folders(&path) {
         return log::warning(format!("cannot make the volume {volume}: {error}"));
+    }
+    if !path.is_dir() {
+        return log::warning(format!("the image has a file in the place of the volume {volume}"));
     }
     if read_only {
         seed::tmpfs_over(&path);

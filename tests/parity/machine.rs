@@ -156,7 +156,10 @@ fn etc() -> Vec<Row> {
             .sh("rm /etc/hosts 2>/dev/null; echo $?; mv /etc/passwd /etc/hosts \
              2>/dev/null; echo $?")
             .says("1\n1\n"),
-        row("/etc/mtab").sh("readlink /etc/mtab").says("/proc/mounts\n").recorded(DOCKER),
+        row("/etc/mtab, which the image has as a file")
+            .sh("readlink /etc/mtab")
+            .says("/proc/mounts\n")
+            .recorded(DOCKER),
         row("the files of /etc are mounts")
             .sh("grep -c -E ' /etc/(hosts|hostname|resolv.conf) ' /proc/mounts")
             .says("3\n")

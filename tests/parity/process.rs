@@ -139,6 +139,10 @@ fn files() -> Vec<Row> {
         file("another architecture", "/x/foreign").refused(126, "s390x").runtime(1, "", status),
         file("an ELF file that is cut", "/x/cut").refused(126, "damaged").runtime(1, "", status),
         file("a missing loader", "/x/dynamic").refused(127, "ld-linux").runtime(1, "", status),
+        file("a missing loader of 32 bits", "/x/narrow-dynamic").refused(127, "ld-linux.so.2").runtime(1, "", status),
+        file("a program of 32 bits", "/x/narrow")
+            .ends(5)
+            .recorded("docker run on amd64; not every host's kernel has it"),
         file("a folder as interpreter", "/x/folder-as-interpreter").refused(126, "denied").runtime(1, "", status),
         file("an interpreter that is not executable", "/x/file-as-interpreter")
             .refused(126, "denied")

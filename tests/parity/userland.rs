@@ -4,6 +4,7 @@ use super::guest::Userland;
 use super::tools;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::Command;
 
 /// Accounts of the USER table: names that are numbers, numbers out of range, garbage, a group of 7500.
@@ -36,6 +37,7 @@ pub fn full() -> Userland {
     write("etc/passwd", &format!("{}nohome:x:77:77:::/bin/sh\n", own_accounts()), 0o644);
     write("etc/hosts", "the image's own\n", 0o644);
     write("etc/hostname", "the image's own\n", 0o600);
+    write("etc/mtab", "of the machine that made the image\n", 0o644);
     symlink("/run/elsewhere/resolv.conf", userland.path("etc/resolv.conf")).unwrap();
     write("table/passwd", PASSWD, 0o644);
     write("table/group", &groups(), 0o644);
@@ -62,6 +64,9 @@ pub fn full() -> Userland {
     // Needs a loader that this userland has not.
     fs::copy("/bin/ls", userland.path("x/dynamic")).unwrap();
 
+    narrow(&userland.path("x/narrow"), None);
+    narrow(&userland.path("x/narrow-dynamic"), Some("/lib/ld-linux.so.2"));
+
     write("real/deep/file", "", 0o644);
     symlink("real", userland.path("link")).unwrap();
     symlink("../../../etc", userland.path("out")).unwrap();
@@ -74,6 +79,29 @@ pub fn full() -> Userland {
     write("tmp/kept", "kept\n", 0o644);
     chmod(&userland, "tmp", 0o1777);
     userland
+}
+
+/// A program of 32 bits for i386 that ends with 5 (System V ABI, chapters 4 and 5): file header, program headers, code,
+/// and the loader's name if it asks for one.
+fn narrow(path: &Path, loader: Option<&str>) {
+    const BASE: u32 = 0x0804_8000;
+    const CODE: [u8; 12] = [0xb8, 1, 0, 0, 0, 0xbb, 5, 0, 0, 0, 0xcd, 0x80];
+    let headers = if loader.is_some() { 2 } else { 1 };
+    let code = 52 + 32 * headers;
+    let name = loader.map_or(Vec::new(), |name| [name.as_bytes(), b"\0"].concat());
+    let (at, length) = (code + CODE.len() as u32, name.len() as u32);
+    let words = |list: &[u32]| list.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    let halves = |list: &[u16]| list.iter().flat_map(|half| half.to_le_bytes()).collect::<Vec<_>>();
+    let mut file = [&b"\x7fELF\x01\x01\x01"[..], &[0; 9], &halves(&[2, 3])].concat();
+    file.extend(words(&[1, BASE + code, 52, 0, 0]));
+    file.extend(halves(&[52, 32, headers as u16, 0, 0, 0]));
+    if loader.is_some() {
+        file.extend(words(&[3, at, BASE + at, BASE + at, length, length, 4, 1]));
+    }
+    file.extend(words(&[1, 0, BASE, BASE, at + length, at + length, 5, 0x1000]));
+    file.extend([&CODE[..], &name].concat());
+    fs::write(path, file).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
 fn own_accounts() -> &'static str {
