@@ -1,7 +1,7 @@
 //! The network as the workload finds it: advertised, given, and without anybody who answers.
 
 use super::{busybox, busybox_disk};
-use crate::e2e::{Bench, Kernel};
+use crate::e2e::{Bench, Kernel, Running};
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,6 +94,45 @@ fn a_router_that_advertises_names_is_heard_where_no_dhcp_server_is() {
         "search a.example\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\ndefault via fe80::1 dev eth0\n0\n\
         127.0.1.1\talone\n",
     );
+}
+
+/// Two machines on one cable, one of them with busybox's DHCP server. For the long run: a lease lives for a minute.
+#[test]
+fn a_lease_is_renewed_on_the_wire_and_ends_with_its_server() {
+    if std::env::var_os("BOOTDISK_TEST_FULL").is_none() {
+        return eprintln!("skipped: for scripts/test --full");
+    }
+    let bench = Bench::new(Kernel::Cloud);
+    let image = busybox::archive(bench.path("image").parent().unwrap());
+    // The ports are likely to stay free until QEMU takes them.
+    let port = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (one, other) = (port(), port());
+    let machine = |here, there, net: &[&str], script: &str| {
+        let netdev = format!("--qemu-arg=socket,id=own,udp={there},localaddr={here}");
+        let cable = ["--nic", "none", "--qemu-arg=-netdev", &netdev, "--qemu-arg=-device"];
+        let card = format!("--qemu-arg=virtio-net-pci,netdev=own,romfile=,mac=52:54:00:00:00:0{}", net.len() + 1);
+        Running::start(
+            bench.run_command(&image, &[&cable[..], &[&card], net].concat()).args(["--", "sh", "-c", script]),
+        )
+    };
+    // An ack at the beginning, and one every thirty seconds.
+    let server = "printf '%s\\n' 'interface eth0' 'start 10.99.0.20' 'end 10.99.0.20' 'option subnet 255.255.255.0' \
+            'option lease 60' 'min_lease 10' 'lease_file /tmp/leases' 'pidfile /tmp/pid' > /tmp/conf
+        : > /tmp/leases
+        udhcpd -f /tmp/conf 2>&1 | while read line; do
+            case $line in *'sending ACK'*) n=$((n + 1)); echo ack $n; [ $n = 4 ] && killall udhcpd ;; esac
+        done";
+    let client = format!(
+        "{WAIT}
+        address() {{ ip -4 addr show eth0 | grep -q 'inet 10.99.0.20/24 '; }}
+        wait_for address; begun=$(cut -d. -f1 /proc/uptime)
+        while address; do sleep 1; done
+        lasted=$(($(cut -d. -f1 /proc/uptime) - begun))
+        [ $lasted -ge 140 ] && [ $lasted -le 170 ] && echo in time || echo $lasted seconds"
+    );
+    let server = machine(one, other, &["--net", "static:10.99.0.1/24"], server);
+    machine(other, one, &[], &client).finish().expect(0, "in time\n");
+    server.finish().expect(0, "ack 1\nack 2\nack 3\nack 4\n");
 }
 
 /// A router at the other end of the machine's cable: it answers solicitations, and nothing else.
