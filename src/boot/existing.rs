@@ -98,14 +98,19 @@ impl Existing {
 
     /// Kernel, initramfs and command line.
     pub fn boot_files(&self) -> Result<BootFiles, ExistingError> {
-        let text = self.read(loader::ENTRY_PATH, MAX_ENTRY)?;
-        let entry = loader::Entry::parse(&String::from_utf8_lossy(&text));
-        let entry = entry.ok_or_else(|| ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned()))?;
+        let entry = self.entry()?;
         Ok(BootFiles {
             kernel: self.read(&entry.linux, MAX_FILE)?,
             initramfs: self.read(&entry.initrd, MAX_FILE)?,
             command_line: entry.options,
         })
+    }
+
+    /// The entry that says what is booted how.
+    pub fn entry(&self) -> Result<loader::Entry, ExistingError> {
+        let text = self.read(loader::ENTRY_PATH, MAX_ENTRY)?;
+        let entry = loader::Entry::parse(&String::from_utf8_lossy(&text));
+        entry.ok_or_else(|| ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned()))
     }
 
     /// Whether UEFI finds a loader.

@@ -275,6 +275,10 @@ fn dry_run(planned: &Planned) -> Result<ExitCode> {
 
 fn pasted(test: &Test) -> Result<String> {
     let name = crate::escape::escape(test.name.as_bytes());
-    let script = qemu::paste::script(&test.machine)?;
+    let boot_files = match test.machine.boot {
+        qemu::Boot::Direct { .. } => Some(super::target::boot_files_at(&test.machine.disk)?),
+        _ => None,
+    };
+    let script = qemu::paste::script(&test.machine, boot_files.as_ref())?;
     Ok(format!("# {}\n{script}", format!("{name} {}", test.combination).trim_end()))
 }

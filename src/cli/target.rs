@@ -5,14 +5,18 @@ use super::options::{self, Global};
 use super::progress::Progress;
 use super::report::WithHint;
 use super::{env, plan};
-use crate::boot::existing::BootFiles;
+use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache};
 use crate::convert::{Event, Firmware};
+use crate::disk::gpt::Role;
 use crate::disk::table;
+use crate::inspect::disk::fat::Volume;
 use crate::qemu::Boot;
+use crate::qemu::paste::BootFilesAt;
 use crate::source::SourceError;
 use anyhow::Context;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What is booted: a disk as it is, or one made from an image.
@@ -119,4 +123,26 @@ impl DirectBoot {
             cmdline: self.cmdline.clone(),
         }
     }
+}
+
+/// Where kernel and initramfs lie on a disk.
+pub fn boot_files_at(path: &Path) -> anyhow::Result<BootFilesAt> {
+    let disk = Existing::open(path)?;
+    let entry = disk.entry()?;
+    let esp = disk.partitions().iter().find(|partition| partition.role == Some(Role::Esp));
+    let file = File::open(path).context("cannot open the disk")?;
+    let volume = Volume::open(&file, esp.context("the disk has no EFI System Partition")?.offset)
+        .context("cannot read the EFI System Partition")?;
+    let places = |path: &str| {
+        let found =
+            volume.find(path).with_context(|| format!("the disk has no {}", crate::escape::escape(path.as_bytes())))?;
+        let mut left = found.size;
+        let cut = |&(offset, length): &(u64, u64)| {
+            let length = length.min(left);
+            left -= length;
+            (offset, length)
+        };
+        anyhow::Ok(found.places.iter().map(cut).collect())
+    };
+    Ok(BootFilesAt { kernel: places(&entry.linux)?, initramfs: places(&entry.initrd)? })
 }

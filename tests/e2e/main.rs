@@ -17,6 +17,8 @@ mod images;
 mod kernels;
 #[path = "../support/pty.rs"]
 mod pty;
+#[path = "../support/schema.rs"]
+mod schema;
 #[path = "../support/small_kernel.rs"]
 mod small_kernel;
 #[path = "../support/tools.rs"]

@@ -1,6 +1,6 @@
 //! `bootdisk test`: every kind of expectation, held and not held; every way a machine fails; what is left behind.
 
-use crate::{e2e, images, tools};
+use crate::{e2e, images, schema, tools};
 use e2e::{Bench, Kernel, Ran, Running, image, run, tagged};
 use images::{ImageBuilder, TarBuilder};
 use nix::sys::signal::{Signal, kill};
@@ -38,55 +38,11 @@ fn read(ran: Ran) -> (i32, Value) {
     (status, document)
 }
 
-/// The document against the schema that is published: required keys, no others, and their types.
+/// The document against the schema that is published.
 #[track_caller]
 fn check_schema(document: &Value) {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/smoke.schema.json")).unwrap();
-    let schema: Value = serde_json::from_str(&text).unwrap();
-    conforms(document, &schema, &schema, "document").unwrap_or_else(|why| panic!("{why}\n{document:#}"));
-}
-
-/// The part of JSON Schema that the file uses.
-fn conforms(value: &Value, schema: &Value, root: &Value, place: &str) -> Result<(), String> {
-    if let Some(reference) = schema["$ref"].as_str() {
-        let target = root.pointer(reference.trim_start_matches('#')).ok_or("dangling $ref")?;
-        return conforms(value, target, root, place);
-    }
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    let fits = |wanted: &Value| wanted == kind || wanted == "number" && kind == "integer";
-    let types = &schema["type"];
-    if !types.is_null() && !fits(types) && !types.as_array().is_some_and(|types| types.iter().any(fits)) {
-        return Err(format!("{place} is {kind}, not {types}"));
-    }
-    if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
-        return Err(format!("{place} is {value}, none of {}", schema["enum"]));
-    }
-    for (i, item) in value.as_array().into_iter().flatten().enumerate() {
-        conforms(item, &schema["items"], root, &format!("{place}[{i}]"))?;
-    }
-    let Some(object) = value.as_object() else { return Ok(()) };
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        object.get(name).ok_or_else(|| format!("{place} has no {name}"))?;
-    }
-    for (name, item) in object {
-        let property = match &schema["properties"][name] {
-            Value::Null if schema["additionalProperties"] == false => return Err(format!("{place} has {name}")),
-            Value::Null => &schema["additionalProperties"],
-            property => property,
-        };
-        if property.is_object() {
-            conforms(item, property, root, &format!("{place}.{name}"))?;
-        }
-    }
-    Ok(())
+    let schema: Value = serde_json::from_str(include_str!("../../docs/smoke.schema.json")).unwrap();
+    assert_eq!(schema::complaint(&schema, &schema, document, ""), None, "{document:#}");
 }
 
 /// The report of a test by its name.
@@ -110,10 +66,11 @@ fn expect(document: &Value, name: &str, verdict: &str, reasons: &[&str]) {
 #[test]
 fn the_schema_check_sees_what_does_not_conform() {
     let schema = json!({"type": "object", "required": ["a"], "additionalProperties": false,
-        "properties": {"a": {"type": ["string", "null"]}, "b": {"items": {"enum": ["x"]}}}});
-    assert!(conforms(&json!({"a": null, "b": ["x"]}), &schema, &schema, "").is_ok());
+        "properties": {"a": {"type": ["string", "null"]}, "b": {"type": "array", "items": {"enum": ["x"]}}}});
+    let complaint = |value: &Value| schema::complaint(&schema, &schema, value, "");
+    assert_eq!(complaint(&json!({"a": null, "b": ["x"]})), None);
     for bad in [json!({}), json!({"a": 1}), json!({"a": "", "c": 1}), json!({"a": "", "b": ["y"]}), json!([])] {
-        assert!(conforms(&bad, &schema, &schema, "").is_err(), "{bad}");
+        assert!(complaint(&bad).is_some(), "{bad}");
     }
 }
 
@@ -232,7 +189,7 @@ fn nginx_answers_under_both_firmwares_and_on_two_buses() {
 
 /// Against the schema that CI systems check with, and a few texts.
 #[track_caller]
-fn check_junit(path: &Path, texts: &[&str]) {
+pub(crate) fn check_junit(path: &Path, texts: &[&str]) {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/junit.xsd");
     let mut lint = Command::new("xmllint");
     tools::stdout(lint.args(["--noout", "--schema"]).arg(schema).arg(path).stderr(std::process::Stdio::null()));
@@ -278,10 +235,64 @@ fn broken_machines_are_told_apart() {
     // A boot sector that jumps to itself.
     fs::File::options().write(true).open(&silent).unwrap().write_all_at(&[0xeb, 0xfe], 0).unwrap();
     let begun = Instant::now();
-    let (status, document) = tested(&bench, &[silent.to_str().unwrap(), "--boot-timeout", "4s"]);
+    let logs = bench.path("logs");
+    let display = ["--boot-timeout", "4s", "--display", "--log-dir", logs.to_str().unwrap()];
+    let (status, document) = tested(&bench, &[&[silent.to_str().unwrap()], &display[..]].concat());
     assert_eq!(status, 1);
     expect(&document, "silent", "silent", &["said nothing within 4.0 s"]);
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    let screen = report(&document, "silent")["screen"].as_str().unwrap().to_owned();
+    assert_eq!(Path::new(&screen), logs.join("silent.screen.png"));
+    // SeaBIOS has written on it: some of it is neither the background nor all the same.
+    assert!(colours(Path::new(&screen)) > 1, "{screen} is blank");
+}
+
+/// Different bytes in a picture's lines, by Python's zlib: 1 when it is of one colour.
+#[track_caller]
+fn colours(png: &Path) -> usize {
+    let script = "
+import struct, sys, zlib
+data = open(sys.argv[1], 'rb').read()
+assert data[:8] == b'\\x89PNG\\r\\n\\x1a\\n', 'not a PNG'
+at, body = 8, b''
+while at < len(data):
+    length, kind = struct.unpack('>I4s', data[at:at + 8])
+    chunk = data[at + 8:at + 8 + length]
+    assert zlib.crc32(kind + chunk) == struct.unpack('>I', data[at + 8 + length:at + 12 + length])[0], 'damaged'
+    if kind == b'IHDR':
+        width, height, depth, colour = struct.unpack('>IIBB', chunk[:10])
+        assert depth == 8 and colour == 2, 'not three bytes a pixel'
+    if kind == b'IDAT':
+        body += chunk
+    at += 12 + length
+lines = zlib.decompress(body)
+assert len(lines) == height * (width * 3 + 1), 'cut short'
+print(len(set(lines)))";
+    tools::stdout(Command::new("python3").args(["-c", script]).arg(png)).trim().parse().unwrap()
+}
+
+/// One image and a matrix of kernels: a disk for each, each kernel's own drivers, and an error for the one that is none.
+#[test]
+fn a_matrix_of_kernels_builds_a_disk_for_each() {
+    let bench = Bench::new(Kernel::Cloud);
+    let (cloud, generic) = (Kernel::Cloud.package(), Kernel::Generic.package());
+    let kernels = format!("kernel={},{},/nowhere", cloud.display(), generic.display());
+    let hello = image("hello-c.oci");
+    let arguments = [hello.to_str().unwrap(), "--expect-regex", "Linux [0-9.-]+-amd64", "--matrix", &kernels];
+    let (status, document) = tested(&bench, &[&arguments[..], &["bus=ahci"]].concat());
+    assert_eq!(status, 125, "{document:#}");
+    let reports = document["tests"].as_array().unwrap();
+    let of = |kernel: &Path| {
+        let place = format!("kernel={} bus=ahci", kernel.display());
+        let found = reports.iter().find(|report| report["combination"] == place);
+        let report = found.unwrap_or_else(|| panic!("no {place}: {document:#}"));
+        (report["verdict"].as_str().unwrap(), report["reasons"].to_string())
+    };
+    assert_eq!(of(&generic).0, "passed", "{document:#}");
+    assert_eq!(of(&cloud).0, "skipped", "the cloud kernel has no AHCI: {document:#}");
+    let (verdict, reasons) = of(Path::new("/nowhere"));
+    assert!(verdict == "error" && reasons.contains("no such kernel: /nowhere"), "{document:#}");
+    assert_eq!(document["counts"], json!({"passed": 1, "failed": 0, "error": 1, "skipped": 1}), "{document:#}");
 }
 
 /// The QEMU that a program started.
@@ -326,7 +337,7 @@ fn nothing_is_left_of_a_test_that_is_killed_or_whose_qemu_is() {
     assert_eq!(document["tests"][0]["verdict"], "qemu-gone", "{document:#}");
     assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
 
-    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
         let (running, qemu) = sleeping(&bench, scratch.path());
         running.signal(signal);
         let (ended, document) = read(running.finish());
@@ -352,10 +363,14 @@ fn people_get_a_table_and_a_command_line() {
     assert!(log.starts_with("Hello from OS-less"), "{log}");
     assert!(fs::read_to_string(logs.join("hello.events.log")).unwrap().contains("WorkloadStarted"));
 
+    // A name that a shell would take apart, and a direct boot, whose files the script copies out of the disk.
+    let odd = bench.path("it's $dir.img");
+    fs::rename(&disk, &odd).unwrap();
     let mut command = bench.bootdisk();
-    command.args(["test", "--accel", "tcg", "--dry-run", "--qemu-arg=-no-reboot"]).arg(&disk);
-    let script = run(&mut command).expect_status(0).text();
-    let pasted = Command::new("timeout").args(["120", "bash", "-c", &script]).output().unwrap();
+    command.args(["test", "--accel", "tcg", "--dry-run", "--qemu-arg=-no-reboot"]).arg(&odd);
+    let script = run(command.args(["--matrix", "firmware=bios,direct"])).expect_status(0).text();
+    let pasted = Command::new("timeout").args(["200", "sh", "-c", &script]).output().unwrap();
     let console = String::from_utf8_lossy(&pasted.stdout);
-    assert!(console.contains("Hello from OS-less"), "{script}\n{console}\n{}", String::from_utf8_lossy(&pasted.stderr));
+    let boots = console.matches("Hello from OS-less").count();
+    assert_eq!(boots, 2, "{script}\n{console}\n{}", String::from_utf8_lossy(&pasted.stderr));
 }

@@ -1,5 +1,5 @@
-//! As much of JSON Schema as `docs/inspect.schema.json` uses, so that real output can be held against it: `$ref`,
-//! `anyOf`, `type`, `properties`, `required`, `additionalProperties: false`, `items`, `enum`, `minimum`.
+//! As much of JSON Schema as the schemas in `docs/` use, so that real output can be held against them: `$ref`, `anyOf`,
+//! `type` (one or several), `properties`, `required`, `additionalProperties`, `items`, `enum`, `minimum`.
 
 use serde_json::Value;
 
@@ -20,6 +20,15 @@ pub fn complaint(root: &Value, schema: &Value, value: &Value, place: &str) -> Op
     }
     if let Some(choices) = schema["enum"].as_array() {
         return (!choices.contains(value)).then(|| format!("{place}: {value} is none of {choices:?}"));
+    }
+    if let Some(kinds) = schema["type"].as_array() {
+        let one = |kind: &Value| {
+            let mut one = schema.clone();
+            one["type"] = kind.clone();
+            complaint(root, &one, value, place)
+        };
+        let complaints: Vec<_> = kinds.iter().map(one).collect();
+        return if complaints.iter().any(Option::is_none) { None } else { complaints.into_iter().flatten().next() };
     }
     match schema["type"].as_str() {
         None => None,
@@ -47,15 +56,17 @@ pub fn complaint(root: &Value, schema: &Value, value: &Value, place: &str) -> Op
 
 fn object(root: &Value, schema: &Value, value: &Value, place: &str) -> Option<String> {
     let Some(fields) = value.as_object() else { return Some(format!("{place}: no object")) };
-    let known = schema["properties"].as_object().unwrap_or_else(|| panic!("{place}: a schema without properties"));
+    let known = &schema["properties"];
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for name in required {
         if !fields.contains_key(name) {
             return Some(format!("{place}: no {name}"));
         }
     }
+    let rest = &schema["additionalProperties"];
     fields.iter().find_map(|(name, value)| match known.get(name) {
-        None => Some(format!("{place}: {name} is not in the schema")),
+        None if !rest.is_object() => Some(format!("{place}: {name} is not in the schema")),
+        None => complaint(root, rest, value, &format!("{place}/{name}")),
         Some(schema) => complaint(root, schema, value, &format!("{place}/{name}")),
     })
 }
