@@ -382,6 +382,10 @@ fn an_image_and_its_own_disk_have_one_userland() {
     );
     assert_eq!(found["userland"], json!([]));
 
+    let page = bench.path("diff.html");
+    inspect(&bench, &zoo, &["--diff", disk.to_str().unwrap(), "--html", page.to_str().unwrap()]).expect(0, "");
+    assert_eq!(tidy(&page), "");
+
     // A file system alone is a disk too; debugfs changes it, and every change is found.
     let root = bench.path("root.ext4");
     extract(&disk, partition(&disk, 3), &root);
@@ -492,6 +496,18 @@ fn disks_made_by_others_are_read() {
     assert_eq!(found["userland"], json!(null));
     assert!(found["notes"][0].as_str().unwrap().contains("wrong checksum of the superblock"), "{}", found["notes"]);
 
+    let grub = grub_disk(&bench, &root);
+    let found = report(&bench, &grub);
+    map_has_every_byte_once(&found);
+    assert_eq!(
+        found["verdict"],
+        format!("a disk: Linux {release}, a bootable userland with its own kernel and init: Made by hand")
+    );
+    assert_eq!(found["disk"]["firmware"][0], json!({"value": "BIOS", "evidence": "GRUB in the first 440 bytes"}));
+    assert_eq!(found["disk"]["entries"][0]["title"], "by hand");
+    assert_eq!(found["disk"]["entries"][0]["options"], "root=/dev/vda2 console=ttyS0");
+    assert!(found["userland"]["kernels"][0].to_string().contains("/boot/vmlinuz-hand"), "{}", found["userland"]);
+
     let mbr = mbr_disk(&bench, &root);
     let found = report(&bench, &mbr);
     map_has_every_byte_once(&found);
@@ -541,6 +557,33 @@ fn gpt_disk(bench: &Bench, root: &Path) -> PathBuf {
     disk
 }
 
+/// As Debian's own images for BIOS: GRUB in a partition of its own, the kernel in the root.
+fn grub_disk(bench: &Bench, root: &Path) -> PathBuf {
+    let disk = bench.path("grub.img");
+    let script = "
+        cp -a \"$1\" grub-tree
+        cp vmlinuz grub-tree/boot/vmlinuz-hand
+        cat >grub-tree/boot/grub/grub.cfg <<-'CFG'
+        set timeout=0
+        menuentry 'by hand' {
+          linux /boot/vmlinuz-hand root=/dev/vda2 console=ttyS0
+        }
+CFG
+        grub-mkimage -O i386-pc -o core.img -p '(hd0,gpt2)/boot/grub' biosdisk part_gpt ext2 linux normal
+        truncate -s 100M grub.img
+        sgdisk --new 1:2048:+1M --typecode 1:ef02 --new 2:0:0 --typecode 2:8300 grub.img
+        dd if=/usr/lib/grub/i386-pc/boot.img of=grub.img bs=440 count=1 conv=notrunc status=none
+        dd if=core.img of=grub.img bs=512 seek=2048 conv=notrunc status=none
+        truncate -s 97M grub-root.img && mke2fs -q -t ext4 -d grub-tree grub-root.img
+        dd if=grub-root.img of=grub.img bs=1M seek=2 conv=notrunc status=none";
+    shell(bench, script, &[root.as_os_str()]);
+    // Where boot.img finds core.img, and core.img's first sector the rest of it.
+    let file = fs::File::options().write(true).open(&disk).unwrap();
+    file.write_all_at(&2048u64.to_le_bytes(), 92).unwrap();
+    file.write_all_at(&2049u64.to_le_bytes(), 2048 * 512 + 500).unwrap();
+    disk
+}
+
 /// As an old installer would: no checksums, blocks of 1 KiB, a logical partition that nobody formatted.
 fn mbr_disk(bench: &Bench, root: &Path) -> PathBuf {
     let disk = bench.path("mbr.img");
@@ -552,6 +595,53 @@ fn mbr_disk(bench: &Bench, root: &Path) -> PathBuf {
         dd if=old.img of=mbr.img bs=1M seek=1 conv=notrunc status=none";
     shell(bench, script, &[root.as_os_str()]);
     disk
+}
+
+/// Databases that rpm and pacman write themselves, counted by them and by us; dpkg's is that of a real image, above.
+#[test]
+fn packages_are_what_rpm_and_pacman_count() {
+    let bench = Bench::without_kernels();
+    let script = "
+        mkdir -p tree
+        for name in one two three four five; do
+            printf '%s\\n' \"Name: $name\" 'Version: 1' 'Release: 1' 'Summary: x' 'License: MIT' 'BuildArch: noarch' \\
+                %description x %files >$name.spec
+            rpmbuild -bb --quiet --define \"_topdir $PWD/top\" $name.spec
+        done
+        rpm --root \"$PWD/tree\" --dbpath /var/lib/rpm -i --nodeps --justdb --nosignature top/RPMS/noarch/*.rpm
+        mkdir -p tree/var/lib/pacman
+        for name in one two three; do
+            mkdir -p pkg && echo $name >pkg/$name
+            printf '%s\\n' \"pkgname = $name\" 'pkgver = 1-1' 'arch = any' 'size = 1' >pkg/.PKGINFO
+            tar --zstd -C pkg -cf $name-1-1-any.pkg.tar.zst .PKGINFO $name
+        done
+        printf '[options]\\nArchitecture = auto\\nSigLevel = Never\\nLocalFileSigLevel = Never\\n' >pacman.conf
+        pacman() { command pacman --config pacman.conf --root tree --dbpath tree/var/lib/pacman --cachedir . \"$@\"; }
+        pacman -U --noconfirm ./*.pkg.tar.zst
+        pacman -R --noconfirm two
+        rpm --root \"$PWD/tree\" --dbpath /var/lib/rpm -qa | wc -l >counts
+        pacman -Q | wc -l >>counts
+        tar -C tree -cf tree.tar .";
+    shell(&bench, script, &[]);
+    assert_eq!(fs::read_to_string(bench.path("counts")).unwrap(), "5\n2\n");
+    let layout = bench.path("packages.oci");
+    let packages = |layer: Vec<u8>| {
+        ImageBuilder::new().layer(layer).cmd(&["/x"]).write_oci(&layout);
+        let found = report(&bench, &layout);
+        _ = fs::remove_dir_all(&layout);
+        found["userland"]["packages"].clone()
+    };
+    let tree = || fs::read(bench.path("tree.tar")).unwrap();
+    let found = packages(tree());
+    let counted = |manager: &str| found.as_array().unwrap().iter().find(|one| one["manager"] == manager).unwrap();
+    assert_eq!((&counted("rpm")["installed"], &counted("rpm")["doubt"]), (&json!(5), &json!(null)), "{found}");
+    assert_eq!(counted("pacman")["installed"], 2, "{found}");
+
+    // A writer that was killed: what it did last is in the log beside the file.
+    fs::write(bench.path("tree/var/lib/rpm/rpmdb.sqlite-wal"), "not empty").unwrap();
+    shell(&bench, "tar -C tree -cf tree.tar .", &[]);
+    let found = packages(tree());
+    assert_eq!(found[0]["doubt"], "its write-ahead log was not read", "{found}");
 }
 
 #[test]
@@ -648,8 +738,10 @@ fn what_cannot_be_inspected_is_refused_with_a_hint() {
     fs::write(&zeros, [0; 100_000]).unwrap();
     for (path, said) in [
         (qcow, "a disk in the qcow2 format is not read\nhint: make it raw first"),
-        (zeros, "error: cannot inspect"),
+        (zeros, "neither a container image, a disk nor a kernel\nhint: a disk has a partition table"),
+        (bench.path(""), "neither a container image, a disk nor a kernel\nhint: an OCI layout has an index.json"),
         (bench.path("nothing"), "no such file or directory"),
+        ("no-such-image".into(), "docker save no-such-image | bootdisk inspect -\n"),
     ] {
         let ran = inspect(&bench, &path, &[]).expect_status(1);
         assert!(ran.stderr.contains(said), "{}", ran.stderr);

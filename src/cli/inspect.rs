@@ -35,8 +35,8 @@ pub struct Args {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Write the report as one page of HTML, and print nothing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "diff", "tree", "files"])]
+    /// Write the report or the comparison as one page of HTML, and print nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "tree", "files"])]
     html: Option<PathBuf>,
     /// Compare with another image, disk or kernel
     #[arg(long, value_name = "OTHER", conflicts_with_all = ["tree", "files"])]
@@ -93,17 +93,22 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
     if let Some(other) = &args.diff {
         let other = self::read(other, &select, hash)?;
         let found = diff::compare(&of(&read), &of(&other));
+        if let Some(path) = &args.html {
+            return write_page(path, &render::html::render_diff(&found));
+        }
         let text = if args.json { render::json(&found)? } else { render::diff::render(&found, colour()) };
         return print(|out| Ok(out.write_all(text.as_bytes())?));
     }
     if let Some(path) = &args.html {
-        let page = render::html::render(&read.report);
-        let place = || format!("cannot write {}", escape::path(path));
-        std::fs::write(path, page).with_context(place)?;
-        return Ok(ExitCode::SUCCESS);
+        return write_page(path, &render::html::render(&read.report));
     }
     let text = if args.json { render::json(&read.report)? } else { render::text::render(&read.report, colour()) };
     print(|out| Ok(out.write_all(text.as_bytes())?))
+}
+
+fn write_page(path: &Path, page: &str) -> Result<ExitCode> {
+    std::fs::write(path, page).with_context(|| format!("cannot write {}", escape::path(path)))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn of(read: &Read) -> diff::Of<'_> {

@@ -43,7 +43,8 @@ pub struct Body {
     /// SHA-256, when digests were asked for. An empty file that was never stored has none.
     pub sha256: Option<Box<[u8; 32]>>,
     layer: u32,
-    size: u64,
+    /// Bytes; holes count.
+    pub size: u64,
     path: Option<Box<[u8]>>,
 }
 

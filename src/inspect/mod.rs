@@ -69,6 +69,12 @@ pub enum InspectError {
         /// What the system said.
         source: io::Error,
     },
+    /// Nothing that is known.
+    #[error("neither a container image, a disk nor a kernel")]
+    Nothing {
+        /// It is a directory.
+        directory: bool,
+    },
     /// A disk in a format of its own.
     #[error("a disk in the {0} format is not read")]
     DiskFormat(&'static str),
@@ -80,7 +86,17 @@ impl InspectError {
         match self {
             InspectError::DiskFormat(_) => Some("make it raw first: qemu-img convert -O raw DISK RAW".into()),
             InspectError::Reference(error) => error.hint().map(str::to_owned),
-            InspectError::Source(error) => error.hint(),
+            // What can be piped into a build can be piped here.
+            InspectError::Source(error) => {
+                error.hint().map(|hint| hint.replace("bootdisk build - -o DISK", "bootdisk inspect -"))
+            }
+            InspectError::Nothing { directory: true } => {
+                Some("an OCI layout has an index.json, the folder of a kernel a vmlinuz or bzImage".into())
+            }
+            InspectError::Nothing { directory: false } => Some(
+                "a disk has a partition table or a known file system; what is packed and no image must be unpacked first"
+                    .into(),
+            ),
             InspectError::Kernel(error) => error.hint(),
             InspectError::Io { .. } => None,
         }
@@ -98,7 +114,11 @@ pub fn open(name: &OsStr, select: &Select, store: Option<&Store>) -> Result<Subj
     if let (Transport::Detect, Input::Path(_)) = (reference.transport, &reference.input) {
         let path = Path::new(name);
         if path.is_dir() && !path.join("index.json").exists() && !path.join("manifest.json").exists() {
-            return Ok(Subject::Kernel(Box::new(Bundle::open(path, None)?)));
+            return match Bundle::open(path, None) {
+                Ok(bundle) => Ok(Subject::Kernel(Box::new(bundle))),
+                Err(KernelError::NoKernel(_)) => Err(InspectError::Nothing { directory: true }),
+                Err(error) => Err(error.into()),
+            };
         }
         if let Some(subject) = by_content(path)? {
             return Ok(subject);
@@ -108,7 +128,14 @@ pub fn open(name: &OsStr, select: &Select, store: Option<&Store>) -> Result<Subj
             return Ok(Subject::Kernel(Box::new(entry.bundle()?)));
         }
     }
-    Ok(Subject::Image(Box::new(source::open(&reference, select)?)))
+    match source::open(&reference, select) {
+        Ok(image) => Ok(Subject::Image(Box::new(image))),
+        // A transport that was named says what it was to be.
+        Err(SourceError::NotAnArchive) if reference.transport == Transport::Detect => {
+            Err(InspectError::Nothing { directory: false })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A kernel or a disk; `None` for what may be an image, or is not there. Never waits: a FIFO is neither.

@@ -137,14 +137,14 @@ impl<'a> Reading<'a> {
         for (offset, length, what) in &self.disk.table.places {
             self.map.claim((*offset, *length), Owner::Firmware, what, None);
         }
-        if self.disk.table.boot_code {
-            self.map.claim((0, table::BOOT_CODE as u64), Owner::BootStage, "boot code", None);
+        if let Some(code) = self.disk.table.boot_code {
+            self.map.claim((0, table::BOOT_CODE as u64), Owner::BootStage, code, None);
         }
     }
 
     fn partition(&mut self, entry: &Entry, content: &Content) {
         let kind = match entry.type_id.as_str() {
-            "" => "file system on the whole disk".to_owned(),
+            "" => "file system without a table".to_owned(),
             id => table::type_name(id),
         };
         let bios_boot = entry.type_id == table::BIOS_BOOT;
@@ -252,11 +252,10 @@ impl<'a> Reading<'a> {
 
     /// What can start this disk.
     fn firmware(&mut self) {
-        let code = self.disk.table.boot_code;
         let stage = self.found.partitions.iter().find(|p| p.type_id == table::BIOS_BOOT && p.content != "empty");
         let active = self.disk.table.kind == "mbr" && self.disk.table.entries.iter().any(|entry| entry.active);
-        if code && (stage.is_some() || active) {
-            self.found.firmware.push(Fact::new("BIOS", "boot code in the first 440 bytes"));
+        if let Some(code) = self.disk.table.boot_code.filter(|_| stage.is_some() || active) {
+            self.found.firmware.push(Fact::new("BIOS", format!("{code} in the first 440 bytes")));
         }
     }
 

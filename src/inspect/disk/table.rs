@@ -38,8 +38,8 @@ pub struct Table {
     pub entries: Vec<Entry>,
     /// Where tables are: offset, bytes, what.
     pub places: Vec<(u64, u64, &'static str)>,
-    /// There is code in the MBR.
-    pub boot_code: bool,
+    /// Whose code is in the MBR, if there is any.
+    pub boot_code: Option<&'static str>,
 }
 
 /// A partition.
@@ -67,7 +67,7 @@ pub fn read(disk: &dyn ReadAt, size: u64) -> Table {
     if disk.read_at(0, &mut mbr).is_err() {
         return Table { kind: "none", sector: 512, ..Table::default() };
     }
-    let boot_code = mbr[..BOOT_CODE].iter().any(|&byte| byte != 0);
+    let boot_code = boot_code(&mbr[..BOOT_CODE]);
     let gpt = [512, 4096].into_iter().find_map(|sector| gpt(disk, size, sector));
     let mut table = match gpt {
         Some(table) => table,
@@ -78,6 +78,12 @@ pub fn read(disk: &dyn ReadAt, size: u64) -> Table {
     table.places.insert(0, (0, 512, if table.kind == "gpt" { "protective MBR" } else { "MBR" }));
     check(&mut table, size);
     table
+}
+
+/// GRUB's names itself, in what it prints when it cannot read on (grub, grub-core/boot/i386/pc/boot.S).
+fn boot_code(code: &[u8]) -> Option<&'static str> {
+    let is_grub = code.windows(4).any(|word| word == b"GRUB");
+    code.iter().any(|&byte| byte != 0).then_some(if is_grub { "GRUB" } else { "boot code" })
 }
 
 /// Partitions that lie over each other or beyond the disk are told, and read as far as they go.
@@ -147,7 +153,7 @@ fn gpt(disk: &dyn ReadAt, size: u64, sector: u64) -> Option<Table> {
         })
     });
     let entries = entries.collect();
-    Some(Table { kind: "gpt", sector, id: Some(header.disk.to_string()), notes, entries, places, boot_code: false })
+    Some(Table { kind: "gpt", sector, id: Some(header.disk.to_string()), notes, entries, places, boot_code: None })
 }
 
 struct Header {

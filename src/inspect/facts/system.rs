@@ -114,7 +114,7 @@ impl Walked {
                     installed: count.installed,
                     others: count.others,
                     evidence,
-                    doubt: count.doubt.map(str::to_owned),
+                    doubt: count.doubt.or_else(|| unread_log(tree, path)).map(str::to_owned),
                 }),
             }
         }
@@ -196,4 +196,10 @@ pub fn users(tree: &Root) -> Option<Users> {
         }
     }
     Some(users)
+}
+
+/// SQLite leaves what the last writer did in a log beside the file when that did not end well ("Write-Ahead Logging").
+fn unread_log(tree: &Root, path: &[u8]) -> Option<&'static str> {
+    let log = file(tree, &[path, b"-wal"].concat())?.0;
+    (path.ends_with(b".sqlite") && log.size > 0).then_some("its write-ahead log was not read")
 }

@@ -24,6 +24,7 @@ pub fn of_disk(userland: Option<(&Userland, &Command)>, kernels: &[String], ours
     let maker = if ours { "a disk of bootdisk" } else { "a disk" };
     match userland {
         None => format!("{maker}: {boots}, no userland that can be read"),
+        Some((userland, _)) if is_empty(userland) => format!("{maker}: {boots}, an empty file system"),
         Some((userland, command)) => {
             let own = !kernels.is_empty() || !userland.kernels.is_empty();
             let inside = of_userland(userland, command);
@@ -33,8 +34,12 @@ pub fn of_disk(userland: Option<(&Userland, &Command)>, kernels: &[String], ours
     }
 }
 
+fn is_empty(userland: &Userland) -> bool {
+    userland.files + userland.symlinks == 0
+}
+
 fn of_userland(userland: &Userland, command: &Command) -> String {
-    if userland.files + userland.symlinks == 0 {
+    if is_empty(userland) {
         return "nothing: no files".into();
     }
     let name = userland.distribution.as_ref().map(|distribution| distribution.name.as_str());

@@ -167,7 +167,7 @@ fn partitions(disk: &Disk) -> String {
                 partition.offset.to_string(),
                 size(partition.length),
                 format!("{} {}", text(&partition.content), partition.label.as_deref().map(code).unwrap_or_default()),
-                usage.collect::<Vec<_>>().join("<br>"),
+                format!("<div class=\"lines\">{}</div>", usage.collect::<Vec<_>>().join("<br>")),
             ]
         })
         .collect();

@@ -7,49 +7,54 @@
 //! Every text goes through [`text`]: it is printable already (see [`crate::inspect::model`]), and here it loses the
 //! characters that mean something in HTML.
 
+mod diff;
 mod disk;
 mod layers;
 mod sizes;
 mod style;
 mod userland;
 
+pub use diff::render as render_diff;
+
 use crate::inspect::model::{Fact, Report};
 
-/// The whole page.
+/// The whole page of a report.
 pub fn render(report: &Report) -> String {
-    let mut page = String::with_capacity(64 << 10);
+    let mut body = String::with_capacity(64 << 10);
+    if let Some(disk) = &report.disk {
+        disk::disk(&mut body, disk);
+    }
+    if let Some(kernel) = &report.kernel {
+        section(&mut body, "Kernel", &disk::kernel(kernel, true));
+    }
+    userland::userland(&mut body, report);
+    if let Some(layers) = &report.layers {
+        section(&mut body, "Layers", &layers::layers(layers));
+    }
+    if let Some(userland) = report.userland.as_ref().filter(|userland| userland.bytes > 0) {
+        section(&mut body, "Where the bytes are", &sizes::sizes(&userland.sizes));
+    }
+    userland::attention(&mut body, &report.attention);
+    userland::configuration(&mut body, report);
+    if !report.notes.is_empty() {
+        section(&mut body, "Notes", &list(report.notes.iter().map(|note| text(note))));
+    }
     let title = format!("{}: {}", report.name, report.verdict);
+    page(&title, &format!("{} {}", text(kind(report)), code(&report.name)), &report.verdict, &body)
+}
+
+/// A page around its body; `subject` is markup above the heading, title and heading are plain.
+fn page(title: &str, subject: &str, heading: &str, body: &str) -> String {
+    let mut page = String::with_capacity(body.len() + (8 << 10));
     page.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.push_str("<meta name=\"color-scheme\" content=\"light dark\">\n");
     page.push_str(
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
     );
-    page.push_str(&format!("<title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n", text(&title), style::CSS));
-    page.push_str(&format!(
-        "<header>\n<p class=\"kind\">{} {}</p>\n<h1>{}</h1>\n</header>\n<main>\n",
-        text(kind(report)),
-        code(&report.name),
-        text(&report.verdict)
-    ));
-    if let Some(disk) = &report.disk {
-        disk::disk(&mut page, disk);
-    }
-    if let Some(kernel) = &report.kernel {
-        section(&mut page, "Kernel", &disk::kernel(kernel, true));
-    }
-    userland::userland(&mut page, report);
-    if let Some(layers) = &report.layers {
-        section(&mut page, "Layers", &layers::layers(layers));
-    }
-    if let Some(userland) = report.userland.as_ref().filter(|userland| userland.bytes > 0) {
-        section(&mut page, "Where the bytes are", &sizes::sizes(&userland.sizes));
-    }
-    userland::attention(&mut page, &report.attention);
-    userland::configuration(&mut page, report);
-    if !report.notes.is_empty() {
-        section(&mut page, "Notes", &list(report.notes.iter().map(|note| text(note))));
-    }
+    page.push_str(&format!("<title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n", text(title), style::CSS));
+    page.push_str(&format!("<header>\n<p class=\"kind\">{subject}</p>\n<h1>{}</h1>\n</header>\n", text(heading)));
+    page.push_str(&format!("<main>\n{body}"));
     let version = env!("CARGO_PKG_VERSION");
     page.push_str(&format!("</main>\n<footer><p>bootdisk inspect {version}</p></footer>\n</body>\n</html>\n"));
     page
@@ -161,6 +166,18 @@ mod tests {
         let page = render(&report);
         assert!(!page.contains("<script"), "{page}");
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"));
+    }
+
+    #[test]
+    fn nothing_in_a_comparison_is_markup() {
+        use crate::inspect::diff::{Of, compare};
+        let evil = Report::new(Kind::Image, "<b>\"'&");
+        let of = Of { report: &evil, tree: None, bundle: None };
+        let mut found = compare(&of, &of);
+        found.userland.push(crate::inspect::model::Difference { what: "<i>".into(), a: Some("<u>".into()), b: None });
+        let page = render_diff(&found);
+        assert!(!page.contains("<b>") && !page.contains("<i>") && !page.contains("<u>"), "{page}");
+        assert!(page.contains("&lt;b&gt;&quot;&#39;&amp;") && page.contains("<code>&lt;u&gt;</code></td><td>none"));
     }
 
     #[test]

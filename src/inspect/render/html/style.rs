@@ -37,6 +37,7 @@ td { min-width: 3rem; }
 td code { overflow-wrap: anywhere; }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .wide { min-width: 12rem; }
+.lines { white-space: nowrap; }
 .bar { display: block; width: 100%; height: 2.25rem; border: 1px solid var(--line); border-radius: .25rem; background: var(--free); }
 .small { height: 1rem; min-width: 8rem; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: .5rem 0; }

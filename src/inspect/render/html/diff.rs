@@ -1,0 +1,76 @@
+//! A comparison as a page: both verdicts, then what differs in the kernel and in the userland, name by name.
+
+use super::{code, list, page, section, table, text};
+use crate::inspect::model::{Comparison, Difference, PathDifferences};
+use crate::inspect::render::units::count;
+
+/// The whole page.
+pub fn render(found: &Comparison) -> String {
+    let heading = match (found.userland_identical, found.kernel_identical) {
+        (Some(true), Some(false)) => "One userland, two kernels",
+        (Some(true), _) => "One userland",
+        (Some(false), Some(true)) => "One kernel, two userlands",
+        (None, Some(true)) => "One kernel",
+        _ => "What differs",
+    };
+    let title = format!("{} and {}", found.a.name, found.b.name);
+    let mut body = String::new();
+    let rows = [("a", &found.a), ("b", &found.b)];
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|(mark, side)| vec![(*mark).to_owned(), code(&side.name), text(&side.verdict)]).collect();
+    section(&mut body, "Compared", &table("The two", &["", "Name", "What it is"], &rows));
+    let verdict = |identical: Option<bool>, none: &str| match identical {
+        None => format!("<p class=\"verdict\">{none}</p>\n"),
+        Some(true) => "<p class=\"verdict yes\">identical</p>\n".to_owned(),
+        Some(false) => "<p class=\"verdict perhaps\">different</p>\n".to_owned(),
+    };
+    let kernel = verdict(found.kernel_identical, "neither has one") + &differences("Of the kernel", &found.kernel);
+    section(&mut body, "Kernel", &kernel);
+    let mut userland = verdict(found.userland_identical, "not compared: one of them has none that can be read");
+    if found.userland_identical.is_some() {
+        userland += &format!("<p>{} compared.</p>\n", count(found.paths.compared, "name"));
+    }
+    userland += &differences("Of what the userland says about itself", &found.userland);
+    userland += &paths(&found.paths);
+    section(&mut body, "Userland", &userland);
+    if !found.notes.is_empty() {
+        section(&mut body, "Notes", &list(found.notes.iter().map(|note| text(note))));
+    }
+    page(&title, &format!("Comparison {} {}", code(&found.a.name), code(&found.b.name)), heading, &body)
+}
+
+fn differences(caption: &str, all: &[Difference]) -> String {
+    let value = |value: &Option<String>| value.as_deref().map_or("none".to_owned(), code);
+    let row = |one: &Difference| match (&one.a, &one.b) {
+        // A sentence of its own.
+        (None, None) => vec![text(&one.what), String::new(), String::new()],
+        (a, b) => vec![text(&one.what), value(a), value(b)],
+    };
+    if all.is_empty() {
+        return String::new();
+    }
+    table(caption, &["What", "a", "b"], &all.iter().map(row).collect::<Vec<_>>())
+}
+
+fn paths(paths: &PathDifferences) -> String {
+    let all = paths.only_a + paths.only_b + paths.changed;
+    if all == 0 {
+        return String::new();
+    }
+    let word = |mark: char| match mark {
+        '-' => "only in a",
+        '+' => "only in b",
+        _ => "changed",
+    };
+    let row = |item: &crate::inspect::model::PathDifference| {
+        vec![word(item.mark).to_owned(), code(&item.path), text(&item.what.join(", "))]
+    };
+    let mut out =
+        format!("<p>{} only in a, {} only in b, {} changed.</p>\n", paths.only_a, paths.only_b, paths.changed);
+    out += &table("Names that differ", &["How", "Name", "In what"], &paths.items.iter().map(row).collect::<Vec<_>>());
+    let more = all.saturating_sub(paths.items.len() as u64);
+    if more > 0 {
+        out += &format!("<p>And {more} more.</p>\n");
+    }
+    out
+}
