@@ -41,3 +41,4 @@ mod other_kernels;
 mod own_init;
 mod reproducible;
 mod smoke;
+mod workflow;
