@@ -14,7 +14,7 @@ use crate::guest::channel::Overrides;
 use crate::guest::spec::{self, BootSpec, GuestModules, Init, Network, Root};
 use crate::guest_modules;
 use crate::identity::{DiskIdentity, Ingredients, RootIdentity};
-use crate::image::{Image, LayerStream};
+use crate::image::{Image, LayerStream, LayersAhead};
 use crate::kernel::modules::{ModuleTree, Selection, select};
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Arch, Bundle, Packing};
@@ -98,6 +98,22 @@ pub struct Options {
     pub guest_modules: bool,
     /// A kernel that cannot boot the disk is refused; otherwise what it lacks is a warning.
     pub preflight: bool,
+}
+
+/// How a disk is written. None of it reaches the disk's bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Writing {
+    /// Everything is on stable storage before the disk has its name.
+    pub sync: bool,
+    /// Threads that decode layers, at least 1; each layer is hashed on one more.
+    pub threads: usize,
+}
+
+impl Default for Writing {
+    /// With fsync, and as many threads as this process may use processors.
+    fn default() -> Writing {
+        Writing { sync: true, threads: std::thread::available_parallelism().map_or(1, usize::from) }
+    }
 }
 
 /// A disk that can be written.
@@ -194,13 +210,13 @@ impl Plan {
     }
 
     /// Writes the disk and publishes it at `path`. Until then nothing is there, or what was there before.
-    pub fn write(&self, path: &Path, observe: Observer<'_>) -> Result<Built> {
-        let built = self.write_parts(path, observe);
+    pub fn write(&self, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
+        let built = self.write_parts(path, writing, observe);
         observe(Event::Done);
         built
     }
 
-    fn write_parts(&self, path: &Path, observe: Observer<'_>) -> Result<Built> {
+    fn write_parts(&self, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
         let architecture = Architecture::try_from(self.bundle.arch)?;
         // What no disk can be is refused before there is a file.
         self.fixed_layout(architecture, self.options.esp_size.into())?;
@@ -214,7 +230,7 @@ impl Plan {
 
         let slice = Slice::new(&file, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(root_size));
-        let tree = self.flatten(&mut writer, observe)?;
+        let tree = self.flatten(&mut writer, writing.threads, observe)?;
         observe(Event::Step("writing the file system's metadata"));
         if let Some(text) = startable::doubt(&tree, &self.spec.process, self.spec.init) {
             observe(Event::Warning(&text));
@@ -245,7 +261,11 @@ impl Plan {
             time: self.made_at(),
         };
         boot::write(&parts, &layout, &self.guids(), &file)?;
-        file.publish()?;
+        if writing.sync {
+            file.publish()?;
+        } else {
+            file.publish_unsynced()?;
+        }
         Ok(Built {
             layout,
             names: u64::from(tree.entry_count()),
@@ -284,18 +304,23 @@ impl Plan {
     }
 
     /// Applies every layer, lowest first. Bodies are in their final blocks when it returns.
-    fn flatten(&self, writer: &mut ext4::Writer<'_>, observe: Observer<'_>) -> Result<Tree<ext4::Body>> {
+    fn flatten(
+        &self,
+        writer: &mut ext4::Writer<'_>,
+        threads: usize,
+        observe: Observer<'_>,
+    ) -> Result<Tree<ext4::Body>> {
         let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
         let mut warnings = layer::Warnings::default();
         let limits = rootfs::Limits::default();
         let layers = &self.image.layers;
         observe(Event::Layers { count: layers.len(), bytes: layers.iter().map(|layer| layer.size).sum() });
         let mut before = 0;
-        for (index, layer) in layers.iter().enumerate() {
+        for (index, (layer, stream)) in layers.iter().zip(LayersAhead::new(&self.image, threads)).enumerate() {
             observe(Event::Layer { index, count: layers.len(), bytes: layer.size });
             let digest = layer.digest.as_ref().unwrap_or(&layer.diff_id);
             let place = || format!("cannot build from {}: layer {} ({digest})", self.options.source, index + 1);
-            let mut stream = Watched::new(self.image.open_layer(index).with_context(place)?, before, observe);
+            let mut stream = Watched::new(stream.with_context(place)?, before, observe);
             let applied = rootfs::apply(&mut tree, index as u32, &mut stream, writer, &limits, &mut warnings);
             if let Some(text) = stream.inner.warning() {
                 (stream.observe)(Event::Warning(&text));

@@ -4,6 +4,7 @@ use super::cancel::Cancel;
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::Progress;
 use super::{plan, summary};
+use crate::convert::Writing;
 use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +30,12 @@ pub struct Args {
     /// Firmware the disk boots under [default: bios,uefi; uefi where there is no BIOS]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     firmware: Vec<FirmwareChoice>,
+    /// Do not wait until the disk is on stable storage; losing power soon after may leave a damaged one under its name
+    #[arg(long)]
+    no_sync: bool,
+    /// Layers decoded at a time, at most 4; no byte of the disk depends on it [default: one per processor]
+    #[arg(long, value_name = "COUNT", hide = true)]
+    threads: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     disk: options::Disk,
     #[command(flatten)]
@@ -42,7 +49,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let overrides = args.process.overrides()?;
     let firmware = |arch| options::firmware_set(&args.firmware, arch);
     let plan = plan::open(&args.image, &args.disk, firmware, &overrides, &mut |event| progress.show(event))?;
-    let built = plan.write(&args.output, &mut |event| progress.show(event))?;
+    let usual = Writing::default();
+    let writing =
+        Writing { sync: !args.no_sync, threads: args.threads.map_or(usual.threads, std::num::NonZeroUsize::get) };
+    let built = plan.write(&args.output, &writing, &mut |event| progress.show(event))?;
     if !global.quiet {
         eprint!("{}", summary::render(&args.output, &built));
     }

@@ -7,7 +7,7 @@ use super::report::WithHint;
 use super::{env, plan};
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache};
-use crate::convert::{Event, Firmware};
+use crate::convert::{Event, Firmware, Writing};
 use crate::disk::gpt::Role;
 use crate::disk::table;
 use crate::inspect::disk::fat::Volume;
@@ -59,7 +59,8 @@ impl Target {
         if let Err(error) = &cache {
             progress.show(Event::Warning(&format!("nothing is kept for the next run: {error:#}")));
         }
-        let mut build = |path: &Path| plan.write(path, &mut |event| progress.show(event)).map(|_| ());
+        let mut build =
+            |path: &Path| plan.write(path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ());
         match cache {
             Ok(cache) => Ok(Target::Cached(cache.get(&plan.key(), build)?)),
             Err(_) => {

@@ -9,8 +9,9 @@
 
 use crate::image::Format;
 use crate::image::blob::BlobFault;
+use crate::image::inflate::{Inflater, Stop};
 use crate::image::stream::{Halt, Input, Output};
-use flate2::{Crc, Decompress, FlushDecompress, Status};
+use flate2::Crc;
 
 const FHCRC: u8 = 1 << 1;
 const FEXTRA: u8 = 1 << 2;
@@ -23,10 +24,10 @@ const MAX_TEXT: usize = 64 << 10;
 
 /// Decodes all members.
 pub fn decode(input: &mut Input, output: &mut Output) -> Result<(), Halt> {
-    let mut inflater = Decompress::new(false);
+    let mut inflater = Inflater::default();
     loop {
         header(input)?;
-        inflater.reset(false);
+        inflater.reset();
         body(input, output, &mut inflater)?;
         match input.fill()? {
             [] => return Ok(()),
@@ -84,32 +85,39 @@ fn header(input: &mut Input) -> Result<(), Halt> {
     Ok(())
 }
 
-fn body(input: &mut Input, output: &mut Output, inflater: &mut Decompress) -> Result<(), Halt> {
+fn body(input: &mut Input, output: &mut Output, inflater: &mut Inflater) -> Result<(), Halt> {
     let mut crc = Crc::new();
+    let mut decoded = 0;
     loop {
         let from = input.fill()?;
         let at_end = from.is_empty();
-        let to = output.free()?;
-        let (before_in, before_out) = (inflater.total_in(), inflater.total_out());
-        let status = inflater
-            .decompress(from, to, FlushDecompress::None)
-            .map_err(|error| damaged(error.message().unwrap_or("invalid deflate data")))?;
-        let read = (inflater.total_in() - before_in) as usize;
-        let written = (inflater.total_out() - before_out) as usize;
-        crc.update(&to[..written]);
+        let mut target = output.target(decoded)?;
+        let start = target.at;
+        let (read, stop) = inflater.run(from, &mut target).map_err(damaged)?;
+        let new = &target.bytes[start..target.at];
+        crc.update(new);
+        let written = new.len();
+        decoded += written as u64;
         input.consume(read);
         output.advance(written)?;
-        match status {
-            Status::StreamEnd => break,
-            // No input left, and nothing more comes out of what there was.
-            _ if at_end && written == 0 => return Err(BlobFault::CutShort(Format::Gzip).into()),
-            _ => {}
+        match stop {
+            Stop::End => break,
+            Stop::Input if at_end => return Err(BlobFault::CutShort(Format::Gzip).into()),
+            Stop::Input | Stop::Output => {}
         }
     }
-    if u32::from_le_bytes(bytes(input)?) != crc.sum() {
+    let mut trailer = [0; 8];
+    for slot in &mut trailer {
+        *slot = match inflater.leftover() {
+            Some(byte) => byte,
+            None => byte(input)?,
+        };
+    }
+    let [sum @ .., l0, l1, l2, l3] = trailer;
+    if u32::from_le_bytes(sum) != crc.sum() {
         return Err(damaged("its CRC does not match"));
     }
-    if u32::from_le_bytes(bytes(input)?) != crc.amount() {
+    if u32::from_le_bytes([l0, l1, l2, l3]) != crc.amount() {
         return Err(damaged("its length does not match"));
     }
     Ok(())

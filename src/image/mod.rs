@@ -14,11 +14,13 @@
 //!
 //! Where the bytes come from is the business of [`crate::source`].
 
+mod ahead;
 mod blob;
 mod config;
 mod digest;
 mod embedded;
 mod gzip;
+pub mod inflate;
 mod json;
 mod manifest;
 mod platform;
@@ -26,6 +28,7 @@ mod pool;
 mod stream;
 mod zstandard;
 
+pub use ahead::LayersAhead;
 pub use blob::{Blob, BlobError, BlobFault, Format};
 pub use config::{Config, ConfigError, ConfigFile, MAX_CONFIG, Step, parse as parse_config};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
@@ -88,18 +91,22 @@ impl Image {
 
     /// Opens layer `index`, 0 being the lowest, and begins to decompress it.
     ///
-    /// Several may be open at once; each reads ahead by itself, with about 6 MiB of buffers, and with its window
-    /// (at most 128 MiB) when the layer is zstd.
+    /// Several may be open at once; each reads ahead by itself, with about 7 MiB of buffers, and with its window
+    /// (at most 128 MiB) when the layer is zstd. [`LayersAhead`] has the ones that come next decoded meanwhile.
     ///
     /// # Panics
     /// If there is no such layer.
     pub fn open_layer(&self, index: usize) -> Result<LayerStream, BlobError> {
+        self.open_layer_with(index, stream::AHEAD)
+    }
+
+    fn open_layer_with(&self, index: usize, ahead: usize) -> Result<LayerStream, BlobError> {
         let layer = &self.layers[index];
         let name = match &layer.digest {
             Some(digest) => format!("layer {} ({digest})", index + 1),
             None => format!("layer {} ({})", index + 1, layer.blob.name()),
         };
-        LayerStream::open(layer, &name).map_err(|fault| BlobError { blob: name, fault })
+        LayerStream::open(layer, &name, ahead).map_err(|fault| BlobError { blob: name, fault })
     }
 }
 

@@ -2,11 +2,20 @@
 //!
 //! A filled buffer is shared by whoever reads it (the hash thread, the layer's reader); the last of them to let go
 //! gives it back by dropping it.
+//!
+//! ```text
+//!  │ history │ CHUNK bytes: filled, then free │ margin │
+//! ```
+//!
+//! Before and behind its bytes a buffer has the room that [`inflate`](crate::image::inflate) asks for.
 
+use crate::image::inflate::{HISTORY, MARGIN, Target};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-/// Bytes of one buffer.
+/// Bytes of one buffer. A match that begins within them may end a little behind.
 pub const CHUNK: usize = 256 << 10;
+/// What a buffer takes, its margins included.
+pub const CHUNK_WHOLE: usize = HISTORY + CHUNK + MARGIN;
 
 /// A set of at most `limit` buffers.
 pub struct Pool {
@@ -42,7 +51,7 @@ impl Pool {
             if state.made < self.limit {
                 state.made += 1;
                 drop(state);
-                return Some(Chunk { bytes: vec![0; CHUNK].into(), filled: 0, pool: Arc::clone(self) });
+                return Some(Chunk { bytes: vec![0; CHUNK_WHOLE].into(), filled: 0, pool: Arc::clone(self) });
             }
             state.waiting += 1;
             state = self.returned.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -72,22 +81,36 @@ pub struct Chunk {
 impl Chunk {
     /// The bytes in it.
     pub fn filled(&self) -> &[u8] {
-        &self.bytes[..self.filled]
+        &self.bytes[HISTORY..HISTORY + self.filled]
     }
 
     /// The rest of it, to be written.
     pub fn free(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.filled..]
+        &mut self.bytes[HISTORY + self.filled.min(CHUNK)..HISTORY + CHUNK]
     }
 
-    /// Notes that the first `count` bytes of [`Chunk::free`] have been written.
+    /// Notes that `count` more bytes have been written.
     pub fn advance(&mut self, count: usize) {
-        self.filled = (self.filled + count).min(self.bytes.len());
+        self.filled = (self.filled + count).min(CHUNK + MARGIN);
+    }
+
+    /// Where inflate goes on, its history being the last `history` bytes, of which the chunk before has the first.
+    pub fn target(&mut self, history: u64) -> Target<'_> {
+        let at = HISTORY + self.filled;
+        let floor = at - history.min(at as u64) as usize;
+        Target { bytes: &mut self.bytes, floor, at }
+    }
+
+    /// Puts the end of the chunk before in front of this one.
+    pub fn follow(&mut self, before: &Chunk) {
+        let filled = before.filled();
+        let end = &filled[filled.len().saturating_sub(HISTORY)..];
+        self.bytes[HISTORY - end.len()..HISTORY].copy_from_slice(end);
     }
 
     /// Whether nothing more fits.
     pub fn is_full(&self) -> bool {
-        self.filled == self.bytes.len()
+        self.filled >= CHUNK
     }
 }
 

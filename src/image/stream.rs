@@ -6,8 +6,8 @@
 //!             └──────────────▶ hash thread ◀──┘
 //! ```
 //!
-//! Chunks are 256 KiB and come from two pools, [`AHEAD`] of them for what was decoded and [`READ`] for what was read;
-//! the pools are what bounds the queues. Nobody copies a chunk: the hash thread and the reader share it. Of a layer
+//! Chunks are 256 KiB and come from two pools, one for what was decoded and one with [`READ`] of them for what was
+//! read; the pools are what bounds the queues. Nobody copies a chunk: the hash thread and the reader share it. Of a layer
 //! that is not compressed the chunks that were read are the chunks that are handed out, hashed once.
 //!
 //! A wrong digest is the better explanation of whatever else is wrong with a layer. So when decoding fails the rest of
@@ -15,6 +15,7 @@
 //! first.
 
 use crate::image::blob::{BlobFault, BlobReader};
+use crate::image::inflate::Target;
 use crate::image::pool::{CHUNK, Chunk, Pool};
 use crate::image::{Blob, BlobError, Digest, Format, Hasher, LayerBlob, gzip, zstandard};
 use std::fs::File;
@@ -24,8 +25,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Decoded chunks in flight.
-const AHEAD: usize = 20;
+/// Decoded chunks in flight, unless somebody has more memory to give.
+pub(super) const AHEAD: usize = 20;
 /// Compressed chunks in flight.
 const READ: usize = 4;
 
@@ -91,12 +92,13 @@ impl From<BlobFault> for Halt {
 }
 
 impl LayerStream {
-    pub(super) fn open(layer: &LayerBlob, name: &str) -> Result<LayerStream, BlobFault> {
+    /// Begins to decode a layer, at most `ahead` chunks of it ahead of the reader.
+    pub(super) fn open(layer: &LayerBlob, name: &str, ahead: usize) -> Result<LayerStream, BlobFault> {
         if layer.blob.size() != layer.size {
             return Err(BlobFault::Size { expected: layer.size, actual: layer.blob.size() });
         }
         let expected = Expected { blob: layer.digest.clone(), tar: Some(layer.diff_id.clone()) };
-        let mut stream = LayerStream::start(name, &layer.blob, expected)?;
+        let mut stream = LayerStream::start(name, &layer.blob, expected, ahead)?;
         stream.media_type = layer.media_type.clone();
         Ok(stream)
     }
@@ -104,13 +106,14 @@ impl LayerStream {
     /// Decompresses a file whose digest nobody states: an archive as a whole.
     pub(crate) fn decompress(file: Arc<File>) -> Result<LayerStream, BlobFault> {
         let size = file.metadata().map_err(BlobFault::Io)?.len();
-        LayerStream::start("archive", &Blob::part("archive", file, 0, size), Expected { blob: None, tar: None })
+        let expected = Expected { blob: None, tar: None };
+        LayerStream::start("archive", &Blob::part("archive", file, 0, size), expected, AHEAD)
     }
 
-    fn start(name: &str, blob: &Blob, expected: Expected) -> Result<LayerStream, BlobFault> {
+    fn start(name: &str, blob: &Blob, expected: Expected, ahead: usize) -> Result<LayerStream, BlobFault> {
         let format = format_of(blob)?;
         let control = Arc::new(Control {
-            ahead: Pool::new(AHEAD),
+            ahead: Pool::new(ahead),
             read: Pool::new(READ),
             abandoned: AtomicBool::new(false),
             progress: Arc::default(),
@@ -124,7 +127,7 @@ impl LayerStream {
             control: Arc::clone(&control),
             jobs: expected.blob.is_some().then(|| to_hasher.clone()),
         };
-        let output = Output { current: None, control: Arc::clone(&control), to_reader, jobs: to_hasher };
+        let output = Output { current: None, before: None, control: Arc::clone(&control), to_reader, jobs: to_hasher };
         let hasher = Builder::new().name("layer hash".into()).spawn({
             let expected = expected.clone();
             move || hash(&jobs, &expected)
@@ -414,6 +417,8 @@ impl Input {
 /// The decoded bytes, on their way to the reader and to the hash thread.
 pub(super) struct Output {
     current: Option<Chunk>,
+    /// The chunk before, as long as the next one may want its end.
+    before: Option<Arc<Chunk>>,
     control: Arc<Control>,
     to_reader: Sender<Arc<Chunk>>,
     jobs: Sender<Job>,
@@ -422,13 +427,26 @@ pub(super) struct Output {
 impl Output {
     /// Room for at least one byte. Waits for the reader when it is far behind.
     pub fn free(&mut self) -> Result<&mut [u8], Halt> {
+        self.before = None;
         if self.current.is_none() {
             self.current = Some(self.control.ahead.take().ok_or(Halt::Stopped)?);
         }
         self.current.as_mut().map(Chunk::free).ok_or(Halt::Stopped)
     }
 
-    /// Notes that the first `count` bytes of [`Output::free`] have been written.
+    /// The same for a decoder that looks back at what it has decoded, up to `history` bytes.
+    pub fn target(&mut self, history: u64) -> Result<Target<'_>, Halt> {
+        if self.current.is_none() {
+            let mut chunk = self.control.ahead.take().ok_or(Halt::Stopped)?;
+            if let Some(before) = self.before.take() {
+                chunk.follow(&before);
+            }
+            self.current = Some(chunk);
+        }
+        self.current.as_mut().map(|chunk| chunk.target(history)).ok_or(Halt::Stopped)
+    }
+
+    /// Notes that `count` bytes of [`Output::free`] or [`Output::target`] have been written.
     pub fn advance(&mut self, count: usize) -> Result<(), Halt> {
         let Some(chunk) = &mut self.current else { return Ok(()) };
         chunk.advance(count);
@@ -439,6 +457,7 @@ impl Output {
         let Some(chunk) = self.current.take().filter(|chunk| !chunk.filled().is_empty()) else { return Ok(()) };
         let chunk = Arc::new(chunk);
         _ = self.jobs.send(Job::Tar(Arc::clone(&chunk)));
+        self.before = Some(Arc::clone(&chunk));
         self.to_reader.send(chunk).map_err(|_| Halt::Stopped)
     }
 }

@@ -68,6 +68,23 @@ fn surroundings_do_not_reach_the_disk() {
 }
 
 #[test]
+fn nor_does_the_number_of_threads() {
+    let bench = Bench::new(Kernel::Cloud);
+    for name in ["nginx.oci", "nginx-zstd.oci"] {
+        let build = |threads: &str| {
+            let disk = bench.path(threads);
+            let mut build = bench.bootdisk();
+            build.arg("build").arg(image(name)).arg("-o").arg(&disk).args(["--no-sync", "--threads", threads]);
+            run(&mut build).expect(0, "");
+            disk
+        };
+        let one = build("1");
+        assert_eq!(difference(&one, &build("2")), None, "{name}");
+        assert_eq!(difference(&one, &build("8")), None, "{name}");
+    }
+}
+
+#[test]
 fn nor_does_the_time_of_day() {
     let bench = Bench::new(Kernel::Cloud);
     let one = build_in(&bench, "one", &image("hello-c.oci"), &HERE);

@@ -122,12 +122,24 @@ impl PartialFile {
     /// Puts the file in its place: everything on stable storage, then the new name, then the name on stable storage.
     pub fn publish(self) -> Result<(), FileError> {
         let path = self.target.path();
-        let mode = Permissions::from_mode(0o666 & !target::umask());
-        self.file.set_permissions(mode).map_err(failed("set the mode of", &path))?;
+        self.set_mode(&path)?;
         self.file.sync_all().map_err(failed("write", &path))?;
         leftovers::publish(self.temporary, &path)?;
         let directory = File::open(&self.target.directory).and_then(|directory| directory.sync_all());
         directory.map_err(failed("write the directory of", &path))
+    }
+
+    /// Puts the file in its place and leaves it to the system when the bytes reach stable storage. A machine that
+    /// loses power soon after may have the name and not the content.
+    pub fn publish_unsynced(self) -> Result<(), FileError> {
+        let path = self.target.path();
+        self.set_mode(&path)?;
+        leftovers::publish(self.temporary, &path)
+    }
+
+    fn set_mode(&self, path: &Path) -> Result<(), FileError> {
+        let mode = Permissions::from_mode(0o666 & !target::umask());
+        self.file.set_permissions(mode).map_err(failed("set the mode of", path))
     }
 
     fn explain(&self, error: io::Error) -> io::Error {
