@@ -1,26 +1,22 @@
 #!/usr/bin/env python3
-"""Writes an OCI layout of many small files: 10 gzip layers of 20,000 files each, the same bytes every time.
+"""Writes an OCI layout of many small files in gzip layers, the same bytes every time.
 
-    scripts/lib/many-files.py LAYOUT
+    scripts/lib/many-files.py LAYOUT --layers COUNT --files COUNT
 
-Files have 0 to 4095 bytes of text, 100 to a directory. Each layer after the first also replaces 200 files of the one
-below and removes 100, so that blocks are given back. The one tag is `latest`, the platform linux/amd64.
+Files have 0 to 4095 bytes of text, 100 to a directory, and are shared out evenly. Each layer after the first also
+replaces one in a hundred files of the one below and removes one in two hundred, so that blocks are given back. The one tag is `latest`, the platform linux/amd64.
 """
 
+import argparse
 import gzip
 import hashlib
 import io
 import json
 import os
 import random
-import sys
 import tarfile
 
-LAYERS = 10
-DIRECTORIES = 200
 FILES = 100
-REPLACED = range(200)
-REMOVED = range(200, 300)
 MADE = 1_700_000_000
 
 
@@ -64,33 +60,36 @@ def whiteout(name):
     return f"{folder}/.wh.{last}"
 
 
-def layer_tar(layer, words):
+def layer_tar(layer, files, words):
     source = random.Random(layer)
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for number in range(DIRECTORIES * FILES):
+        for number in range(files):
             if number % FILES == 0:
                 member = tarfile.TarInfo(os.path.dirname(path(layer, number)))
                 member.type, member.mode, member.mtime = tarfile.DIRTYPE, 0o755, MADE
                 archive.addfile(member)
             add_file(archive, path(layer, number), text(source, words))
         if layer > 0:
-            for number in REPLACED:
+            for number in range(files // 100):
                 add_file(archive, path(layer - 1, number), text(source, words))
-            for number in REMOVED:
+            for number in range(files // 100, files // 100 + files // 200):
                 add_file(archive, whiteout(path(layer - 1, number)), b"")
     return output.getvalue()
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    layout = Layout(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("layout")
+    parser.add_argument("--layers", type=int, required=True)
+    parser.add_argument("--files", type=int, required=True)
+    arguments = parser.parse_args()
+    layout = Layout(arguments.layout)
     source = random.Random("words")
     words = ["".join(source.choices("abcdefghijklmnopqrstuvwxyz", k=source.randrange(2, 10))) for _ in range(2000)]
     layers, diff_ids = [], []
-    for layer in range(LAYERS):
-        tar = layer_tar(layer, words)
+    for layer in range(arguments.layers):
+        tar = layer_tar(layer, arguments.files // arguments.layers, words)
         diff_ids.append("sha256:" + hashlib.sha256(tar).hexdigest())
         layers.append(layout.add(gzip.compress(tar, 6, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip"))
     config = {

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""Runs commands in turns and prints a table of medians.
+"""Runs commands in turns, prints a table of medians, and adds the numbers to a file.
 
-    scripts/lib/measure.py ROUNDS NAME BEFORE COMMAND [NAME BEFORE COMMAND]...
+    scripts/lib/measure.py ROUNDS RESULTS TITLE {NAME BEFORE COMMAND OUTPUT AIM}...
 
-BEFORE and COMMAND are run by sh; only COMMAND is measured. The first command is the one the ratios are against: a
-ratio is the median over the rounds of one round's ratio, so that what slows a whole round down does not count. CPU is
+BEFORE and COMMAND are run by sh; only COMMAND is measured. OUTPUT is the file it makes, as a word for sh, if its space is
+of interest. The last command is ours: the ratio of another is how much of its time ours takes, the median over the
+rounds of one round's ratio, so that what slows a whole round down does not count; AIM is the most it should be. CPU is
 user and system time of all threads, which another program on the machine changes least. Memory is the peak of the
 largest process of a command, not their sum, as GNU time has it (a child of this script itself would be charged with
 Python's memory, which execve(2) does not forget). One more round, before the first, fills the page cache and is not
-counted.
+counted. RESULTS is a JSON file, a list with an object for each title.
 """
 
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -33,31 +36,64 @@ def run(before, command):
         return wall, float(user) + float(system), int(peak) / 1024
 
 
-def print_table(rounds):
-    """`rounds` is by command: a list of (wall, CPU, peak)."""
-    floor = [wall for wall, _, _ in next(iter(rounds.values()))]
-    print("| command | wall s | fastest to slowest | ratio | CPU s | peak MiB |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for name, runs in rounds.items():
-        walls, times, peaks = zip(*runs)
-        ratio = statistics.median(wall / least for wall, least in zip(walls, floor))
-        spread = f"{min(walls):.3f} to {max(walls):.3f}"
-        print(
-            f"| {name} | {statistics.median(walls):.3f} | {spread} | {ratio:.2f} "
-            f"| {statistics.median(times):.2f} | {max(peaks):.0f} |"
+def space(output):
+    """MiB that a file takes, holes left out; `None` if there is no file."""
+    if not output:
+        return None
+    path = subprocess.run(["sh", "-c", f"echo {output}"], check=True, capture_output=True, text=True).stdout.strip()
+    return os.stat(path).st_blocks * 512 / 2**20
+
+
+def summary(name, aim, runs, ours, output):
+    walls, times, peaks = zip(*runs)
+    return {
+        "name": name,
+        "wall": statistics.median(walls),
+        "fastest": min(walls),
+        "slowest": max(walls),
+        "cpu": statistics.median(times),
+        "peak": max(peaks),
+        "ratio": statistics.median(our[0] / wall for our, wall in zip(ours, walls)),
+        "cpu_ratio": statistics.median(our[1] / max(cpu, 0.01) for our, cpu in zip(ours, times)),
+        "aim": float(aim) if aim else None,
+        "output": output,
+    }
+
+
+def table(rows):
+    """Markdown."""
+    yield "| command | wall s | fastest to slowest | ours to it | aim | CPU s | ours to it, CPU | peak MiB | output MiB |"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
+    for row in rows:
+        aim = "" if row["aim"] is None else f"{row['aim']:.2f}"
+        output = "" if row["output"] is None else f"{row['output']:.0f}"
+        yield (
+            f"| {row['name']} | {row['wall']:.3f} | {row['fastest']:.3f} to {row['slowest']:.3f} | {row['ratio']:.2f} "
+            f"| {aim} | {row['cpu']:.2f} | {row['cpu_ratio']:.2f} | {row['peak']:.0f} | {output} |"
         )
 
 
 def main():
-    count, rest = int(sys.argv[1]), sys.argv[2:]
-    commands = list(zip(rest[::3], rest[1::3], rest[2::3]))
-    rounds = {name: [] for name, _, _ in commands}
+    count, results, title, rest = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
+    commands = list(zip(rest[::5], rest[1::5], rest[2::5], rest[3::5], rest[4::5]))
+    rounds = {name: [] for name, *_ in commands}
+    outputs = {}
     for turn in range(count + 1):
-        for name, before, command in commands:
+        for name, before, command, output, _ in commands:
             measured = run(before, command)
+            outputs[name] = space(output)
             if turn > 0:
                 rounds[name].append(measured)
-    print_table(rounds)
+    ours = rounds[commands[-1][0]]
+    rows = [summary(name, aim, rounds[name], ours, outputs[name]) for name, _, _, _, aim in commands]
+    print(f"\n{title}\n")
+    print("\n".join(table(rows)), flush=True)
+
+    with open(results, encoding="utf-8") as file:
+        all_results = json.load(file)
+    all_results.append({"title": title, "rows": rows, "table": list(table(rows))})
+    with open(results, "w", encoding="utf-8") as file:
+        json.dump(all_results, file, indent=1)
 
 
 main()
