@@ -4,7 +4,7 @@
 mod images;
 
 use bootdisk::image::{
-    Algorithm, Blob, BlobError, BlobFault, Config, Digest, Hasher, Image, LayerBlob, LayerStream, Platform,
+    Algorithm, Blob, BlobError, BlobFault, Config, Digest, Hasher, Image, LayerBlob, LayerStream, LayersAhead, Platform,
 };
 use images::{Pack, TarBuilder, gzip};
 use std::io::{BufRead, Read, Write};
@@ -386,4 +386,33 @@ fn a_file_that_shrinks_while_it_is_read_is_an_error() {
     assert!(std::io::copy(&mut stream, &mut std::io::sink()).is_err());
     assert!(matches!(stream.finish().unwrap_err().fault, BlobFault::Io(_)));
     assert!(matches!(image.open_layer(0).map(drop).unwrap_err().fault, BlobFault::Size { .. }));
+}
+
+#[test]
+fn layers_come_in_their_order_however_many_are_decoded_at_a_time() {
+    let packs = [Pack::Gzip, Pack::Zstd, Pack::Plain, Pack::GzipMembers(3), Pack::Zstd, Pack::Gzip];
+    let tars: Vec<Vec<u8>> =
+        (0..6u8).map(|layer| TarBuilder::new().file("body", 0o644, &vec![layer; 700_000]).build()).collect();
+    let mut all = image(b"", b"");
+    all.layers = packs.iter().zip(&tars).map(|(pack, tar)| image(&pack.pack(tar), tar).layers.remove(0)).collect();
+    // The last layer is missing bytes, and the one before it cannot even be opened.
+    let cut = all.layers[5].blob.read().unwrap();
+    all.layers[5].blob = Blob::memory("cut", cut[..cut.len() - 9].to_vec());
+    all.layers[5].size = cut.len() as u64 - 9;
+    all.layers[4].size += 1;
+    for threads in [1, 2, 8] {
+        let mut seen = 0;
+        for (opened, tar) in LayersAhead::new(&all, threads).zip(&tars) {
+            let Ok(mut stream) = opened else {
+                assert_eq!(seen, 4, "{threads}");
+                seen += 1;
+                continue;
+            };
+            let mut bytes = Vec::new();
+            let whole = stream.read_to_end(&mut bytes).is_ok() && bytes == *tar;
+            assert_eq!((whole, stream.finish().is_ok()), (seen < 4, seen < 4), "{threads}, layer {seen}");
+            seen += 1;
+        }
+        assert_eq!(seen, 6, "{threads}");
+    }
 }
