@@ -469,6 +469,7 @@ fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<Bo
         process: config.process(),
         hostname: None,
         network: Network::default(),
+        wait_online: None,
         volumes: config.volumes.clone(),
         healthcheck: config.healthcheck.clone(),
         exposed_ports: config.exposed_ports.clone(),

@@ -167,6 +167,11 @@ pub struct Process {
     /// [default: dhcp, and IPv6 as routers advertise it]
     #[arg(long, value_name = "HOW", visible_alias = "network")]
     pub net: Option<Network>,
+    /// Hold the command back until the network has an address, at most this long, 0 to 3600
+    /// [default: at most a second; 30 without a number]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30",
+        value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub wait_online: Option<u32>,
     /// Command and arguments instead of the image's
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -188,6 +193,7 @@ impl Process {
             read_only: self.read_only.then_some(true),
             ephemeral: self.ephemeral.then_some(true),
             network: self.net.clone(),
+            wait_online: self.wait_online,
         })
     }
 }

@@ -180,6 +180,9 @@ pub struct Overrides {
     /// Replaces the configuration of the network.
     #[serde(default)]
     pub network: Option<Network>,
+    /// Replaces how long the workload waits for the network, in seconds.
+    #[serde(default)]
+    pub wait_online: Option<u32>,
 }
 
 /// A terminal's name and size.

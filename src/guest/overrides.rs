@@ -20,6 +20,9 @@ pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
     set(&mut spec.root.read_only, overrides.read_only);
     set(&mut spec.root.ephemeral, overrides.ephemeral);
     set(&mut spec.network, overrides.network);
+    if overrides.wait_online.is_some() {
+        spec.wait_online = overrides.wait_online;
+    }
     if overrides.stop_signal.is_some() {
         process.stop_signal = overrides.stop_signal;
     }
@@ -73,6 +76,7 @@ mod tests {
             },
             hostname: None,
             network: Network::Dhcp,
+            wait_online: None,
             volumes: vec![],
             healthcheck: None,
             exposed_ports: vec![],
@@ -120,6 +124,7 @@ mod tests {
             read_only: Some(true),
             ephemeral: Some(true),
             network: Some(Network::None),
+            wait_online: Some(30),
             ..Overrides::default()
         };
         apply(&mut changed, overrides);
@@ -127,6 +132,6 @@ mod tests {
         assert_eq!(changed.process.user, "www");
         assert_eq!(changed.hostname.as_deref(), Some("h"));
         assert!(changed.root.read_only && changed.root.ephemeral);
-        assert_eq!(changed.network, Network::None);
+        assert_eq!((changed.network, changed.wait_online), (Network::None, Some(30)));
     }
 }

@@ -34,6 +34,9 @@ pub struct BootSpec {
     /// How to configure the network.
     #[serde(default)]
     pub network: Network,
+    /// Seconds the workload is held back at most until the network has an address; when absent, a moment.
+    #[serde(default)]
+    pub wait_online: Option<u32>,
     /// `Volumes` of the image's configuration, sorted: paths that must exist and be writable.
     #[serde(default)]
     pub volumes: Vec<String>,

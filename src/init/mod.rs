@@ -1,9 +1,10 @@
 //! PID 1 of the guest (`bootdisk-init`): from the initramfs to the workload, and from its end to power-off.
 //!
 //! ```text
-//!  early mounts ─▶ modules ─▶ host ─▶ root ─▶ growth ─▶ network ─▶ workload (own PID and mount namespace)
-//!                                                            │
-//!  power off ◀─ unmount ◀─ sync ◀─ result to host ◀─ reap, forward, stop
+//!  early mounts ─▶ modules ─▶ host ─▶ DHCP asked ─▶ root ─▶ growth ─▶ address, or not yet ─▶ workload
+//!                                                                      (own PID and mount namespace)
+//!                                                                                         │
+//!  power off ◀─ unmount ◀─ sync ◀─ result to host ◀─ reap, forward, stop ◀────────────────┘
 //! ```
 //!
 //! A static binary that needs nothing from the image: everything of ours lies in the initramfs, where no file of the
@@ -80,15 +81,20 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let (connected, welcome) = Host::connect();
     *host = connected;
     let streams = welcomed(&mut spec, welcome);
+    let hostname = name_machine(&spec);
+    // The network's answers come while the root is mounted. A card that is not there yet gets its turn behind it.
+    let early = network::is_there().then(|| network::begin(&spec.network, &hostname));
     let mounted = root::find_and_mount(&spec.root, &mut loader)?;
     if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
         growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT);
     }
     let modules = spec.guest_modules.take().filter(guest_modules::mount_partition);
-    let hostname = name_machine(&spec);
-    let network = network::start(&spec.network, &hostname);
     cgroup::create();
     let init = spec.init.settle(&spec.process);
+    let mut network = early.unwrap_or_else(|| network::begin(&spec.network, &hostname));
+    if let Some(uplink) = &mut network {
+        uplink.settle(network::patience(spec.wait_online, init));
+    }
     let plan = Plan {
         read_only: spec.root.read_only,
         writable: mounted.writable,

@@ -6,7 +6,7 @@
 //!  dhcp         messages as bytes                           interface    addresses and routes
 //! ```
 //!
-//! Driven by whoever polls: at boot for a bounded time, then by the event loop. IPv6 addresses and routes are made by
+//! Driven by whoever polls: at boot for a moment, or as long as `--wait-online` says, then by the event loop. IPv6 addresses and routes are made by
 //! the kernel itself. Not supported: DHCPv6, DHCP on more than the first interface.
 
 use super::advertised::{Listener, Names};
@@ -16,23 +16,37 @@ use super::interface6::{Interfaces6, ignore_advertisements};
 use super::lease::{Dialogue, Loss, Message, Step};
 use super::{etc_files, log};
 use crate::guest::network::{Network, Static};
+use crate::guest::spec::Init;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::time::{Duration, Instant};
 
-/// How long the boot waits for an address. Afterwards the client goes on beside the workload.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// How long a network card may take to find its link. Without one nobody can answer.
-const LINK_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a workload is held back when nobody said. A server that answers does so in milliseconds, and a client
+/// that connects at once finds the network a container would have; who cannot be reached holds nothing back.
+const MOMENT: Duration = Duration::from_secs(1);
+/// How long for an init of the image's, beside which nothing of ours goes on.
+const OWN_INIT: Duration = Duration::from_secs(8);
 /// How often the link is looked for.
 const LINK_PAUSE: Duration = Duration::from_millis(20);
 /// Most name servers that a resolver looks at (resolv.conf(5), MAXNS).
 const MAX_SERVERS: usize = 3;
 
-/// Brings the network up. What it returns has to be served for as long as the machine runs.
-pub fn start(network: &Network, hostname: &str) -> Option<Uplink> {
+/// Whether there is an interface to configure.
+pub fn is_there() -> bool {
+    !ethernet().is_empty()
+}
+
+/// How long [`Uplink::settle`] may take: what was asked for in seconds, or what suits who comes next.
+pub fn patience(asked: Option<u32>, next: Init) -> Duration {
+    let usual = if next == Init::Image { OWN_INIT } else { MOMENT };
+    asked.map_or(usual, |seconds| Duration::from_secs(seconds.into()))
+}
+
+/// Brings the network up without waiting for anybody. What it returns has to be served for as long as the machine
+/// runs.
+pub fn begin(network: &Network, hostname: &str) -> Option<Uplink> {
     let interfaces = match Interfaces::open() {
         Ok(interfaces) => interfaces,
         Err(errno) => {
@@ -58,7 +72,10 @@ pub fn start(network: &Network, hostname: &str) -> Option<Uplink> {
         }
         _ => {
             let mut uplink = Uplink::new(found, interfaces, advertisements.ok(), hostname)?;
-            uplink.wait(PATIENCE);
+            // What is sent before there is a link is lost.
+            if uplink.interface().has_link() {
+                uplink.tick();
+            }
             Some(uplink)
         }
     }
@@ -156,18 +173,20 @@ impl Uplink {
         names.map_or(self.dialogue.deadline(), |names| names.min(self.dialogue.deadline()))
     }
 
-    /// Drives the client until it has an address or the time is over.
-    fn wait(&mut self, limit: Duration) {
-        if !self.wait_for_link() {
+    /// Drives the client until it has an address or the time is over; after that it goes on beside the workload.
+    pub fn settle(&mut self, limit: Duration) {
+        let end = Instant::now() + limit;
+        if !self.wait_for_link(end) {
             return log::warning(format!("{} has no link; going on without an address", self.interface().name));
         }
-        let end = Instant::now() + limit;
+        self.readable();
         self.tick();
         while self.address.is_none() {
             let now = Instant::now();
             if now >= end {
-                log::warning(format!("no DHCP answer on {} so far; going on", self.interface().name));
-                return;
+                let waited = limit.as_secs();
+                let name = &self.interface().name;
+                return log::warning(format!("no DHCP answer on {name} so far; going on after {waited} s"));
             }
             let pause = self.deadline().min(end).saturating_duration_since(now) + Duration::from_millis(1);
             let mut fds: Vec<PollFd> = self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
@@ -177,9 +196,8 @@ impl Uplink {
         }
     }
 
-    /// What is sent before there is a link is lost.
-    fn wait_for_link(&mut self) -> bool {
-        let end = Instant::now() + LINK_PATIENCE;
+    /// Whether there is a link, at the latest at `end`.
+    fn wait_for_link(&self, end: Instant) -> bool {
         while !self.interface().has_link() {
             if Instant::now() >= end {
                 return false;
@@ -304,6 +322,7 @@ fn transaction(mac: [u8; 6]) -> u32 {
     }
     u32::from_ne_bytes(bytes)
 }
+
 /// A socket on port 68 that sends and receives on this interface only, also before there is an address.
 fn open_socket(interface: &str) -> io::Result<UdpSocket> {
     let flags = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;

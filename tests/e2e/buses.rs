@@ -46,5 +46,7 @@ fn e1000() {
     let image = busybox::archive(bench.path("image").parent().unwrap());
     let script =
         "readlink /sys/class/net/eth0/device/driver | grep -o '[^/]*$'; ip -4 addr show eth0 | grep -o 'inet [0-9./]*'";
-    bench.run_other(&image, &["--nic", "e1000"], &["sh", "-c", script]).expect(0, "e1000\ninet 10.0.2.15/24\n");
+    bench
+        .run_other(&image, &["--nic", "e1000", "--wait-online"], &["sh", "-c", script])
+        .expect(0, "e1000\ninet 10.0.2.15/24\n");
 }

@@ -55,7 +55,8 @@ fn the_network_is_configured() {
         awk '$2 == "00000000"' /proc/net/route | wc -l
         grep -cw "$(hostname)" /etc/hosts
     "#;
-    let text = bench.run_other(image("debian.oci"), &[], &["bash", "-c", script]).expect_status(0).text();
+    let text =
+        bench.run_other(image("debian.oci"), &["--wait-online"], &["bash", "-c", script]).expect_status(0).text();
     let counts: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
     assert!(
         counts.len() == 4 && counts.iter().all(|&count| count >= 1),

@@ -143,6 +143,7 @@ impl Row {
             process: self.image.clone(),
             hostname: None,
             network: Network::None,
+            wait_online: None,
             volumes: vec![],
             healthcheck: None,
             exposed_ports: vec![],

@@ -90,6 +90,8 @@ pub fn spec(command: &[&str]) -> BootSpec {
         process: Process { cmd: strings(command), stop_timeout: 10, ..Process::default() },
         hostname: None,
         network: Network::Dhcp,
+        // Tests look at the address at once, and the host may be busy.
+        wait_online: Some(30),
         volumes: vec![],
         healthcheck: None,
         exposed_ports: vec![],

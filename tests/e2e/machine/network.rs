@@ -12,6 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const WAIT: &str =
     "wait_for() { for i in $(seq 300); do eval \"$1\" && return; sleep 0.1; done; echo \"not in time: $1\"; }\n";
 
+/// Sets `waited` to the seconds for which PID 1 held the workload back, by its log.
+const WAITED: &str = "at() { dmesg | sed -n \"s/^\\[ *\\([0-9]*\\).*bootdisk: $1.*/\\1/p\"; }
+    waited=$(($(at 'no DHCP answer') - $(at 'root file system')))\n";
+
 #[test]
 fn the_first_interface_has_both_versions_and_the_machine_its_time_and_its_entropy() {
     let bench = Bench::new(Kernel::Cloud);
@@ -31,7 +35,7 @@ fn the_first_interface_has_both_versions_and_the_machine_its_time_and_its_entrop
         [ $(cat /proc/sys/kernel/random/entropy_avail) -ge 256 ] && head -c 8 /dev/random | wc -c
         date +%s"
     );
-    let text = bench.run_other(&image, &[], &["sh", "-c", &script]).expect_status(0).text();
+    let text = bench.run_other(&image, &["--wait-online"], &["sh", "-c", &script]).expect_status(0).text();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let (text, time) = text.trim_end().rsplit_once('\n').unwrap();
     let expected = "inet 10.0.2.15/24\ninet6 fec0:\ndefault via 10.0.2.2 dev eth0\ndefault via fe80::2 dev eth0\n\
@@ -73,7 +77,8 @@ fn a_router_that_advertises_names_is_heard_where_no_dhcp_server_is() {
     let bench = Bench::new(Kernel::Cloud);
     let image = busybox::archive(bench.path("image").parent().unwrap());
     let script = format!(
-        "{WAIT}
+        "{WAITED}{WAIT}
+        [ $waited -lt 6 ] && echo at once || echo after $waited s
         wait_for 'grep -q ^nameserver /etc/resolv.conf'
         cat /etc/resolv.conf
         wait_for \"grep -q '^20010db8' /proc/net/if_inet6\"
@@ -82,16 +87,11 @@ fn a_router_that_advertises_names_is_heard_where_no_dhcp_server_is() {
         tail -n 1 /etc/hosts"
     );
     let router = Router::start();
-    let netdev = format!("socket,id=own,udp={},localaddr={}", router.here, router.machine);
-    let options = [
-        ["--nic", "none"],
-        ["--hostname", "alone"],
-        ["--qemu-arg=-netdev", &format!("--qemu-arg={netdev}")],
-        ["--qemu-arg=-device", "--qemu-arg=virtio-net-pci,netdev=own,romfile="],
-    ];
-    bench.run_other(&image, &options.concat(), &["sh", "-c", &script]).expect(
+    let card = own_card(router.here, router.machine);
+    let options = [&["--hostname", "alone"][..], &strings(&card)].concat();
+    bench.run_other(&image, &options, &["sh", "-c", &script]).expect(
         0,
-        "search a.example\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\ndefault via fe80::1 dev eth0\n0\n\
+        "at once\nsearch a.example\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\ndefault via fe80::1 dev eth0\n0\n\
         127.0.1.1\talone\n",
     );
 }
@@ -104,9 +104,7 @@ fn a_lease_is_renewed_on_the_wire_and_ends_with_its_server() {
     }
     let bench = Bench::new(Kernel::Cloud);
     let image = busybox::archive(bench.path("image").parent().unwrap());
-    // The ports are likely to stay free until QEMU takes them.
-    let port = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let (one, other) = (port(), port());
+    let (one, other) = (free_address(), free_address());
     let machine = |here, there, net: &[&str], script: &str| {
         let netdev = format!("--qemu-arg=socket,id=own,udp={there},localaddr={here}");
         let cable = ["--nic", "none", "--qemu-arg=-netdev", &netdev, "--qemu-arg=-device"];
@@ -135,6 +133,41 @@ fn a_lease_is_renewed_on_the_wire_and_ends_with_its_server() {
     server.finish().expect(0, "ack 1\nack 2\nack 3\nack 4\n");
 }
 
+#[test]
+fn a_workload_that_wants_the_network_waits_for_it_and_not_for_ever() {
+    let bench = Bench::new(Kernel::Cloud);
+    let image = busybox::archive(bench.path("image").parent().unwrap());
+    let script = format!(
+        "{WAITED}
+        [ $waited -ge 8 ] && echo waited || echo after $waited s
+        dmesg | grep -o 'no DHCP answer on eth0 so far; going on after [0-9]* s'
+        cat /etc/resolv.conf"
+    );
+    // A cable without anybody at its other end.
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let card = own_card(nobody.local_addr().unwrap(), free_address());
+    let options = [&["--wait-online=8"][..], &strings(&card)].concat();
+    bench
+        .run_other(&image, &options, &["sh", "-c", &script])
+        .expect(0, "waited\nno DHCP answer on eth0 so far; going on after 8 s\n");
+}
+
+/// Options for a machine whose only card has its cable's other end at `here`.
+fn own_card(here: SocketAddr, machine: SocketAddr) -> [String; 6] {
+    let netdev = format!("--qemu-arg=socket,id=own,udp={here},localaddr={machine}");
+    let card = "--qemu-arg=virtio-net-pci,netdev=own,romfile=";
+    ["--nic", "none", "--qemu-arg=-netdev", &netdev, "--qemu-arg=-device", card].map(str::to_owned)
+}
+
+fn strings(options: &[String]) -> Vec<&str> {
+    options.iter().map(String::as_str).collect()
+}
+
+/// QEMU takes this port when it starts; until then it is likely to stay free.
+fn free_address() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
 /// A router at the other end of the machine's cable: it answers solicitations, and nothing else.
 struct Router {
     here: SocketAddr,
@@ -145,9 +178,8 @@ struct Router {
 impl Router {
     fn start() -> Router {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        // QEMU takes this port when it starts; until then it is likely to stay free.
-        let machine = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let router = Router { here: socket.local_addr().unwrap(), machine, over: Arc::default() };
+        let router = Router { here: socket.local_addr().unwrap(), machine: free_address(), over: Arc::default() };
+        let machine = router.machine;
         let over = Arc::clone(&router.over);
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         thread::spawn(move || {
