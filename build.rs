@@ -88,7 +88,7 @@ impl Guest {
         {
             return Err(format!("there was no linker {linker}"));
         }
-        let target = PathBuf::from(variable("OUT_DIR")).join(format!("pid1-target-{arch}"));
+        let target = nested_target().join(arch);
         let done = self.run(compiler, &target);
         match fs::read(target.join(triple).join("init/bootdisk-init")) {
             Ok(bytes) if done => Ok(bytes),
@@ -124,6 +124,14 @@ impl Guest {
 
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("cargo always sets {name} for a build script"))
+}
+
+/// Beside the folder of this package's other outputs, PROFILE/build/PACKAGE/out: clippy and the compiler give this
+/// script an output folder each, and what it compiles is the same for both.
+fn nested_target() -> PathBuf {
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let profile = out.ancestors().nth(3).unwrap_or(&out);
+    profile.join("guest-programs")
 }
 
 fn has_standard_library(compiler: &Path, triple: &str) -> bool {

@@ -89,8 +89,10 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
         growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT);
     }
     let modules = spec.guest_modules.take().filter(guest_modules::mount_partition);
-    cgroup::create();
     let init = spec.init.settle(&spec.process);
+    if init != Init::Image {
+        cgroup::create();
+    }
     let mut network = early.unwrap_or_else(|| network::begin(&spec.network, &hostname));
     if let Some(uplink) = &mut network {
         uplink.settle(network::patience(spec.wait_online, init));

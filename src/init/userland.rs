@@ -4,7 +4,8 @@
 //! Everything after [`enter`] happens inside the root: paths and symbolic links of the image resolve in the image and
 //! nowhere else. What differs from a container, because the machine is the workload's alone: /sys, /proc/sys and
 //! cgroups are writable, nothing is masked, /dev/console exists without a terminal too, and /run is a tmpfs that
-//! begins with what the image has there. An image's own init gets a /dev/shm of the kernel's default size.
+//! begins with what the image has there. An image's own init gets a /dev/shm of the kernel's default size, and no
+//! cgroups.
 
 use super::etc_mounts::EtcMounts;
 use super::failure::{Doing, Failure};
@@ -134,9 +135,13 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
         Devices::Machine => make(&MACHINE_DEV)?,
     }
     populate_dev();
-    for entry in [PTS, SYS, CGROUP, MQUEUE] {
-        make(&entry)?;
+    make(&PTS)?;
+    make(&SYS)?;
+    // An image's own init mounts the hierarchies that it wants: OpenRC takes controllers that are in use for a fault.
+    if plan.devices == Devices::Container {
+        make(&CGROUP)?;
     }
+    make(&MQUEUE)?;
     make(if plan.devices == Devices::Container { &SHM } else { &MACHINE_SHM })?;
     temporary_folders(plan);
     if plan.devices == Devices::Container {

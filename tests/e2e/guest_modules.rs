@@ -30,7 +30,7 @@ fn debian_with_kmod(bench: &Bench) -> String {
     let (files, layout) = (bench.path("files"), bench.path("kmod.oci"));
     for package in PACKAGES.into_iter().chain(["libnfnetlink0"]) {
         let listed = tools::stdout(Command::new("dpkg").args(["-L", package]));
-        for path in listed.lines().map(Path::new).filter(|path| !path.is_dir() || path.is_symlink()) {
+        for path in listed.lines().map(Path::new).filter(|path| !path.is_dir()) {
             // The image's /bin, /sbin and /lib are links into /usr, as the host's are.
             let inside = path.strip_prefix("/").unwrap();
             let old = ["bin", "sbin", "lib"].iter().any(|folder| inside.starts_with(folder));
