@@ -4,10 +4,11 @@
 //!  output   │ history, up to 32 KiB │ decoded now ──▶        │ margin │
 //! ```
 //!
-//! Why not the crate that reads gzip elsewhere here: decoding is most of what a build costs, and this takes a third less
-//! time. It does so by asking for more than a general interface may: the history lies in front of the place that is
-//! decoded to, so no window is kept and nothing copied into one, and a margin behind it is there to be overwritten, so
-//! copies are whole words and one check per symbol is enough.
+//! Why not the crate that reads gzip elsewhere here: decoding is a good part of what a build costs, and a build of one
+//! Debian layer takes 8 % less time with this (5 % less processor time), whose decoding alone is then as fast as igzip. It
+//! asks for more than a general interface may: the history lies in front of the place that is decoded to, so no window is
+//! kept and nothing copied into one, and a margin behind it is there to be overwritten, so copies are whole words and one
+//! check per symbol is enough.
 //!
 //! Everything the format forbids is an error: distances beyond what was decoded, incomplete and oversubscribed codes,
 //! symbols without a meaning. That is as zlib has it.
