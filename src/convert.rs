@@ -189,6 +189,7 @@ impl Plan {
         let facts = Facts {
             modules: &modules,
             guest_modules: guest_digest,
+            pid1,
             efi_loader: efi_loader.as_deref(),
             command_line: &command_line,
             spec: &spec,
@@ -500,6 +501,7 @@ fn all_modules<'a>(bundle: &'a Bundle, options: &Options, observe: Observer<'_>)
 struct Facts<'a> {
     modules: &'a Selection,
     guest_modules: Option<[u8; 32]>,
+    pid1: &'a [u8],
     efi_loader: Option<&'a [u8]>,
     command_line: &'a str,
     spec: &'a BootSpec,
@@ -514,7 +516,7 @@ fn ingredients(image: &Image, bundle: &Bundle, options: &Options, facts: &Facts<
         .add("spec", &serde_json::to_vec(facts.spec).context("cannot encode the boot specification")?)
         .add("kernel", bundle.boot.sha256().as_bytes())
         .add("release", bundle.release.as_bytes())
-        .add("PID 1", init_binary(Architecture::try_from(bundle.arch)?)?)
+        .add("PID 1", facts.pid1)
         .add("EFI loader", facts.efi_loader.unwrap_or_default())
         .add("command line", facts.command_line.as_bytes())
         .add("firmware", &[options.firmware.bios.into(), options.firmware.uefi.into()])

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Opens image and kernel, chooses the firmware by the architecture, and decides everything that can be decided before the layers are read.
+/// Opens image and kernel, chooses the firmware by the architecture, and decides everything that can be decided before
+/// the layers are read.
 pub fn open(
     image: &OsStr,
     disk: &Disk,

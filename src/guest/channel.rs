@@ -8,9 +8,11 @@
 //!
 //! Stream 0 is the control stream: its payloads are JSON documents. A document longer than a payload comes in pieces:
 //! frames of kind 255 ([`PIECE`]) with its beginning, then one of its own kind with the rest; nothing else is on stream 0
-//! in between. Only the host sends such documents, because only a user's words are that long. A process has a number (the workload is 0, each
-//! `exec` takes the next) and three streams: `4 n + 1` standard input (host to guest), `4 n + 2` standard output and
-//! `4 n + 3` standard error (guest to host). With a terminal, output and error are one: `4 n + 2`.
+//! in between. Only the host sends such documents, because only a user's words are that long.
+//!
+//! A process has a number (the workload is 0, each `exec` takes the next) and three streams: `4 n + 1` standard input
+//! (host to guest), `4 n + 2` standard output and `4 n + 3` standard error (guest to host). With a terminal, output and
+//! error are one: `4 n + 2`.
 //!
 //! Flow control: the sender of a stream may have [`WINDOW`] bytes of [`Kind::Data`] outstanding; the receiver gives
 //! credit back with [`Kind::Credit`] (payload: u32 LE, bytes) as it passes them on. Control frames need no credit.
@@ -510,6 +512,7 @@ mod tests {
         decoder.feed(&header);
         assert_eq!(decoder.next_frame(), Err(FrameError::TooLong(65_537)));
     }
+
     #[test]
     fn long_documents_come_in_pieces_and_have_an_end() {
         let long = |length| Frame { stream: CONTROL, kind: Kind::Welcome, payload: vec![b'x'; length] };
