@@ -17,10 +17,12 @@ pub enum BootChoice {
 /// What executes the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AccelOption {
-    /// KVM if a tiny guest proves that it works, else emulation
+    /// KVM or HVF if a tiny guest proves that it works, else emulation
     Auto,
     /// KVM
     Kvm,
+    /// Hypervisor.framework of macOS
+    Hvf,
     /// Emulation
     Tcg,
 }
@@ -56,6 +58,7 @@ impl From<AccelOption> for AccelChoice {
         match option {
             AccelOption::Auto => AccelChoice::Auto,
             AccelOption::Kvm => AccelChoice::Kvm,
+            AccelOption::Hvf => AccelChoice::Hvf,
             AccelOption::Tcg => AccelChoice::Tcg,
         }
     }

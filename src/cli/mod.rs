@@ -83,7 +83,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Build(args) => report::exit(build::run(&cli.global, &args), report::FAILED),
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),
-        Command::Test(args) => report::exit(smoke::run(&cli.global, &args), report::MACHINE_FAILED),
+        Command::Test(args) => report::exit(smoke::run(&cli.global, *args), report::MACHINE_FAILED),
         Command::Exec(args) => report::exit(exec::run(&args), report::MACHINE_FAILED),
         Command::Ps(args) => report::exit(ps::run(&args), report::FAILED),
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),

@@ -151,14 +151,26 @@ struct Output {
     dry_run: bool,
 }
 
+impl Args {
+    /// `--matrix bus=nvme disk.img`: an option with any number of values has taken the target for one of them.
+    fn find_target(&mut self) {
+        let matrix = &mut self.machine.matrix;
+        let is_axis = matrix.last().is_none_or(|last| last.contains('='));
+        if self.target.is_none() && self.spec.is_none() && matrix.len() > 1 && !is_axis {
+            self.target = matrix.pop().map(OsString::from);
+        }
+    }
+}
+
 /// Makes the tests and prints their verdicts.
-pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+pub fn run(global: &Global, mut args: Args) -> Result<ExitCode> {
+    args.find_target();
     let absolute = |path: &Option<PathBuf>| path.as_deref().map(std::path::absolute).transpose();
     let (junit, log_dir) = (absolute(&args.output.junit)?, absolute(&args.output.log_dir)?);
     if let Some(dir) = &log_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", crate::escape::path(dir)))?;
     }
-    let entries = entries(args)?;
+    let entries = entries(&args)?;
     let planned = smoke_plan::plan(global, &args.machine, &args.process, entries, log_dir.as_deref())?;
     if args.output.dry_run {
         return dry_run(&planned);
@@ -281,4 +293,33 @@ fn pasted(test: &Test) -> Result<String> {
     };
     let script = qemu::paste::script(&test.machine, boot_files.as_ref())?;
     Ok(format!("# {}\n{script}", format!("{name} {}", test.combination).trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_target_may_stand_behind_the_matrix() {
+        for (line, target, matrix) in [
+            ("--matrix bus=nvme disk.img", Some("disk.img"), vec!["bus=nvme"]),
+            ("--matrix bus=nvme firmware=bios disk.img", Some("disk.img"), vec!["bus=nvme", "firmware=bios"]),
+            ("disk.img --matrix bus=nvme", Some("disk.img"), vec!["bus=nvme"]),
+            ("disk.img --matrix bus=nvme other", Some("disk.img"), vec!["bus=nvme", "other"]),
+            ("--matrix bus=nvme", None, vec!["bus=nvme"]),
+            ("--matrix disk.img", None, vec!["disk.img"]),
+        ] {
+            let mut args = Line::parse_from(["test"].into_iter().chain(line.split(' '))).args;
+            args.find_target();
+            assert_eq!(args.target.as_deref(), target.map(OsString::from).as_deref(), "{line}");
+            assert_eq!(args.machine.matrix, matrix, "{line}");
+        }
+    }
 }

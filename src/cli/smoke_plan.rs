@@ -290,6 +290,7 @@ impl Asked<'_> {
         machine.memory = self.entry.memory;
         machine.cpus = self.entry.cpus;
         machine.qemu = asked.qemu.clone();
+        machine.firmware_log = true;
         machine.extra = asked.qemu_arg.clone();
         machine.display = if asked.display { Display::Hidden } else { Display::None };
         machine.bus = match combination.get(Axis::Bus) {
@@ -310,11 +311,12 @@ impl Asked<'_> {
         machine.accel = match combination.get(Axis::Accel) {
             None => asked.accel.into(),
             Some("tcg") => AccelChoice::Tcg,
-            Some(_) => {
-                let works = binary::find(arch, machine.qemu.as_deref())
-                    .and_then(|qemu| accel::settle(AccelChoice::Kvm, arch, &qemu));
+            Some(native) => {
+                let choice = if native == "hvf" { AccelChoice::Hvf } else { AccelChoice::Kvm };
+                let works =
+                    binary::find(arch, machine.qemu.as_deref()).and_then(|qemu| accel::settle(choice, arch, &qemu));
                 works.map_err(|error| Verdict::Skipped(error.to_string()))?;
-                AccelChoice::Kvm
+                choice
             }
         };
         let devices = [Some(bus_name(machine.bus)), machine.network.map(card_name)];

@@ -1,9 +1,10 @@
 //! Which accelerator: asked for, or found out.
 //!
-//! KVM is used only after it has run [`super::probe`]'s guest. The answer is kept for this boot of the host and this
-//! QEMU, because a dead KVM costs two seconds to find out.
+//! The host's processor (KVM, or HVF on macOS) is used only after it has run [`super::probe`]'s guest. The answer is kept
+//! for this boot of the host and this QEMU, because a dead KVM costs two seconds to find out.
 //!
-//! Not supported: other accelerators than KVM; KVM on aarch64 hosts, where there is no proof yet.
+//! Not supported: other accelerators than these. HVF's rules are here and in [`super::args`] as pure functions; the rest
+//! of the host's side needs Linux (memfd, /proc, /dev/fdset).
 
 use super::error::RunError;
 use super::machine::Accel;
@@ -18,11 +19,13 @@ use std::str::FromStr;
 /// What the user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccelChoice {
-    /// KVM where it works, else TCG.
+    /// KVM or HVF where it works, else TCG.
     #[default]
     Auto,
     /// KVM or an error.
     Kvm,
+    /// HVF or an error.
+    Hvf,
     /// TCG.
     Tcg,
 }
@@ -34,8 +37,9 @@ impl FromStr for AccelChoice {
         match text {
             "auto" => Ok(AccelChoice::Auto),
             "kvm" => Ok(AccelChoice::Kvm),
+            "hvf" => Ok(AccelChoice::Hvf),
             "tcg" => Ok(AccelChoice::Tcg),
-            _ => Err(format!("accelerator is none of auto, kvm and tcg: {text}")),
+            _ => Err(format!("accelerator is none of auto, kvm, hvf and tcg: {text}")),
         }
     }
 }
@@ -45,7 +49,7 @@ impl FromStr for AccelChoice {
 pub struct Settled {
     /// What to use.
     pub accel: Accel,
-    /// Why not KVM.
+    /// Why not the host's processor.
     pub note: Option<String>,
 }
 
@@ -61,32 +65,45 @@ fn settle_with(
     device: &Path,
     cache: Option<&Path>,
 ) -> Result<Settled, RunError> {
-    if choice == AccelChoice::Tcg {
-        return Ok(Settled { accel: Accel::Tcg, note: None });
-    }
-    match (kvm(arch, qemu, device, cache), choice) {
-        (Ok(()), _) => Ok(Settled { accel: Accel::Kvm, note: None }),
-        (Err(reason), AccelChoice::Kvm) => Err(RunError::Kvm(reason)),
-        (Err(reason), _) => Ok(Settled { accel: Accel::Tcg, note: Some(format!("using TCG, not KVM: {reason}")) }),
+    let accel = match choice {
+        AccelChoice::Tcg => return Ok(Settled { accel: Accel::Tcg, note: None }),
+        AccelChoice::Kvm => Accel::Kvm,
+        AccelChoice::Hvf => Accel::Hvf,
+        AccelChoice::Auto => native(std::env::consts::OS),
+    };
+    match works(accel, arch, qemu, device, cache) {
+        Ok(()) => Ok(Settled { accel, note: None }),
+        Err(reason) if choice == AccelChoice::Auto => {
+            let name = accel.name().to_uppercase();
+            Ok(Settled { accel: Accel::Tcg, note: Some(format!("using TCG, not {name}: {reason}")) })
+        }
+        Err(reason) => Err(RunError::Accel { accel, reason }),
     }
 }
 
-/// Whether KVM works, or why not.
-fn kvm(arch: Architecture, qemu: &Path, device: &Path, cache: Option<&Path>) -> Result<(), String> {
+/// What lends guests the processor of a host with this system, by Rust's name of it.
+fn native(system: &str) -> Accel {
+    if system == "macos" { Accel::Hvf } else { Accel::Kvm }
+}
+
+/// Whether an accelerator works here, or why not.
+fn works(accel: Accel, arch: Architecture, qemu: &Path, device: &Path, cache: Option<&Path>) -> Result<(), String> {
+    if accel != native(std::env::consts::OS) {
+        return Err(format!("this host's system is {}", std::env::consts::OS));
+    }
     if Architecture::host() != Some(arch) {
         return Err(format!("this host is not {}", arch.name()));
     }
-    if arch != Architecture::X86_64 {
-        return Err(format!("it cannot be proven to work on {}", arch.name()));
+    if accel == Accel::Kvm {
+        let opened = OpenOptions::new().read(true).write(true).open(device);
+        opened.map_err(|error| format!("{}: {error}", device.display()))?;
     }
-    let opened = OpenOptions::new().read(true).write(true).open(device);
-    opened.map_err(|error| format!("{}: {error}", device.display()))?;
     let key = key(qemu);
-    let file = cache.map(|dir| dir.join("kvm"));
+    let file = cache.map(|dir| dir.join(accel.name()));
     if let Some(answer) = file.as_deref().zip(key.as_deref()).and_then(|(file, key)| recall(file, key)) {
         return answer;
     }
-    let answer = probe::prove(qemu, Accel::Kvm).map_err(|error| format!("a test guest did not start: {error}"))?;
+    let answer = probe::prove(qemu, accel, arch).map_err(|error| format!("a test guest did not start: {error}"))?;
     if let Some((file, key)) = file.zip(key) {
         // A cache that cannot be written costs time, not the boot.
         _ = remember(&file, &key, &answer);
@@ -151,11 +168,22 @@ mod tests {
     }
 
     #[test]
-    fn the_test_guest_reaches_long_mode_where_there_is_one() {
-        assert_eq!(probe::prove(&qemu(), Accel::Tcg).unwrap(), Ok(()));
-        // A program that is no QEMU proves nothing, whatever it exits with.
-        assert!(probe::prove(Path::new("/bin/false"), Accel::Tcg).unwrap().is_err());
-        assert!(probe::prove(Path::new("/bin/true"), Accel::Tcg).unwrap().is_err());
+    fn the_test_guest_comes_to_its_end() {
+        for arch in [Architecture::X86_64, Architecture::Aarch64] {
+            let qemu = super::super::binary::find(arch, None).unwrap();
+            assert_eq!(probe::prove(&qemu, Accel::Tcg, arch).unwrap(), Ok(()));
+            // A program that is no QEMU proves nothing, whatever it exits with.
+            assert!(probe::prove(Path::new("/bin/false"), Accel::Tcg, arch).unwrap().is_err());
+            assert!(probe::prove(Path::new("/bin/true"), Accel::Tcg, arch).unwrap().is_err());
+        }
+    }
+
+    #[test]
+    fn each_system_lends_its_processor_in_its_own_way() {
+        assert_eq!([native("linux"), native("macos")], [Accel::Kvm, Accel::Hvf]);
+        let arch = Architecture::host().unwrap();
+        let error = settle(AccelChoice::Hvf, arch, &qemu()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot use HVF: this host's system is linux");
     }
 
     #[test]
@@ -165,7 +193,7 @@ mod tests {
         fs::write(&hangs, "#!/bin/sh\nexec sleep 60\n").unwrap();
         fs::set_permissions(&hangs, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let start = Instant::now();
-        let reason = probe::prove(&hangs, Accel::Kvm).unwrap().unwrap_err();
+        let reason = probe::prove(&hangs, Accel::Kvm, Architecture::X86_64).unwrap().unwrap_err();
         assert_eq!(reason, "a test guest did not enter long mode in 2 seconds");
         assert!((1.9..4.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
     }

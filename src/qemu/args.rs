@@ -54,6 +54,8 @@ pub struct Wiring {
     pub channel: SocketAt,
     /// The serial console.
     pub console: SocketAt,
+    /// SeaBIOS's debug port, of a machine that has that firmware.
+    pub firmware_log: SocketAt,
 }
 
 /// Descriptor sets, by what is in them.
@@ -132,7 +134,7 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
         model.push_str(",pflash0=code,pflash1=vars");
     }
     args.pair("-machine", model);
-    args.pair("-accel", if wiring.accel == Accel::Kvm { "kvm" } else { "tcg" });
+    args.pair("-accel", wiring.accel.name());
     args.pair("-cpu", processor(machine.arch, wiring.accel));
     args.pair("-smp", machine.cpus.to_string());
     args.pair("-m", format!("{}M", machine.memory));
@@ -153,7 +155,7 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
 /// cheaper one of its own instead.
 fn processor(arch: Architecture, accel: Accel) -> &'static str {
     match (accel, arch) {
-        (Accel::Kvm, _) => "host",
+        (Accel::Kvm | Accel::Hvf, _) => "host",
         (Accel::Tcg, Architecture::X86_64) => "max",
         (Accel::Tcg, Architecture::Aarch64) => "max,pauth-impdef=on",
     }
@@ -253,6 +255,11 @@ fn sockets(args: &mut Args, wiring: &Wiring) {
     }
     args.socket("console", &wiring.console);
     args.pair("-serial", "chardev:console");
+    if wiring.firmware_log != SocketAt::Absent {
+        args.socket("firmware", &wiring.firmware_log);
+        // CONFIG_DEBUG_IO of SeaBIOS: it writes there when reading the port gives its number, as this device does.
+        args.pair("-device", "isa-debugcon,iobase=0x402,chardev=firmware");
+    }
     if wiring.channel != SocketAt::Absent {
         args.socket("channel", &wiring.channel);
         args.pair("-device", "virtio-serial-pci,id=ports");
@@ -279,6 +286,7 @@ mod tests {
             qmp: SocketAt::Fd(20),
             channel: SocketAt::Fd(21),
             console: SocketAt::Fd(22),
+            firmware_log: SocketAt::Absent,
         }
     }
 
@@ -406,6 +414,14 @@ mod tests {
             (vec!["-accel tcg".into(), "-cpu max".into()], vec!["-accel kvm".into(), "-cpu host".into()])
         );
 
+        let (gone, new) = difference(&machine(Architecture::X86_64), &Wiring { accel: Accel::Hvf, ..wiring() });
+        assert_eq!((gone.as_slice(), new.as_slice()), (&gone[..2], &["-accel hvf".into(), "-cpu host".into()][..]));
+
+        let log = Wiring { firmware_log: SocketAt::Fd(23), ..wiring() };
+        let (gone, new) = difference(&machine(Architecture::X86_64), &log);
+        assert_eq!(gone, [""; 0]);
+        assert_eq!(new, ["-chardev socket,id=firmware,fd=23", "-device isa-debugcon,iobase=0x402,chardev=firmware"]);
+
         let write = MachineOptions { access: Access::Write, ..machine(Architecture::X86_64) };
         let (gone, new) = difference(&write, &Wiring { overlay: None, block_device: true, ..wiring() });
         assert_eq!(gone.len(), 3, "{gone:?}");
@@ -443,7 +459,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
         }
-        let kvm = shown(&machine(Architecture::Aarch64), &Wiring { accel: Accel::Kvm, ..uefi });
+        let kvm = shown(&machine(Architecture::Aarch64), &Wiring { accel: Accel::Kvm, ..uefi.clone() });
         assert!(kvm.contains("-machine virt,gic-version=host,pflash0=code,pflash1=vars\n"));
+        let hvf = shown(&machine(Architecture::Aarch64), &Wiring { accel: Accel::Hvf, ..uefi });
+        assert!(hvf.contains("-machine virt,pflash0=code,pflash1=vars\n-accel hvf\n-cpu host\n"), "{hvf}");
     }
 }

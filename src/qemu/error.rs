@@ -1,6 +1,7 @@
 //! Why a machine could not be started.
 
 use super::forward::Forward;
+use super::machine::Accel;
 use crate::escape::escape;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -87,9 +88,14 @@ pub enum RunError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// `--accel kvm` and no working KVM.
-    #[error("cannot use KVM: {0}")]
-    Kvm(String),
+    /// An accelerator was asked for that does not work.
+    #[error("cannot use {}: {reason}", .accel.name().to_uppercase())]
+    Accel {
+        /// Which.
+        accel: Accel,
+        /// What is wrong with it, escaped.
+        reason: String,
+    },
     /// A forwarded port is taken.
     #[error("cannot listen on forwarded port {forward}: {source}")]
     PortTaken {
@@ -128,7 +134,7 @@ impl RunError {
                 format!("install {package}, or set {code} and {vars} to its files")
             }
             RunError::DiskInUse(_) => "stop the other machine, or make a copy of the disk".into(),
-            RunError::Kvm(_) => "use --accel tcg, or auto to have it chosen".into(),
+            RunError::Accel { .. } => "use --accel tcg, or auto to have it chosen".into(),
             RunError::PortTaken { .. } => "choose another host port, or stop what listens there".into(),
             RunError::Smaller { .. } => "leave --size away, or give more than the disk has".into(),
             RunError::Overlay { .. } => "set TMPDIR to a directory with free space".into(),

@@ -25,6 +25,11 @@ pub enum What {
         /// The accelerator in use.
         accel: Accel,
     },
+    /// Bytes of the firmware's own log, with [`super::MachineOptions::firmware_log`].
+    Firmware(Vec<u8>),
+    /// The firmware has started something that boots: a boot sector, an EFI program, the kernel of a direct boot.
+    /// Only when its words for it could be seen.
+    FirmwareDone,
     /// Bytes of the serial console as they came: anything at all, in chunks of any size.
     Console(Vec<u8>),
     /// PID 1 is there.

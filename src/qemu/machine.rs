@@ -27,10 +27,23 @@ pub enum Boot {
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accel {
-    /// The host's processor.
+    /// The host's processor, through Linux.
     Kvm,
+    /// The host's processor, through macOS's Hypervisor.framework.
+    Hvf,
     /// QEMU's own translator.
     Tcg,
+}
+
+impl Accel {
+    /// As QEMU names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Accel::Kvm => "kvm",
+            Accel::Hvf => "hvf",
+            Accel::Tcg => "tcg",
+        }
+    }
 }
 
 /// What the disk is attached to.
@@ -120,6 +133,8 @@ pub struct MachineOptions {
     pub display: Display,
     /// What a reset does.
     pub reboot: Reboot,
+    /// What SeaBIOS says to its debug port is passed on. OVMF says on the serial console what a reader needs.
+    pub firmware_log: bool,
     /// QEMU's program, instead of the one in PATH.
     pub qemu: Option<PathBuf>,
     /// Where temporary overlays grow, instead of `TMPDIR` or /var/tmp.
@@ -146,10 +161,16 @@ impl MachineOptions {
             forwards: Vec::new(),
             display: Display::None,
             reboot: Reboot::Honour,
+            firmware_log: false,
             qemu: None,
             scratch: None,
             extra: Vec::new(),
         }
+    }
+
+    /// SeaBIOS starts this machine, for a direct boot too.
+    pub fn has_seabios(&self) -> bool {
+        self.arch == Architecture::X86_64 && self.boot != Boot::Uefi
     }
 }
 

@@ -27,8 +27,8 @@ pub struct BootFilesAt {
     pub initramfs: Places,
 }
 
-/// The lines, each ended. They make a temporary folder for what the machine writes to. A direct boot takes its files
-/// from `boot_files`, or without that from where the machine has them.
+/// The lines, each ended. They make a temporary folder for what the machine writes to, remove it afterwards, and end with
+/// QEMU's status. A direct boot takes its files from `boot_files`, or without that from where the machine has them.
 ///
 /// # Errors
 /// When there is no QEMU or firmware, or a file's name cannot be given to QEMU.
@@ -69,6 +69,7 @@ pub fn script(machine: &MachineOptions, boot_files: Option<&BootFilesAt>) -> Res
         qmp: SocketAt::Absent,
         channel: SocketAt::Absent,
         console: SocketAt::Stdio,
+        firmware_log: SocketAt::Absent,
     };
     let mut command = quote(qemu.as_os_str());
     for argument in arguments(&machine, &wiring) {
@@ -76,6 +77,7 @@ pub fn script(machine: &MachineOptions, boot_files: Option<&BootFilesAt>) -> Res
         command.push_str(&quote(&argument));
     }
     lines.push(command);
+    lines.push("status=$?; rm -r \"$dir\"; (exit $status)".to_owned());
     Ok(lines.join("\n") + "\n")
 }
 

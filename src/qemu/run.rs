@@ -79,6 +79,8 @@ pub fn run_controlled(
 
     let pair = || UnixStream::pair().map_err(RunError::host("make a pair of sockets"));
     let ((qmp, qmp_end), (channel, channel_end), (console, console_end)) = (pair()?, pair()?, pair()?);
+    let firmware_log = (machine.firmware_log && machine.has_seabios()).then(pair).transpose()?;
+    let (firmware_log, firmware_log_end) = firmware_log.unzip();
     let wiring = Wiring {
         accel: settled.accel,
         disk: at(&disk.file),
@@ -88,16 +90,18 @@ pub fn run_controlled(
         qmp: SocketAt::Fd(qmp_end.as_raw_fd()),
         channel: SocketAt::Fd(channel_end.as_raw_fd()),
         console: SocketAt::Fd(console_end.as_raw_fd()),
+        firmware_log: firmware_log_end.as_ref().map_or(SocketAt::Absent, |end| SocketAt::Fd(end.as_raw_fd())),
     };
-    let inherit = [&qmp_end, &channel_end, &console_end].map(|end| end.as_raw_fd());
-    let inherit: Vec<i32> = inherit.into_iter().chain(files(&disk, firmware.as_ref())).collect();
+    let ends = [Some(&qmp_end), Some(&channel_end), Some(&console_end), firmware_log_end.as_ref()];
+    let ends = ends.into_iter().flatten().map(|end| end.as_raw_fd());
+    let inherit: Vec<i32> = ends.chain(files(&disk, firmware.as_ref())).collect();
     let started = Instant::now();
     let process = Process::start(&qemu, &args::arguments(machine, &wiring), &inherit)
         .map_err(|source| RunError::QemuUnusable { program: qemu.clone(), source })?;
     // QEMU has its own copies now. Ours of its ends must go, or we would never see it close them.
-    drop((qmp_end, channel_end, console_end, disk, firmware));
+    drop((qmp_end, channel_end, console_end, firmware_log_end, disk, firmware));
 
-    let links = Links { qmp, channel, console };
+    let links = Links { qmp, channel, console, firmware_log };
     Session::new(machine, options, terminal, process, links, streams, started)
         .map_err(RunError::host("watch the machine"))?
         .controlled(endpoint)

@@ -6,8 +6,12 @@ use super::trouble::Trouble;
 use super::verdict::{Held, Unmet, Verdict};
 use super::watch::{Hit, Stream, Watch};
 use crate::guest::channel::Outcome as Workload;
+use crate::qemu::console;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Bytes of the firmware's log that are kept.
+const FIRMWARE: usize = 4096;
 
 /// The board of one machine.
 pub(super) struct Board {
@@ -27,6 +31,8 @@ pub(super) struct State {
     pub(super) heard: bool,
     /// The machine has ended, or never began.
     pub(super) over: bool,
+    /// The firmware's last words, for when nobody else said anything.
+    firmware: Vec<u8>,
     watch: Watch,
     trouble: Trouble,
 }
@@ -54,6 +60,7 @@ impl Board {
             fatal: None,
             heard: false,
             over: false,
+            firmware: Vec::new(),
             watch,
             trouble: Trouble::default(),
         };
@@ -225,8 +232,17 @@ impl State {
         self.standings.iter().map(held).collect()
     }
 
+    /// The firmware's log: no sign of life of what it boots.
+    pub(super) fn firmware_says(&mut self, bytes: &[u8]) {
+        self.firmware.extend_from_slice(bytes);
+        let surplus = self.firmware.len().saturating_sub(FIRMWARE);
+        self.firmware.drain(..surplus);
+    }
+
+    /// The last lines of console and workload, or of the firmware when it alone spoke.
     pub(super) fn last_lines(&self, count: usize) -> Vec<String> {
-        self.watch.last_lines(count)
+        let lines = self.watch.last_lines(count);
+        if lines.is_empty() { console::lines(&self.firmware, count) } else { lines }
     }
 }
 

@@ -349,6 +349,8 @@ fn by_expectations(state: &State) -> Verdict {
 fn observe(board: &Board, event: &Event) {
     board.write(|state| match &event.what {
         What::Started { .. } => state.started = Some(Instant::now() - event.at),
+        What::Firmware(bytes) => state.firmware_says(bytes),
+        What::FirmwareDone => drop(state.phases.loader.get_or_insert(event.at)),
         What::Hello(hello) => {
             state.heard = true;
             state.phases.pid1.get_or_insert(event.at);

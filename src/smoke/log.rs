@@ -12,11 +12,13 @@ pub(super) struct Logs {
     pub(super) stdout: Option<File>,
     pub(super) stderr: Option<File>,
     console: Option<File>,
+    firmware: Option<File>,
     events: Option<File>,
 }
 
 impl Logs {
-    /// Creates the files: `NAME.console.log`, `NAME.stdout.log`, `NAME.stderr.log`, `NAME.events.log`.
+    /// Creates the files: `NAME.console.log`, `NAME.stdout.log`, `NAME.stderr.log`, `NAME.events.log`, and
+    /// `NAME.firmware.log` where SeaBIOS boots.
     pub(super) fn create(test: &Test) -> io::Result<Logs> {
         let Some(dir) = &test.log_dir else { return Ok(Logs::default()) };
         let name = file_name(test);
@@ -25,21 +27,25 @@ impl Logs {
             stdout: create("stdout")?,
             stderr: create("stderr")?,
             console: create("console")?,
+            firmware: if test.machine.has_seabios() { create("firmware")? } else { None },
             events: create("events")?,
         })
     }
 
     pub(super) fn event(&mut self, event: &Event) {
         let at = event.at.as_secs_f64();
-        match (&event.what, &mut self.console, &mut self.events) {
-            // A full disk is no reason to give up the test.
-            (What::Console(bytes), Some(file), _) => _ = file.write_all(bytes),
-            (What::Log(log), _, Some(file)) => {
-                _ = writeln!(file, "{at:10.3} PID 1: {}", crate::escape::escape(log.text.as_bytes()));
-            }
-            (what, _, Some(file)) if !matches!(what, What::Console(_)) => _ = writeln!(file, "{at:10.3} {what:?}"),
-            _ => {}
-        }
+        let file = match &event.what {
+            What::Console(_) => &mut self.console,
+            What::Firmware(_) => &mut self.firmware,
+            _ => &mut self.events,
+        };
+        let Some(file) = file else { return };
+        // A full disk is no reason to give up the test.
+        _ = match &event.what {
+            What::Console(bytes) | What::Firmware(bytes) => file.write_all(bytes),
+            What::Log(log) => writeln!(file, "{at:10.3} PID 1: {}", crate::escape::escape(log.text.as_bytes())),
+            what => writeln!(file, "{at:10.3} {what:?}"),
+        };
     }
 }
 

@@ -39,7 +39,7 @@ impl Axis {
         match self {
             Axis::Kernel => &[],
             Axis::Firmware => &["bios", "uefi", "direct"],
-            Axis::Accel => &["kvm", "tcg"],
+            Axis::Accel => &["kvm", "hvf", "tcg"],
             Axis::Bus => &["virtio", "nvme", "ahci", "scsi", "ide"],
             Axis::Nic => &["virtio", "e1000", "none"],
         }
@@ -179,7 +179,7 @@ mod tests {
         for (axes, message) in [
             (vec!["bus"], "axis of the matrix is not NAME=VALUE,VALUE: bus"),
             (vec!["disk=x"], "axis of the matrix is none of kernel, firmware, accel, bus and nic: disk"),
-            (vec!["accel=hvf"], "accel of the matrix is none of kvm, tcg: hvf"),
+            (vec!["accel=xen"], "accel of the matrix is none of kvm, hvf, tcg: xen"),
             (vec!["bus="], "bus of the matrix is none of virtio, nvme, ahci, scsi, ide: "),
             (vec!["bus=ide,ide"], "in the matrix twice: bus=ide"),
             (vec!["bus=ide", "bus=ahci"], "in the matrix twice: bus"),

@@ -7,8 +7,10 @@ use std::time::Duration;
 pub struct Phases {
     /// The first byte of the console, whoever wrote it.
     pub console: Option<Duration>,
-    /// The kernel began: PID 1's arrival less the kernel's own uptime then. Until here firmware, boot stage or loader,
-    /// and the kernel's unpacking of itself were at work.
+    /// The firmware handed over: to the boot stage, to systemd-boot, or to QEMU's own loader.
+    pub loader: Option<Duration>,
+    /// The kernel began: PID 1's arrival less the kernel's own uptime then. Until here the loader and the kernel's
+    /// unpacking of itself were at work.
     pub kernel: Option<Duration>,
     /// PID 1 said hello.
     pub pid1: Option<Duration>,
@@ -27,6 +29,7 @@ impl Phases {
     pub fn points(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         let all = [
             ("console", self.console),
+            ("loader", self.loader),
             ("kernel", self.kernel),
             ("pid1", self.pid1),
             ("workload", self.workload),

@@ -135,8 +135,17 @@ fn our_own_kernel_boots_and_a_crippled_one_does_not() {
         let ran = bench.run_other(&disk, &["--firmware", firmware], &SAY).expect_status(0);
         assert!(ran.text().ends_with("-bootdisk\ndebian\n4755\n"), "{}", ran.text());
     }
+    // Kconfig lets only experts go without these two.
+    let expert = bench.path("expert.config");
+    fs::write(&expert, "CONFIG_EXPERT=y\n").unwrap();
     for option in REQUIRED {
-        let crippled = own_kernel(&["--without", option]);
+        let also: &[&str] = match option {
+            "PROC_FS" | "SYSFS" => &["--fragment", expert.to_str().unwrap()],
+            // It asks for ELF by itself.
+            "BINFMT_ELF" => &["--without", "IA32_EMULATION"],
+            _ => &[],
+        };
+        let crippled = own_kernel(&[also, &["--without", option]].concat());
         let refused = run(bench.bootdisk().args(["kernel", "set"]).arg(&disk).arg(&crippled)).expect_status(1);
         assert!(refused.stderr.contains(&format!("CONFIG_{option} is not set (")), "{}", refused.stderr);
         set(&bench, &disk, &crippled, &["--no-preflight"]);

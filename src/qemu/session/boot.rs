@@ -1,11 +1,14 @@
 //! What is known of the guest since the last reset.
 
+use super::firmware::HandOver;
 use crate::guest::channel::Outcome as Workload;
 use std::time::Instant;
 
 /// What is known of the guest since the last reset.
 pub(super) struct Boot {
     pub(super) since: Instant,
+    /// Looks for the firmware's last words.
+    pub(super) hand_over: HandOver,
     pub(super) hello: bool,
     pub(super) started: bool,
     pub(super) result: Option<(Workload, bool)>,
@@ -27,6 +30,7 @@ impl Boot {
     pub(super) fn new() -> Boot {
         Boot {
             since: Instant::now(),
+            hand_over: HandOver::default(),
             hello: false,
             started: false,
             result: None,

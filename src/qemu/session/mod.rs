@@ -5,6 +5,7 @@
 //!                ├─ conversation  channel: hello → welcome → started → data both ways → result → done
 //!                ├─ own_init      channel: hello → welcome → handed over; then the console is all there is
 //!                ├─ clients       control connections: processes beside the workload, stop, state
+//!                ├─ firmware      its log, or the console: when it hands over
 //!                └─ signals, standard input, console (kept, and searched for a panic until the hello)
 //!       ─▶ decide                 deadlines, what an end means; a first signal asks the guest to stop, a second quits
 //!       ─▶ write, deliver
@@ -17,6 +18,7 @@ mod boot;
 mod clients;
 mod conversation;
 mod decide;
+mod firmware;
 mod line;
 mod monitor;
 mod own_init;
@@ -51,6 +53,7 @@ pub(super) struct Links {
     pub(super) qmp: UnixStream,
     pub(super) channel: UnixStream,
     pub(super) console: UnixStream,
+    pub(super) firmware_log: Option<UnixStream>,
 }
 
 /// Where the conversation with QEMU is.
@@ -88,6 +91,7 @@ pub(super) struct Session<'a> {
     channel: Channel,
     console_line: Line,
     console: Console,
+    firmware_line: Option<Line>,
     complains: bool,
     stdin: OwnedFd,
     stdin_open: bool,
@@ -141,6 +145,7 @@ impl<'a> Session<'a> {
             channel: Channel::new(),
             console_line: Line::new(links.console)?,
             console: Console::default(),
+            firmware_line: links.firmware_log.map(Line::new).transpose()?,
             complains: true,
             stdin: streams.stdin,
             stdin_open: true,

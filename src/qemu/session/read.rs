@@ -19,6 +19,7 @@ impl Session<'_> {
                 Source::Qmp => self.read_qmp(accel)?,
                 Source::Port => drop(self.read_port()),
                 Source::Console => drop(self.read_console()),
+                Source::Firmware => self.read_firmware_log(),
                 Source::Stderr => self.complains = self.process.listen(),
                 Source::Signals => self.read_signals(),
                 Source::Bell => self.bell.quiet(),
@@ -53,6 +54,7 @@ impl Session<'_> {
         if self.boot.handed_over {
             self.writers[Output::Stdout as usize].write(bytes.clone());
         }
+        self.look_for_hand_over(&bytes);
         self.tell(What::Console(bytes));
         true
     }

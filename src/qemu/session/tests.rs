@@ -237,7 +237,7 @@ fn with_endpoint(
     let streams = Streams { stdin, stdout: stdout_end.into(), stderr: stderr_end.into() };
     let terminal = options.terminal.then(|| terminal::describe(&streams.stdin));
     let start = Instant::now();
-    let links = Links { qmp, channel: to_guest, console };
+    let links = Links { qmp, channel: to_guest, console, firmware_log: None };
     let session =
         Session::new(machine, options, terminal, process, links, streams, start).unwrap().controlled(endpoint);
     let mut events = Vec::new();

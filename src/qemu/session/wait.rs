@@ -15,6 +15,7 @@ pub(super) enum Source {
     Qmp,
     Port,
     Console,
+    Firmware,
     Stderr,
     Signals,
     Bell,
@@ -44,6 +45,9 @@ impl Session<'_> {
         }
         if self.console_line.open && self.console_has_room() {
             add(Source::Console, self.console_line.socket.as_fd(), also_write(!self.typed.is_empty()));
+        }
+        if let Some(line) = self.firmware_line.as_ref().filter(|line| line.open) {
+            add(Source::Firmware, line.socket.as_fd(), readable);
         }
         if self.complains {
             add(Source::Stderr, self.process.stderr(), readable);

@@ -40,10 +40,17 @@ fn row(report: &Report) -> [String; 5] {
     [name, report.combination.to_string(), verdict, seconds(report.elapsed), phases(&report.phases)]
 }
 
-/// Where the time went, each part by itself: `boot 1.2 kernel 0.9 start 0.3 ready 1.0`.
+/// Where the time went, each part by itself: `firmware 0.3, loader 0.9, kernel 0.9, start 0.3, ready 1.0`.
 fn phases(phases: &Phases) -> String {
-    let points =
-        [("boot", phases.kernel), ("kernel", phases.pid1), ("start", phases.workload), ("ready", phases.ready)];
+    // Until the kernel it was the firmware's too, where that did not say when it was done.
+    let before_kernel = if phases.loader.is_some() { "loader" } else { "boot" };
+    let points = [
+        ("firmware", phases.loader),
+        (before_kernel, phases.kernel),
+        ("kernel", phases.pid1),
+        ("start", phases.workload),
+        ("ready", phases.ready),
+    ];
     let mut before = 0.0;
     let mut parts = Vec::new();
     for (name, at) in points.into_iter().filter_map(|(name, at)| Some((name, at?.as_secs_f64()))) {
