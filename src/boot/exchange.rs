@@ -304,7 +304,8 @@ mod tests {
             volume_id: 1,
             time: 0,
         };
-        boot::write(&boot, &layout, &guids, &file).unwrap();
+        let code = boot::write(&boot, &layout, &file).unwrap();
+        layout.write(&guids, &code, &file).unwrap();
         Disk { _folder: folder, path, file }
     }
 

@@ -1,7 +1,7 @@
 //! Everything between kernel and initramfs on one side and a disk that boots on the other.
 //!
 //! ```text
-//!  kernel, initramfs ─▶ esp (with loader's files) ─▶ extents ─▶ bios ─▶ boot code ─▶ partition table
+//!  kernel, initramfs ─▶ esp (with loader's files) ─▶ extents ─▶ bios ─▶ boot code, for the partition table
 //! ```
 //!
 //! One disk boots under both firmwares from one copy of kernel and initramfs: UEFI finds systemd-boot on the ESP, BIOS
@@ -16,7 +16,7 @@ pub mod initramfs;
 pub mod loader;
 
 use crate::arch::Architecture;
-use crate::disk::gpt::{Guids, Layout, Role, TableError};
+use crate::disk::gpt::{Layout, Role};
 use crate::output::{Output, Slice};
 use std::io;
 use thiserror::Error;
@@ -84,9 +84,6 @@ pub enum BootError {
     /// The BIOS boot stage.
     #[error(transparent)]
     Bios(#[from] bios::BiosError),
-    /// The partition table.
-    #[error(transparent)]
-    Table(#[from] TableError),
     /// The output.
     #[error("cannot write the boot files")]
     Io(#[from] io::Error),
@@ -109,8 +106,9 @@ impl BootError {
     }
 }
 
-/// Writes everything but the root partition: ESP, boot stage, partition table. What it writes over must be zero.
-pub fn write(boot: &Boot, layout: &Layout, guids: &Guids, output: &dyn Output) -> Result<(), BootError> {
+/// Writes ESP and BIOS boot partition, which must be zero before. Returns the boot code for the table's first sector
+/// ([`Layout::write`]). Of the layout only these two count.
+pub fn write(boot: &Boot, layout: &Layout, output: &dyn Output) -> Result<[u8; bios::MBR_BYTES], BootError> {
     let Firmware { bios, uefi } = boot.firmware;
     let architecture = layout.architecture();
     if !bios && !uefi {
@@ -156,8 +154,7 @@ pub fn write(boot: &Boot, layout: &Layout, guids: &Guids, output: &dyn Output) -
         [0; bios::MBR_BYTES]
     };
     image.write(&Slice::new(output, partition.offset()))?;
-    layout.write(guids, &boot_code, output)?;
-    Ok(())
+    Ok(boot_code)
 }
 
 /// Writes the second stage and returns the first.
@@ -185,6 +182,7 @@ fn write_stage(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::gpt::Guids;
     use crate::output::Memory;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use uuid::Uuid;
@@ -216,9 +214,15 @@ mod tests {
         Layout::around_root(architecture, 33 << 20, 1).unwrap()
     }
 
+    /// Everything in front of the root, and the table.
+    fn write_all(boot: &Boot, layout: &Layout, output: &dyn Output) -> anyhow::Result<()> {
+        let code = write(boot, layout, output)?;
+        Ok(layout.write(&GUIDS, &code, output)?)
+    }
+
     fn bytes_of(boot: &Boot) -> Vec<u8> {
         let memory = Memory::default();
-        write(boot, &layout(Architecture::X86_64), &GUIDS, &memory).unwrap();
+        write_all(boot, &layout(Architecture::X86_64), &memory).unwrap();
         memory.0.into_inner().unwrap()
     }
 
@@ -249,11 +253,11 @@ mod tests {
         let mut failures = 0;
         loop {
             let output = Full { inner: Memory::default(), left: AtomicUsize::new(failures) };
-            match write(&boot(&kernel), &layout, &GUIDS, &output) {
+            match write_all(&boot(&kernel), &layout, &output) {
                 Ok(()) => break,
                 Err(error) => {
                     let chain = format!("{error:?}");
-                    assert!(chain.contains("StorageFull"), "{chain}");
+                    assert!(chain.contains("no storage space"), "{chain}");
                 }
             }
             failures += 1;
@@ -288,8 +292,7 @@ mod tests {
     #[test]
     fn what_cannot_boot_is_refused() {
         let kernel = bios::bzimage(20);
-        let refused =
-            |boot: Boot, architecture| write(&boot, &layout(architecture), &GUIDS, &Memory::default()).unwrap_err();
+        let refused = |boot: Boot, architecture| write(&boot, &layout(architecture), &Memory::default()).unwrap_err();
         let x86 = Architecture::X86_64;
         let neither = Firmware { bios: false, uefi: false };
         assert!(matches!(refused(Boot { firmware: neither, ..boot(&kernel) }, x86), BootError::NoFirmware));

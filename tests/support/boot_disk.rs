@@ -120,6 +120,7 @@ pub fn write(folder: &Path, wanted: &Wanted) -> (PathBuf, Layout) {
         volume_id: 0xb007_d15c,
         time: 1_700_000_000,
     };
-    boot::write(&boot, &layout, &GUIDS, &file).unwrap();
+    let code = boot::write(&boot, &layout, &file).unwrap();
+    layout.write(&GUIDS, &code, &file).unwrap();
     (path, layout)
 }

@@ -1,0 +1,89 @@
+//! What is found out about a disk before anything is written: its boot specification, and the digest that is its identity.
+
+use super::{Event, Observer, Options};
+use crate::guest::spec::{self, BootSpec, Network, Root};
+use crate::identity::Ingredients;
+use crate::image::Image;
+use crate::kernel::Bundle;
+use crate::kernel::modules::{ModuleTree, Selection};
+use anyhow::{Context, Result, bail};
+
+/// The time of what this program makes: the image's own, never later than the limit.
+pub(super) fn made_at(image: &Image, options: &Options) -> i64 {
+    let created = image.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let created = created.map_or(0, |time| time.as_second().max(0));
+    options.source_date_epoch.map_or(created, |limit| created.min(limit))
+}
+
+/// The boot specification of an image, but for the root's partition GUID, which depends on it.
+pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<BootSpec> {
+    let config = &image.config;
+    let mut spec = BootSpec {
+        version: spec::VERSION,
+        root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false },
+        init: options.init,
+        process: config.process(),
+        hostname: None,
+        network: Network::default(),
+        wait_online: None,
+        volumes: config.volumes.clone(),
+        healthcheck: config.healthcheck.clone(),
+        exposed_ports: config.exposed_ports.clone(),
+        drivers: None,
+        guest_modules: None,
+        modules: modules.specs(),
+    };
+    crate::guest::overrides::apply(&mut spec, options.overrides.clone());
+    let strings = [&spec.process.entrypoint, &spec.process.cmd, &spec.process.env];
+    if let Some(bad) = strings.into_iter().flatten().find(|text| text.contains('\0')) {
+        bail!("argument or environment variable with a NUL byte: {}", crate::escape::escape(bad.as_bytes()));
+    }
+    Ok(spec)
+}
+
+/// All modules of the kernel, where the userland is to have them and there are any.
+pub(super) fn all_modules<'a>(bundle: &'a Bundle, options: &Options, observe: Observer<'_>) -> Option<&'a ModuleTree> {
+    let wanted = bundle.modules.as_ref().filter(|_| options.guest_modules);
+    let found = wanted.filter(|tree| !tree.is_empty());
+    if options.guest_modules && found.is_none() {
+        let text = format!("kernel {} has no modules that the userland could have", bundle.release);
+        observe(Event::Warning(&text));
+    }
+    found
+}
+
+/// What was found out about a disk before its identity.
+pub(super) struct Facts<'a> {
+    pub(super) modules: &'a Selection,
+    pub(super) guest_modules: Option<[u8; 32]>,
+    pub(super) pid1: &'a [u8],
+    pub(super) efi_loader: Option<&'a [u8]>,
+    pub(super) command_line: &'a str,
+    pub(super) spec: &'a BootSpec,
+}
+
+/// Digest of everything that goes onto the disk.
+pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, facts: &Facts<'_>) -> Result<[u8; 32]> {
+    let mut all = Ingredients::default();
+    all.add("bootdisk", env!("CARGO_PKG_VERSION").as_bytes())
+        .add("layers", image.chain_id().to_string().as_bytes())
+        .add("created", image.created.as_deref().unwrap_or_default().as_bytes())
+        .add("spec", &serde_json::to_vec(facts.spec).context("cannot encode the boot specification")?)
+        .add("kernel", bundle.boot.sha256().as_bytes())
+        .add("release", bundle.release.as_bytes())
+        .add("PID 1", facts.pid1)
+        .add("EFI loader", facts.efi_loader.unwrap_or_default())
+        .add("command line", facts.command_line.as_bytes())
+        .add("firmware", &[options.firmware.bios.into(), options.firmware.uefi.into()])
+        .add("size", &options.size.unwrap_or(0).to_le_bytes())
+        .add("ESP size", &options.esp_size.to_le_bytes())
+        // A limit that is later than the image changes nothing on the disk, and so not its identity either.
+        .add("time", &made_at(image, options).to_le_bytes());
+    for module in &facts.modules.modules {
+        all.add(&module.spec.name, module.sha256.as_bytes());
+    }
+    if let Some(digest) = &facts.guest_modules {
+        all.add("guest modules", digest);
+    }
+    Ok(all.digest())
+}

@@ -1,0 +1,211 @@
+//! The whole conversion on one screen: an image and a kernel in, a disk out. No format is known here.
+//!
+//! ```text
+//!  Plan::open    image and kernel opened and checked, everything decided that decides the disk's identity
+//!  Plan::write   layers ─▶ tree + bodies ─▶ root file system, and boot files ─▶ partition table ─▶ published
+//! ```
+
+mod facts;
+mod size;
+mod watched;
+mod write;
+
+pub use crate::boot::Firmware;
+pub use size::SizeError;
+
+use self::facts::{Facts, all_modules, boot_spec, ingredients};
+use crate::arch::Architecture;
+use crate::boot::{command_line, loader};
+use crate::disk::gpt::Layout;
+use crate::ext4;
+use crate::guest::channel::Overrides;
+use crate::guest::spec::{BootSpec, GuestModules, Init};
+use crate::guest_modules;
+use crate::identity::DiskIdentity;
+use crate::image::Image;
+use crate::kernel::modules::{Selection, select};
+use crate::kernel::preflight::{self, preflight};
+use crate::kernel::{Arch, Bundle, Packing};
+use crate::pid1::init_binary;
+use anyhow::{Result, anyhow, bail};
+use std::path::PathBuf;
+
+/// Most bytes a root file system may need when nobody has named a size: an image that needs more is either meant to,
+/// and says so with a size, or a decompression bomb.
+pub const AUTOMATIC_LIMIT: u64 = 64 << 30;
+/// How far beyond a size that is too small the layers are still read, to name the size that would do: this many times
+/// the compressed layers' bytes. Ordinary layers unpack to three times their size, a bomb to a thousand times.
+const COUNTED_RATIO: u64 = 32;
+
+/// Something to show while a disk is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The layers will be read: how many, and their compressed bytes together.
+    Layers {
+        /// Number of layers.
+        count: usize,
+        /// Compressed bytes of all of them.
+        bytes: u64,
+    },
+    /// One layer begins.
+    Layer {
+        /// Its number, from 0.
+        index: usize,
+        /// Number of layers.
+        count: usize,
+        /// Its compressed bytes.
+        bytes: u64,
+    },
+    /// So many compressed bytes of all layers have been read.
+    Read {
+        /// Bytes, the layers before included.
+        bytes: u64,
+    },
+    /// What is done now, in words.
+    Step(&'a str),
+    /// Something the user should know, in printable text.
+    Warning(&'a str),
+    /// There will be no more.
+    Done,
+}
+
+/// Gets the events.
+pub type Observer<'a> = &'a mut dyn FnMut(Event<'_>);
+
+/// What decides a disk besides image and kernel.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The image as the user named it, in printable text, for errors alone.
+    pub source: String,
+    /// Under which firmware it boots.
+    pub firmware: Firmware,
+    /// Bytes of the whole disk; what the image needs and some room when absent.
+    pub size: Option<u64>,
+    /// Bytes of the EFI System Partition.
+    pub esp_size: u64,
+    /// Added to the kernel's command line.
+    pub command_line: String,
+    /// Who runs the userland.
+    pub init: Init,
+    /// Changes to what the image's configuration says.
+    pub overrides: Overrides,
+    /// systemd-boot's file, instead of the distribution's.
+    pub efi_loader: Option<PathBuf>,
+    /// Upper limit for the times this program makes, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
+    pub source_date_epoch: Option<i64>,
+    /// The running userland has all modules of the kernel, in a partition of their own.
+    pub guest_modules: bool,
+    /// A kernel that cannot boot the disk is refused; otherwise what it lacks is a warning.
+    pub preflight: bool,
+}
+
+/// How a disk is written. None of it reaches the disk's bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Writing {
+    /// Everything is on stable storage before the disk has its name.
+    pub sync: bool,
+    /// Threads that decode layers, at least 1; each layer is hashed on one more.
+    pub threads: usize,
+}
+
+impl Default for Writing {
+    /// With fsync, and as many threads as this process may use processors.
+    fn default() -> Writing {
+        Writing { sync: true, threads: std::thread::available_parallelism().map_or(1, usize::from) }
+    }
+}
+
+/// A disk that can be written.
+pub struct Plan {
+    image: Image,
+    bundle: Bundle,
+    modules: Selection,
+    options: Options,
+    pid1: &'static [u8],
+    efi_loader: Option<Vec<u8>>,
+    command_line: String,
+    spec: BootSpec,
+    identity: DiskIdentity,
+    digest: [u8; 32],
+}
+
+/// A disk that was written.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Where everything is.
+    pub layout: Layout,
+    /// The root file system's numbers.
+    pub root: ext4::Sealed,
+    /// Files, directories and other names of the userland.
+    pub names: u64,
+    /// Bytes of the userland's file bodies.
+    pub userland: u64,
+    /// Bytes of the kernel's boot file.
+    pub kernel: u64,
+    /// The kernel's release.
+    pub release: String,
+    /// Bytes of the initramfs.
+    pub initramfs: u64,
+}
+
+impl Plan {
+    /// Checks image and kernel against each other and decides everything but the root file system.
+    pub fn open(image: Image, bundle: Bundle, options: Options, observe: Observer<'_>) -> Result<Plan> {
+        let architecture = Architecture::try_from(bundle.arch)?;
+        let wanted = preflight::Disk {
+            arch: Arch::from_name(&image.platform.architecture)
+                .map(Arch::kernel)
+                .ok_or_else(|| anyhow!("cannot make a disk for the image's platform {}", image.platform))?,
+            bios: options.firmware.bios,
+            uefi: options.firmware.uefi,
+            initramfs: Packing::None,
+        };
+        let report = preflight(&bundle, &wanted);
+        if let Err(refused) = report.verdict(&bundle) {
+            if options.preflight {
+                return Err(refused.into());
+            }
+            observe(Event::Warning(&refused.to_string()));
+        }
+        let modules = select(&bundle)?;
+        if options.overrides.ephemeral == Some(true) && preflight::lacks_overlay(&bundle, &modules.absent) {
+            bail!("kernel {} has no overlayfs (CONFIG_OVERLAY_FS), which an ephemeral root needs", bundle.release);
+        }
+        let warnings = image.warnings.iter().cloned().chain(report.warnings()).chain(modules.warnings.iter().cloned());
+        warnings.for_each(|text| observe(Event::Warning(&text)));
+
+        let pid1 = init_binary(architecture)?;
+        let efi_loader = match options.firmware.uefi {
+            true => Some(loader::open(architecture, options.efi_loader.as_deref())?),
+            false => None,
+        };
+        let command_line = command_line::command_line(architecture, &options.command_line)?;
+        let mut spec = boot_spec(&image, &modules, &options)?;
+        let drivers = report.buses.iter().chain(&report.cards).map(|&name| name.to_owned());
+        spec.drivers = bundle.config.is_some().then(|| drivers.collect());
+        let guest_modules = all_modules(&bundle, &options, observe);
+        let guest_digest = guest_modules.map(guest_modules::digest).transpose()?;
+        let facts = Facts {
+            modules: &modules,
+            guest_modules: guest_digest,
+            pid1,
+            efi_loader: efi_loader.as_deref(),
+            command_line: &command_line,
+            spec: &spec,
+        };
+        let digest = ingredients(&image, &bundle, &options, &facts)?;
+        let identity = DiskIdentity::of(&digest);
+        spec.root.partuuid = identity.root.to_string();
+        spec.guest_modules = guest_modules.map(|_| GuestModules {
+            partuuid: identity.modules.to_string(),
+            fstype: "ext4".into(),
+            release: bundle.release.clone(),
+        });
+        Ok(Plan { image, bundle, modules, options, pid1, efi_loader, command_line, spec, identity, digest })
+    }
+
+    /// A name for this disk's content: equal for equal disks, different for different ones.
+    pub fn key(&self) -> String {
+        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

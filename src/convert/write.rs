@@ -1,0 +1,257 @@
+//! A plan becomes a disk.
+//!
+//! ```text
+//!  layers ─▶ tree + bodies ─▶ root file system ──┐
+//!  kernel, initramfs ─▶ ESP, boot stage ─────────┴─▶ partition table ─▶ published
+//! ```
+
+use super::facts::made_at;
+use super::size::SizeError;
+use super::watched::Watched;
+use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, Event, Observer, Plan, Writing};
+use crate::arch::Architecture;
+use crate::boot::{self, Boot, initramfs};
+use crate::disk::file::PartialFile;
+use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
+use crate::ext4::{self, Descriptors};
+use crate::identity::{DiskIdentity, RootIdentity};
+use crate::image::LayersAhead;
+use crate::kernel::Packing;
+use crate::output::Slice;
+use crate::rootfs::{self, Attrs, Time, Tree};
+use crate::{guest_modules, layer, startable};
+use anyhow::{Context, Result};
+use std::path::Path;
+use std::thread;
+
+/// What [`Plan::write_boot_files`] has written.
+struct BootFiles {
+    code: [u8; boot::bios::MBR_BYTES],
+    /// Bytes.
+    kernel: u64,
+    /// Bytes.
+    initramfs: u64,
+}
+
+impl Plan {
+    /// Writes the disk and publishes it at `path`. Until then nothing is there, or what was there before.
+    pub fn write(&self, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
+        let built = self.write_parts(path, writing, observe);
+        observe(Event::Done);
+        built
+    }
+
+    fn write_parts(&self, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
+        let architecture = Architecture::try_from(self.bundle.arch)?;
+        // What no disk can be is refused before there is a file.
+        self.fixed_layout(architecture, self.options.esp_size.into())?;
+        Layout::root_offset(architecture, self.options.esp_size)?;
+        let file = PartialFile::create(path, self.options.size.unwrap_or(0))?;
+        let before = self.before_root(architecture, &file, observe)?;
+        let (fixed, too_small) = self.fixed_layout(architecture, before)?;
+        let root_size =
+            fixed.as_ref().map(|layout| layout.partition(Role::Root).expect("every layout has one").bytes());
+        let offset = Layout::root_offset(architecture, before)?;
+
+        // Both firmwares' files lie in front of the root, wherever that ends: they are written while the layers are read.
+        let prefix = match &fixed {
+            Some(layout) => layout.clone(),
+            None => Layout::around_root(architecture, before, 1)?,
+        };
+        let (root, boot_files) = thread::scope(|scope| {
+            let boot_files = scope.spawn(|| self.write_boot_files(&prefix, &file));
+            let root = self.write_root(&file, offset, root_size, writing.threads, observe);
+            // A panic of that thread goes on in this one.
+            (root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (tree, root) = root?;
+        if let Some(error) = too_small {
+            return Err(error.into());
+        }
+        root.warnings.first().iter().for_each(|text| observe(Event::Warning(text)));
+        observe(Event::Step("writing kernel and boot files"));
+        let boot_files = boot_files?;
+
+        let layout = match fixed {
+            Some(layout) => layout,
+            None => Layout::around_root(architecture, before, root.size)?,
+        };
+        file.set_size(layout.disk_size())?;
+        layout.write(&self.guids(), &boot_files.code, &file)?;
+        if writing.sync {
+            file.publish()?;
+        } else {
+            file.publish_unsynced()?;
+        }
+        Ok(Built {
+            layout,
+            names: u64::from(tree.entry_count()),
+            userland: tree.file_bytes(),
+            root,
+            kernel: boot_files.kernel,
+            release: self.bundle.release.clone(),
+            initramfs: boot_files.initramfs,
+        })
+    }
+
+    /// Reads all layers into the root file system, which begins at byte `offset`.
+    fn write_root(
+        &self,
+        file: &PartialFile,
+        offset: u64,
+        size: Option<u64>,
+        threads: usize,
+        observe: Observer<'_>,
+    ) -> Result<(Tree<ext4::Body>, ext4::Sealed)> {
+        let slice = Slice::new(file, offset);
+        let mut writer = ext4::Writer::new(&slice, self.parameters(size));
+        let tree = self.flatten(&mut writer, threads, observe)?;
+        observe(Event::Step("writing the file system's metadata"));
+        if let Some(text) = startable::doubt(&tree, &self.spec.process, self.spec.init) {
+            observe(Event::Warning(&text));
+        }
+        let root = writer.seal(&tree).map_err(|error| self.too_small(error, offset))?;
+        Ok((tree, root))
+    }
+
+    /// Writes ESP and BIOS boot partition where `layout` has them. The boot code is for the partition table's sector.
+    fn write_boot_files(&self, layout: &Layout, file: &PartialFile) -> Result<BootFiles> {
+        let kernel = self.bundle.boot.read()?;
+        let initramfs = self.initramfs()?;
+        let parts = Boot {
+            firmware: self.options.firmware,
+            kernel: &kernel,
+            release: &self.bundle.release,
+            initramfs: &initramfs,
+            efi_loader: self.efi_loader.as_deref(),
+            command_line: &self.command_line,
+            title: &format!("Linux {}", self.bundle.release),
+            volume_id: self.identity.esp_volume,
+            time: self.made_at(),
+        };
+        let code = boot::write(&parts, layout, file)?;
+        Ok(BootFiles { code, kernel: kernel.len() as u64, initramfs: initramfs.len() as u64 })
+    }
+
+    /// Sizes of the partitions before the root. The modules' is written here, as only then its size is known.
+    fn before_root(&self, architecture: Architecture, file: &PartialFile, observe: Observer<'_>) -> Result<Before> {
+        let before = Before::from(self.options.esp_size);
+        let Some(tree) = self.bundle.modules.as_ref().filter(|_| self.spec.guest_modules.is_some()) else {
+            return Ok(before);
+        };
+        observe(Event::Step("writing the kernel's modules"));
+        // They begin where a root without them would.
+        let slice = Slice::new(file, Layout::root_offset(architecture, before)?);
+        let facts = guest_modules::Facts { ids: self.identity.modules_system, made_at: self.made_at() };
+        Ok(Before { modules: guest_modules::write(tree, &facts, &slice)?, ..before })
+    }
+
+    /// The layout of a disk whose size was given. One that is too small for any root is made for the least there is,
+    /// so that the layers say what size would do; the error is for the unlikely image that the least is enough for.
+    fn fixed_layout(&self, architecture: Architecture, before: Before) -> Result<(Option<Layout>, Option<SizeError>)> {
+        let Some(size) = self.options.size else { return Ok((None, None)) };
+        let of_disk = |size| Layout::of_disk(architecture, before, size);
+        match of_disk(size) {
+            Err(LayoutError::TooSmall { needed, .. }) => {
+                Ok((Some(of_disk(needed)?), Some(SizeError::TooSmall { size, needed })))
+            }
+            layout => Ok((Some(layout?), None)),
+        }
+    }
+
+    /// Applies every layer, lowest first. Bodies are in their final blocks when it returns.
+    fn flatten(
+        &self,
+        writer: &mut ext4::Writer<'_>,
+        threads: usize,
+        observe: Observer<'_>,
+    ) -> Result<Tree<ext4::Body>> {
+        let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
+        let mut warnings = layer::Warnings::default();
+        let limits = rootfs::Limits::default();
+        let layers = &self.image.layers;
+        observe(Event::Layers { count: layers.len(), bytes: layers.iter().map(|layer| layer.size).sum() });
+        let mut before = 0;
+        for (index, (layer, stream)) in layers.iter().zip(LayersAhead::new(&self.image, threads)).enumerate() {
+            observe(Event::Layer { index, count: layers.len(), bytes: layer.size });
+            let digest = layer.digest.as_ref().unwrap_or(&layer.diff_id);
+            let place = || format!("cannot build from {}: layer {} ({digest})", self.options.source, index + 1);
+            let mut stream = Watched::new(stream.with_context(place)?, before, observe);
+            let applied = rootfs::apply(&mut tree, index as u32, &mut stream, writer, &limits, &mut warnings);
+            if let Some(text) = stream.inner.warning() {
+                (stream.observe)(Event::Warning(&text));
+            }
+            match applied {
+                Ok(_) => stream.inner.finish().with_context(place)?,
+                // A damaged blob is the cause, and the odd tar in it only the effect.
+                Err(error) => {
+                    stream.inner.finish_after_error().with_context(place)?;
+                    return Err(self.size_or(error)).with_context(place);
+                }
+            }
+            before += layer.size;
+        }
+        warnings.to_string().lines().for_each(|text| observe(Event::Warning(text)));
+        Ok(tree)
+    }
+
+    fn parameters(&self, size: Option<u64>) -> ext4::Params {
+        let root = RootIdentity::of(&self.image.chain_id().to_string());
+        let compressed: u64 = self.image.layers.iter().map(|layer| layer.size).sum();
+        ext4::Params {
+            uuid: root.uuid.into_bytes(),
+            hash_seed: root.hash_seed.into_bytes(),
+            label: b"root".to_vec(),
+            size,
+            free: None,
+            limit: size.map_or(AUTOMATIC_LIMIT, |size| size.saturating_add(compressed.saturating_mul(COUNTED_RATIO))),
+            made_at: Time { secs: self.made_at(), nanos: 0 },
+            descriptors: Descriptors::default(),
+        }
+    }
+
+    /// The time of what this program makes: the image's own, never later than the limit.
+    fn made_at(&self) -> i64 {
+        made_at(&self.image, &self.options)
+    }
+
+    fn guids(&self) -> Guids {
+        let DiskIdentity { disk, bios_boot, esp, modules, root, .. } = self.identity;
+        Guids { disk, bios_boot, esp, modules, root }
+    }
+
+    fn initramfs(&self) -> Result<Vec<u8>> {
+        let spec = serde_json::to_vec_pretty(&self.spec).context("cannot encode the boot specification")?;
+        let modules = self.modules.modules.iter();
+        let modules: Vec<_> =
+            modules.map(|module| initramfs::ModuleFile { path: &module.spec.file, bytes: &module.bytes }).collect();
+        Ok(initramfs::write(self.pid1, &spec, &modules, Packing::None)?)
+    }
+
+    /// Turns "the partition is too small" into "the disk is too small": `--size` is the disk's.
+    fn too_small(&self, error: ext4::SealError, offset: u64) -> anyhow::Error {
+        match (error, self.options.size) {
+            (ext4::SealError::TooSmall { needed, .. }, Some(size)) => {
+                SizeError::TooSmall { size, needed: needed + offset + crate::disk::gpt::ALIGNMENT }.into()
+            }
+            (error, _) => error.into(),
+        }
+    }
+
+    /// Finds out whether it was the size that a layer could not be applied for.
+    fn size_or(&self, error: rootfs::ApplyError) -> anyhow::Error {
+        let error = anyhow::Error::from(error);
+        let limit = error.chain().find_map(|cause| {
+            let io = cause.downcast_ref::<std::io::Error>()?;
+            match io.get_ref()?.downcast_ref::<ext4::BodyError>()? {
+                ext4::BodyError::LimitExceeded { limit } => Some(*limit),
+                _ => None,
+            }
+        });
+        match (limit, self.options.size) {
+            (Some(limit), Some(size)) => SizeError::FarTooSmall { size, limit }.into(),
+            (Some(limit), None) => SizeError::NeedsSize { limit }.into(),
+            (None, _) => error,
+        }
+    }
+}
