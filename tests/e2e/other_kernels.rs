@@ -69,6 +69,58 @@ fn one_userland_boots_with_every_kernel() {
     assert!(root_digest(&bench, &disk) == root, "the root partition is not touched");
 }
 
+/// `kernel set` under strace, which writes down what goes to the disk and when it is settled, and may kill it on its way.
+fn traced_set(bench: &Bench, disk: &Path, log: &Path, killed_at: Option<usize>) {
+    let mut command = bench.at_home("strace");
+    command.args(["-f", "-qq", "-e", "trace=pwrite64,fdatasync", "-o"]).arg(log);
+    if let Some(number) = killed_at {
+        command.args(["-e", &format!("inject=pwrite64:signal=SIGKILL:when={number}")]);
+    }
+    command.arg(bench.bootdisk().get_program()).args(["kernel", "set"]).arg(disk).arg(Kernel::Generic.package());
+    let ran = run(&mut command);
+    assert_eq!(ran.status == Some(0), killed_at.is_none(), "{ran:?}");
+}
+
+/// The process is killed before one of its writes; each firmware then boots one of the two kernels, and the next
+/// exchange works. Cut are the first write, and those around the moments at which everything before is settled.
+#[test]
+fn a_kernel_set_that_is_killed_leaves_a_disk_that_boots() {
+    let bench = Bench::new(Kernel::Cloud);
+    let before = bench.build(image("hello-c.oci"), "before.img", &[]);
+    let (disk, log) = (bench.path("disk.img"), bench.path("strace.log"));
+    fs::copy(&before, &disk).unwrap();
+    traced_set(&bench, &disk, &log, None);
+    let (mut writes, mut around) = (0, vec![2]);
+    for line in fs::read_to_string(&log).unwrap().lines() {
+        writes += usize::from(line.contains("pwrite64("));
+        // `when` counts from 1.
+        around.extend(line.contains("fdatasync(").then_some([writes, writes + 1]).into_iter().flatten());
+    }
+    around.dedup();
+    around.retain(|&number| number <= writes);
+    assert!(writes > 100 && around.len() > 6, "{writes} writes, settled at {around:?}");
+    if std::env::var_os("BOOTDISK_TEST_FULL").is_none() {
+        // Between the boot stage's slot and the boot entry, where the two firmwares may differ.
+        around = vec![around[around.len() / 2]];
+    }
+    let release = |firmware: &str| {
+        let ran = bench.run(&disk, &["--firmware", firmware]).expect_status(0);
+        let text = ran.text();
+        let word = text.split_whitespace().find(|word| word.ends_with("-amd64"));
+        word.unwrap_or_else(|| panic!("no release in {text}")).to_owned()
+    };
+    let both = [Kernel::Cloud.release(), Kernel::Generic.release()];
+    for number in around {
+        fs::copy(&before, &disk).unwrap();
+        traced_set(&bench, &disk, &log, Some(number));
+        let booted = ["bios", "uefi"].map(release);
+        println!("killed at write {number} of {writes}: BIOS boots {}, UEFI {}", booted[0], booted[1]);
+        assert!(booted.iter().all(|release| both.contains(release)), "killed at write {number}: {booted:?}");
+        set(&bench, &disk, Kernel::Generic.package(), &[]);
+    }
+    assert_eq!(release("bios"), both[1], "an exchange after an interrupted one");
+}
+
 /// The options whose absence is shown; all are required.
 const REQUIRED: [&str; 7] =
     ["BLK_DEV_INITRD", "BINFMT_ELF", "EXT4_FS", "EFI_PARTITION", "DEVTMPFS", "PROC_FS", "SYSFS"];
