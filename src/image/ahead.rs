@@ -13,7 +13,7 @@ use super::{BlobError, Image, LayerStream, stream};
 use std::collections::VecDeque;
 
 /// Bytes of all decoded chunks that wait to be read.
-const BUFFERED: usize = 48 << 20;
+const BUFFERED: usize = 32 << 20;
 
 /// Most layers decoded at a time: a zstd layer may ask for a window of 128 MiB.
 const MOST: usize = 4;
