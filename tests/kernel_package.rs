@@ -142,10 +142,10 @@ fn every_compression_of_a_package_and_of_modules_reads_the_same() {
     let root = dir.path().join("root");
     let release = make_root(&root, &SOME);
     let plain = select(&open(&root)).unwrap();
-    assert_eq!(
-        plain.modules.iter().map(|m| m.spec.name.as_str()).collect::<Vec<_>>(),
-        ["virtio_ring", "virtio", "virtio_blk", "virtio_rng"]
-    );
+    // Which of the first two needs the other differs from release to release.
+    let mut names: Vec<&str> = plain.modules.iter().map(|module| module.spec.name.as_str()).collect();
+    names[..2].sort();
+    assert_eq!(names, ["virtio", "virtio_ring", "virtio_blk", "virtio_rng"]);
     for compression in ["none", "gzip", "xz", "zstd"] {
         let package = dir.path().join(format!("{compression}.deb"));
         make_package(&root, &package, "Package: linux-image-test\n", &[&format!("-Z{compression}")]);
@@ -343,13 +343,11 @@ fn a_missing_dependency_is_a_warning() {
     let selection = select(&open(&root)).unwrap();
     let names: Vec<&str> = selection.modules.iter().map(|module| module.spec.name.as_str()).collect();
     assert_eq!(names, ["virtio", "virtio_blk"]);
-    assert_eq!(
-        selection.warnings,
-        [
-            "module virtio needs virtio_ring, which this kernel's modules do not have",
-            "module virtio_blk needs virtio_ring, which this kernel's modules do not have",
-        ]
-    );
+    let of_block = "module virtio_blk needs virtio_ring, which this kernel's modules do not have";
+    assert!(selection.warnings.iter().any(|text| text == of_block), "{:?}", selection.warnings);
+    let others = selection.warnings.iter().filter(|text| *text != of_block);
+    // In some releases virtio needs it too.
+    others.for_each(|text| assert_eq!(text, &of_block.replace("virtio_blk", "virtio")));
     assert!(selection.absent.contains(&"virtio_net"));
     assert!(!selection.absent.contains(&"nvme"), "built in");
 }

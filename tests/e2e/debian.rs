@@ -51,6 +51,8 @@ fn the_network_is_configured() {
     let bench = Bench::new(Kernel::Cloud);
     let script = r#"
         grep -c ^nameserver /etc/resolv.conf
+        # The kernel updates it behind the carrier's change, once a second at most.
+        for _ in $(seq 20); do grep -qx up /sys/class/net/*/operstate && break; sleep 0.1; done
         cat /sys/class/net/*/operstate | grep -cx up
         awk '$2 == "00000000"' /proc/net/route | wc -l
         grep -cw "$(hostname)" /etc/hosts

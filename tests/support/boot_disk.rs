@@ -12,25 +12,25 @@ use uuid::Uuid;
 
 /// What [`initramfs`] prints in front of the command line once the kernel has started it.
 pub const SENTINEL: &str = "init reached, command line <";
-/// The cloud kernel of the tests.
-pub const RELEASE: &str = "6.1.0-56-cloud-amd64";
-
 /// The kernel of Debian's cloud package, unpacked once a checkout.
 pub fn kernel() -> Vec<u8> {
-    let cached = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vmlinuz-{RELEASE}"));
-    if let Ok(kernel) = std::fs::read(&cached) {
-        return kernel;
-    }
     let folder = std::env::var_os("BOOTDISK_TEST_KERNELS").map_or("target/test-data/kernels".into(), PathBuf::from);
     let package = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("no kernel packages in {}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())
-        .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&format!("linux-image-{RELEASE}_")))
-        .unwrap_or_else(|| panic!("no package of {RELEASE} in {}", folder.display()));
+        .find(|path| path.file_name().unwrap().to_string_lossy().contains("-cloud-amd64_"))
+        .unwrap_or_else(|| panic!("no cloud kernel's package in {}", folder.display()));
+    // linux-image-RELEASE_VERSION_amd64.deb
+    let name = package.file_name().unwrap().to_string_lossy();
+    let release = name.strip_prefix("linux-image-").and_then(|rest| rest.split('_').next()).unwrap().to_owned();
+    let cached = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vmlinuz-{release}"));
+    if let Ok(kernel) = std::fs::read(&cached) {
+        return kernel;
+    }
     let scratch = tempfile::tempdir().unwrap();
     let files = scratch.path().join("files.tar");
     let script = "dpkg-deb --fsys-tarfile \"$1\" > \"$2\" && tar -xOf \"$2\" \"./boot/vmlinuz-$3\" > \"$2.kernel\"";
-    tools::stdout(Command::new("sh").args(["-c", script, "sh"]).args([&package, &files]).arg(RELEASE));
+    tools::stdout(Command::new("sh").args(["-c", script, "sh"]).args([&package, &files]).arg(&release));
     let kernel = std::fs::read(scratch.path().join("files.tar.kernel")).unwrap();
     // Another test may do the same at the same time: each writes a whole file and renames it.
     let mine = cached.with_extension(std::process::id().to_string());
@@ -112,7 +112,7 @@ pub fn write(folder: &Path, wanted: &Wanted) -> (PathBuf, Layout) {
     let boot = Boot {
         firmware: wanted.firmware,
         kernel: wanted.kernel,
-        release: RELEASE,
+        release: "6.1-tests",
         initramfs: wanted.initramfs,
         efi_loader: Some(&efi_loader),
         command_line: wanted.command_line,
