@@ -310,12 +310,13 @@ impl Asked<'_> {
         machine.boot = self.boot(booted, combination)?;
         machine.accel = match combination.get(Axis::Accel) {
             None => asked.accel.into(),
-            Some("tcg") => AccelChoice::Tcg,
-            Some(native) => {
-                let choice = if native == "hvf" { AccelChoice::Hvf } else { AccelChoice::Kvm };
-                let works =
-                    binary::find(arch, machine.qemu.as_deref()).and_then(|qemu| accel::settle(choice, arch, &qemu));
-                works.map_err(|error| Verdict::Skipped(error.to_string()))?;
+            Some(name) => {
+                let choice: AccelChoice = name.parse().map_err(Verdict::Error)?;
+                if choice != AccelChoice::Tcg {
+                    let works =
+                        binary::find(arch, machine.qemu.as_deref()).and_then(|qemu| accel::settle(choice, arch, &qemu));
+                    works.map_err(|error| Verdict::Skipped(error.to_string()))?;
+                }
                 choice
             }
         };

@@ -3,6 +3,7 @@
 //! Source: SeaBIOS, src/boot.c; EDK II, MdeModulePkg/Universal/BdsDxe.
 
 use super::Session;
+use crate::qemu::console::find;
 use crate::qemu::event::What;
 
 /// SeaBIOS names the device first, then the address or the option ROM that it jumps to.
@@ -25,8 +26,7 @@ impl HandOver {
             return false;
         }
         self.tail.extend_from_slice(bytes);
-        let has = |word: &&[u8]| self.tail.windows(word.len()).any(|window| window == *word);
-        self.found = words.iter().any(has);
+        self.found = words.iter().any(|word| find(&self.tail, word).is_some());
         let longest = words.iter().map(|word| word.len()).max().unwrap_or(0);
         let surplus = self.tail.len().saturating_sub(longest.saturating_sub(1));
         self.tail.drain(..surplus);
@@ -35,12 +35,12 @@ impl HandOver {
 }
 
 impl Session<'_> {
-    /// Reads SeaBIOS's log.
-    pub(super) fn read_firmware_log(&mut self) {
-        let Some(line) = &mut self.firmware_line else { return };
+    /// Reads SeaBIOS's log; whether there was anything.
+    pub(super) fn read_firmware_log(&mut self) -> bool {
+        let Some(line) = &mut self.firmware_line else { return false };
         let n = line.read(&mut self.buffer);
         if n == 0 {
-            return;
+            return false;
         }
         let bytes = self.buffer[..n].to_vec();
         let done = self.boot.hand_over.feed(&bytes, &SEABIOS);
@@ -48,6 +48,7 @@ impl Session<'_> {
         if done {
             self.tell(What::FirmwareDone);
         }
+        true
     }
 
     /// In what comes over the console before anybody but firmware and loader could have written it.

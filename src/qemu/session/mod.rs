@@ -197,6 +197,7 @@ impl<'a> Session<'a> {
         // What QEMU had sent before it went.
         while self.port.open && self.read_port() {}
         while self.console_line.open && self.read_console() {}
+        while self.read_firmware_log() {}
         self.flush_outputs();
         self.deliver(sink);
         drop(self.raw.take());

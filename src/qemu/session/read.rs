@@ -19,7 +19,7 @@ impl Session<'_> {
                 Source::Qmp => self.read_qmp(accel)?,
                 Source::Port => drop(self.read_port()),
                 Source::Console => drop(self.read_console()),
-                Source::Firmware => self.read_firmware_log(),
+                Source::Firmware => drop(self.read_firmware_log()),
                 Source::Stderr => self.complains = self.process.listen(),
                 Source::Signals => self.read_signals(),
                 Source::Bell => self.bell.quiet(),
