@@ -5,6 +5,8 @@
 mod kernels;
 #[path = "support/small_kernel.rs"]
 mod small_kernel;
+#[path = "support/small_packages.rs"]
+mod small_packages;
 #[path = "support/tools.rs"]
 mod tools;
 
@@ -15,8 +17,9 @@ use std::process::Command;
 
 use bootdisk::kernel::modules::{Selection, select};
 use bootdisk::kernel::preflight::{Disk, Verdict};
-use bootdisk::kernel::{Arch, Bundle, Packing, Store, ikconfig, preflight};
+use bootdisk::kernel::{Arch, Bundle, Given, Packing, Store, ikconfig, preflight};
 use small_kernel::{make_package, make_root, only, unpacked};
+use small_packages::{make_apk, make_rpm, shell};
 
 const MODULES: [&str; 4] = ["virtio", "virtio_ring", "virtio_blk", "overlay"];
 
@@ -26,6 +29,11 @@ fn temporary() -> tempfile::TempDir {
 
 fn contents(selection: &Selection) -> Vec<(String, usize)> {
     selection.modules.iter().map(|module| (module.spec.name.clone(), module.bytes.len())).collect()
+}
+
+/// Several files that belong together.
+fn given(files: &[PathBuf]) -> Given<'_> {
+    Given { files, ..Given::default() }
 }
 
 /// A small root with a kernel, and what opening it as a directory gives.
@@ -62,34 +70,6 @@ fn anyhow_chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn shell(directory: &Path, script: &str) -> String {
-    tools::stdout(Command::new("bash").args(["-euc", script]).current_dir(directory))
-}
-
-/// An rpm of the files below `root`, by rpmbuild; Fedora's layout when `fedora`: the kernel lies beside its modules.
-fn make_rpm(dir: &Path, root: &Path, name: &str, files: &str, payload: &str) -> PathBuf {
-    let spec = format!(
-        "Name: {name}\nVersion: 6.1\nRelease: 1\nSummary: test\nLicense: GPL\nBuildArch: x86_64\nAutoReqProv: no\n\
-         %global __os_install_post %{{nil}}\n%global _build_id_links none\n%description\ntest\n\
-         %install\nmkdir -p %{{buildroot}}\ncp -a {}/. %{{buildroot}}/\n%files\n{files}",
-        root.display()
-    );
-    fs::write(dir.join("x.spec"), spec).unwrap();
-    let top = dir.join("rpmbuild");
-    let mut build = Command::new("rpmbuild");
-    build.args(["-bb", "--quiet", "--target", "x86_64"]).arg("--define").arg(format!("_topdir {}", top.display()));
-    build
-        .arg("--define")
-        .arg(format!("_binary_payload {payload}"))
-        .arg("--define")
-        .arg("_unpackaged_files_terminate_build 0");
-    tools::stdout(build.arg(dir.join("x.spec")));
-    let made = only(&top.join("RPMS/x86_64"), name);
-    let package = dir.join(format!("{name}-{}.rpm", payload.replace('.', "-")));
-    fs::rename(made, &package).unwrap();
-    package
-}
-
 #[test]
 fn rpm_packages_are_read_and_their_digests_believed_only_when_right() {
     let dir = temporary();
@@ -116,7 +96,7 @@ fn rpm_packages_are_read_and_their_digests_believed_only_when_right() {
     let rest =
         make_rpm(dir.path(), &fedora, "kernel-modules-core", &format!("/lib/modules/{release}/kernel\n"), "w3.zstdio");
     for order in [[&core, &rest], [&rest, &core]] {
-        let bundle = Bundle::open_all(&order.map(|path| path.to_owned()), None).unwrap();
+        let bundle = Bundle::of(&given(&order.map(|path| path.to_owned()))).unwrap();
         is_sample(&bundle, &root, &release, &expected);
     }
     assert!(refused(&rest).ends_with("it holds no kernel, it is kernel-modules-core"), "{}", refused(&rest));
@@ -140,25 +120,6 @@ fn rpm_packages_are_read_and_their_digests_believed_only_when_right() {
     fs::write(&damaged, copy).unwrap();
     assert!(refused(&damaged).ends_with("its header is not what its SHA-256 says"), "{}", refused(&damaged));
     cuts_and_mutations(&bytes, &damaged);
-}
-
-/// An apk as abuild makes it: three gzip streams, the first two without the end of an archive.
-fn make_apk(dir: &Path, root: &Path) -> PathBuf {
-    fs::write(dir.join(".SIGN.RSA.test.rsa.pub"), [7; 256]).unwrap();
-    shell(dir, &format!("tar --sort=name --format=posix -C {} -cf - boot lib | gzip -n > data.tar.gz", root.display()));
-    let hash = shell(dir, "sha256sum < data.tar.gz | cut -d' ' -f1");
-    fs::write(
-        dir.join(".PKGINFO"),
-        format!("# made\npkgname = linux-virt\npkgver = 6.1-r0\narch = x86_64\ndatahash = {hash}"),
-    )
-    .unwrap();
-    // abuild-tar --cut leaves the two blocks of zeros out.
-    shell(
-        dir,
-        "cut() { tar --format=ustar -b1 -cf - \"$1\" | head -c -1024; }\n\
-         (cut .SIGN.RSA.test.rsa.pub | gzip -n; cut .PKGINFO | gzip -n; cat data.tar.gz) > linux-virt-6.1-r0.apk",
-    );
-    dir.join("linux-virt-6.1-r0.apk")
 }
 
 #[test]
@@ -227,17 +188,17 @@ fn arch_packages_and_plain_archives_are_read() {
     let packages = [dir.path().join("linux-image.deb"), dir.path().join("linux-modules.deb")];
     make_package(&image, &packages[0], "Package: linux-image-6.1.0-generic\n", &["-Zzstd"]);
     make_package(&tree, &packages[1], "Package: linux-modules-6.1.0-generic\n", &["-Zzstd"]);
-    let bundle = Bundle::open_all(&packages, None).unwrap();
+    let bundle = Bundle::of(&given(&packages)).unwrap();
     is_sample(&bundle, &root, &release, &expected);
     let store = Store::at(dir.path().join("store"));
     let mut heard = Vec::new();
-    let added = store.add_all(&packages, None, None, &mut |count, bytes| heard.push((count, bytes))).unwrap();
+    let added = store.add_given(&given(&packages), &mut |count, bytes| heard.push((count, bytes))).unwrap();
     assert_eq!(added.entry.modules(), Some(4));
     assert_eq!(heard.iter().map(|(count, _)| *count).collect::<Vec<_>>(), [1, 2, 3, 4]);
     // The same kernel, whatever it came in; a boot file with its parts too.
     let parts = [boot, root.join("lib/modules").join(&release), only(&root.join("boot"), "config-")];
     for files in [vec![root.clone()], vec![dir.path().join("plain.tar.zst")], parts.to_vec()] {
-        let again = store.add_all(&files, None, None, &mut |_, _| {}).unwrap();
+        let again = store.add_given(&given(&files), &mut |_, _| {}).unwrap();
         assert!(!again.new && again.entry.id == added.entry.id, "{files:?}");
     }
 }

@@ -11,14 +11,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::kernel_set::{self, Set};
-use super::options::Global;
+use super::options::{Global, KernelKeys};
 use super::progress::Progress;
 use crate::arch::Architecture;
 use crate::convert::{Event, Firmware};
 use crate::escape::escape;
 use crate::kernel::preflight::{Disk, Report, Verdict};
 use crate::kernel::store::{Added, Entry};
-use crate::kernel::{Bundle, KernelError, Packing, Store, modules, preflight};
+use crate::kernel::{Bundle, Given, KernelError, Packing, Store, modules, preflight};
 
 /// Keeps kernels to boot disks with, and says what they lack.
 #[derive(Debug, Args)]
@@ -70,6 +70,8 @@ struct Add {
     /// Its configuration, if it is not beside it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KernelKeys,
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +82,8 @@ struct One {
     /// Its modules, instead of those it brings
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KernelKeys,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -98,9 +102,12 @@ pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(global);
     let added = run_add(&store, add, out, &mut |count, bytes| progress.modules(count, bytes));
     progress.show(Event::Done);
-    let verified = match added?.entry.checked() {
-        "" => "not verified: nothing in it says what it should be".to_owned(),
-        checked => format!("verified: {checked}; not verified: signatures"),
+    let Added { entry, .. } = added?;
+    let verified = match (entry.signed(), entry.checked()) {
+        ("", "") => "not verified: nothing in it says what it should be".to_owned(),
+        ("", checked) => format!("verified: {checked}; not verified: signatures"),
+        (signed, "") => format!("verified: signed by {signed}"),
+        (signed, checked) => format!("verified: {checked}; signed by {signed}"),
     };
     if !global.quiet {
         // A closed standard error is no reason to fail.
@@ -149,9 +156,12 @@ fn run_add(
         [path] if path.as_os_str() == "host" && !path.exists() => Bundle::host_files(),
         files => Ok(files.to_vec()),
     };
-    let added = files
-        .and_then(|files| store.add_all(&files, add.modules.as_deref(), add.config.as_deref(), observe))
-        .with_context(|| format!("cannot add {names}"))?;
+    let keys = add.keys.read()?;
+    let add = |files: Vec<PathBuf>| {
+        let (modules, config) = (add.modules.as_deref(), add.config.as_deref());
+        store.add_given(&Given { files: &files, modules, config, keys: keys.as_ref() }, observe)
+    };
+    let added = files.and_then(add).with_context(|| format!("cannot add {names}"))?;
     let note = match (added.new, added.became_default) {
         (true, true) => format!(" (default for {})", added.entry.arch),
         (true, false) => String::new(),
@@ -206,13 +216,16 @@ fn list(store: &Store, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
 /// A kernel by path if there is such a file, else from the store.
 fn open(store: &Store, one: &One) -> anyhow::Result<(Bundle, Option<Entry>)> {
     let path = Path::new(&one.kernel);
+    let keys = one.keys.read()?;
+    let given = Given { modules: one.modules.as_deref(), keys: keys.as_ref(), ..Given::default() };
     if one.kernel == "host" && !path.exists() {
-        return Ok((Bundle::open_all(&Bundle::host_files()?, one.modules.as_deref())?, None));
+        return Ok((Bundle::of(&Given { files: &Bundle::host_files()?, ..given })?, None));
     }
     if one.kernel.contains('/') || path.exists() {
-        let bundle = Bundle::open(path, one.modules.as_deref());
+        let bundle = Bundle::of(&Given { files: &[path.to_owned()], ..given });
         return Ok((bundle.with_context(|| format!("cannot open {}", shown(path)))?, None));
     }
+    one.keys.are_for_files(&one.kernel)?;
     let entry = store.find(&one.kernel)?;
     let mut bundle = entry.bundle()?;
     bundle.replace_modules(one.modules.as_deref())?;
@@ -257,7 +270,7 @@ fn facts(
         ("version", "version", json!(header.map(|header| escape(header.kernel_version.as_bytes())))),
         ("origin", "origin", json!(bundle.origin)),
         ("verified", "verified", json!(if bundle.checked.is_empty() { "nothing" } else { &bundle.checked })),
-        ("signature", "signature", json!("not verified")),
+        ("signature", "signature", json!(if bundle.signed.is_empty() { "not verified" } else { &bundle.signed })),
         ("format", "format", json!(bundle.image.format())),
         ("size", "size", json!(bundle.boot.size())),
         ("sha256", "sha256", json!(bundle.boot.sha256())),

@@ -1,6 +1,6 @@
 //! `bootdisk kernel set`: another kernel on a disk that exists.
 
-use super::options::Global;
+use super::options::{Global, KernelKeys};
 use super::plan;
 use super::progress::Progress;
 use crate::convert::Event;
@@ -23,6 +23,8 @@ pub struct Set {
     /// Modules of a kernel given as a file
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KernelKeys,
     /// Leave the kernel before as a second entry of UEFI's boot menu
     #[arg(long)]
     keep: bool,
@@ -35,7 +37,7 @@ pub struct Set {
 pub fn run(global: &Global, set: &Set) -> Result<()> {
     let mut progress = Progress::new(global);
     let shown = crate::escape::path(&set.disk);
-    let bundle = plan::named_kernel(&set.kernel, set.modules.as_deref(), None)?;
+    let bundle = plan::named_kernel(&set.kernel, set.modules.as_deref(), &set.keys, None)?;
     let options = swap::Options { keep: set.keep, preflight: !set.no_preflight };
     let done = swap::set_kernel(&set.disk, &bundle, &options, &mut |event| progress.show(event));
     progress.show(Event::Done);

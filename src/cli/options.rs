@@ -2,10 +2,13 @@
 //!
 //! Options that `docker run` has keep its names and meaning.
 
+use super::report::WithHint;
 use crate::arch::Architecture;
 use crate::convert::Firmware;
+use crate::escape::escape;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{Init, Network};
+use crate::kernel::{KernelError, Keys};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -54,6 +57,8 @@ pub struct Disk {
     /// Modules of a kernel given as a file: /lib/modules/RELEASE or a directory that holds it
     #[arg(long, value_name = "DIR", requires = "kernel")]
     pub modules: Option<PathBuf>,
+    #[command(flatten)]
+    pub keys: KernelKeys,
     /// Modules of the kernel that the running userland has at /lib/modules/RELEASE; the root partition stays as it is
     #[arg(long, value_name = "WHICH", default_value = "none")]
     pub guest_modules: GuestModules,
@@ -79,6 +84,46 @@ pub struct Disk {
     /// systemd-boot for the EFI System Partition, or a package with it in it [default: where the distribution's systemd-boot-efi puts it]
     #[arg(long, value_name = "FILE")]
     pub efi_loader: Option<PathBuf>,
+}
+
+/// Keys for a kernel that is given as a file.
+#[derive(Args, Clone, Debug)]
+pub struct KernelKeys {
+    /// OpenPGP key or keyring, or RSA key in PEM for an .apk: a kernel given as a file must be signed by one of them,
+    /// in its package or in FILE.sig or FILE.asc beside it
+    #[arg(long = "kernel-key", value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl KernelKeys {
+    /// Whether none were given.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The keys; `None` when none were given.
+    pub fn read(&self) -> Result<Option<Keys>, KernelError> {
+        match self.files.as_slice() {
+            [] => Ok(None),
+            files => Keys::read(files).map(Some),
+        }
+    }
+
+    /// Refuses keys for a kernel that is called `name` and is no file.
+    pub fn are_for_files(&self, name: &str) -> anyhow::Result<()> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        Err(WithHint {
+            message: format!(
+                "--kernel-key is for a kernel given as a file, and this is none: {}",
+                escape(name.as_bytes())
+            ),
+            hint: "a kernel of the store is verified when it is added: bootdisk kernel add --kernel-key FILE PACKAGE"
+                .into(),
+        }
+        .into())
+    }
 }
 
 /// Modules for the running userland.

@@ -1,12 +1,12 @@
 //! From the command line to a plan: which image, which kernel.
 
-use super::options::{self, Disk};
+use super::options::{self, Disk, KernelKeys};
 use super::report::WithHint;
 use crate::arch::Architecture;
 use crate::convert::{Firmware, Observer, Options, Plan};
 use crate::guest::channel::Overrides;
 use crate::image::{Image, Platform};
-use crate::kernel::{Arch, Bundle, Store};
+use crate::kernel::{Arch, Bundle, Given, Store};
 use crate::source::{self, Reference, Select};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
@@ -50,27 +50,37 @@ fn open_image(reference: &Reference, disk: &Disk) -> Result<Image> {
 /// A kernel given as a path that exists, or as a name in the store, or the store's default for the image.
 fn open_kernel(disk: &Disk, image: &Image) -> Result<Bundle> {
     let Some(kernel) = &disk.kernel else {
+        disk.keys.are_for_files("the store's default")?;
         let arch = Arch::from_name(&image.platform.architecture)
             .map(Arch::kernel)
             .ok_or_else(|| anyhow!("no kernel is known for the image's platform {}", image.platform))?;
         return Ok(Store::of_user()?.default_bundle(arch)?);
     };
-    named_kernel(kernel, disk.modules.as_deref(), Some(image))
+    named_kernel(kernel, disk.modules.as_deref(), &disk.keys, Some(image))
 }
 
 /// A kernel as `--kernel` names it. `image` is what `image` means.
-pub fn named_kernel(kernel: &OsStr, modules: Option<&Path>, image: Option<&Image>) -> Result<Bundle> {
+pub fn named_kernel(
+    kernel: &OsStr,
+    modules: Option<&Path>,
+    keys: &KernelKeys,
+    image: Option<&Image>,
+) -> Result<Bundle> {
     let path = Path::new(kernel);
     if path.exists() {
-        return Ok(Bundle::open(path, modules)?);
+        let keys = keys.read()?;
+        return Ok(Bundle::of(&Given { files: &[path.to_owned()], modules, keys: keys.as_ref(), config: None })?);
     }
+    keys.are_for_files(&kernel.to_string_lossy())?;
     match (kernel.to_str(), image) {
         (Some("image"), Some(image)) => {
             let mut bundle = Bundle::of_image(image, "the image")?;
             bundle.replace_modules(modules)?;
             return Ok(bundle);
         }
-        (Some("host"), _) => return Ok(Bundle::open_all(&Bundle::host_files()?, modules)?),
+        (Some("host"), _) => {
+            return Ok(Bundle::of(&Given { files: &Bundle::host_files()?, modules, ..Given::default() })?);
+        }
         _ => {}
     }
     let name = kernel.to_str().filter(|name| !name.contains('/'));
@@ -102,6 +112,7 @@ impl options::Disk {
     pub fn given(&self) -> Option<&'static str> {
         let options = [
             ("--kernel", self.kernel.is_some()),
+            ("--kernel-key", !self.keys.is_empty()),
             ("--guest-modules", self.guest_modules != options::GuestModules::None),
             ("--no-preflight", self.no_preflight),
             ("--platform", self.platform.is_some()),

@@ -78,6 +78,7 @@ pub fn found(bytes: Vec<u8>, evidence: &str) -> Result<Bundle, KernelError> {
         modules: None,
         origin: evidence.to_owned(),
         checked: String::new(),
+        signed: String::new(),
         boot: BootFile::Memory(bytes),
     })
 }

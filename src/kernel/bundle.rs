@@ -6,7 +6,30 @@ use std::sync::Arc;
 use super::image::Image;
 use super::modules::ModuleTree;
 use super::package::{Source, Unpacked};
-use super::{Arch, BootFile, Config, KernelError, open};
+use super::{Arch, BootFile, Config, KernelError, Keys, open};
+
+/// What is given for one kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// A boot file, a package, a container image or a directory that holds a kernel, told apart by content; or several
+    /// that belong together: packages of which one has the kernel and others its modules, or a boot file with the
+    /// directory of its modules and its configuration.
+    pub files: &'a [PathBuf],
+    /// `lib/modules/RELEASE`, or a directory with that or with `RELEASE` in it, instead of what the files bring.
+    pub modules: Option<&'a Path>,
+    /// The configuration, instead of what the files bring.
+    pub config: Option<&'a Path>,
+    /// Keys of which one must have signed each of the files.
+    pub keys: Option<&'a Keys>,
+}
+
+impl Given<'_> {
+    /// Who signed what will be on the disk, in words; empty without keys. See [`Keys::verify`].
+    pub(super) fn verify(&self) -> Result<String, KernelError> {
+        let Some(keys) = self.keys else { return Ok(String::new()) };
+        keys.verify(self.files.iter().map(PathBuf::as_path).chain(self.modules))
+    }
+}
 
 /// A kernel, its configuration if known, its modules if any.
 #[derive(Debug)]
@@ -27,6 +50,8 @@ pub struct Bundle {
     pub origin: String,
     /// Which digests that its packages carry are right, in words; empty when nothing was verified.
     pub checked: String,
+    /// Who signed it, by the keys that were given, in words; empty when no keys were.
+    pub signed: String,
 }
 
 impl Bundle {
@@ -36,16 +61,16 @@ impl Bundle {
     /// # Errors
     /// What is no kernel is called by its name; see [`KernelError::hint`] for the remedy.
     pub fn open(path: &Path, modules: Option<&Path>) -> Result<Bundle, KernelError> {
-        open::open(&[path.to_owned()], modules, None)
+        Bundle::of(&Given { files: &[path.to_owned()], modules, ..Given::default() })
     }
 
-    /// Opens several files that belong together: packages of which one has the kernel and others its modules, or a boot
-    /// file with the directory of its modules and its configuration.
+    /// Puts together what was given.
     ///
     /// # Errors
-    /// As [`Bundle::open`]; modules of another release than the kernel's are refused.
-    pub fn open_all(paths: &[PathBuf], modules: Option<&Path>) -> Result<Bundle, KernelError> {
-        open::open(paths, modules, None)
+    /// As [`Bundle::open`]; modules of another release than the kernel's are refused; see [`Keys::verify`] for what is
+    /// not signed.
+    pub fn of(given: &Given<'_>) -> Result<Bundle, KernelError> {
+        open::open(given, None)
     }
 
     /// The kernel that the layers of an image bring, called `name` in errors.
@@ -73,12 +98,6 @@ impl Bundle {
         if let Some(dir) = dir {
             self.modules = Some(open::open_modules(dir, &self.release)?);
         }
-        Ok(())
-    }
-
-    /// Takes the configuration in a file instead of its own.
-    pub fn replace_config(&mut self, path: &Path) -> Result<(), KernelError> {
-        self.config = Some(open::read_config(path)?);
         Ok(())
     }
 }

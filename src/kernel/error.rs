@@ -99,6 +99,28 @@ pub enum KernelError {
         /// Its name.
         name: String,
     },
+    /// A file that keys were given for has no signature.
+    #[error("a key was given, but this has no signature: {}", shown(.0))]
+    Unsigned(PathBuf),
+    /// No signature of a file was accepted.
+    #[error("signature not accepted, {reason}: {}", shown(.path))]
+    Signature {
+        /// Why, of each signature.
+        reason: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of keys without one.
+    #[error("a public key is needed, but this is {found}: {}", shown(.path))]
+    NoKey {
+        /// What it is instead.
+        found: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// GnuPG's verifier is not there.
+    #[error("OpenPGP signatures are verified by a program that is not there: gpgv")]
+    NoGpgv,
     /// The store's folder is not known.
     #[error("no place for the kernel store: neither XDG_DATA_HOME nor HOME is an absolute path")]
     NoStore,
@@ -151,6 +173,13 @@ impl KernelError {
                 let short = id.get(..12).unwrap_or(id);
                 Some(format!("remove it and add it again: bootdisk kernel remove {short}"))
             }
+            KernelError::Unsigned(_) => Some(
+                "put its detached signature beside it, with .sig or .asc behind its name, or take it unverified without the key".into(),
+            ),
+            KernelError::NoKey { .. } => {
+                Some("give an OpenPGP key or keyring (gpg --export), or an RSA key in PEM for .apk".into())
+            }
+            KernelError::NoGpgv => Some("install it; packages with it are called gpgv, gnupg or gnupg2".into()),
             KernelError::NoDefault(_) => Some("add one: bootdisk kernel add PACKAGE".into()),
             KernelError::Unknown(_) => Some("bootdisk kernel list shows what there is".into()),
             _ => None,

@@ -25,15 +25,17 @@ mod open;
 pub mod package;
 pub mod preflight;
 pub mod requirements;
+pub mod signature;
 pub mod store;
 pub(crate) mod unpack;
 
 pub use arch::Arch;
 pub use bootfile::BootFile;
-pub use bundle::Bundle;
+pub use bundle::{Bundle, Given};
 pub use config::Config;
 pub use error::KernelError;
 pub use preflight::{Packing, preflight};
+pub use signature::Keys;
 pub use store::Store;
 
 /// Whether `name` can be a kernel's release: one component of a path, of the characters that distributions use.

@@ -11,22 +11,25 @@ use super::image::{self, Format as Form, Image};
 use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
 use super::package::{self, Facts, Source};
-use super::{BootFile, Bundle, Config, KernelError, bzimage, config, ikconfig, is_release, unpack};
+use super::{BootFile, Bundle, Config, Given, KernelError, bzimage, config, ikconfig, is_release, unpack};
 
 /// Where modules directories are, in a package or below a root directory.
 const MODULE_ROOTS: [&str; 2] = ["lib/modules/", "usr/lib/modules/"];
 
-/// See [`Bundle::open`] and [`Bundle::open_all`]. Modules of packages also go to `sink`, each as it comes by.
-pub(super) fn open(
-    paths: &[PathBuf],
-    modules: Option<&Path>,
-    sink: Option<&mut Sink<'_>>,
-) -> Result<Bundle, KernelError> {
-    let mut bundle = match paths {
+/// See [`Bundle::of`]. Modules of packages also go to `sink`, each as it comes by, unless others are given.
+pub(super) fn open(given: &Given<'_>, sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
+    // Nothing is read from what nobody vouches for.
+    let signed = given.verify()?;
+    let sink = sink.filter(|_| given.modules.is_none());
+    let mut bundle = match given.files {
         [path] => open_one(path, sink)?,
         several => open_together(several, sink)?,
     };
-    bundle.replace_modules(modules)?;
+    bundle.signed = signed;
+    bundle.replace_modules(given.modules)?;
+    if let Some(path) = given.config {
+        bundle.config = Some(read_config(path)?);
+    }
     Ok(bundle)
 }
 
@@ -92,7 +95,7 @@ fn read_file(path: &Path, limit: u64, what: &'static str) -> Result<Vec<u8>, Ker
 }
 
 /// A configuration in a file of its own.
-pub(super) fn read_config(path: &Path) -> Result<Config, KernelError> {
+fn read_config(path: &Path) -> Result<Config, KernelError> {
     let packed = read_file(path, config::MAX, "configuration")?;
     let text = unpack::reader(packed.as_slice()).and_then(|reader| unpack::read_bounded(reader, config::MAX));
     let text = text.map_err(KernelError::io("read", path))?;
@@ -119,6 +122,7 @@ fn assemble(bytes: Vec<u8>, config: Option<Config>, path: &Path) -> Result<Bundl
         modules: None,
         origin: shown(path),
         checked: String::new(),
+        signed: String::new(),
         boot: BootFile::Memory(bytes),
     })
 }

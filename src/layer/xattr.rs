@@ -9,9 +9,20 @@
 //!
 //! When several give one attribute, the raw `SCHILY.xattr` one counts.
 
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 use super::acl::{Acl, vfs_acl};
 use super::error::ErrorKind;
 use crate::rootfs::tree::Xattrs;
+
+/// Base64 (RFC 4648, section 4) with or without padding: libarchive writes none.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 /// Where a value comes from; a later one in this list beats an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +49,7 @@ impl Collected {
             self.add(name, Rank::Raw, value)?;
         } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
             let name = percent_decode(name);
-            let value = base64(value).ok_or_else(|| ErrorKind::Base64(key.into()))?;
+            let value = BASE64.decode(value).map_err(|_| ErrorKind::Base64(key.into()))?;
             self.add(&name, Rank::Libarchive, &value)?;
         } else if key == b"RHT.security.selinux" {
             self.add(b"security.selinux", Rank::Converted, value)?;
@@ -122,40 +133,6 @@ fn percent_decode(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Base64 (RFC 4648, section 4) with or without padding: libarchive writes none.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let text = match text.iter().rposition(|&b| b != b'=') {
-        Some(last) if text.len() - last <= 3 => &text[..=last],
-        Some(_) => return None,
-        None => return text.is_empty().then(Vec::new),
-    };
-    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for group in text.chunks(4) {
-        let mut bits = 0u32;
-        for &byte in group {
-            bits = bits << 6 | sextet(byte)?;
-        }
-        match group.len() {
-            4 => out.extend_from_slice(&bits.to_be_bytes()[1..]),
-            3 => out.extend_from_slice(&(bits << 6).to_be_bytes()[1..3]),
-            2 => out.push((bits >> 4) as u8),
-            _ => return None,
-        }
-    }
-    Some(out)
-}
-
-fn sextet(byte: u8) -> Option<u32> {
-    Some(u32::from(match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,11 +148,11 @@ mod tests {
             ("Zm9v", "foo"),
             ("Zm9vYmFy", "foobar"),
         ] {
-            assert_eq!(base64(text.as_bytes()).as_deref(), Some(value.as_bytes()), "{text}");
+            assert_eq!(BASE64.decode(text).as_deref(), Ok(value.as_bytes()), "{text}");
         }
-        assert_eq!(base64(b"//79AA"), Some(vec![0xff, 0xfe, 0xfd, 0]));
+        assert_eq!(BASE64.decode("//79AA"), Ok(vec![0xff, 0xfe, 0xfd, 0]));
         for bad in ["Z", "Zm9v=====", "Z m", "Zm_v", "=", "Zm=v"] {
-            assert_eq!(base64(bad.as_bytes()), None, "{bad}");
+            assert!(BASE64.decode(bad).is_err(), "{bad}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{e2e, e2e_disk, small_kernel, tools};
 use e2e::{Bench, Kernel, image, run};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,7 +65,30 @@ fn one_userland_boots_with_every_kernel() {
         "{}",
         shown.text()
     );
-    set(&bench, &disk, &package, &[]);
+    // Where a key is given, an unsigned package leaves the disk as it was, and a signed one is told by its signer.
+    let home = tempfile::tempdir().unwrap();
+    let gpg = format!(
+        "export GNUPGHOME={}; cd {}
+         gpg --batch --quiet --passphrase '' --quick-gen-key 'Signer <signer@example.org>' rsa3072 sign never
+         gpg --armor --export signer > signer.asc; cp -f {} signed.rpm
+         rpmsign --define '_gpg_name signer' --define '__gpg /usr/bin/gpg' --addsign signed.rpm >&2; gpgconf --kill all",
+        home.path().display(),
+        bench.path("").display(),
+        package.display()
+    );
+    tools::stdout(Command::new("bash").args(["-euc", &gpg]));
+    let key = bench.path("signer.asc");
+    let before = e2e::sha256(&disk);
+    let with_key = |command: &str, rest: &[&OsStr]| {
+        run(bench.bootdisk().args(["kernel", command]).args(rest).arg("--kernel-key").arg(&key))
+    };
+    let refused = with_key("set", &[disk.as_os_str(), package.as_os_str()]);
+    assert!(refused.expect(1, "").stderr.contains("a key was given, but this has no signature"));
+    assert!(e2e::sha256(&disk) == before, "the disk is not touched");
+    let signed = bench.path("signed.rpm");
+    let shown = with_key("show", &[signed.as_os_str()]).expect_status(0);
+    assert!(shown.text().contains("signature       Signer <signer@example.org>, key "), "{}", shown.text());
+    set(&bench, &disk, &signed, &["--kernel-key", key.to_str().unwrap()]);
     says("uefi", &cloud);
     assert!(root_digest(&bench, &disk) == root, "the root partition is not touched");
 }

@@ -5,48 +5,86 @@
 //!                              └ ./control (fields)         └ ./boot/vmlinuz-R ./boot/config-R ./lib/modules/R/...
 //! ```
 //!
-//! The format carries no digest of itself: what it unpacks to is guarded by the compressor's own checksum alone.
-//! Not supported: signatures (`_gpg*` members are skipped). Specification: deb(5), deb-control(5).
+//! The format carries no digest of itself: what it unpacks to is guarded by the compressor's own checksum alone. Debian
+//! signs its archive and not its packages; debsigs signs packages, in members `_gpg*` behind the others, and these are
+//! of the other members' bodies one behind the other. Not supported: dpkg-sig's signed lists of digests.
+//! Specification: deb(5), deb-control(5); debsigs(1).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use super::{Facts, Visit, ar, shown, tar, walk};
-use crate::kernel::KernelError;
-use crate::kernel::unpack;
+use crate::kernel::signature::{self, Kind, Signature};
+use crate::kernel::{KernelError, unpack};
 
 /// Longest control file accepted, in bytes.
 const MAX_CONTROL: u64 = 1 << 20;
 
 /// Reads the whole package once. `visit` reads as much of each file as it likes.
 pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
-    let bad = |error: io::Error| KernelError::package(path, error.to_string());
-    let mut file = File::open(path).map_err(KernelError::io("open", path))?;
-    let length = file.metadata().map_err(KernelError::io("read", path))?.len();
-    ar::open(&mut file).map_err(bad)?;
-
     let mut control = None;
     let mut data = false;
-    while let Some(member) = ar::next(&mut file).map_err(bad)? {
-        let start = file.stream_position().map_err(bad)?;
-        let end = start.checked_add(member.size).filter(|&end| end <= length);
-        let end =
-            end.ok_or_else(|| KernelError::package(path, format!("it is cut short in {}", shown(&member.name))))?;
-        let body = BufReader::with_capacity(256 << 10, (&file).take(member.size));
-        if member.name.starts_with("control.tar") {
+    for_each_member(path, &mut |name, _, body| {
+        let body = BufReader::with_capacity(256 << 10, body);
+        if name.starts_with("control.tar") {
             control = Some(read_control(path, body)?);
-        } else if member.name.starts_with("data.tar") {
+        } else if name.starts_with("data.tar") {
             walk(path, body, tar::End::Marked, visit)?;
             data = true;
         }
-        file.seek(SeekFrom::Start(end + end % 2)).map_err(bad)?;
-    }
+        Ok(())
+    })?;
     match (control, data) {
         (Some(control), true) => Ok(control),
         (None, _) => Err(KernelError::package(path, "it has no control.tar")),
         (_, false) => Err(KernelError::package(path, "it has no data.tar")),
     }
+}
+
+/// The signatures by debsigs.
+///
+/// # Errors
+/// Where there is one and the members are not deb(5)'s three in their order: a signature says nothing of their names.
+pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
+    let (mut names, mut covers, mut packets) = (Vec::new(), Vec::new(), Vec::new());
+    for_each_member(path, &mut |name, range, body| {
+        if !name.starts_with("_gpg") {
+            names.push(name.to_owned());
+            covers.push(range);
+        } else if let Some(bytes) = unpack::read_bounded(body, signature::MAX).map_err(KernelError::io("read", path))? {
+            packets.push(bytes);
+        }
+        Ok(())
+    })?;
+    let in_order = matches!(names.as_slice(), [first, second, third]
+        if first == "debian-binary" && second.starts_with("control.tar") && third.starts_with("data.tar"));
+    if !packets.is_empty() && !in_order {
+        let reason = format!("it is of other members than a package has: {}", shown(&names.join(", ")));
+        return Err(KernelError::Signature { reason, path: path.to_owned() });
+    }
+    let signature = |bytes| Signature { kind: Kind::OpenPgp, bytes, covers: covers.clone() };
+    Ok(packets.into_iter().map(signature).collect())
+}
+
+/// A member's name, where its body is in the file, and the body.
+type Member<'a> = dyn FnMut(&str, Range<u64>, &mut dyn Read) -> Result<(), KernelError> + 'a;
+
+fn for_each_member(path: &Path, take: &mut Member<'_>) -> Result<(), KernelError> {
+    let bad = |error: io::Error| KernelError::package(path, error.to_string());
+    let mut file = File::open(path).map_err(KernelError::io("open", path))?;
+    let length = file.metadata().map_err(KernelError::io("read", path))?.len();
+    ar::open(&mut file).map_err(bad)?;
+    while let Some(member) = ar::next(&mut file).map_err(bad)? {
+        let start = file.stream_position().map_err(bad)?;
+        let end = start.checked_add(member.size).filter(|&end| end <= length);
+        let end =
+            end.ok_or_else(|| KernelError::package(path, format!("it is cut short in {}", shown(&member.name))))?;
+        take(&member.name, start..end, &mut (&file).take(member.size))?;
+        file.seek(SeekFrom::Start(end + end % 2)).map_err(bad)?;
+    }
+    Ok(())
 }
 
 fn read_control(path: &Path, body: impl Read) -> Result<Facts, KernelError> {

@@ -1,16 +1,16 @@
 //! Packages that carry a kernel or its modules, read as streams: never unpacked, and only what is asked for is kept.
 //!
-//! | what | found by | digests in it that are checked |
-//! |---|---|---|
-//! | Debian, Ubuntu `.deb` | `!<arch>` | none |
-//! | Fedora, RHEL `.rpm` | its lead | of the header and of the payload |
-//! | Alpine `.apk` | a tar with `.PKGINFO` that says `datahash` | of the data |
-//! | Arch `.pkg.tar.*` | a tar with `.PKGINFO` | none |
-//! | any other tar, packed or not | a tar header | none |
-//! | container images | a layout or archive of one | of every blob and layer |
+//! | what | found by | digests in it that are checked | signatures in it |
+//! |---|---|---|---|
+//! | Debian, Ubuntu `.deb` | `!<arch>` | none | those of debsigs |
+//! | Fedora, RHEL `.rpm` | its lead | of the header and of the payload | of the header |
+//! | Alpine `.apk` | a tar with `.PKGINFO` that says `datahash` | of the data | of the control stream |
+//! | Arch `.pkg.tar.*` | a tar with `.PKGINFO` | none | none |
+//! | any other tar, packed or not | a tar header | none | none |
+//! | container images | a layout or archive of one | of every blob and layer | none |
 //!
-//! Not supported: signatures, which need keys nobody has given. What a package says is compared, counted and kept in
-//! bounds, and never opened as a path.
+//! What a package says is compared, counted and kept in bounds, and never opened as a path. Signatures are found here
+//! and judged in `signature`.
 
 pub mod ar;
 mod body;
@@ -26,6 +26,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::signature::Signature;
 use super::{KernelError, unpack};
 pub(crate) use image::Unpacked;
 
@@ -124,6 +125,19 @@ pub fn is_package(path: &Path, start: &[u8]) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let named = name.ends_with(".apk") || [".pkg.tar.zst", ".pkg.tar.xz"].iter().any(|end| name.ends_with(end));
     named || start.starts_with(ar::MAGIC) || start.starts_with(&rpm::LEAD_MAGIC)
+}
+
+/// The signatures in a package, and which bytes of it they cover; none for what is no package.
+///
+/// # Errors
+/// Where the package has signatures that leave out something that would be read from it.
+pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
+    match format(path)? {
+        Some(Format::Debian) => deb::signatures(path),
+        Some(Format::Rpm) => rpm::signatures(path),
+        Some(Format::Tar) => tarball::signatures(path),
+        None => Ok(Vec::new()),
+    }
 }
 
 fn format(path: &Path) -> Result<Option<Format>, KernelError> {

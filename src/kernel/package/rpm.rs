@@ -6,16 +6,20 @@
 //! ```
 //!
 //! The signature header's SHA-256 of the header and the header's SHA-256 of the payload are verified where they stand;
-//! packages since rpm 4.14 have both. Not supported: OpenPGP signatures, payloads other than cpio, LZMA and bzip2.
+//! packages since rpm 4.14 have both. Signatures are of the header, and through its digest of the payload.
+//! Not supported: signatures of header and payload together (rpm 3), payloads other than cpio, LZMA and bzip2.
 //! Specification: rpm's manual, "RPM V4 Package format"; rpmtag.h.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, invalid};
+use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
 
 /// First bytes of a lead.
@@ -32,6 +36,10 @@ const MAX_STORE: usize = 64 << 20;
 
 /// Tags of the signature header (rpmtag.h, `RPMSIGTAG_*`).
 const SIG_SHA256: u32 = 273;
+/// OpenPGP signatures of the header: of DSA and what came after it, of RSA, and rpm 6's list of any, in base64.
+const SIG_DSA: u32 = 267;
+const SIG_RSA: u32 = 268;
+const SIG_OPENPGP: u32 = 278;
 /// Tags of the header (`RPMTAG_*`).
 const NAME: u32 = 1000;
 const VERSION: u32 = 1001;
@@ -43,23 +51,16 @@ const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
 /// SHA-256 among the algorithms (RFC 4880, 9.4).
 const SHA256: u32 = 8;
 
-/// Types of an entry's value: 32-bit numbers, a string, an array of strings.
+/// Types of an entry's value: 32-bit numbers, a string, bytes, an array of strings.
 const INT32: u32 = 4;
 const STRING: u32 = 6;
+const BIN: u32 = 7;
 const STRING_ARRAY: u32 = 8;
 
 /// Reads the package once.
 pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
-    let file = File::open(path).map_err(KernelError::io("open", path))?;
-    let mut input = BufReader::with_capacity(256 << 10, file);
-    let mut lead = [0; LEAD];
-    input.read_exact(&mut lead).map_err(bad)?;
-    let signature = Header::read(&mut input).map_err(bad)?;
-    let padding = signature.bytes.len().next_multiple_of(8) - signature.bytes.len();
-    input.read_exact(&mut [0; 8][..padding]).map_err(bad)?;
-    let header = Header::read(&mut input).map_err(bad)?;
-
+    let Beginning { signature, header, input, .. } = Beginning::read(path)?;
     let of_header = signature.strings(SIG_SHA256).into_iter().next();
     if of_header.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&hex(&Sha256::digest(&header.bytes)))) {
         return Err(KernelError::package(path, "its header is not what its SHA-256 says"));
@@ -75,8 +76,7 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
     let mut payload = Hashing { input, hash: Sha256::new() };
     walk(path, &mut payload, visit)?;
     io::copy(&mut payload, &mut io::sink()).map_err(bad)?;
-    let is_sha256 = header.number(PAYLOAD_DIGEST_ALGORITHM).is_none_or(|algorithm| algorithm == SHA256);
-    let of_payload = header.strings(PAYLOAD_DIGEST).into_iter().next().filter(|_| is_sha256);
+    let of_payload = header.payload_digest();
     let actual = hex(&payload.hash.finalize());
     if of_payload.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&actual)) {
         return Err(KernelError::package(path, "its payload is not what its SHA-256 says"));
@@ -93,6 +93,53 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
         },
         is_image: false,
     })
+}
+
+/// The package's signatures of its header.
+///
+/// # Errors
+/// Where the header, which is all they cover, does not say what the payload is.
+pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
+    let Beginning { signature, header, at, .. } = Beginning::read(path)?;
+    let covers = at..at + header.bytes.len() as u64;
+    let packets = [SIG_DSA, SIG_RSA].into_iter().filter_map(|tag| signature.binary(tag).map(<[u8]>::to_vec));
+    let coded = signature.strings(SIG_OPENPGP).into_iter().filter_map(|text| STANDARD.decode(text).ok());
+    let small = |bytes: &Vec<u8>| bytes.len() as u64 <= signature::MAX;
+    let found: Vec<Signature> = packets
+        .chain(coded)
+        .filter(small)
+        .map(|bytes| Signature { kind: Kind::OpenPgp, bytes, covers: vec![covers.clone()] })
+        .collect();
+    if !found.is_empty() && header.payload_digest().is_none() {
+        let reason = "its signature is of the header alone, which has no SHA-256 of the payload";
+        return Err(KernelError::Signature { reason: reason.to_owned(), path: path.to_owned() });
+    }
+    Ok(found)
+}
+
+/// Everything before the payload.
+struct Beginning {
+    signature: Header,
+    header: Header,
+    /// Where the header begins, in bytes from the file's start.
+    at: u64,
+    /// At the payload.
+    input: BufReader<File>,
+}
+
+impl Beginning {
+    fn read(path: &Path) -> Result<Beginning, KernelError> {
+        let bad = |error: io::Error| KernelError::package(path, error.to_string());
+        let file = File::open(path).map_err(KernelError::io("open", path))?;
+        let mut input = BufReader::with_capacity(256 << 10, file);
+        input.read_exact(&mut [0; LEAD]).map_err(bad)?;
+        let signature = Header::read(&mut input).map_err(bad)?;
+        let padding = signature.bytes.len().next_multiple_of(8) - signature.bytes.len();
+        input.read_exact(&mut [0; 8][..padding]).map_err(bad)?;
+        let at = (LEAD + signature.bytes.len() + padding) as u64;
+        let header = Header::read(&mut input).map_err(bad)?;
+        Ok(Beginning { signature, header, at, input })
+    }
 }
 
 fn walk(path: &Path, payload: &mut impl Read, visit: &mut Visit<'_>) -> Result<(), KernelError> {
@@ -140,6 +187,17 @@ impl Header {
         let Some((kind @ (STRING | STRING_ARRAY), value, count)) = self.value(tag) else { return Vec::new() };
         let count = if kind == STRING { 1 } else { count };
         value.split(|&b| b == 0).take(count).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
+    }
+
+    fn binary(&self, tag: u32) -> Option<&[u8]> {
+        let (kind, value, count) = self.value(tag)?;
+        value.get(..count).filter(|_| kind == BIN)
+    }
+
+    /// The SHA-256 of the payload in hexadecimal digits; `None` when it has none, or one of another algorithm.
+    fn payload_digest(&self) -> Option<String> {
+        let is_sha256 = self.number(PAYLOAD_DIGEST_ALGORITHM).is_none_or(|algorithm| algorithm == SHA256);
+        self.strings(PAYLOAD_DIGEST).into_iter().next().filter(|_| is_sha256)
     }
 
     fn number(&self, tag: u32) -> Option<u32> {

@@ -61,6 +61,11 @@ impl<R: Read> Walk<R> {
         Walk { input, body: 0, padding: 0, entries: 0, end }
     }
 
+    /// Headers read so far, those that were passed over included.
+    pub fn headers(&self) -> usize {
+        self.entries
+    }
+
     /// What is left of the present body.
     pub fn body(&mut self) -> Body<'_, R> {
         Body { input: &mut self.input, left: &mut self.body }

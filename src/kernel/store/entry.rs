@@ -20,8 +20,10 @@ use super::pack::{self, INDEX, Pack, Packed, Writer};
 use crate::kernel::bootfile::sha256;
 use crate::kernel::modules::ModuleTree;
 use crate::kernel::modules::tree::{Builtin, Storage};
-use crate::kernel::{Arch, BootFile, Bundle, Config, KernelError, config, is_release, open, unpack};
+use crate::kernel::{Arch, BootFile, Bundle, Config, Given, KernelError, config, is_release, open, unpack};
 
+/// The manifest's file.
+const MANIFEST: &str = "manifest.json";
 /// Version of the manifest this program writes.
 const VERSION: u32 = 1;
 /// Longest manifest and list read, in bytes.
@@ -36,6 +38,9 @@ struct Manifest {
     origin: String,
     #[serde(default)]
     checked: String,
+    /// Empty when no keys were given; absent in entries of versions that took none.
+    #[serde(default)]
+    signed: String,
     boot: BootFacts,
     config: Option<ConfigFacts>,
     modules: Option<ModulesFacts>,
@@ -65,6 +70,12 @@ struct ModulesFacts {
     order: Option<String>,
 }
 
+impl Manifest {
+    fn text(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("strings and numbers are always JSON")
+    }
+}
+
 /// An entry that was found: its manifest, read.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -81,13 +92,7 @@ pub struct Entry {
 }
 
 /// Writes the kernel into the empty directory `dir` and returns its identifier.
-pub(super) fn write(
-    dir: &Path,
-    kernel: &[PathBuf],
-    modules: Option<&Path>,
-    config: Option<&Path>,
-    observe: &mut dyn FnMut(usize, u64),
-) -> Result<String, KernelError> {
+pub(super) fn write(dir: &Path, given: &Given<'_>, observe: &mut dyn FnMut(usize, u64)) -> Result<String, KernelError> {
     let mut writer = Writer::create(dir)?;
     let (mut count, mut total) = (0, 0);
     let mut add = |path: &str, bytes: &[u8]| {
@@ -95,15 +100,9 @@ pub(super) fn write(
         observe(count, total);
         writer.add(path, bytes)
     };
-    let mut bundle = match modules {
-        // A package is read once: its modules go into the pack as they come by.
-        None => open::open(kernel, None, Some(&mut add))?,
-        Some(_) => open::open(kernel, modules, None)?,
-    };
-    if let Some(path) = config {
-        bundle.replace_config(path)?;
-    }
-    let streamed = modules.is_none() && bundle.modules.as_ref().is_some_and(ModuleTree::is_from_package);
+    // A package is read once: its modules go into the pack as they come by.
+    let bundle = open::open(given, Some(&mut add))?;
+    let streamed = given.modules.is_none() && bundle.modules.as_ref().is_some_and(ModuleTree::is_from_package);
     if let Some(tree) = bundle.modules.as_ref().filter(|_| !streamed) {
         tree.for_each(&mut add)?;
     }
@@ -116,6 +115,7 @@ pub(super) fn write(
         arch: bundle.arch.name().to_owned(),
         origin: bundle.origin.clone(),
         checked: bundle.checked.clone(),
+        signed: bundle.signed.clone(),
         boot: BootFacts { size: boot.len() as u64, sha256: sha256(&boot), crc32c: crc32c::crc32c(&boot) },
         config: None,
         modules: None,
@@ -134,8 +134,7 @@ pub(super) fn write(
             order: Some(write_file(dir, "modules.order", &tree.builtin().order)?),
         });
     }
-    let text = serde_json::to_vec_pretty(&manifest).expect("strings and numbers are always JSON");
-    write_file(dir, "manifest.json", &text)?;
+    write_file(dir, MANIFEST, &manifest.text())?;
     Ok(identifier(&manifest, &packed))
 }
 
@@ -173,7 +172,7 @@ impl Entry {
         if !dir.is_dir() {
             return Err(KernelError::Unknown(id.to_owned()));
         }
-        let text = small_file(&dir, "manifest.json").ok_or_else(|| damaged("it has no manifest"))?;
+        let text = small_file(&dir, MANIFEST).ok_or_else(|| damaged("it has no manifest"))?;
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| damaged("its manifest is not one"))?;
         if manifest.version != VERSION {
             return Err(damaged("its manifest is of another version"));
@@ -194,6 +193,22 @@ impl Entry {
     /// Which digests its packages carried and were right when it was added, in words; empty when none.
     pub fn checked(&self) -> &str {
         &self.manifest.checked
+    }
+
+    /// Who signed it when it was added, in words; empty when no keys were given.
+    pub fn signed(&self) -> &str {
+        &self.manifest.signed
+    }
+
+    /// Remembers who signed it, which digests were right and where it came from, as `other`, the same kernel, has it.
+    pub(super) fn adopt_proof(&mut self, other: Entry) -> Result<(), KernelError> {
+        let Manifest { origin, checked, signed, .. } = other.manifest;
+        self.manifest = Manifest { origin, checked, signed, ..self.manifest.clone() };
+        let place = tempfile::NamedTempFile::new_in(&self.dir).map_err(KernelError::io("write", &self.dir))?;
+        fs::write(place.path(), self.manifest.text()).map_err(KernelError::io("write", place.path()))?;
+        place.as_file().sync_all().map_err(KernelError::io("write", place.path()))?;
+        place.persist(self.dir.join(MANIFEST)).map_err(|error| KernelError::io("write", &self.dir)(error.error))?;
+        Ok(())
     }
 
     /// Bytes it takes in the store.
@@ -222,8 +237,9 @@ impl Entry {
             None => None,
         };
         let origin = format!("store {} from {}", &self.id[..12], self.origin);
-        let checked = self.manifest.checked.clone();
-        Ok(Bundle { boot, image, release: self.release.clone(), arch: self.arch, config, modules, origin, checked })
+        let (checked, signed) = (self.manifest.checked.clone(), self.manifest.signed.clone());
+        let release = self.release.clone();
+        Ok(Bundle { boot, image, release, arch: self.arch, config, modules, origin, checked, signed })
     }
 
     fn open_modules(&self, facts: &ModulesFacts) -> Result<ModuleTree, KernelError> {

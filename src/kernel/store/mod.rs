@@ -23,7 +23,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 pub use entry::Entry;
 
-use super::{Arch, Bundle, KernelError};
+use super::{Arch, Bundle, Given, KernelError};
 
 /// Prefix of entries that are being written.
 const NEW: &str = ".new-";
@@ -73,18 +73,13 @@ impl Store {
     /// Adds a kernel: a boot file, a package or a directory, with the modules directory and the configuration that
     /// belong to it, if they are elsewhere. The first kernel of an architecture becomes its default.
     pub fn add(&self, kernel: &Path, modules: Option<&Path>, config: Option<&Path>) -> Result<Added, KernelError> {
-        self.add_all(&[kernel.to_owned()], modules, config, &mut |_, _| {})
+        let given = Given { files: &[kernel.to_owned()], modules, config, keys: None };
+        self.add_given(&given, &mut |_, _| {})
     }
 
-    /// As [`Store::add`], of several files that belong together (see [`Bundle::open_all`]). `observe` hears how many
-    /// modules and how many bytes of them have been taken.
-    pub fn add_all(
-        &self,
-        kernel: &[PathBuf],
-        modules: Option<&Path>,
-        config: Option<&Path>,
-        observe: &mut dyn FnMut(usize, u64),
-    ) -> Result<Added, KernelError> {
+    /// As [`Store::add`], of all that was given. `observe` hears how many modules and how many bytes of them have been
+    /// taken. A kernel that is there already and is signed now is remembered as signed.
+    pub fn add_given(&self, given: &Given<'_>, observe: &mut dyn FnMut(usize, u64)) -> Result<Added, KernelError> {
         let (place, _in_use) = {
             // Under the lock: between the two steps another's sweep would take it for a leftover.
             let _lock = self.lock()?;
@@ -93,13 +88,20 @@ impl Store {
             let in_use = lock(place.path(), FlockArg::LockExclusive)?;
             (place, in_use)
         };
-        let id = entry::write(place.path(), kernel, modules, config, observe)?;
+        let id = entry::write(place.path(), given, observe)?;
 
         let _lock = self.lock()?;
         self.sweep()?;
         let target = self.dir.join(&id);
         let new = match Entry::open(&self.dir, &id).and_then(|old| old.check()) {
-            Ok(()) => false,
+            Ok(()) => {
+                let name = place.path().file_name().unwrap_or_default().to_string_lossy();
+                let written = Entry::open(&self.dir, &name)?;
+                if !written.signed().is_empty() {
+                    Entry::open(&self.dir, &id)?.adopt_proof(written)?;
+                }
+                false
+            }
             Err(_) => {
                 // Nothing there, or something damaged that the new one mends.
                 remove_dir(&target)?;

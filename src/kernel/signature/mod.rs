@@ -1,0 +1,154 @@
+//! Signatures of kernels: who vouches for the bytes that will boot.
+//!
+//! ```text
+//! --kernel-key FILE...  ─ Keys ─┐
+//! a package's file ─ signatures in it, or FILE.sig / FILE.asc beside it ─ one of them good? ─ Signer, or an error
+//! ```
+//!
+//! | what | where its signature is | what it covers |
+//! |---|---|---|
+//! | `.rpm` | OpenPGP, in the signature header | the header, which has the payload's SHA-256 |
+//! | `.apk` | RSA (PKCS #1 v1.5), first stream | the control stream, which has the data's SHA-256 |
+//! | `.deb` | OpenPGP, members `_gpg*` (debsigs) | the members before |
+//! | any file | OpenPGP, in `FILE.sig` or `FILE.asc` | the file |
+//!
+//! Where keys are given every file must have a good signature by one of them: one that merely lost its signature is
+//! refused, or keys would keep nobody out. Without keys nothing is looked at, and reports say "not verified".
+//! Directories, container images of a directory and stored kernels carry none.
+//!
+//! OpenPGP (RFC 4880) is left to GnuPG's `gpgv`, which knows of expiry, revocation and weak digests.
+
+mod gpgv;
+mod keys;
+mod rsa;
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+pub use keys::Keys;
+
+use super::{KernelError, package, unpack};
+
+/// Longest signature accepted, in bytes; OpenPGP's have less than 2 KiB.
+pub(super) const MAX: u64 = 64 << 10;
+/// Most signatures of one file that are looked at.
+const MAX_COUNT: usize = 16;
+/// What detached signatures are called, after the name of what they sign.
+const DETACHED: [&str; 2] = ["sig", "asc"];
+
+/// How a signature was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// OpenPGP signature packets, armoured or not.
+    OpenPgp,
+    /// RSA, PKCS #1 v1.5, of a SHA-1.
+    RsaSha1,
+    /// RSA, PKCS #1 v1.5, of a SHA-256.
+    RsaSha256,
+}
+
+/// A signature that was found with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signature {
+    pub(super) kind: Kind,
+    pub(super) bytes: Vec<u8>,
+    /// What it covers: these bytes of the file, in this order.
+    pub(super) covers: Vec<Range<u64>>,
+}
+
+/// Why a signature was not accepted.
+#[derive(Debug)]
+enum Refusal {
+    /// In words.
+    Reason(String),
+    /// It could not be looked at at all.
+    Failed(KernelError),
+}
+
+impl From<KernelError> for Refusal {
+    fn from(error: KernelError) -> Refusal {
+        Refusal::Failed(error)
+    }
+}
+
+impl Keys {
+    /// Who signed the files, in words, each signer once; empty without keys.
+    ///
+    /// # Errors
+    /// [`KernelError::Unsigned`] and [`KernelError::Signature`]; [`KernelError::NoGpgv`] where `gpgv` is needed and not
+    /// there.
+    pub fn verify<'a>(&self, files: impl IntoIterator<Item = &'a Path>) -> Result<String, KernelError> {
+        if self.is_empty() {
+            return Ok(String::new());
+        }
+        let mut signers: Vec<String> = Vec::new();
+        for file in files {
+            let signer = self.signer(file)?;
+            if !signers.contains(&signer) {
+                signers.push(signer);
+            }
+        }
+        Ok(signers.join(", "))
+    }
+
+    fn signer(&self, path: &Path) -> Result<String, KernelError> {
+        let mut reasons = Vec::new();
+        for signature in signatures(path)?.into_iter().take(MAX_COUNT) {
+            let result = match signature.kind {
+                Kind::OpenPgp => gpgv::verify(self, &signature, path),
+                Kind::RsaSha1 | Kind::RsaSha256 => rsa::verify(self, &signature, path),
+            };
+            match result {
+                Ok(signer) => return Ok(signer),
+                Err(Refusal::Reason(reason)) if reasons.contains(&reason) => {}
+                Err(Refusal::Reason(reason)) => reasons.push(reason),
+                Err(Refusal::Failed(error)) => return Err(error),
+            }
+        }
+        match reasons.is_empty() {
+            true => Err(KernelError::Unsigned(path.to_owned())),
+            false => Err(KernelError::Signature { reason: reasons.join("; "), path: path.to_owned() }),
+        }
+    }
+}
+
+/// Signatures in a file, then those beside it.
+fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let mut found = package::signatures(path)?;
+    let whole = vec![Range { start: 0, end: path.metadata().map_err(KernelError::io("read", path))?.len() }];
+    for ending in DETACHED {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{ending}"));
+        let file = PathBuf::from(name);
+        let bytes = match File::open(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.and_then(|opened| unpack::read_bounded(opened, MAX)),
+        };
+        let bytes = bytes.map_err(KernelError::io("read", &file))?;
+        let too_large = || KernelError::TooLarge { what: "signature", limit: MAX, name: super::error::shown(&file) };
+        found.push(Signature { kind: Kind::OpenPgp, bytes: bytes.ok_or_else(too_large)?, covers: whole.clone() });
+    }
+    Ok(found)
+}
+
+/// Hands what a signature covers to `take`, piece by piece.
+fn covered(signature: &Signature, path: &Path, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; 256 << 10];
+    for range in &signature.covers {
+        file.seek(SeekFrom::Start(range.start))?;
+        let mut part = (&file).take(range.end - range.start);
+        while let n @ 1.. = part.read(&mut piece)? {
+            take(&piece[..n])?;
+        }
+        if part.limit() > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}

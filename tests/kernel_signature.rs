@@ -1,0 +1,300 @@
+//! Signatures of kernels: made by the tools that distributions sign with, good ones believed, and nothing else.
+
+#[path = "support/kernels.rs"]
+mod kernels;
+#[path = "support/small_kernel.rs"]
+mod small_kernel;
+#[path = "support/small_packages.rs"]
+mod small_packages;
+#[path = "support/tools.rs"]
+mod tools;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use bootdisk::kernel::{Bundle, Given, KernelError, Keys, Store};
+use small_kernel::{make_package, make_root, only};
+use small_packages::{make_apk, make_rpm, shell};
+
+/// A folder with a small kernel and a home of gpg's with keys in it: `good`, another's, and one that has expired.
+struct Place {
+    dir: tempfile::TempDir,
+    /// gpg's sockets have short names only.
+    home: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let place = Place { dir, home: tempfile::tempdir().unwrap() };
+        place.run(
+            "gpg --batch --quiet --passphrase '' --quick-gen-key 'Good Signer <good@example.org>' rsa3072 sign never
+             gpg --batch --quiet --passphrase '' --quick-gen-key 'Other Signer <other@example.org>' ed25519 sign never
+             gpg --batch --quiet --passphrase '' --faked-system-time 20200101T000000 \
+                 --quick-gen-key 'Old Signer <old@example.org>' rsa3072 sign 20200201T000000
+             for who in good other old; do gpg --export $who > $who.gpg; gpg --armor --export $who > $who.asc; done",
+        );
+        make_root(&place.path("root"), &["virtio", "virtio_ring"]);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn run(&self, script: &str) -> String {
+        shell(self.dir.path(), &format!("export GNUPGHOME={}\n{script}", self.home.path().display()))
+    }
+
+    fn keys(&self, names: &[&str]) -> Keys {
+        let files: Vec<PathBuf> = names.iter().map(|name| self.path(name)).collect();
+        Keys::read(&files).unwrap()
+    }
+
+    /// Who signed a file, by keys in files; or the error.
+    fn opened(&self, file: &Path, keys: &[&str]) -> Result<Bundle, KernelError> {
+        Bundle::of(&Given { files: &[file.to_owned()], keys: Some(&self.keys(keys)), ..Given::default() })
+    }
+
+    fn signer(&self, file: &Path, keys: &[&str]) -> String {
+        self.opened(file, keys).unwrap_or_else(|error| panic!("{error}")).signed
+    }
+
+    fn refused(&self, file: &Path, keys: &[&str]) -> String {
+        let error = self.opened(file, keys).map(|bundle| bundle.signed).unwrap_err();
+        error.to_string().replace(self.dir.path().to_str().unwrap(), "")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // The agent would outlive the test.
+        _ = std::process::Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", self.home.path()).status();
+    }
+}
+
+/// `bytes` with one bit changed.
+fn changed(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut copy = bytes.to_vec();
+    copy[at] ^= 1;
+    copy
+}
+
+#[test]
+fn an_rpm_is_believed_with_the_right_key_alone() {
+    let place = Place::new();
+    let package = make_rpm(place.dir.path(), &place.path("root"), "kernel", "/boot\n/lib\n", "w3.zstdio");
+    let plain = Bundle::open(&package, None).unwrap();
+    assert_eq!((plain.signed.as_str(), plain.checked.as_str()), ("", "SHA-256 of header and payload"));
+    let unsigned = place.refused(&package, &["good.gpg"]);
+    assert_eq!(unsigned, "a key was given, but this has no signature: /kernel-w3-zstdio.rpm");
+
+    place.run("rpmsign --define '_gpg_name good' --define '__gpg /usr/bin/gpg' --addsign kernel-*.rpm >&2");
+    let by = place.signer(&package, &["good.gpg"]);
+    assert!(by.starts_with("Good Signer <good@example.org>, key "), "{by}");
+    for keys in [&["good.asc"][..], &["other.gpg", "good.gpg"], &["other.asc", "good.asc"]] {
+        assert_eq!(place.signer(&package, keys), by, "{keys:?}");
+    }
+    let other = place.refused(&package, &["other.gpg"]);
+    assert!(other.starts_with("signature not accepted, it is signed by a key that was not given, "), "{other}");
+
+    // Every part of it, changed: the header by its signature (its own digest is beside it and would say so later), the
+    // payload by the digest in the header.
+    let bytes = fs::read(&package).unwrap();
+    let damaged = place.path("damaged.rpm");
+    let name = bytes.windows(7).rposition(|window| window == b"kernel\0").unwrap();
+    fs::write(&damaged, changed(&bytes, name)).unwrap();
+    let refused = place.refused(&damaged, &["good.gpg"]);
+    assert!(refused.contains("it is not what was signed by Good Signer"), "{refused}");
+    fs::write(&damaged, changed(&bytes, bytes.len() - 9)).unwrap();
+    assert!(place.refused(&damaged, &["good.gpg"]).starts_with("cannot read package"));
+    // Another payload that is whole: only the digest tells.
+    let other = make_rpm(place.dir.path(), &place.path("root"), "kernel", "/boot\n", "w3.zstdio");
+    let other = fs::read(other).unwrap();
+    let payload = |bytes: &[u8]| bytes.windows(4).position(|window| window == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+    fs::write(&damaged, [&bytes[..payload(&bytes)], &other[payload(&other)..]].concat()).unwrap();
+    let refused = place.refused(&damaged, &["good.gpg"]);
+    assert!(refused.ends_with("its payload is not what its SHA-256 says"), "{refused}");
+}
+
+#[test]
+fn an_apk_is_believed_with_the_right_key_alone() {
+    let place = Place::new();
+    place.run(
+        "openssl genrsa -out good.pem 2048 2>/dev/null; openssl rsa -in good.pem -pubout -out good.rsa.pub 2>/dev/null
+         openssl genrsa -out other.pem 4096 2>/dev/null; openssl rsa -in other.pem -pubout -out other.rsa.pub 2>/dev/null",
+    );
+    let package = make_apk(place.dir.path(), &place.path("root"));
+    // As abuild-sign does: the signature of the control stream, in a stream of its own in front.
+    let sign = |digest: &str, name: &str, more: &str| {
+        place.run(&format!(
+            "cut() {{ tar --format=ustar -b1 -cf - \"$@\" | head -c -1024; }}
+             cut .PKGINFO | gzip -n > control
+             openssl dgst -{digest} -sign good.pem -out {name} control
+             (cut {name} {more} | gzip -n; cat control data.tar.gz) > signed.apk"
+        ));
+        place.path("signed.apk")
+    };
+    let refused = place.refused(&package, &["good.rsa.pub"]);
+    assert_eq!(refused, "signature not accepted, no RSA key given made its signature: /linux-virt-6.1-r0.apk");
+
+    let signed = sign("sha256", ".SIGN.RSA256.good.rsa.pub", "");
+    assert_eq!(place.signer(&signed, &["other.rsa.pub", "good.rsa.pub"]), "good.rsa.pub (RSA, SHA-256)");
+    let signed = sign("sha1", ".SIGN.RSA.good.rsa.pub", "");
+    assert_eq!(place.signer(&signed, &["good.rsa.pub"]), "good.rsa.pub (RSA, SHA-1)");
+    assert!(place.refused(&signed, &["other.rsa.pub"]).contains("no RSA key given made its signature"));
+    assert!(place.refused(&signed, &["good.gpg"]).contains("no key given is one of RSA in PEM"));
+
+    let bytes = fs::read(&signed).unwrap();
+    let damaged = place.path("damaged.apk");
+    // Other data, whole, behind the signed control.
+    let data = fs::read(place.path("data.tar.gz")).unwrap();
+    place.run("gunzip -c data.tar.gz | gzip -n -1 > other.tar.gz");
+    let other = fs::read(place.path("other.tar.gz")).unwrap();
+    fs::write(&damaged, [&bytes[..bytes.len() - data.len()], &other].concat()).unwrap();
+    assert!(place.refused(&damaged, &["good.rsa.pub"]).contains("does not say that the data is this"));
+    // Files beside the signature are covered by nothing, nor is a name there that the next stream's first file gets.
+    fs::write(place.path("vmlinuz"), "another kernel").unwrap();
+    let more = sign("sha1", ".SIGN.RSA.good.rsa.pub", "vmlinuz");
+    assert!(place.refused(&more, &["good.rsa.pub"]).contains("files that it does not cover"));
+    place.run(
+        "python3 - <<'END'
+import gzip, tarfile
+info = tarfile.TarInfo('boot/vmlinuz-x' * 20)
+name = info.create_pax_header(info.get_info(), 'utf-8')[:1024]
+packed = open('signed.apk', 'rb').read()
+control = open('control', 'rb').read()
+at = packed.index(control)
+first = gzip.decompress(packed[:at])
+open('damaged.apk', 'wb').write(gzip.compress(first[:1024] + name) + packed[at:])
+END",
+    );
+    let refused = place.refused(&damaged, &["good.rsa.pub"]);
+    assert!(refused.contains("files that it does not cover"), "{refused}");
+}
+
+#[test]
+fn a_deb_and_any_file_can_be_signed() {
+    let place = Place::new();
+    let package = place.path("linux-image.deb");
+    make_package(&place.path("root"), &package, "Package: linux-image-6.1.0-small\n", &["-Zxz"]);
+    let plain = fs::read(&package).unwrap();
+    assert!(place.refused(&package, &["good.gpg"]).contains("this has no signature"));
+    // debsigs has gpg sign with SHA-1 where the key's algorithm allows it.
+    place.run("cp linux-image.deb weak.deb; debsigs --sign=origin --default-key=good weak.deb >&2");
+    assert!(place.refused(&place.path("weak.deb"), &["good.gpg"]).contains("a digest that is too weak"));
+    place.run("debsigs --sign=origin --default-key=other linux-image.deb >&2");
+    let by = place.signer(&package, &["other.gpg"]);
+    assert!(by.starts_with("Other Signer <other@example.org>, key "), "{by}");
+    assert!(place.refused(&package, &["good.gpg"]).contains("a key that was not given"));
+    let bytes = fs::read(&package).unwrap();
+    let damaged = place.path("damaged.deb");
+    for at in [bytes.windows(4).position(|window| window == b"2.0\n").unwrap(), plain.len() - 60] {
+        fs::write(&damaged, changed(&bytes, at)).unwrap();
+        let refused = place.refused(&damaged, &["other.gpg"]);
+        assert!(refused.contains("it is not what was signed by Other Signer"), "{at}: {refused}");
+    }
+    // Names of members are not covered: they may not change places.
+    let at = bytes.windows(7).position(|window| window == b"control").unwrap();
+    fs::write(&damaged, [&bytes[..at], b"Control", &bytes[at + 7..]].concat()).unwrap();
+    let refused = place.refused(&damaged, &["other.gpg"]);
+    assert!(refused.contains("other members than a package has: debian-binary, Control.tar.xz"), "{refused}");
+
+    // Detached: a package of Arch, and a boot file. One signature of several is enough.
+    fs::copy(only(&place.path("root/boot"), "vmlinuz-"), place.path("bzImage")).unwrap();
+    place.run(
+        "bsdtar --zstd -C root -cf linux.pkg.tar.zst boot lib
+         gpg --batch -u good --output linux.pkg.tar.zst.sig --detach-sign linux.pkg.tar.zst
+         gpg --batch -u good --armor --output bzImage.asc --detach-sign bzImage",
+    );
+    let by = place.signer(&place.path("bzImage"), &["good.asc"]);
+    assert!(by.starts_with("Good Signer <good@example.org>, key "), "{by}");
+    for name in ["linux.pkg.tar.zst", "bzImage"] {
+        assert_eq!(place.signer(&place.path(name), &["good.asc"]), by, "{name}");
+        assert!(place.refused(&place.path(name), &["other.gpg"]).contains("a key that was not given"));
+    }
+    place.run("gpg --batch -u other --output bzImage.sig --detach-sign bzImage");
+    assert_eq!(place.signer(&place.path("bzImage"), &["good.asc"]), by);
+    assert!(place.signer(&place.path("bzImage"), &["other.asc"]).starts_with("Other Signer"));
+    // A changed file, a key that has expired, a digest nobody believes, and a signature of text.
+    fs::copy(place.path("bzImage.asc"), place.path("other.bin.asc")).unwrap();
+    fs::write(place.path("other.bin"), changed(&fs::read(place.path("bzImage")).unwrap(), 600)).unwrap();
+    assert!(place.refused(&place.path("other.bin"), &["good.gpg"]).contains("it is not what was signed by Good"));
+    for (options, says) in [
+        ("-u old --faked-system-time 20200110T000000", "the key has expired of Old Signer"),
+        ("-u good --digest-algo SHA1", "a digest that is too weak"),
+        ("-u good --textmode", "it is no signature of a file's bytes"),
+    ] {
+        place.run(&format!(
+            "rm -f bzImage.*; gpg --batch --allow-weak-digest-algos {options} -o bzImage.sig --detach-sign bzImage"
+        ));
+        let refused = place.refused(&place.path("bzImage"), &["good.gpg", "old.gpg"]);
+        assert!(refused.contains(says), "{options}: {refused}");
+    }
+}
+
+#[test]
+fn the_commands_take_keys_and_the_store_remembers() {
+    let place = Place::new();
+    let bootdisk = || {
+        let mut command = Command::cargo_bin("bootdisk").unwrap();
+        command.current_dir(place.dir.path()).env("XDG_DATA_HOME", place.path("data")).args(["--progress", "none"]);
+        command
+    };
+    place.run("bsdtar --zstd -C root -cf k.pkg.tar.zst boot lib; cp k.pkg.tar.zst unsigned.pkg.tar.zst");
+    place.run("gpg --batch -u good --output k.pkg.tar.zst.sig --detach-sign k.pkg.tar.zst");
+    let told = |command: &mut Command, status: i32| {
+        let output = command.assert().code(status).get_output().clone();
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap())
+    };
+
+    // Added without a key first: nothing is claimed. With one the same kernel is remembered as signed.
+    let [id, said] = told(bootdisk().args(["kernel", "add", "unsigned.pkg.tar.zst"]), 0);
+    assert_eq!(said, "not verified: nothing in it says what it should be\n");
+    let shown = |name: &str| told(bootdisk().args(["kernel", "show", name]), 0)[0].clone();
+    assert!(shown(&id[..12]).contains("\nsignature       not verified\n"));
+    let [_, said] = told(bootdisk().args(["kernel", "add", "k.pkg.tar.zst", "--kernel-key", "good.asc"]), 0);
+    assert!(said.starts_with("verified: signed by Good Signer <good@example.org>, key "), "{said}");
+    assert!(
+        shown(&id[..12]).contains("\nsignature       Good Signer <good@example.org>, key\n"),
+        "{}",
+        shown(&id[..12])
+    );
+    told(bootdisk().args(["kernel", "add", "unsigned.pkg.tar.zst"]), 0);
+    assert!(shown(&id[..12]).contains("\nsignature       Good Signer"), "a proof is not lost");
+    let store = Store::at(place.path("data/bootdisk/kernels"));
+    store.find(&id[..12]).unwrap().check().unwrap();
+
+    // Not signed: nothing is added.
+    let store_before = store.list().unwrap().len();
+    let [_, said] = told(bootdisk().args(["kernel", "add", "unsigned.pkg.tar.zst", "--kernel-key", "good.asc"]), 1);
+    assert!(
+        said.contains("error: cannot add unsigned.pkg.tar.zst: a key was given, but this has no signature: "),
+        "{said}"
+    );
+    assert!(said.contains("hint: put its detached signature beside it"), "{said}");
+    assert_eq!(store.list().unwrap().len(), store_before);
+    for command in [&["kernel", "show", "root"][..], &["kernel", "check", "unsigned.pkg.tar.zst"]] {
+        let [_, said] = told(bootdisk().args(command).args(["--kernel-key", "good.asc"]), 1);
+        assert!(said.contains("this has no signature"), "{command:?}: {said}");
+    }
+    let [_, said] = told(bootdisk().args(["kernel", "show", &id[..12], "--kernel-key", "good.asc"]), 1);
+    assert!(said.contains("--kernel-key is for a kernel given as a file, and this is none"), "{said}");
+    let modules = ["kernel", "show", "k.pkg.tar.zst", "--modules", "root/lib", "--kernel-key", "good.asc"];
+    assert!(told(bootdisk().args(modules), 1)[1].contains("this has no signature: root/lib"));
+
+    // What is no key, and no gpgv.
+    fs::write(place.path("no.key"), "-----BEGIN RSA PRIVATE KEY-----\nZg==\n-----END RSA PRIVATE KEY-----\n").unwrap();
+    for (file, says) in [
+        ("no.key", "a public key is needed, but this is a private key: no.key"),
+        ("k.pkg.tar.zst", "a public key is needed, but this is no public key of OpenPGP and no PEM: k.pkg.tar.zst"),
+        ("missing", "cannot open missing: "),
+    ] {
+        let [_, said] = told(bootdisk().args(["kernel", "show", "k.pkg.tar.zst", "--kernel-key", file]), 1);
+        assert!(said.contains(says), "{said}");
+    }
+    let show = ["kernel", "show", "k.pkg.tar.zst", "--kernel-key", "good.asc"];
+    let [_, said] = told(bootdisk().args(show).env("PATH", "/nonexistent"), 1);
+    assert!(said.contains("verified by a program that is not there: gpgv\nhint: install it"), "{said}");
+}
