@@ -21,7 +21,8 @@ use crate::output::{Output, Slice};
 use std::io;
 use thiserror::Error;
 
-/// Which firmware a disk boots under; at least one.
+/// Which firmware a disk boots under. With neither it is for direct boot alone: nothing on it is executed before the
+/// kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Firmware {
     /// BIOS; x86_64 only.
@@ -63,9 +64,6 @@ pub struct Boot<'a> {
 /// Why a disk cannot be made to boot.
 #[derive(Debug, Error)]
 pub enum BootError {
-    /// Neither firmware was chosen.
-    #[error("no firmware to boot under")]
-    NoFirmware,
     /// BIOS exists for x86_64 alone.
     #[error("this architecture has no BIOS")]
     NoBios,
@@ -111,9 +109,6 @@ impl BootError {
 pub fn write(boot: &Boot, layout: &Layout, output: &dyn Output) -> Result<[u8; bios::MBR_BYTES], BootError> {
     let Firmware { bios, uefi } = boot.firmware;
     let architecture = layout.architecture();
-    if !bios && !uefi {
-        return Err(BootError::NoFirmware);
-    }
     if bios && architecture != Architecture::X86_64 {
         return Err(BootError::NoBios);
     }
@@ -287,6 +282,11 @@ mod tests {
         // Without BIOS any EFI program will do for a kernel; it need not be a bzImage.
         let uefi = bytes_of(&Boot { firmware: Firmware { bios: false, uefi: true }, ..boot(b"MZ") });
         assert!(uefi[1 << 20..2 << 20].iter().all(|&byte| byte == 0) && holds(&uefi, b"BOOTX64"));
+        // For direct boot a kernel of any form is there, and where its command line is said.
+        let neither = Firmware { bios: false, uefi: false };
+        let direct = bytes_of(&Boot { firmware: neither, efi_loader: None, ..boot(b"\x7fELF") });
+        assert!(holds(&direct, b"\x7fELF") && holds(&direct, b"title "));
+        assert!(direct[1 << 20..2 << 20].iter().all(|&byte| byte == 0) && !holds(&direct, b"BOOTX64"));
     }
 
     #[test]
@@ -294,8 +294,6 @@ mod tests {
         let kernel = bios::bzimage(20);
         let refused = |boot: Boot, architecture| write(&boot, &layout(architecture), &Memory::default()).unwrap_err();
         let x86 = Architecture::X86_64;
-        let neither = Firmware { bios: false, uefi: false };
-        assert!(matches!(refused(Boot { firmware: neither, ..boot(&kernel) }, x86), BootError::NoFirmware));
         assert!(matches!(refused(Boot { efi_loader: None, ..boot(&kernel) }, x86), BootError::NoLoader));
         assert!(matches!(refused(boot(&kernel), Architecture::Aarch64), BootError::NoBios));
         assert!(matches!(refused(boot(b"not a kernel"), x86), BootError::Bios(_)));

@@ -5,6 +5,7 @@ use super::options::{self, FirmwareChoice, Global};
 use super::progress::Progress;
 use super::{plan, summary};
 use crate::convert::Writing;
+use crate::kernel::Bundle;
 use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
-    let firmware = |arch| options::firmware_set(&args.firmware, arch);
+    let firmware = |arch, _: &Bundle| options::firmware_set(&args.firmware, arch);
     let plan = plan::open(&args.image, &args.disk, firmware, &overrides, &mut |event| progress.show(event))?;
     let usual = Writing::default();
     let writing =

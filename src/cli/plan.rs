@@ -12,12 +12,12 @@ use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Opens image and kernel, chooses the firmware by the architecture, and decides everything that can be decided before
+/// Opens image and kernel, chooses the firmware by these, and decides everything that can be decided before
 /// the layers are read.
 pub fn open(
     image: &OsStr,
     disk: &Disk,
-    firmware: impl FnOnce(Architecture) -> Firmware,
+    firmware: impl FnOnce(Architecture, &Bundle) -> Firmware,
     overrides: &Overrides,
     observe: Observer<'_>,
 ) -> Result<Plan> {
@@ -28,7 +28,7 @@ pub fn open(
     let bundle = open_kernel(disk, &image)?;
     let options = Options {
         source: shown.clone(),
-        firmware: firmware(Architecture::try_from(bundle.arch)?),
+        firmware: firmware(Architecture::try_from(bundle.arch)?, &bundle),
         size: disk.size,
         esp_size: disk.esp_size,
         command_line: disk.cmdline.clone(),

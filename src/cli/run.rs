@@ -181,7 +181,7 @@ fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
         }
         .into());
     }
-    Target::open(global, &args.target, &args.disk, args.firmware == Some(BootChoice::Uefi))
+    Target::open(global, &args.target, &args.disk, args.firmware.as_slice())
 }
 
 /// Makes the machine known to exec, ps and stop. A foreground run goes on without.

@@ -12,6 +12,7 @@ use crate::smoke::expect::{Expectation, Pattern};
 use crate::smoke::spec::{Spec, SpecTest};
 use crate::smoke::{Axis, Combination, Matrix, Report, Test, Verdict};
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -178,18 +179,18 @@ pub fn plan(
             [] => vec![None],
             kernels => kernels.iter().map(Some).collect(),
         };
-        let uefi = machine.firmware == Some(BootChoice::Uefi);
-        let uefi = uefi || matrix.values(Axis::Firmware).iter().any(|firmware| firmware == "uefi");
-        let direct = machine.firmware == Some(BootChoice::Direct);
-        let direct = direct || matrix.values(Axis::Firmware).iter().any(|firmware| firmware == "direct");
+        let ways = match matrix.values(Axis::Firmware) {
+            [] => machine.firmware.into_iter().collect(),
+            values => values.iter().filter_map(|value| BootChoice::from_str(value, false).ok()).collect::<Vec<_>>(),
+        };
         for kernel in kernels {
             let mut disk = entry.disk.clone();
             disk.kernel = kernel.map(OsString::from).or(disk.kernel);
             let asked = Asked { entry: &entry, machine, overrides: &overrides, log_dir };
             let combinations = matrix.combinations().into_iter();
             let combinations = combinations.filter(|one| one.get(Axis::Kernel) == kernel.map(String::as_str));
-            let opened =
-                Target::open(global, &entry.target, &disk, uefi).and_then(|target| Booted::open(target, direct));
+            let opened = Target::open(global, &entry.target, &disk, &ways)
+                .and_then(|target| Booted::open(target, ways.contains(&BootChoice::Direct)));
             match opened {
                 Ok(booted) => {
                     for combination in combinations {

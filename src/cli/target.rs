@@ -1,16 +1,20 @@
 //! What `run` and `test` boot: a disk as it is, or one made from an image and kept in the cache.
 
 use super::cancel::Cancel;
+use super::machine::BootChoice;
 use super::options::{self, Global};
 use super::progress::Progress;
 use super::report::WithHint;
 use super::{env, plan};
+use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache};
 use crate::convert::{Event, Firmware, Writing};
 use crate::disk::gpt::Role;
 use crate::disk::table;
 use crate::inspect::disk::fat::Volume;
+use crate::kernel::Bundle;
+use crate::kernel::image::Format;
 use crate::qemu::Boot;
 use crate::qemu::paste::BootFilesAt;
 use crate::source::SourceError;
@@ -33,8 +37,8 @@ pub enum Target {
 }
 
 impl Target {
-    /// Opens a disk, or makes one from an image, for UEFI too if that is wanted.
-    pub fn open(global: &Global, target: &OsStr, disk: &options::Disk, uefi: bool) -> anyhow::Result<Target> {
+    /// Opens a disk, or makes one from an image that boots in these ways; none is as the architecture's machines do.
+    pub fn open(global: &Global, target: &OsStr, disk: &options::Disk, ways: &[BootChoice]) -> anyhow::Result<Target> {
         let shown = crate::escape::path(Path::new(target));
         if is_disk(target) {
             if let Some(option) = disk.given() {
@@ -48,11 +52,7 @@ impl Target {
         }
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
-        // All there is, unless only UEFI's loader may be missing on this host.
-        let firmware = |arch| {
-            let all = Firmware::all(arch);
-            Firmware { uefi: uefi || !all.bios, ..all }
-        };
+        let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
         let plan = plan::open(target, disk, firmware, &Default::default(), &mut |e| progress.show(e));
         let plan = plan.map_err(|error| neither(error, target))?;
         let cache = env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(dir.join("bootdisk/disks")));
@@ -78,6 +78,19 @@ impl Target {
             Target::Cached(disk) => disk.path.clone(),
             Target::Temporary { dir } => dir.path().join("disk.img"),
         }
+    }
+}
+
+/// What a disk that boots in these ways needs, and no more than makes a difference: UEFI's loader may be missing on this
+/// host, and BIOS has nothing for a vmlinux.
+fn firmware_for(ways: &[BootChoice], arch: Architecture, form: Format) -> Firmware {
+    let all = Firmware::all(arch);
+    let uefi = ways.contains(&BootChoice::Uefi);
+    let only_direct = !ways.is_empty() && ways.iter().all(|&way| way == BootChoice::Direct);
+    match all.bios {
+        // One disk serves BIOS and direct boot, so that trying the other does not build another.
+        true => Firmware { bios: !(only_direct && form == Format::Vmlinux), uefi },
+        false => Firmware { bios: false, uefi: !only_direct },
     }
 }
 

@@ -60,6 +60,20 @@ fn a_distribution_says_what_it_runs_on() {
 }
 
 #[test]
+fn an_image_boots_directly_without_any_loader() {
+    let bench = Bench::new(Kernel::CloudArm64);
+    let script = ["--", "uname", "-m"];
+    let boot = |firmware: &str| {
+        let mut command = bench.bootdisk();
+        command.args(["run", "--accel", "tcg", "--firmware", firmware, "--platform", "linux/arm64", "--efi-loader"]);
+        e2e::run(command.arg(bench.path("missing.efi")).arg(image("debian-arm64.oci")).args(script))
+    };
+    boot("direct").expect(0, "aarch64\n");
+    let refused = boot("uefi").expect(125, "");
+    assert!(refused.stderr.contains("missing.efi"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_server_is_reached_entered_and_stopped_by_its_power_button() {
     let bench = Bench::new(Kernel::CloudArm64);
     let disk = build(&bench, "nginx-arm64.oci", "nginx.img");

@@ -1,9 +1,11 @@
 //! One userland, many kernels: exchanged on the disk, from any package, and refused when they could not boot it.
 
 use crate::{e2e, e2e_disk, small_kernel, tools};
+use bootdisk::kernel::{Bundle, ikconfig};
 use e2e::{Bench, Kernel, image, run};
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -91,6 +93,30 @@ fn one_userland_boots_with_every_kernel() {
     set(&bench, &disk, &signed, &["--kernel-key", key.to_str().unwrap()]);
     says("uefi", &cloud);
     assert!(root_digest(&bench, &disk) == root, "the root partition is not touched");
+}
+
+#[test]
+fn a_vmlinux_boots_directly_and_is_refused_where_a_firmware_must_start_it() {
+    let bench = Bench::new(Kernel::Cloud);
+    let unpacked = small_kernel::unpacked("cloud");
+    let vmlinuz = small_kernel::only(&unpacked.join("boot"), "vmlinuz-");
+    let bundle = Bundle::open(&vmlinuz, None).unwrap();
+    let bytes = fs::read(&vmlinuz).unwrap();
+    let mut vmlinux = Vec::new();
+    // The payload's end mark is behind what is read here.
+    _ = ikconfig::vmlinux(&bytes, &bundle.image).unwrap().read_to_end(&mut vmlinux);
+    fs::write(bench.path("vmlinux"), &vmlinux).unwrap();
+    let boot = |firmware: &str| {
+        let mut command = bench.bootdisk();
+        command.args(["run", "--accel", "tcg", "--firmware", firmware, "--modules"]).arg(unpacked.join("lib"));
+        command.arg("--kernel").arg(bench.path("vmlinux")).arg(image("debian.oci"));
+        run(command.args(["--", "uname", "-r"]))
+    };
+    boot("direct").expect(0, &format!("{}\n", bundle.release));
+    for (firmware, says) in [("bios", "is a vmlinux, which BIOS cannot start"), ("uefi", "which UEFI cannot start")] {
+        let refused = boot(firmware).expect(125, "");
+        assert!(refused.stderr.contains(says), "{firmware}: {}", refused.stderr);
+    }
 }
 
 /// `kernel set` under strace, which writes down what goes to the disk and when it is settled, and may kill it on its way.
