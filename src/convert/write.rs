@@ -22,6 +22,7 @@ use crate::rootfs::{self, Attrs, Time, Tree};
 use crate::{guest_modules, layer, startable};
 use anyhow::{Context, Result};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// What [`Plan::write_boot_files`] has written.
@@ -58,19 +59,24 @@ impl Plan {
             Some(layout) => layout.clone(),
             None => Layout::around_root(architecture, before, 1)?,
         };
+        let in_vain = AtomicBool::new(false);
         let (root, boot_files) = thread::scope(|scope| {
-            let boot_files = scope.spawn(|| self.write_boot_files(&prefix, &file));
-            let root = self.write_root(&file, offset, root_size, writing.threads, observe);
+            let boot_files = scope.spawn(|| {
+                let written = self.write_boot_files(&prefix, &file);
+                in_vain.store(written.is_err(), Ordering::Relaxed);
+                written
+            });
+            let root = self.write_root(&file, offset, root_size, writing.threads, &in_vain, observe);
             // A panic of that thread goes on in this one.
             (root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
+        // First, as it is why the layers were not read to their end; and always, so that time does not decide what is said.
+        let boot_files = boot_files?;
         let (tree, root) = root?;
         if let Some(error) = too_small {
             return Err(error.into());
         }
         root.warnings.first().iter().for_each(|text| observe(Event::Warning(text)));
-        observe(Event::Step("writing kernel and boot files"));
-        let boot_files = boot_files?;
 
         let layout = match fixed {
             Some(layout) => layout,
@@ -101,11 +107,12 @@ impl Plan {
         offset: u64,
         size: Option<u64>,
         threads: usize,
+        in_vain: &AtomicBool,
         observe: Observer<'_>,
     ) -> Result<(Tree<ext4::Body>, ext4::Sealed)> {
         let slice = Slice::new(file, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(size));
-        let tree = self.flatten(&mut writer, threads, observe)?;
+        let tree = self.flatten(&mut writer, threads, in_vain, observe)?;
         observe(Event::Step("writing the file system's metadata"));
         if let Some(text) = startable::doubt(&tree, &self.spec.process, self.spec.init) {
             observe(Event::Warning(&text));
@@ -164,6 +171,7 @@ impl Plan {
         &self,
         writer: &mut ext4::Writer<'_>,
         threads: usize,
+        in_vain: &AtomicBool,
         observe: Observer<'_>,
     ) -> Result<Tree<ext4::Body>> {
         let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
@@ -176,13 +184,14 @@ impl Plan {
             observe(Event::Layer { index, count: layers.len(), bytes: layer.size });
             let digest = layer.digest.as_ref().unwrap_or(&layer.diff_id);
             let place = || format!("cannot build from {}: layer {} ({digest})", self.options.source, index + 1);
-            let mut stream = Watched::new(stream.with_context(place)?, before, observe);
+            let mut stream = Watched::new(stream.with_context(place)?, before, in_vain, observe);
             let applied = rootfs::apply(&mut tree, index as u32, &mut stream, writer, &limits, &mut warnings);
             if let Some(text) = stream.inner.warning() {
                 (stream.observe)(Event::Warning(&text));
             }
             match applied {
                 Ok(_) => stream.inner.finish().with_context(place)?,
+                Err(error) if in_vain.load(Ordering::Relaxed) => return Err(error.into()),
                 // A damaged blob is the cause, and the odd tar in it only the effect.
                 Err(error) => {
                     stream.inner.finish_after_error().with_context(place)?;

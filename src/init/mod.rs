@@ -90,26 +90,25 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     }
     let modules = spec.guest_modules.take().filter(guest_modules::mount_partition);
     let init = spec.init.settle(&spec.process);
-    if init != Init::Image {
-        cgroup::create();
-    }
     let mut network = early.unwrap_or_else(|| network::begin(&spec.network, &hostname));
     if let Some(uplink) = &mut network {
         uplink.settle(network::patience(spec.wait_online, init));
     }
-    let plan = Plan {
+    let plan = |devices| Plan {
         read_only: spec.root.read_only,
         writable: mounted.writable,
         volumes: spec.volumes.clone(),
         working_dir: spec.process.working_dir.clone(),
-        devices: if init == Init::Image { Devices::Machine } else { Devices::Container },
+        devices,
         modules: modules.map(|modules| modules.release),
     };
-    if plan.modules.is_some() && init != Init::Image {
-        guest_modules::answer_requests();
-    }
     if init == Init::Image {
-        return Err(handover::hand_over(&plan, &spec.process, &hostname, host));
+        return Err(handover::hand_over(&plan(Devices::Machine), &spec.process, &hostname, host));
+    }
+    let plan = plan(Devices::Container);
+    cgroup::create();
+    if plan.modules.is_some() {
+        guest_modules::answer_requests();
     }
     Ok(Machine::start(host, network, &spec.process, &hostname, &plan, streams)?.run())
 }

@@ -1,6 +1,6 @@
 //! Input that cannot become a disk: one clear sentence, exit status 1, no output, and a previous output untouched.
 
-use crate::{archive, e2e, tools};
+use crate::{archive, e2e, small_kernel, tools};
 use archive::{END, Layer, digest_of, raw_header, write_docker_archive};
 use e2e::{Bench, Kernel, Ran, image, run};
 use flate2::Compression;
@@ -153,6 +153,23 @@ fn a_wrong_digest() {
     layer.diff_id = archive::digest(b"something else");
     write_docker_archive(&path, &[layer]);
     refused(&bench, &path, &[], &["sha256:"]);
+}
+
+/// Said at once and whatever else is wrong: the layers need not be read for it.
+#[test]
+fn boot_files_that_do_not_fit() {
+    let bench = Bench::new(Kernel::Cloud);
+    let vmlinuz = small_kernel::only(&small_kernel::unpacked("cloud").join("boot"), "vmlinuz-");
+    let mut kernel = fs::read(vmlinuz).unwrap();
+    kernel.resize(kernel.len() + (32 << 20), 0);
+    fs::write(bench.path("large"), kernel).unwrap();
+    let large = bench.path("large");
+    let options = ["--esp-size", "40M", "--no-preflight", "--kernel", large.to_str().unwrap()];
+    let words = ["boot files do not fit the EFI system partition of 40 MiB"];
+    let ran = refused(&bench, image("debian.oci"), &options, &words);
+    assert!(ran.stderr.contains("hint: give --esp-size "), "{}", ran.stderr);
+    let (layout, _) = with_a_wrong_blob(&bench, 1, true);
+    refused(&bench, &layout, &options, &words);
 }
 
 #[test]
