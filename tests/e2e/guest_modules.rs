@@ -152,11 +152,16 @@ fn the_userland_has_every_module_and_the_root_has_nothing_of_it() {
 
     for options in [
         &["--firmware", "bios"][..],
+        &["--firmware", "uefi"],
         &["--firmware", "direct", "--read-only"],
         &["--firmware", "direct", "--ephemeral"],
     ] {
         bench.run_other(&disk, options, &["sh", "-c", USE_THEM]).expect(0, USED);
     }
+    // The root behind the modules grows as any does, and they stay what they are.
+    let size = ["sh", "-c", "df --output=size -B1G / | tail -n 1; modprobe dummy && grep -c ^dummy /proc/modules"];
+    let grown = bench.run_other(&disk, &["--firmware", "direct", "--size", "9G"], &size).expect_status(0).text();
+    assert_eq!(grown.split_whitespace().collect::<Vec<_>>(), ["9", "1"]);
     // Without the option there is no module but those of the boot.
     let ran = bench.run_other(&plain, &["--firmware", "direct"], &["modprobe", "dummy"]);
     assert_eq!(ran.status, Some(1), "{}", ran.stderr);

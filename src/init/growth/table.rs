@@ -26,10 +26,11 @@ const SIGNATURE: &[u8; 8] = b"EFI PART";
 /// Where partitions begin and end, in bytes.
 pub const ALIGNMENT: u64 = 1 << 20;
 
-/// Types of partitions, as the table stores them: BIOS boot (GRUB's "Hah!IdontNeedEFI"), EFI System Partition, and
-/// the Discoverable Partitions Specification's root for x86-64 and for arm64.
+/// Types of partitions, as the table stores them: BIOS boot (GRUB's "Hah!IdontNeedEFI"), EFI System Partition, Linux
+/// data, which the modules' partition is, and the Discoverable Partitions Specification's root for x86-64 and for arm64.
 const BIOS_BOOT: [u8; 16] = *b"Hah!IdontNeedEFI";
 const ESP: [u8; 16] = [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
+const DATA: [u8; 16] = [0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47, 0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4];
 const ROOTS: [[u8; 16]; 2] = [
     [0xe3, 0xbc, 0x68, 0x4f, 0xcd, 0xe8, 0xb1, 0x4d, 0x96, 0xe7, 0xfb, 0xca, 0xf9, 0x84, 0xb7, 0x09],
     [0x45, 0xb0, 0x21, 0xb9, 0xf0, 0x1d, 0xc3, 0x41, 0xaf, 0x44, 0x4c, 0x6f, 0x28, 0x0d, 0x3f, 0xae],
@@ -130,7 +131,8 @@ fn root_of(entries: &[u8], sector: u64, wanted: &[u8; 16]) -> Option<usize> {
         entries.chunks_exact(ENTRY_SIZE).enumerate().filter(|(_, entry)| entry[..16] != [0; 16]).collect();
     let (&(root, last), before) = used.split_last()?;
     let types: Vec<&[u8]> = before.iter().map(|(_, entry)| &entry[..16]).collect();
-    let known = types == [&BIOS_BOOT[..], &ESP[..]] || types == [&ESP[..]];
+    let types = types.strip_prefix(&[&BIOS_BOOT[..]]).unwrap_or(&types);
+    let known = types == [&ESP[..]] || types == [&ESP[..], &DATA[..]];
     let in_order = used.iter().enumerate().all(|(place, (index, _))| place == *index);
     let ranges: Vec<(u64, u64)> = used.iter().map(|(_, entry)| (le64(entry, 32), le64(entry, 40))).collect();
     let apart = ranges.windows(2).all(|pair| pair[0].1 < pair[1].0) && ranges.iter().all(|(from, to)| from <= to);

@@ -3,7 +3,7 @@
 use super::super::table::ENTRIES_SIZE;
 use super::*;
 use crate::arch::Architecture;
-use crate::disk::gpt::{Guids, Layout};
+use crate::disk::gpt::{Before, Guids, Layout};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
@@ -13,12 +13,16 @@ const MIB: u64 = 1 << 20;
 const ROOT: Uuid = Uuid::from_u128(0x0f1e_2d3c_4b5a_6978_8796_a5b4_c3d2_e1f0);
 
 fn made(directory: &tempfile::TempDir, size: u64) -> File {
+    made_with(directory, Before::from(2 * MIB), size)
+}
+
+fn made_with(directory: &tempfile::TempDir, before: Before, size: u64) -> File {
     let path = directory.path().join("disk.img");
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
     file.set_len(size).unwrap();
-    let layout = Layout::of_disk(Architecture::X86_64, 2 * MIB, size).unwrap();
-    let [disk, bios_boot, esp] = [1, 2, 3].map(Uuid::from_u128);
-    layout.write(&Guids { disk, bios_boot, esp, modules: Uuid::nil(), root: ROOT }, &[0x5a; 440], &file).unwrap();
+    let layout = Layout::of_disk(Architecture::X86_64, before, size).unwrap();
+    let [disk, bios_boot, esp, modules] = [1, 2, 3, 4].map(Uuid::from_u128);
+    layout.write(&Guids { disk, bios_boot, esp, modules, root: ROOT }, &[0x5a; 440], &file).unwrap();
     file
 }
 
@@ -79,6 +83,23 @@ fn a_disk_that_has_grown_is_whole_and_sgdisk_agrees() {
         made(&other, size).read_exact_at(&mut fresh, 0).unwrap();
         assert!(start == fresh, "the first sectors differ");
     }
+}
+
+#[test]
+fn a_root_behind_the_kernels_modules_grows_as_any() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = made_with(&directory, Before { modules: 8 * MIB, ..Before::from(2 * MIB) }, 64 * MIB);
+    disk.set_len(200 * MIB).unwrap();
+    let plan = planned(&disk);
+    apply(&disk, &plan.writes);
+    let text = sgdisk(&directory, &["-v"]);
+    assert!(text.contains("No problems found") && !text.to_lowercase().contains("warning"), "{text}");
+    assert_eq!(plan.root, (12 * 2048, 199 * 2048 - 1));
+    let found = crate::disk::table::read(&disk).unwrap();
+    assert_eq!((found.len(), found[3].guid, found[3].offset), (4, ROOT, 12 * MIB));
+    // A partition of any other type in its place is no disk of ours.
+    sgdisk(&directory, &["-t", "3:8200"]);
+    assert!(Table::read(&disk, 512, &ROOT.to_bytes_le()).unwrap().is_none());
 }
 
 #[test]
