@@ -316,6 +316,14 @@ fn every_form_of_boot_file_says_what_it_is() {
             assert!(bundle.image.efi_stub);
             assert_eq!(bundle.config.unwrap().text, "# Linux/arm64\nCONFIG_EXT4_FS=y\n");
         }
+        // It has no other option, and is checked although disks of one of the two are not made.
+        let mut check = assert_cmd::Command::cargo_bin("bootdisk").unwrap();
+        let output =
+            check.args(["kernel", "check"]).arg(dir.path().join("Image")).assert().code(1).get_output().clone();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("fail     CONFIG_PROC_FS ") && !said.contains("fail     CONFIG_EXT4_FS "), "{said}");
+        let none = said.replace("\n         ", " ").contains("and none is made for riscv64 yet");
+        assert_eq!(none, arch == Arch::Riscv64, "{said}");
         let mut cut = zboot.clone();
         cut.truncate(2100);
         fs::write(dir.path().join("Image"), cut).unwrap();

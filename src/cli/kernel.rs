@@ -17,6 +17,7 @@ use crate::arch::Architecture;
 use crate::convert::{Event, Firmware};
 use crate::escape::escape;
 use crate::kernel::preflight::{Disk, Report, Verdict};
+use crate::kernel::requirements::requirements;
 use crate::kernel::store::{Added, Entry};
 use crate::kernel::{Bundle, Given, KernelError, Packing, Store, modules, preflight};
 
@@ -298,7 +299,12 @@ fn check(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<ExitCo
     if let Some(entry) = &entry {
         entry.check()?;
     }
-    let Firmware { bios, uefi } = Firmware::all(Architecture::try_from(bundle.arch)?);
+    let Firmware { bios, uefi } = match Architecture::try_from(bundle.arch) {
+        Ok(arch) => Firmware::all(arch),
+        // What a kernel lacks is known of more architectures than there are disks for.
+        Err(_) if !requirements(bundle.arch).is_empty() => Firmware { bios: false, uefi: true },
+        Err(no_machine) => return Err(no_machine.into()),
+    };
     let disk = Disk { arch: bundle.arch, bios, uefi, initramfs: Packing::None };
     let report = preflight(&bundle, &disk);
     let selection = modules::select(&bundle)?;
@@ -334,10 +340,14 @@ fn write_report(bundle: &Bundle, report: &Report, out: &mut dyn Write) -> io::Re
     let count = |verdict| report.with(verdict).count();
     let buses = if report.buses.is_empty() { "none certain".to_owned() } else { report.buses.join(" ") };
     wrapped_at(out, 9, "buses", &buses)?;
-    let verdict = match (count(Verdict::Fail), count(Verdict::Unknown)) {
+    let lacks = match (count(Verdict::Fail), count(Verdict::Unknown)) {
         (0, 0) => "boots a disk",
         (0, _) => "may boot a disk",
         _ => "does not boot a disk",
+    };
+    let verdict = match Architecture::try_from(bundle.arch) {
+        Ok(_) => lacks.to_owned(),
+        Err(_) => format!("{lacks}, and none is made for {} yet", bundle.arch),
     };
     let counts = format!(
         "{} pass, {} warn, {} unknown, {} fail",
