@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use bootdisk::kernel::modules::select;
 use bootdisk::kernel::{Bundle, Given, KernelError, Keys, Store};
 use small_kernel::{make_package, make_root, only};
 use small_packages::{make_apk, make_rpm, shell};
@@ -232,6 +233,64 @@ fn a_deb_and_any_file_can_be_signed() {
         let refused = place.refused(&place.path("bzImage"), &["good.gpg", "old.gpg"]);
         assert!(refused.contains(says), "{options}: {refused}");
     }
+}
+
+/// Whatever is changed: it is refused, or what comes out is what was signed.
+#[test]
+fn what_is_accepted_is_what_was_signed() {
+    let place = Place::new();
+    let rpm = make_rpm(place.dir.path(), &place.path("root"), "kernel", "/boot\n/lib\n", "w3.zstdio");
+    let apk = make_apk(place.dir.path(), &place.path("root"));
+    let deb = place.path("linux-image.deb");
+    make_package(&place.path("root"), &deb, "Package: linux-image-6.1.0-small\n", &["-Zgzip"]);
+    place.run(
+        "openssl genrsa -out good.pem 2048 2>/dev/null; openssl rsa -in good.pem -pubout -out good.rsa.pub 2>/dev/null
+         rpmsign --define '_gpg_name other' --define '__gpg /usr/bin/gpg' --addsign kernel-*.rpm >&2
+         debsigs --sign=origin --default-key=other linux-image.deb >&2
+         cut() { tar --format=ustar -b1 -cf - \"$@\" | head -c -1024; }
+         cut .PKGINFO | gzip -n > control
+         openssl dgst -sha1 -sign good.pem -out .SIGN.RSA.good.rsa.pub control
+         (cut .SIGN.RSA.good.rsa.pub | gzip -n; cat control data.tar.gz) > linux-virt-6.1-r0.apk",
+    );
+    let content = |bundle: &Bundle| {
+        let modules = select(bundle).unwrap().modules;
+        let modules: Vec<_> = modules.into_iter().map(|module| (module.spec.name, module.bytes)).collect();
+        (bundle.release.clone(), bundle.boot.read().unwrap().into_owned(), modules)
+    };
+    let rounds = if std::env::var_os("BOOTDISK_TEST_FULL").is_some() { 2000 } else { 60 };
+    let (mut seed, mut accepted, mut refused) = (11u64, 0, 0);
+    for (package, key) in [(rpm, "other.gpg"), (apk, "good.rsa.pub"), (deb, "other.gpg")] {
+        let keys = place.keys(&[key]);
+        let open =
+            |path: &Path| Bundle::of(&Given { files: &[path.to_owned()], keys: Some(&keys), ..Given::default() });
+        let signed = content(&open(&package).unwrap());
+        let bytes = fs::read(&package).unwrap();
+        let mutated = place.path(&format!("mutated-{}", package.file_name().unwrap().to_str().unwrap()));
+        for round in 0..rounds {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // The beginning, where lengths and names are; anywhere; the end, where debsigs puts its signature.
+            let within = bytes.len().min(4000);
+            let at = (seed >> 33) as usize % if round % 3 == 1 { bytes.len() } else { within };
+            let at = if round % 6 == 5 { bytes.len() - 1 - at % 1000 } else { at };
+            let mut copy = bytes.clone();
+            match seed >> 20 & 3 {
+                0 => copy[at] = (seed >> 24) as u8,
+                1 => copy[at] ^= 1 << (seed >> 24 & 7),
+                2 => copy.insert(at, (seed >> 24) as u8),
+                _ => _ = copy.remove(at),
+            }
+            fs::write(&mutated, copy).unwrap();
+            match open(&mutated) {
+                Err(_) => refused += 1,
+                Ok(bundle) => {
+                    assert!(content(&bundle) == signed, "{} at {at}, seed {seed}", mutated.display());
+                    accepted += 1;
+                }
+            }
+        }
+    }
+    // Times and owners of archives mean nothing, the rest does.
+    assert!(accepted > 0 && refused > accepted, "{accepted} accepted, {refused} refused");
 }
 
 #[test]
