@@ -337,6 +337,7 @@ fn the_commands_take_keys_and_the_store_remembers() {
     for command in [&["kernel", "show", "root"][..], &["kernel", "check", "unsigned.pkg.tar.zst"]] {
         let [_, said] = told(bootdisk().args(command).args(["--kernel-key", "good.asc"]), 1);
         assert!(said.contains("this has no signature"), "{command:?}: {said}");
+        assert_eq!(said.contains("hint: a directory cannot be signed"), command[2] == "root", "{said}");
     }
     let [_, said] = told(bootdisk().args(["kernel", "show", &id[..12], "--kernel-key", "good.asc"]), 1);
     assert!(said.contains("--kernel-key is for a kernel given as a file, and this is none"), "{said}");

@@ -173,6 +173,9 @@ impl KernelError {
                 let short = id.get(..12).unwrap_or(id);
                 Some(format!("remove it and add it again: bootdisk kernel remove {short}"))
             }
+            KernelError::Unsigned(path) if path.is_dir() => {
+                Some("a directory cannot be signed: give the kernel's package or its boot file".into())
+            }
             KernelError::Unsigned(_) => Some(
                 "put its detached signature beside it, with .sig or .asc behind its name, or take it unverified without the key".into(),
             ),

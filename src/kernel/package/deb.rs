@@ -51,9 +51,14 @@ pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
     let (mut names, mut covers, mut packets) = (Vec::new(), Vec::new(), Vec::new());
     for_each_member(path, &mut |name, range, body| {
         if !name.starts_with("_gpg") {
-            names.push(name.to_owned());
-            covers.push(range);
-        } else if let Some(bytes) = unpack::read_bounded(body, signature::MAX).map_err(KernelError::io("read", path))? {
+            // A fourth is one too many already.
+            if names.len() < 4 {
+                names.push(name.to_owned());
+                covers.push(range);
+            }
+        } else if packets.len() < signature::MAX_COUNT
+            && let Some(bytes) = unpack::read_bounded(body, signature::MAX).map_err(KernelError::io("read", path))?
+        {
             packets.push(bytes);
         }
         Ok(())

@@ -34,7 +34,7 @@ use super::{KernelError, package, unpack};
 /// Longest signature accepted, in bytes; OpenPGP's have less than 2 KiB.
 pub(super) const MAX: u64 = 64 << 10;
 /// Most signatures of one file that are looked at.
-const MAX_COUNT: usize = 16;
+pub(super) const MAX_COUNT: usize = 16;
 /// What detached signatures are called, after the name of what they sign.
 const DETACHED: [&str; 2] = ["sig", "asc"];
 
