@@ -100,6 +100,27 @@ fn an_rpm_is_believed_with_the_right_key_alone() {
     let other = place.refused(&package, &["other.gpg"]);
     assert!(other.starts_with("signature not accepted, it is signed by a key that was not given, "), "{other}");
 
+    // As rpm 6 has it: the same signature in base64, in a list.
+    place.run(
+        "python3 - kernel-*.rpm <<'END'
+import base64, struct, sys
+rpm = open(sys.argv[1], 'rb').read()
+count, size = struct.unpack('>II', rpm[104:112])
+entries = [list(struct.unpack('>4I', rpm[at:at + 16])) for at in range(112, 112 + 16 * count, 16)]
+values = rpm[112 + 16 * count:112 + 16 * count + size]
+[entry] = [entry for entry in entries if entry[0] == 268]
+packet = values[entry[2]:entry[2] + entry[3]]
+entry[:] = [278, 8, size, 1]
+values += base64.b64encode(packet) + bytes(1)
+head = rpm[96:104] + struct.pack('>II', count, len(values)) + b''.join(struct.pack('>4I', *entry) for entry in entries)
+header = rpm[112 + 16 * count + size:]
+header = header[header.index(rpm[96:100]):]
+whole = head + values
+open('six.rpm', 'wb').write(rpm[:96] + whole + bytes(-len(whole) % 8) + header)
+END",
+    );
+    assert_eq!(place.signer(&place.path("six.rpm"), &["good.gpg"]), by);
+
     // Every part of it, changed: the header by its signature (its own digest is beside it and would say so later), the
     // payload by the digest in the header.
     let bytes = fs::read(&package).unwrap();
