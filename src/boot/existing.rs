@@ -78,6 +78,11 @@ impl Existing {
     pub fn open(path: &Path) -> Result<Existing, ExistingError> {
         let file =
             File::open(path).map_err(|source| ExistingError::Open { path: crate::escape::path(path), source })?;
+        Existing::of(file)
+    }
+
+    /// The same of a file that is open.
+    pub fn of(file: File) -> Result<Existing, ExistingError> {
         let partitions = table::read(&file)?;
         Ok(Existing { file, partitions })
     }

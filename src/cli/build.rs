@@ -34,6 +34,10 @@ pub struct Args {
     /// Do not wait until the disk is on stable storage; losing power soon after may leave a damaged one under its name
     #[arg(long)]
     no_sync: bool,
+    /// Read the disk back before it gets its name: its table, its boot files byte by byte, and every checksum, name and
+    /// file of its root
+    #[arg(long)]
+    verify: bool,
     /// Layers decoded at a time, at most 4; no byte of the disk depends on it [default: one per processor]
     #[arg(long, value_name = "COUNT", hide = true)]
     threads: Option<std::num::NonZeroUsize>,
@@ -51,8 +55,8 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let firmware = |arch, _: &Bundle| options::firmware_set(&args.firmware, arch);
     let plan = plan::open(&args.image, &args.disk, firmware, &overrides, &mut |event| progress.show(event))?;
     let usual = Writing::default();
-    let writing =
-        Writing { sync: !args.no_sync, threads: args.threads.map_or(usual.threads, std::num::NonZeroUsize::get) };
+    let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
+    let writing = Writing { sync: !args.no_sync, verify: args.verify, threads };
     let built = plan.write(&args.output, &writing, &mut |event| progress.show(event))?;
     if !global.quiet {
         eprint!("{}", summary::render(&args.output, &built));

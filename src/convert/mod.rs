@@ -7,11 +7,13 @@
 
 mod facts;
 mod size;
+mod verify;
 mod watched;
 mod write;
 
 pub use crate::boot::Firmware;
 pub use size::SizeError;
+pub use verify::{Expected, verify};
 
 use self::facts::{Facts, all_modules, boot_spec, ingredients};
 use crate::arch::Architecture;
@@ -104,14 +106,17 @@ pub struct Options {
 pub struct Writing {
     /// Everything is on stable storage before the disk has its name.
     pub sync: bool,
+    /// The disk is read back and compared before it has its name.
+    pub verify: bool,
     /// Threads that decode layers, at least 1; each layer is hashed on one more.
     pub threads: usize,
 }
 
 impl Default for Writing {
-    /// With fsync, and as many threads as this process may use processors.
+    /// With fsync, without reading back, and with as many threads as this process may use processors.
     fn default() -> Writing {
-        Writing { sync: true, threads: std::thread::available_parallelism().map_or(1, usize::from) }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Writing { sync: true, verify: false, threads }
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::facts::made_at;
 use super::size::SizeError;
+use super::verify::{Expected, verify};
 use super::watched::Watched;
 use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, Event, Observer, Plan, Writing};
 use crate::arch::Architecture;
@@ -84,6 +85,10 @@ impl Plan {
         };
         file.set_size(layout.disk_size())?;
         layout.write(&self.guids(), &boot_files.code, &file)?;
+        if writing.verify {
+            observe(Event::Step("reading the disk back"));
+            self.verify(&file, &layout, &tree)?;
+        }
         if writing.sync {
             file.publish()?;
         } else {
@@ -98,6 +103,20 @@ impl Plan {
             release: self.bundle.release.clone(),
             initramfs: boot_files.initramfs,
         })
+    }
+
+    /// Compares what is on the disk with what should be.
+    fn verify(&self, file: &PartialFile, layout: &Layout, tree: &Tree<ext4::Body>) -> Result<()> {
+        let expected = Expected {
+            layout,
+            kernel: &self.bundle.boot.read()?,
+            initramfs: &self.initramfs()?,
+            command_line: &self.command_line,
+            uefi: self.options.firmware.uefi,
+            names: tree.entry_count().into(),
+            bytes: tree.file_bytes(),
+        };
+        verify(file.file(), &expected)
     }
 
     /// Reads all layers into the root file system, which begins at byte `offset`.

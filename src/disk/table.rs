@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// The GPT header's signature, at the start of LBA 1 (UEFI 2.10, table 5.5).
 const SIGNATURE: &[u8; 8] = b"EFI PART";
+/// Bytes of a table's entries: 128 of 128.
+const ENTRIES: usize = 16 << 10;
 
 /// One partition as the table has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,19 @@ pub fn read(disk: &File) -> Result<Vec<Found>, ReadTableError> {
         other => ReadTableError::Damaged(other.to_string()),
     })?;
     Ok(table.partitions().values().filter(|entry| entry.is_used()).filter_map(found).collect())
+}
+
+/// Whether both tables are whole and say the same, of a disk that ends with the second; [`read`] is content with one.
+pub fn both_are_whole(disk: &File) -> Result<bool, ReadTableError> {
+    let config = ::gpt::GptConfig::new().writable(false).only_valid_headers(true);
+    if config.logical_block_size(::gpt::disk::LogicalBlockSize::Lb512).open_from_device(disk.try_clone()?).is_err() {
+        return Ok(false);
+    }
+    let (mut first, mut second) = ([0; ENTRIES], [0; ENTRIES]);
+    disk.read_exact_at(&mut first, 2 * SECTOR)?;
+    let header = disk.metadata()?.len().saturating_sub(SECTOR);
+    disk.read_exact_at(&mut second, header.saturating_sub(ENTRIES as u64))?;
+    Ok(first == second)
 }
 
 fn found(entry: &::gpt::partition::Partition) -> Option<Found> {

@@ -41,4 +41,5 @@ mod other_kernels;
 mod own_init;
 mod reproducible;
 mod smoke;
+mod verify;
 mod workflow;
