@@ -54,8 +54,7 @@ pub fn is_disk(path: &Path) -> bool {
 
 /// The partitions of a disk in order of their numbers.
 pub fn read(disk: &File) -> Result<Vec<Found>, ReadTableError> {
-    let config = ::gpt::GptConfig::new().writable(false).logical_block_size(::gpt::disk::LogicalBlockSize::Lb512);
-    let table = config.open_from_device(disk.try_clone()?).map_err(|error| match error {
+    let table = config().open_from_device(disk.try_clone()?).map_err(|error| match error {
         ::gpt::GptError::Io(error) => ReadTableError::Io(error),
         other => ReadTableError::Damaged(other.to_string()),
     })?;
@@ -64,8 +63,7 @@ pub fn read(disk: &File) -> Result<Vec<Found>, ReadTableError> {
 
 /// Whether both tables are whole and say the same, of a disk that ends with the second; [`read`] is content with one.
 pub fn both_are_whole(disk: &File) -> Result<bool, ReadTableError> {
-    let config = ::gpt::GptConfig::new().writable(false).only_valid_headers(true);
-    if config.logical_block_size(::gpt::disk::LogicalBlockSize::Lb512).open_from_device(disk.try_clone()?).is_err() {
+    if config().only_valid_headers(true).open_from_device(disk.try_clone()?).is_err() {
         return Ok(false);
     }
     let (mut first, mut second) = ([0; ENTRIES], [0; ENTRIES]);
@@ -73,6 +71,10 @@ pub fn both_are_whole(disk: &File) -> Result<bool, ReadTableError> {
     let header = disk.metadata()?.len().saturating_sub(SECTOR);
     disk.read_exact_at(&mut second, header.saturating_sub(ENTRIES as u64))?;
     Ok(first == second)
+}
+
+fn config() -> ::gpt::GptConfig {
+    ::gpt::GptConfig::new().writable(false).logical_block_size(::gpt::disk::LogicalBlockSize::Lb512)
 }
 
 fn found(entry: &::gpt::partition::Partition) -> Option<Found> {

@@ -21,6 +21,8 @@ mod pty;
 mod schema;
 #[path = "../support/small_kernel.rs"]
 mod small_kernel;
+#[path = "../support/small_packages.rs"]
+mod small_packages;
 #[path = "../support/tools.rs"]
 mod tools;
 

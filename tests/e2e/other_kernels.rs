@@ -1,8 +1,9 @@
 //! One userland, many kernels: exchanged on the disk, from any package, and refused when they could not boot it.
 
-use crate::{e2e, e2e_disk, small_kernel, tools};
+use crate::{e2e, e2e_disk, small_kernel, small_packages, tools};
 use bootdisk::kernel::{Bundle, ikconfig};
 use e2e::{Bench, Kernel, image, run};
+use small_packages::{make_rpm, shell};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
@@ -11,21 +12,6 @@ use std::process::Command;
 
 /// The kernel that runs, and a word from the userland.
 const SAY: [&str; 3] = ["sh", "-c", "uname -r; . /etc/os-release; echo $ID; stat -c %a /usr/bin/passwd"];
-
-/// An rpm of what a Debian kernel package holds, by rpmbuild.
-fn rpm_of(bench: &Bench, unpacked: &Path) -> PathBuf {
-    let spec = format!(
-        "Name: kernel\nVersion: 6.1\nRelease: 1\nSummary: test\nLicense: GPL\nBuildArch: x86_64\nAutoReqProv: no\n\
-         %global __os_install_post %{{nil}}\n%description\ntest\n\
-         %install\nmkdir -p %{{buildroot}}\ncp -a {0}/boot {0}/lib %{{buildroot}}/\n%files\n/boot\n/lib\n",
-        unpacked.display()
-    );
-    fs::write(bench.path("kernel.spec"), spec).unwrap();
-    let mut build = Command::new("rpmbuild");
-    build.args(["-bb", "--quiet", "--target", "x86_64", "--define", "_binary_payload w1.zstdio", "--define"]);
-    tools::stdout(build.arg(format!("_topdir {}", bench.path("rpmbuild").display())).arg(bench.path("kernel.spec")));
-    small_kernel::only(&bench.path("rpmbuild/RPMS/x86_64"), "kernel-")
-}
 
 fn set(bench: &Bench, disk: &Path, kernel: impl AsRef<std::ffi::OsStr>, options: &[&str]) {
     run(bench.bootdisk().args(["kernel", "set"]).arg(disk).arg(kernel).args(options)).expect(0, "");
@@ -60,7 +46,7 @@ fn one_userland_boots_with_every_kernel() {
     assert!(entry("bootdisk-old.conf").contains(&format!("version {cloud}\nlinux /bootdisk/linux\n")));
 
     // From another distribution's package, and back.
-    let package = rpm_of(&bench, &small_kernel::unpacked("cloud"));
+    let package = make_rpm(&bench.path(""), &small_kernel::unpacked("cloud"), "kernel", "/boot\n/lib\n", "w1.zstdio");
     let shown = run(bench.bootdisk().args(["kernel", "show"]).arg(&package)).expect_status(0);
     assert!(
         shown.text().contains("verified        SHA-256 of header and payload\nsignature       not verified\n"),
@@ -70,15 +56,14 @@ fn one_userland_boots_with_every_kernel() {
     // Where a key is given, an unsigned package leaves the disk as it was, and a signed one is told by its signer.
     let home = tempfile::tempdir().unwrap();
     let gpg = format!(
-        "export GNUPGHOME={}; cd {}
+        "export GNUPGHOME={}
          gpg --batch --quiet --passphrase '' --quick-gen-key 'Signer <signer@example.org>' rsa3072 sign never
          gpg --armor --export signer > signer.asc; cp -f {} signed.rpm
          rpmsign --define '_gpg_name signer' --define '__gpg /usr/bin/gpg' --addsign signed.rpm >&2; gpgconf --kill all",
         home.path().display(),
-        bench.path("").display(),
         package.display()
     );
-    tools::stdout(Command::new("bash").args(["-euc", &gpg]));
+    shell(&bench.path(""), &gpg);
     let key = bench.path("signer.asc");
     let before = e2e::sha256(&disk);
     let with_key = |command: &str, rest: &[&OsStr]| {

@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, invalid};
+use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, hex, invalid};
 use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
 
@@ -218,10 +218,6 @@ impl<R: Read> Read for Hashing<R> {
         self.hash.update(&buffer[..n]);
         Ok(n)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A big-endian field. The caller made sure that it is there.

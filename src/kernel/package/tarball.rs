@@ -17,7 +17,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Facts, Visit, deliver, tar, walk};
+use super::{Facts, Visit, deliver, hex, tar, walk};
 use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
 
@@ -91,7 +91,7 @@ pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
     let stated = info.lines().find_map(|line| line.strip_prefix("datahash = "));
     let mut hash = Sha256::new();
     io::copy(&mut input, &mut hash).map_err(bad)?;
-    if stated.is_none_or(|stated| !stated.eq_ignore_ascii_case(&hex(hash))) {
+    if stated.is_none_or(|stated| !stated.eq_ignore_ascii_case(&hex(&hash.finalize()))) {
         return Err(refused("what it covers does not say that the data is this"));
     }
     Ok(found.into_iter().map(|(kind, bytes)| Signature { kind, bytes, covers: vec![range.clone()] }).collect())
@@ -138,7 +138,7 @@ fn data_hash(path: &Path) -> io::Result<String> {
         if info_in(&tar)?.is_some() {
             let mut hash = Sha256::new();
             io::copy(&mut input, &mut hash)?;
-            return Ok(hex(hash));
+            return Ok(hex(&hash.finalize()));
         }
     }
     Err(super::invalid("it has a datahash and no stream that the hash is of"))
@@ -154,8 +154,4 @@ fn info_in(tar: &[u8]) -> io::Result<Option<String>> {
         }
     }
     Ok(None)
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

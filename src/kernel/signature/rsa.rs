@@ -5,9 +5,7 @@
 
 use std::path::Path;
 
-use ring::signature::{
-    RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
-};
+use ring::signature::{RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 use super::{Keys, Kind, Refusal, Signature, covered};
 use crate::kernel::KernelError;
@@ -22,7 +20,7 @@ pub(super) fn verify(keys: &Keys, signature: &Signature, path: &Path) -> Result<
     if keys.rsa().is_empty() {
         return Err(Refusal::Reason("it is an RSA signature, and no key given is one of RSA in PEM".into()));
     }
-    let (algorithm, name): (&dyn VerificationAlgorithm, _) = match signature.kind {
+    let (algorithm, name) = match signature.kind {
         Kind::RsaSha256 => (&RSA_PKCS1_2048_8192_SHA256, "SHA-256"),
         _ => (&RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, "SHA-1"),
     };
@@ -32,7 +30,6 @@ pub(super) fn verify(keys: &Keys, signature: &Signature, path: &Path) -> Result<
         if content.len() > MAX_COVERED { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
     });
     read.map_err(KernelError::io("read", path))?;
-    // `RSA_PKCS1_1024_8192_SHA1...` is typed apart from the others; this takes both.
     let is_good = |key: &[u8]| UnparsedPublicKey::new(algorithm, key).verify(&content, &signature.bytes).is_ok();
     match keys.rsa().iter().find(|(key, _)| is_good(key)) {
         Some((_, file)) => Ok(format!("{file} (RSA, {name})")),

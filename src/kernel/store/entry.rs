@@ -204,11 +204,7 @@ impl Entry {
     pub(super) fn adopt_proof(&mut self, other: Entry) -> Result<(), KernelError> {
         let Manifest { origin, checked, signed, .. } = other.manifest;
         self.manifest = Manifest { origin, checked, signed, ..self.manifest.clone() };
-        let place = tempfile::NamedTempFile::new_in(&self.dir).map_err(KernelError::io("write", &self.dir))?;
-        fs::write(place.path(), self.manifest.text()).map_err(KernelError::io("write", place.path()))?;
-        place.as_file().sync_all().map_err(KernelError::io("write", place.path()))?;
-        place.persist(self.dir.join(MANIFEST)).map_err(|error| KernelError::io("write", &self.dir)(error.error))?;
-        Ok(())
+        super::replace_file(&self.dir.join(MANIFEST), &self.manifest.text())
     }
 
     /// Bytes it takes in the store.

@@ -93,12 +93,12 @@ impl Store {
         let _lock = self.lock()?;
         self.sweep()?;
         let target = self.dir.join(&id);
-        let new = match Entry::open(&self.dir, &id).and_then(|old| old.check()) {
-            Ok(()) => {
+        let new = match Entry::open(&self.dir, &id).and_then(|old| old.check().map(|()| old)) {
+            Ok(mut old) => {
                 let name = place.path().file_name().unwrap_or_default().to_string_lossy();
                 let written = Entry::open(&self.dir, &name)?;
                 if !written.signed().is_empty() {
-                    Entry::open(&self.dir, &id)?.adopt_proof(written)?;
+                    old.adopt_proof(written)?;
                 }
                 false
             }
@@ -211,15 +211,7 @@ impl Store {
     }
 
     fn write_default(&self, entry: &Entry) -> Result<(), KernelError> {
-        let path = self.default_path(entry.arch);
-        let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-            writeln!(file, "{}", entry.id)?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        write().map_err(KernelError::io("write", &path))
+        replace_file(&self.default_path(entry.arch), format!("{}\n", entry.id).as_bytes())
     }
 
     fn ids(&self) -> Result<Vec<String>, KernelError> {
@@ -265,6 +257,18 @@ fn is_id(name: &str) -> bool {
 fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>, KernelError> {
     let file = File::open(path).map_err(KernelError::io("open", path))?;
     Flock::lock(file, how).map_err(|(_, errno)| KernelError::io("lock", path)(errno.into()))
+}
+
+/// Puts a file with these bytes in the place of the one at `path`: who reads it has the one or the other.
+fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), KernelError> {
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(KernelError::io("write", path))
 }
 
 fn remove_dir(path: &Path) -> Result<(), KernelError> {
