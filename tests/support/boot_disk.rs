@@ -32,10 +32,10 @@ pub fn kernel() -> Vec<u8> {
     let script = "dpkg-deb --fsys-tarfile \"$1\" > \"$2\" && tar -xOf \"$2\" \"./boot/vmlinuz-$3\" > \"$2.kernel\"";
     tools::stdout(Command::new("sh").args(["-c", script, "sh"]).args([&package, &files]).arg(&release));
     let kernel = std::fs::read(scratch.path().join("files.tar.kernel")).unwrap();
-    // Another test may do the same at the same time: each writes a whole file and renames it.
-    let mine = cached.with_extension(std::process::id().to_string());
+    // Another test, of this program or another, may do the same at the same time: each renames a whole file of its own.
+    let mine = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     std::fs::write(&mine, &kernel).unwrap();
-    std::fs::rename(&mine, &cached).unwrap();
+    mine.persist(&cached).unwrap();
     kernel
 }
 
