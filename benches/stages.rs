@@ -15,6 +15,7 @@ use bootdisk::boot::{self, Boot, Firmware};
 use bootdisk::disk::gpt::Layout;
 use bootdisk::ext4::{self, Descriptors, Params};
 use bootdisk::image::inflate::{HISTORY, Inflater, MARGIN, Stop, Target};
+use bootdisk::image::{Algorithm, Hasher};
 use bootdisk::layer::{Limits as LayerLimits, Reader, Warnings};
 use bootdisk::output::Memory;
 use bootdisk::rootfs::{Attrs, BodySink, Limits, Time, Tree, apply};
@@ -164,6 +165,24 @@ fn esp_of_a_kernel(bencher: Bencher<'_, '_>) {
         let output = Memory::default();
         boot::write(&parts, &layout, &output).expect("it fits");
         output
+    });
+}
+
+#[divan::bench]
+fn digest(bencher: Bencher<'_, '_>) {
+    bencher.counter(BytesCount::new(LARGE_FILE.len())).bench(|| Hasher::digest(Algorithm::Sha256, &LARGE_FILE));
+}
+
+/// Two digests at once, half of the bytes each.
+#[divan::bench]
+fn digest_of_two(bencher: Bencher<'_, '_>) {
+    bencher.counter(BytesCount::new(LARGE_FILE.len())).bench(|| {
+        let (mut a, mut b) = (Hasher::new(Algorithm::Sha256), Hasher::new(Algorithm::Sha256));
+        let (of_a, of_b) = LARGE_FILE.split_at(LARGE_FILE.len() / 2);
+        for (of_a, of_b) in of_a.chunks(CHUNK).zip(of_b.chunks(CHUNK)) {
+            Hasher::update_both(&mut a, of_a, &mut b, of_b);
+        }
+        (a.finish(), b.finish())
     });
 }
 

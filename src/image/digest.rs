@@ -6,8 +6,9 @@
 //! OCI image-spec, descriptor.md, "Digests".
 
 use crate::escape::escape;
+use crate::image::sha256::Sha256;
 use serde::de::{Deserialize, Deserializer, Error as _};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha512};
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
@@ -158,10 +159,21 @@ impl Hasher {
         }
     }
 
+    /// The next bytes of two digests, in less time than one after the other.
+    pub fn update_both(a: &mut Hasher, of_a: &[u8], b: &mut Hasher, of_b: &[u8]) {
+        match (a, b) {
+            (Hasher::Sha256(a), Hasher::Sha256(b)) => Sha256::update_both(a, of_a, b, of_b),
+            (a, b) => {
+                a.update(of_a);
+                b.update(of_b);
+            }
+        }
+    }
+
     /// The digest of everything so far.
     pub fn finish(self) -> Digest {
         let (algorithm, hex) = match self {
-            Hasher::Sha256(hasher) => (Algorithm::Sha256, hexadecimal(&hasher.finalize())),
+            Hasher::Sha256(hasher) => (Algorithm::Sha256, hexadecimal(&hasher.finish())),
             Hasher::Sha512(hasher) => (Algorithm::Sha512, hexadecimal(&hasher.finalize())),
         };
         Digest { algorithm, hex: hex.into() }

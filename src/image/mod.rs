@@ -25,6 +25,7 @@ mod json;
 mod manifest;
 mod platform;
 mod pool;
+mod sha256;
 mod stream;
 mod zstandard;
 

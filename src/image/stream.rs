@@ -462,7 +462,8 @@ impl Output {
     }
 }
 
-/// The hash thread. Of a chunk that is both blob and tar one digest serves for both, if they have one algorithm.
+/// The hash thread. Of a chunk that is both blob and tar one digest serves for both, if they have one algorithm. A chunk
+/// of the blob waits for one of the tar: two are hashed in less time together.
 fn hash(jobs: &Receiver<Job>, expected: &Expected) -> Digests {
     let hasher = |digest: &Digest| Hasher::new(digest.algorithm());
     let mut blob = expected.blob.as_ref().map(hasher);
@@ -475,18 +476,34 @@ fn hash(jobs: &Receiver<Job>, expected: &Expected) -> Digests {
             hasher.update(chunk.filled());
         }
     };
+    let mut waiting: Option<Arc<Chunk>> = None;
     for job in jobs {
-        match &job {
+        match job {
             Job::Both(chunk) => {
                 same = one_algorithm;
-                update(&mut blob, chunk);
+                update(&mut blob, &chunk);
                 if !same {
-                    update(&mut tar, chunk);
+                    update(&mut tar, &chunk);
                 }
             }
-            Job::Blob(chunk) => update(&mut blob, chunk),
-            Job::Tar(chunk) => update(&mut tar, chunk),
+            Job::Blob(chunk) => {
+                if let Some(earlier) = waiting.replace(chunk) {
+                    update(&mut blob, &earlier);
+                }
+            }
+            Job::Tar(chunk) => {
+                let Some(tar) = &mut tar else { continue };
+                match (waiting.take(), &mut blob) {
+                    (Some(earlier), Some(blob)) => {
+                        Hasher::update_both(blob, earlier.filled(), tar, chunk.filled());
+                    }
+                    _ => tar.update(chunk.filled()),
+                }
+            }
         }
+    }
+    if let Some(last) = waiting {
+        update(&mut blob, &last);
     }
     let (blob, tar) = (blob.map(Hasher::finish), tar.map(Hasher::finish));
     let tar = if same { blob.clone() } else { tar };
