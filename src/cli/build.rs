@@ -34,8 +34,8 @@ pub struct Args {
     /// Do not wait until the disk is on stable storage; losing power soon after may leave a damaged one under its name
     #[arg(long)]
     no_sync: bool,
-    /// Read the disk back before it gets its name: its table, its boot files byte by byte, and every checksum, name and
-    /// file of its root
+    /// Read the disk back before it gets its name: its table, its boot files byte by byte, every checksum of its root, and
+    /// every name, attribute and body there beside the image's
     #[arg(long)]
     verify: bool,
     /// Layers decoded at a time, at most 4; no byte of the disk depends on it [default: one per processor]

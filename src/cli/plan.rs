@@ -10,7 +10,7 @@ use crate::kernel::{Arch, Bundle, Given, Store};
 use crate::source::{self, Reference, Select};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens image and kernel, chooses the firmware by these, and decides everything that can be decided before
 /// the layers are read.
@@ -67,21 +67,19 @@ pub fn named_kernel(
     image: Option<&Image>,
 ) -> Result<Bundle> {
     let path = Path::new(kernel);
+    let read = keys.read()?;
+    let of_files = |files: &[PathBuf]| Bundle::of(&Given { files, modules, keys: read.as_ref(), config: None });
     if path.exists() {
-        let keys = keys.read()?;
-        return Ok(Bundle::of(&Given { files: &[path.to_owned()], modules, keys: keys.as_ref(), config: None })?);
+        return Ok(of_files(&[path.to_owned()])?);
+    }
+    if kernel == "host" {
+        return Ok(of_files(&Bundle::host_files()?)?);
     }
     keys.are_for_files(&kernel.to_string_lossy())?;
-    match (kernel.to_str(), image) {
-        (Some("image"), Some(image)) => {
-            let mut bundle = Bundle::of_image(image, "the image")?;
-            bundle.replace_modules(modules)?;
-            return Ok(bundle);
-        }
-        (Some("host"), _) => {
-            return Ok(Bundle::of(&Given { files: &Bundle::host_files()?, modules, ..Given::default() })?);
-        }
-        _ => {}
+    if let (Some("image"), Some(image)) = (kernel.to_str(), image) {
+        let mut bundle = Bundle::of_image(image, "the image")?;
+        bundle.replace_modules(modules)?;
+        return Ok(bundle);
     }
     let name = kernel.to_str().filter(|name| !name.contains('/'));
     match name {

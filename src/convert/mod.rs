@@ -13,7 +13,7 @@ mod write;
 
 pub use crate::boot::Firmware;
 pub use size::SizeError;
-pub use verify::{Expected, verify};
+pub use verify::{Expected, expected_userland, verify};
 
 use self::facts::{Facts, all_modules, boot_spec, ingredients};
 use crate::arch::Architecture;

@@ -4,25 +4,26 @@
 //! ```text
 //!  tables ─▶ both whole, partitions where the layout has them
 //!  ESP    ─▶ kernel, initramfs and command line: every byte
-//!  root   ─▶ every checksum of the metadata, every name, every body as far as it can be read
+//!  root   ─▶ every checksum of the metadata; every name, attribute, link and body as in the image, which is read
+//!            once more
 //! ```
-//!
-//! ext4 has no checksums of bodies: that they are the image's is known of the layers' digests, not from here.
 
 use crate::boot::existing::Existing;
 use crate::disk::gpt::{Layout, Role};
 use crate::disk::table;
-use crate::ext4::read::{FileSystem, Kind, ReadError};
-use anyhow::{Context, Result, anyhow, ensure};
-use std::collections::HashSet;
+use crate::ext4;
+use crate::ext4::read::FileSystem;
+use crate::image::Image;
+use crate::inspect::body::Looker;
+use crate::inspect::diff;
+use crate::inspect::disk::userland::read;
+use crate::inspect::facts::Root;
+use crate::inspect::image::{ImageError, scan};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs::File;
-use std::ops::ControlFlow;
-
-/// Bytes of a body read at once.
-const PIECE: usize = 1 << 20;
 
 /// What the disk must have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Expected<'a> {
     /// Where its partitions are.
     pub layout: &'a Layout,
@@ -34,10 +35,8 @@ pub struct Expected<'a> {
     pub command_line: &'a str,
     /// Whether it has an EFI loader.
     pub uefi: bool,
-    /// Of the userland, its root left out.
-    pub names: u64,
-    /// Bytes of bodies; a file of several names counts once.
-    pub bytes: u64,
+    /// The userland, with digests: what [`expected_userland`] makes of an image.
+    pub userland: &'a Root,
 }
 
 /// Reads the disk.
@@ -54,8 +53,26 @@ pub fn verify(file: &File, expected: &Expected<'_>) -> Result<()> {
     partitions(&disk, expected.layout).with_context(differs)?;
     boot_files(&disk, expected).with_context(differs)?;
     let root = expected.layout.partition(Role::Root).ok_or_else(|| anyhow!("it has no root"))?;
-    let counted = userland(file, root.offset()).with_context(differs)?;
-    compare(counted, (expected.names, expected.bytes)).with_context(differs)
+    userland(file, root.offset(), expected.userland).with_context(differs)?;
+    if let Some(modules) = expected.layout.partition(Role::Modules) {
+        read_whole(file, modules.offset()).with_context(differs)?;
+    }
+    Ok(())
+}
+
+/// Reads an image once more, for the tree that its disk must have.
+///
+/// # Errors
+/// As of every reading of its layers.
+pub fn expected_userland(image: &Image) -> Result<Root, ImageError> {
+    let mut tree = scan(image, image.layers.len(), true)?.tree;
+    let inodes: Vec<_> = tree.inodes().map(|(id, _)| id).collect();
+    for id in inodes {
+        let inode = tree.inode(id);
+        let attrs = ext4::stored(&inode.attrs, inode.is_directory());
+        tree.set_attrs(id, attrs);
+    }
+    Ok(tree)
 }
 
 fn partitions(disk: &Existing, layout: &Layout) -> Result<()> {
@@ -77,39 +94,26 @@ fn boot_files(disk: &Existing, expected: &Expected<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Names, and bytes of bodies, of the file system at `offset`, all of it read.
-fn userland(file: &File, offset: u64) -> Result<(u64, u64)> {
-    let fs = FileSystem::open(file, offset)?;
-    fs.verify_groups()?;
-    let (mut names, mut bytes, mut met) = (0, 0, HashSet::new());
-    let mut piece = vec![0; PIECE];
-    let mut failed: Option<ReadError> = None;
-    fs.walk(|path, inode| {
-        names += u64::from(!path.is_empty());
-        let mut read = || -> Result<(), ReadError> {
-            fs.attributes(inode)?;
-            match inode.kind {
-                Kind::File if met.insert(inode.number) => {
-                    bytes += inode.size;
-                    for at in (0..inode.size).step_by(PIECE) {
-                        let length = (inode.size - at).min(PIECE as u64) as usize;
-                        fs.read_file(inode, at, &mut piece[..length])?;
-                    }
-                }
-                Kind::Symlink => _ = fs.target(inode)?,
-                _ => {}
-            }
-            Ok(())
-        };
-        failed = read().err();
-        if failed.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    failed.map_or(Ok(()), Err)?;
-    Ok((names, bytes))
+/// Compares every name, attribute, link and body of the file system at `offset` with the image's.
+fn userland(file: &File, offset: u64, expected: &Root) -> Result<()> {
+    let found = read_whole(file, offset)?;
+    let differences = diff::paths(expected, &found);
+    if let Some(first) = differences.items.first() {
+        let count = differences.only_a + differences.only_b + differences.changed;
+        let what = if first.what.is_empty() { "name".to_owned() } else { first.what.join(", ") };
+        let more = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
+        bail!("its userland is another: {} ({what}){more}", first.path);
+    }
+    Ok(())
 }
 
-fn compare(found: (u64, u64), expected: (u64, u64)) -> Result<()> {
-    ensure!(found.0 == expected.0, "it has {} names instead of {}", found.0, expected.0);
-    ensure!(found.1 == expected.1, "its files have {} bytes instead of {}", found.1, expected.1);
-    Ok(())
+/// All of the file system at `offset`: every checksum is verified, every body hashed.
+fn read_whole(file: &File, offset: u64) -> Result<Root> {
+    let fs = FileSystem::open(file, offset)?;
+    fs.verify_groups()?;
+    let read = read(&fs, &mut Looker::new(true))?;
+    match read.notes.first() {
+        Some(note) => bail!("{note}"),
+        None => Ok(read.tree),
+    }
 }

@@ -7,7 +7,7 @@
 
 use super::facts::made_at;
 use super::size::SizeError;
-use super::verify::{Expected, verify};
+use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
 use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, Event, Observer, Plan, Writing};
 use crate::arch::Architecture;
@@ -87,7 +87,7 @@ impl Plan {
         layout.write(&self.guids(), &boot_files.code, &file)?;
         if writing.verify {
             observe(Event::Step("reading the disk back"));
-            self.verify(&file, &layout, &tree)?;
+            self.verify(&file, &layout)?;
         }
         if writing.sync {
             file.publish()?;
@@ -106,15 +106,15 @@ impl Plan {
     }
 
     /// Compares what is on the disk with what should be.
-    fn verify(&self, file: &PartialFile, layout: &Layout, tree: &Tree<ext4::Body>) -> Result<()> {
+    fn verify(&self, file: &PartialFile, layout: &Layout) -> Result<()> {
+        let userland = expected_userland(&self.image);
         let expected = Expected {
             layout,
             kernel: &self.bundle.boot.read()?,
             initramfs: &self.initramfs()?,
             command_line: &self.command_line,
             uefi: self.options.firmware.uefi,
-            names: tree.entry_count().into(),
-            bytes: tree.file_bytes(),
+            userland: &userland.with_context(|| format!("cannot read {} again", self.options.source))?,
         };
         verify(file.file(), &expected)
     }

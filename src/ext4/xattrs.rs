@@ -26,7 +26,7 @@ const ENTRY: usize = size_of::<XattrEntry>();
 const END: usize = 4;
 
 /// Prefixes that stand for a number on the disk; the two ACL names have nothing after theirs.
-pub const PREFIXES: [(u8, &[u8]); 5] = [
+const PREFIXES: [(u8, &[u8]); 5] = [
     (xattr_index::USER, b"user."),
     (xattr_index::ACL_ACCESS, b"system.posix_acl_access"),
     (xattr_index::ACL_DEFAULT, b"system.posix_acl_default"),
@@ -87,6 +87,11 @@ fn attribute<'a>(full: &'a [u8], value: &'a [u8], is_directory: bool) -> Result<
 }
 
 impl Attribute<'_> {
+    /// As a reader finds it.
+    pub fn in_full(&self) -> NameAndValue {
+        in_full(self.index, self.name, &self.value).expect("made from a full name")
+    }
+
     fn size(&self) -> usize {
         ENTRY + self.name.len().next_multiple_of(4) + self.value.len().next_multiple_of(4)
     }
@@ -100,6 +105,19 @@ impl Attribute<'_> {
             hash.rotate_left(16) ^ u32::from_le_bytes(word)
         })
     }
+}
+
+/// A full name, and a value in the form that tools know.
+pub type NameAndValue = (Vec<u8>, Vec<u8>);
+
+/// From what ext4 stores, or `None` when it is nothing that ext4 stores.
+pub fn in_full(index: u8, name: &[u8], value: &[u8]) -> Option<NameAndValue> {
+    let (_, prefix) = PREFIXES.iter().find(|(known, _)| *known == index)?;
+    let value = match index {
+        xattr_index::ACL_ACCESS | xattr_index::ACL_DEFAULT => acl::from_ext4(value)?,
+        _ => value.to_vec(),
+    };
+    Some(([prefix, name].concat(), value))
 }
 
 /// The attributes of one file, divided between its inode and its block.

@@ -10,15 +10,17 @@ use super::paths;
 use crate::escape::escape;
 use crate::kernel::Bundle;
 use crate::kernel::config::line;
-use crate::rootfs::Kind;
 use crate::rootfs::tree::Inode;
+use crate::rootfs::{InodeId, Kind};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Most paths and most options listed.
 const LISTED: usize = 200;
 /// Longest value shown, in characters.
 const LONGEST: usize = 200;
+/// What differs when two names are one file here and two there.
+const LINKS: &str = "hard links";
 
 /// One of the two: its report, and what can be compared closely.
 pub struct Of<'a> {
@@ -37,12 +39,9 @@ pub fn compare(a: &Of<'_>, b: &Of<'_>) -> Comparison {
     let kernel = kernels(a, b);
     let have_kernels = kernel_facts(a).is_some() || kernel_facts(b).is_some();
     let trees = a.tree.zip(b.tree);
-    let mut paths = PathDifferences::default();
-    if let Some((a, b)) = trees {
-        self::paths(a, b, &mut paths);
-    }
+    let paths = trees.map(|(a, b)| self::paths(a, b)).unwrap_or_default();
     let userland = if trees.is_some() { userlands(a.report, b.report) } else { Vec::new() };
-    let identical = paths.only_a + paths.only_b + paths.changed == 0;
+    let identical = paths.is_empty();
     let notes = a.report.notes.iter().map(|note| ("a", note)).chain(b.report.notes.iter().map(|note| ("b", note)));
     Comparison {
         schema: DIFF_SCHEMA,
@@ -162,13 +161,17 @@ fn brief(value: &Value) -> String {
     super::render::units::fit(&text, LONGEST)
 }
 
-fn paths(a: &Root, b: &Root, found: &mut PathDifferences) {
+/// Every name of two userlands, with attributes and what their digests say of bodies.
+pub fn paths(a: &Root, b: &Root) -> PathDifferences {
+    let mut found = PathDifferences::default();
     let mut items: Vec<PathDifference> = Vec::new();
     let mut add = |mark, path: &[u8], what: Vec<String>, listed: u64| {
         if listed < LISTED as u64 {
             items.push(PathDifference { mark, path: escape(path), what });
         }
     };
+    // Names of one file in `a` must be names of one file in `b`.
+    let mut linked: HashMap<InodeId, InodeId> = HashMap::new();
     paths::walk(a, |path, _, id| {
         found.compared += 1;
         match paths::exact(b, path) {
@@ -177,7 +180,11 @@ fn paths(a: &Root, b: &Root, found: &mut PathDifferences) {
                 found.only_a += 1;
             }
             Some(other) => {
-                let what = differs(a.inode(id), b.inode(other));
+                let mut what = differs(a.inode(id), b.inode(other));
+                let is_linked = !a.inode(id).is_directory() && a.inode(id).names() > 1;
+                if is_linked && *linked.entry(id).or_insert(other) != other && !what.iter().any(|what| what == LINKS) {
+                    what.push(LINKS.to_owned());
+                }
                 if !what.is_empty() {
                     add('~', path, what, found.changed);
                     found.changed += 1;
@@ -196,6 +203,7 @@ fn paths(a: &Root, b: &Root, found: &mut PathDifferences) {
     });
     items.sort_by(|a, b| a.path.cmp(&b.path));
     found.items = items;
+    found
 }
 
 /// What of two inodes of one path is not the same.
@@ -213,7 +221,7 @@ fn differs(a: &Inode<super::body::Body>, b: &Inode<super::body::Body>) -> Vec<St
         (Kind::File { size: size_a, body: body_a }, Kind::File { size: size_b, body: body_b }) => {
             check("size", size_a == size_b);
             check("content", digest(*size_a, body_a) == digest(*size_b, body_b));
-            check("hard links", a.names() == b.names());
+            check(LINKS, a.names() == b.names());
         }
         (Kind::Symlink(a), Kind::Symlink(b)) => check("target", a == b),
         (Kind::CharDevice { .. } | Kind::BlockDevice { .. }, _) => {
@@ -258,5 +266,21 @@ mod tests {
             .collect();
         assert_eq!(items, ["~ /kind file / directory", "~ /link target", "- /only-a ", "+ /only-b "]);
         assert_eq!(compare(&of(&report, &a), &of(&report, &a)).userland_identical, Some(true));
+    }
+    #[test]
+    fn names_of_one_file_are_names_of_one_file() {
+        let linked = |pairs: [[&str; 2]; 2]| {
+            let mut tree: Root = tree(&[pairs[0][0], pairs[1][0]]);
+            for [first, second] in pairs {
+                let file = tree.lookup(Root::ROOT, first.as_bytes()).unwrap();
+                tree.link(Root::ROOT, second.as_bytes(), file, 0).unwrap();
+            }
+            tree
+        };
+        let (a, b) = (linked([["w", "x"], ["y", "z"]]), linked([["w", "y"], ["x", "z"]]));
+        assert!(paths(&a, &a).is_empty());
+        let found = paths(&a, &b);
+        assert_eq!((found.changed, found.only_a + found.only_b), (2, 0), "{found:?}");
+        assert!(found.items.iter().all(|item| item.what == [LINKS]), "{found:?}");
     }
 }

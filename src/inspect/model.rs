@@ -681,6 +681,13 @@ pub struct PathDifferences {
     pub items: Vec<PathDifference>,
 }
 
+impl PathDifferences {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.only_a + self.only_b + self.changed == 0
+    }
+}
+
 /// A name that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PathDifference {

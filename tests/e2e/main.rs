@@ -15,6 +15,8 @@ mod e2e_disk;
 mod images;
 #[path = "../support/kernels.rs"]
 mod kernels;
+#[path = "../support/layers.rs"]
+mod layers;
 #[path = "../support/pty.rs"]
 mod pty;
 #[path = "../support/schema.rs"]

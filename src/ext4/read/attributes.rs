@@ -3,20 +3,16 @@
 use super::error::{Part, ReadError};
 use super::inode::Inode;
 use super::superblock::FileSystem;
-use crate::ext4::acl;
-use crate::ext4::format::{XATTR_MAGIC, XattrEntry, XattrHeader, xattr_index};
-use crate::ext4::xattrs::PREFIXES;
+use crate::ext4::format::{XATTR_MAGIC, XattrEntry, XattrHeader};
+use crate::ext4::xattrs::{NameAndValue, in_full};
 use zerocopy::FromBytes;
 
 const HEADER: usize = size_of::<XattrHeader>();
 const ENTRY: usize = size_of::<XattrEntry>();
 
-/// A name and its value.
-pub type Attribute = (Vec<u8>, Vec<u8>);
-
 impl FileSystem<'_> {
     /// All attributes of an inode, sorted by name.
-    pub fn attributes(&self, inode: &Inode) -> Result<Vec<Attribute>, ReadError> {
+    pub fn attributes(&self, inode: &Inode) -> Result<Vec<NameAndValue>, ReadError> {
         let part = Part::Attributes(inode.number);
         let mut found = Vec::new();
         if inode.extra.starts_with(&XATTR_MAGIC.to_le_bytes()) {
@@ -41,7 +37,7 @@ impl FileSystem<'_> {
 }
 
 /// Reads entries from `at` on; offsets of values count from the start of `room`.
-fn read_entries(room: &[u8], mut at: usize, found: &mut Vec<Attribute>) -> Option<()> {
+fn read_entries(room: &[u8], mut at: usize, found: &mut Vec<NameAndValue>) -> Option<()> {
     while room.get(at..at + 4)? != [0; 4] {
         let (entry, rest) = XattrEntry::read_from_prefix(&room[at..]).ok()?;
         let name = rest.get(..entry.e_name_len.into())?;
@@ -50,17 +46,8 @@ fn read_entries(room: &[u8], mut at: usize, found: &mut Vec<Attribute>) -> Optio
             return None;
         }
         let value = if size == 0 { &[] } else { room.get(value_at..value_at.checked_add(size)?)? };
-        found.push(full(entry.e_name_index, name, value)?);
+        found.push(in_full(entry.e_name_index, name, value)?);
         at += ENTRY + name.len().next_multiple_of(4);
     }
     Some(())
-}
-
-fn full(index: u8, name: &[u8], value: &[u8]) -> Option<Attribute> {
-    let (_, prefix) = PREFIXES.iter().find(|(known, _)| *known == index)?;
-    let value = match index {
-        xattr_index::ACL_ACCESS | xattr_index::ACL_DEFAULT => acl::from_ext4(value)?,
-        _ => value.to_vec(),
-    };
-    Some(([prefix, name].concat(), value))
 }
