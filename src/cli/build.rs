@@ -4,7 +4,8 @@ use super::cancel::Cancel;
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::Progress;
 use super::{plan, summary};
-use crate::convert::Writing;
+use crate::convert::{Event, Writing};
+use crate::image::LayersAhead;
 use crate::kernel::Bundle;
 use anyhow::Context;
 use std::path::PathBuf;
@@ -53,11 +54,15 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
     let firmware = |arch, _: &Bundle| options::firmware_set(&args.firmware, arch);
-    let plan = plan::open(&args.image, &args.disk, firmware, &overrides, &mut |event| progress.show(event))?;
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
     let writing = Writing { sync: !args.no_sync, verify: args.verify, threads };
-    let built = plan.write(&args.output, &writing, &mut |event| progress.show(event))?;
+    let image = plan::open_image(&args.image, &args.disk)?;
+    // Decoding takes longest. It begins while the kernel is looked for.
+    let layers = LayersAhead::new(&image, threads);
+    let observe = &mut |event: Event<'_>| progress.show(event);
+    let plan = plan::open(image, &args.image, &args.disk, firmware, &overrides, observe)?;
+    let built = plan.write_from(layers, &args.output, &writing, observe)?;
     if !global.quiet {
         eprint!("{}", summary::render(&args.output, &built));
     }

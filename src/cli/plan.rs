@@ -12,22 +12,33 @@ use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// Opens image and kernel, chooses the firmware by these, and decides everything that can be decided before
-/// the layers are read.
+/// Opens the image called `name`.
+pub fn open_image(name: &OsStr, disk: &Disk) -> Result<Image> {
+    let reference = Reference::parse(name)?;
+    let open = || -> Result<Image> {
+        let platform = disk.platform.as_deref().map(str::parse::<Platform>).transpose()?;
+        Ok(source::open(&reference, &Select { platform })?)
+    };
+    open().with_context(|| cannot(name))
+}
+
+fn cannot(name: &OsStr) -> String {
+    format!("cannot build from {}", crate::escape::path(Path::new(name)))
+}
+
+/// Opens the kernel for an image called `name`, chooses the firmware by these, and decides everything that can be
+/// decided before the layers are read.
 pub fn open(
-    image: &OsStr,
+    image: Image,
+    name: &OsStr,
     disk: &Disk,
     firmware: impl FnOnce(Architecture, &Bundle) -> Firmware,
     overrides: &Overrides,
     observe: Observer<'_>,
 ) -> Result<Plan> {
-    let shown = crate::escape::path(Path::new(image));
-    let place = || format!("cannot build from {shown}");
-    let reference = Reference::parse(image)?;
-    let image = open_image(&reference, disk).with_context(place)?;
     let bundle = open_kernel(disk, &image)?;
     let options = Options {
-        source: shown.clone(),
+        source: crate::escape::path(Path::new(name)),
         firmware: firmware(Architecture::try_from(bundle.arch)?, &bundle),
         size: disk.size,
         esp_size: disk.esp_size,
@@ -39,12 +50,7 @@ pub fn open(
         guest_modules: disk.guest_modules == options::GuestModules::All,
         preflight: !disk.no_preflight,
     };
-    Plan::open(image, bundle, options, observe).with_context(place)
-}
-
-fn open_image(reference: &Reference, disk: &Disk) -> Result<Image> {
-    let platform = disk.platform.as_deref().map(str::parse::<Platform>).transpose()?;
-    Ok(source::open(reference, &Select { platform })?)
+    Plan::open(image, bundle, options, observe).with_context(|| cannot(name))
 }
 
 /// A kernel given as a path that exists, or as a name in the store, or the store's default for the image.

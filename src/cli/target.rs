@@ -53,7 +53,9 @@ impl Target {
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
         let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
-        let plan = plan::open(target, disk, firmware, &Default::default(), &mut |e| progress.show(e));
+        let plan = plan::open_image(target, disk).and_then(|image| {
+            plan::open(image, target, disk, firmware, &Default::default(), &mut |event| progress.show(event))
+        });
         let plan = plan.map_err(|error| neither(error, target))?;
         let cache = env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(dir.join("bootdisk/disks")));
         if let Err(error) = &cache {

@@ -38,12 +38,23 @@ struct BootFiles {
 impl Plan {
     /// Writes the disk and publishes it at `path`. Until then nothing is there, or what was there before.
     pub fn write(&self, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
-        let built = self.write_parts(path, writing, observe);
+        self.write_from(LayersAhead::new(&self.image, writing.threads), path, writing, observe)
+    }
+
+    /// The same with the layers of its image, which somebody has begun to decode already.
+    pub fn write_from(
+        &self,
+        layers: LayersAhead,
+        path: &Path,
+        writing: &Writing,
+        observe: Observer<'_>,
+    ) -> Result<Built> {
+        let built = self.write_parts(layers, path, writing, observe);
         observe(Event::Done);
         built
     }
 
-    fn write_parts(&self, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
+    fn write_parts(&self, layers: LayersAhead, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
         let architecture = Architecture::try_from(self.bundle.arch)?;
         // What no disk can be is refused before there is a file.
         self.fixed_layout(architecture, self.options.esp_size.into())?;
@@ -67,7 +78,7 @@ impl Plan {
                 in_vain.store(written.is_err(), Ordering::Relaxed);
                 written
             });
-            let root = self.write_root(&file, offset, root_size, writing.threads, &in_vain, observe);
+            let root = self.write_root(layers, &file, offset, root_size, &in_vain, observe);
             // A panic of that thread goes on in this one.
             (root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         });
@@ -122,16 +133,16 @@ impl Plan {
     /// Reads all layers into the root file system, which begins at byte `offset`.
     fn write_root(
         &self,
+        streams: LayersAhead,
         file: &PartialFile,
         offset: u64,
         size: Option<u64>,
-        threads: usize,
         in_vain: &AtomicBool,
         observe: Observer<'_>,
     ) -> Result<(Tree<ext4::Body>, ext4::Sealed)> {
         let slice = Slice::new(file, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(size));
-        let tree = self.flatten(&mut writer, threads, in_vain, observe)?;
+        let tree = self.flatten(streams, &mut writer, in_vain, observe)?;
         observe(Event::Step("writing the file system's metadata"));
         if let Some(text) = startable::doubt(&tree, &self.spec.process, self.spec.init) {
             observe(Event::Warning(&text));
@@ -188,8 +199,8 @@ impl Plan {
     /// Applies every layer, lowest first. Bodies are in their final blocks when it returns.
     fn flatten(
         &self,
+        streams: LayersAhead,
         writer: &mut ext4::Writer<'_>,
-        threads: usize,
         in_vain: &AtomicBool,
         observe: Observer<'_>,
     ) -> Result<Tree<ext4::Body>> {
@@ -199,7 +210,7 @@ impl Plan {
         let layers = &self.image.layers;
         observe(Event::Layers { count: layers.len(), bytes: layers.iter().map(|layer| layer.size).sum() });
         let mut before = 0;
-        for (index, (layer, stream)) in layers.iter().zip(LayersAhead::new(&self.image, threads)).enumerate() {
+        for (index, (layer, stream)) in layers.iter().zip(streams).enumerate() {
             observe(Event::Layer { index, count: layers.len(), bytes: layer.size });
             let digest = layer.digest.as_ref().unwrap_or(&layer.diff_id);
             let place = || format!("cannot build from {}: layer {} ({digest})", self.options.source, index + 1);

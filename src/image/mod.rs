@@ -98,16 +98,18 @@ impl Image {
     /// # Panics
     /// If there is no such layer.
     pub fn open_layer(&self, index: usize) -> Result<LayerStream, BlobError> {
-        self.open_layer_with(index, stream::AHEAD)
+        self.layers[index].open(index, stream::AHEAD)
     }
+}
 
-    fn open_layer_with(&self, index: usize, ahead: usize) -> Result<LayerStream, BlobError> {
-        let layer = &self.layers[index];
-        let name = match &layer.digest {
+impl LayerBlob {
+    /// Opens it as layer `index` of its image, decompressing at most `ahead` chunks ahead of the reader.
+    fn open(&self, index: usize, ahead: usize) -> Result<LayerStream, BlobError> {
+        let name = match &self.digest {
             Some(digest) => format!("layer {} ({digest})", index + 1),
-            None => format!("layer {} ({})", index + 1, layer.blob.name()),
+            None => format!("layer {} ({})", index + 1, self.blob.name()),
         };
-        LayerStream::open(layer, &name, ahead).map_err(|fault| BlobError { blob: name, fault })
+        LayerStream::open(self, &name, ahead).map_err(|fault| BlobError { blob: name, fault })
     }
 }
 
