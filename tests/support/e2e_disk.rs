@@ -129,7 +129,7 @@ fn root_complaint(disk: &Path) -> Option<String> {
 
 /// `e2fsck -fn` must exit 0 and say nothing but its version, the five passes and the summary.
 pub fn e2fsck_complaint(image: &Path) -> Option<String> {
-    let e2fsck = tools::run(Command::new("e2fsck").arg("-fn").arg(image).env("LC_ALL", "C"));
+    let e2fsck = tools::e2fsck(image);
     let text = said(&e2fsck);
     let is_usual = |line: &str| {
         line.starts_with("e2fsck 1.")

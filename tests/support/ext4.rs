@@ -252,7 +252,7 @@ pub fn colliding_names() -> Vec<Vec<u8>> {
 
 /// What e2fsck finds: everything it prints but its pass headers and its summary, and whether it exits 0.
 pub fn complaints(path: &Path) -> (bool, Vec<String>) {
-    let output = tools::run(Command::new("e2fsck").arg("-fn").arg(path));
+    let output = tools::e2fsck(path);
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let expected = |line: &str| {
         let summary = line.contains(" files (") && line.ends_with(" blocks");

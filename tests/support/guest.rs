@@ -185,7 +185,7 @@ impl Disk {
         let mut from = File::open(&self.path).unwrap();
         from.seek(SeekFrom::Start(1 << 20)).unwrap();
         std::io::copy(&mut from.take(96 << 20), &mut File::create(&at).unwrap()).unwrap();
-        let output = tools::run(Command::new("e2fsck").arg("-fn").arg(&at));
+        let output = tools::e2fsck(&at);
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
