@@ -56,7 +56,7 @@ impl Session<'_> {
             }
             Incoming::Data { process: WORKLOAD, output, bytes } => {
                 if self.reader_gone[output as usize].is_some_and(|since| since.elapsed() > READERLESS) {
-                    self.stop(Why::OutputClosed);
+                    self.stop_for_want_of_a_reader();
                 }
                 self.writers[output as usize].write(bytes);
             }
@@ -134,6 +134,13 @@ impl Session<'_> {
         self.reader_gone[output as usize] = Some(Instant::now());
         self.channel.reader_gone(WORKLOAD, output);
         if self.boot.handed_over {
+            self.stop_for_want_of_a_reader();
+        }
+    }
+
+    /// Once: what is still on its way when the guest is asked to stop is no second request, which would hurry it.
+    fn stop_for_want_of_a_reader(&mut self) {
+        if self.stopping.is_none() {
             self.stop(Why::OutputClosed);
         }
     }

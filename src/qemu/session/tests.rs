@@ -534,6 +534,11 @@ fn a_reader_that_goes_is_told_to_the_guest_which_may_go_on() {
             stopped = std::iter::from_fn(|| guest.receive()).any(|frame| frame.kind == Kind::Stop);
             guest.port.set_nonblocking(false).unwrap();
         }
+        // What it says on its way to the end does not hurry it.
+        for _ in 0..3 {
+            guest.data(stdout_of(0), b"y\n");
+            thread::sleep(Duration::from_millis(20));
+        }
         let nonce = guest.nonce.clone();
         guest.result(&nonce, Workload::Signaled(15));
         guest.event("SHUTDOWN", r#"{"guest": true, "reason": "guest-shutdown"}"#);
