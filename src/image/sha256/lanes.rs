@@ -29,24 +29,14 @@ pub fn are_there() -> bool {
     is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1")
 }
 
-/// The next blocks of one message.
+/// The next blocks of each message, as many of either.
 ///
 /// # Panics
 /// Unless the instructions [`are_there`].
-pub fn compress(state: &mut State, blocks: &[[u8; BLOCK]]) {
+pub fn compress<const N: usize>(states: [&mut State; N], blocks: [&[[u8; BLOCK]]; N]) {
     assert!(are_there());
     // SAFETY: the instructions are there.
-    unsafe { in_turns([state], [blocks]) }
-}
-
-/// As many next blocks of two messages.
-///
-/// # Panics
-/// Unless the instructions [`are_there`].
-pub fn compress_both(a: &mut State, of_a: &[[u8; BLOCK]], b: &mut State, of_b: &[[u8; BLOCK]]) {
-    assert!(are_there());
-    // SAFETY: the instructions are there.
-    unsafe { in_turns([a, b], [of_a, of_b]) }
+    unsafe { in_turns(states, blocks) }
 }
 
 /// The blocks that all of the messages have.

@@ -48,7 +48,7 @@ impl Sha256 {
     pub fn update(&mut self, bytes: &[u8]) {
         let rest = self.complete(bytes);
         let (blocks, rest) = rest.as_chunks();
-        compress(&mut self.state, blocks);
+        compress([&mut self.state], [blocks]);
         self.keep(rest);
     }
 
@@ -57,9 +57,9 @@ impl Sha256 {
         let (of_a, of_b) = (a.complete(of_a), b.complete(of_b));
         let ((blocks_a, rest_a), (blocks_b, rest_b)) = (of_a.as_chunks(), of_b.as_chunks());
         let common = blocks_a.len().min(blocks_b.len());
-        compress_both(&mut a.state, &blocks_a[..common], &mut b.state, &blocks_b[..common]);
-        compress(&mut a.state, &blocks_a[common..]);
-        compress(&mut b.state, &blocks_b[common..]);
+        compress([&mut a.state, &mut b.state], [&blocks_a[..common], &blocks_b[..common]]);
+        compress([&mut a.state], [&blocks_a[common..]]);
+        compress([&mut b.state], [&blocks_b[common..]]);
         a.keep(rest_a);
         b.keep(rest_b);
     }
@@ -87,7 +87,7 @@ impl Sha256 {
         let (now, rest) = bytes.split_at(bytes.len().min(BLOCK - have));
         self.started[have..][..now.len()].copy_from_slice(now);
         if have + now.len() == BLOCK {
-            compress(&mut self.state, &[self.started]);
+            compress([&mut self.state], [&[self.started]]);
         }
         self.length += bytes.len() as u64;
         rest
@@ -99,26 +99,17 @@ impl Sha256 {
     }
 }
 
-fn compress(state: &mut State, blocks: &[[u8; BLOCK]]) {
+/// The next blocks of each message, as many of either.
+fn compress<const N: usize>(states: [&mut State; N], blocks: [&[[u8; BLOCK]]; N]) {
     #[cfg(target_arch = "x86_64")]
     if lanes::are_there() {
-        return lanes::compress(state, blocks);
+        return lanes::compress(states, blocks);
     }
-    by_the_crate(state, blocks);
+    states.into_iter().zip(blocks).for_each(|(state, blocks)| by_the_crate(state, blocks));
 }
 
 fn by_the_crate(state: &mut State, blocks: &[[u8; BLOCK]]) {
     for block in blocks {
         sha2::compress256(state, std::slice::from_ref(GenericArray::<u8, U64>::from_slice(block)));
     }
-}
-
-/// As many blocks of either message.
-fn compress_both(a: &mut State, of_a: &[[u8; BLOCK]], b: &mut State, of_b: &[[u8; BLOCK]]) {
-    #[cfg(target_arch = "x86_64")]
-    if lanes::are_there() {
-        return lanes::compress_both(a, of_a, b, of_b);
-    }
-    compress(a, of_a);
-    compress(b, of_b);
 }

@@ -25,9 +25,9 @@ fn the_instructions_and_the_crate_agree() {
     by_the_crate(&mut a, &blocks);
     by_the_crate(&mut b, &blocks[3..]);
     let (mut c, mut d, mut e) = (INITIAL, INITIAL, INITIAL);
-    compress_both(&mut c, &blocks[..6], &mut d, &blocks[3..]);
-    compress(&mut c, &blocks[6..]);
-    compress(&mut e, &blocks);
+    compress([&mut c, &mut d], [&blocks[..6], &blocks[3..]]);
+    compress([&mut c], [&blocks[6..]]);
+    compress([&mut e], [&blocks]);
     assert_eq!((a, b, a), (c, d, e));
 }
 
