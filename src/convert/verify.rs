@@ -99,7 +99,7 @@ fn userland(file: &File, offset: u64, expected: &Root) -> Result<()> {
     let found = read_whole(file, offset)?;
     let differences = diff::paths(expected, &found);
     if let Some(first) = differences.items.first() {
-        let count = differences.only_a + differences.only_b + differences.changed;
+        let count = differences.count();
         let what = if first.what.is_empty() { "name".to_owned() } else { first.what.join(", ") };
         let more = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
         bail!("its userland is another: {} ({what}){more}", first.path);

@@ -682,9 +682,14 @@ pub struct PathDifferences {
 }
 
 impl PathDifferences {
+    /// Names that differ.
+    pub fn count(&self) -> u64 {
+        self.only_a + self.only_b + self.changed
+    }
+
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.only_a + self.only_b + self.changed == 0
+        self.count() == 0
     }
 }
 

@@ -33,7 +33,7 @@ pub fn render(found: &Comparison, colour: bool) -> String {
         let what = if item.what.is_empty() { String::new() } else { format!("  ({})", item.what.join(", ")) };
         page.line(&format!("  {} {}{what}", item.mark, item.path));
     }
-    let more = (paths.only_a + paths.only_b + paths.changed).saturating_sub(paths.items.len() as u64);
+    let more = paths.count().saturating_sub(paths.items.len() as u64);
     if more > 0 {
         page.line(&format!("    and {more} more"));
     }

@@ -53,7 +53,7 @@ fn differences(caption: &str, all: &[Difference]) -> String {
 }
 
 fn paths(paths: &PathDifferences) -> String {
-    let all = paths.only_a + paths.only_b + paths.changed;
+    let all = paths.count();
     if all == 0 {
         return String::new();
     }
