@@ -20,7 +20,7 @@ pub struct Connection {
     closed: bool,
 }
 
-/// How a machine ended, for those who watched.
+/// How a machine ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finish {
     /// Exit status of its `run`.

@@ -65,7 +65,7 @@ pub enum Request {
         /// Seconds before SIGKILL.
         timeout: Option<u32>,
     },
-    /// Tell every change of the machine's state from here on, and how it ended.
+    /// Tell every change of the machine's state from here on.
     Watch,
     /// End the machine at once, as pulling its plug does. What it has not written is lost.
     Quit,

@@ -259,6 +259,20 @@ fn a_client_stops_the_machine_and_learns_how_it_ended() {
 }
 
 #[test]
+fn who_asks_how_it_ended_when_it_has_ended_still_learns_it() {
+    let client = |dialer: Dialer| {
+        let mut connection = dialer.connect().unwrap();
+        connection.stop(None).unwrap();
+        while dialer.connect().is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        connection.wait_for_end(soon()).unwrap().unwrap().status
+    };
+    let (_, status) = with_client(options(), client, |_| {});
+    assert_eq!(status, 143);
+}
+
+#[test]
 fn an_own_init_can_be_stopped_and_not_entered() {
     let client = |dialer: Dialer| {
         let mut connection = dialer.connect().unwrap();

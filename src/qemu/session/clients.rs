@@ -370,16 +370,15 @@ impl Session<'_> {
         }
     }
 
-    /// The machine has ended: they are told, and given what is left as long as they take it.
+    /// The machine has ended: they are told, and given what is left as long as they take it. All of them: the request to
+    /// watch of one that has just asked for the stop may still be on its way.
     pub(super) fn dismiss_clients(&mut self, finished: &Finished) {
         let (status, sentence) = (finished.outcome.status(), finished.outcome.sentence());
         for client in &mut self.clients.list {
             if !matches!(client.task, Task::None) {
                 client.refuse("the machine has ended");
             }
-            if client.watches {
-                client.reply(Reply::Finished { status, sentence: sentence.clone() });
-            }
+            client.reply(Reply::Finished { status, sentence: sentence.clone() });
         }
         let mut patience = Instant::now() + LAST_READ;
         loop {
