@@ -27,6 +27,8 @@ pub mod convert;
 #[cfg(feature = "host")]
 pub mod disk;
 #[cfg(feature = "host")]
+pub mod disk_lock;
+#[cfg(feature = "host")]
 pub mod ext4;
 #[cfg(feature = "host")]
 pub mod guest_modules;

@@ -7,13 +7,13 @@ use crate::boot::exchange::{self, New};
 use crate::boot::existing::Existing;
 use crate::boot::initramfs;
 use crate::convert::{Event, Observer};
+use crate::disk_lock::lock;
 use crate::guest::spec::{self, BootSpec};
 use crate::kernel::modules::select;
 use crate::kernel::package::file_of_cpio;
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Arch, Bundle, Packing};
 use anyhow::{Context, Result, anyhow, bail};
-use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::path::Path;
 
@@ -50,8 +50,7 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     let file =
         File::options().read(true).write(true).open(path).with_context(|| format!("cannot open disk {shown}"))?;
     // As a machine that runs from it holds it: neither sees the other's half.
-    let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|(_, errno)| anyhow!("disk is in use, {}: {shown}", errno.desc().to_lowercase()))?;
+    lock(&file, true).map_err(|errno| anyhow!("disk is in use, {}: {shown}", errno.desc().to_lowercase()))?;
     let disk = Existing::open(path)?;
     let old = disk.boot_files()?;
     let arch: Arch =
@@ -80,7 +79,7 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     let kernel = bundle.boot.read()?;
     observe(Event::Step("writing kernel and boot files"));
     let new = New { kernel: &kernel, release: &bundle.release, initramfs: &initramfs, keep: options.keep, time: 0 };
-    exchange::exchange(&*file, disk.partitions(), &new)?;
+    exchange::exchange(&file, disk.partitions(), &new)?;
     Ok(())
 }
 

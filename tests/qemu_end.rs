@@ -16,7 +16,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -121,8 +120,7 @@ fn a_killed_qemu_is_named_as_such() {
 
 fn script(dir: &Path, text: &str) -> PathBuf {
     let path = dir.join("qemu");
-    std::fs::write(&path, format!("#!/bin/bash\n{text}\n")).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    tools::program(&path, format!("#!/bin/bash\n{text}\n").as_bytes(), 0o755);
     path
 }
 
@@ -150,8 +148,7 @@ fn a_qemu_that_never_starts_says_why() {
     assert!(killed.to_string().contains("SIGSEGV"), "{killed}");
 
     let unusable = tools.path().join("text");
-    std::fs::write(&unusable, "#!/nonexistent/interpreter\n").unwrap();
-    std::fs::set_permissions(&unusable, PermissionsExt::from_mode(0o755)).unwrap();
+    tools::program(&unusable, b"#!/nonexistent/interpreter\n", 0o755);
     assert!(matches!(error(unusable, &base), RunError::QemuUnusable { .. }));
 
     let talks = error(

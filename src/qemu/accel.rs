@@ -161,6 +161,7 @@ fn remember(file: &Path, key: &str, answer: &Result<(), String>) -> std::io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
     use std::time::{Duration, Instant};
 
     fn qemu() -> PathBuf {
@@ -190,8 +191,10 @@ mod tests {
     fn a_guest_that_hangs_is_given_two_seconds() {
         let dir = tempfile::tempdir().unwrap();
         let hangs = dir.path().join("qemu");
-        fs::write(&hangs, "#!/bin/sh\nexec sleep 60\n").unwrap();
-        fs::set_permissions(&hangs, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        // Another program writes it: of a descriptor of ours, a child that another test starts now would have a copy,
+        // and execve(2) would find the file busy.
+        let write = "printf '#!/bin/sh\\nexec sleep 60\\n' > \"$1\" && chmod 755 \"$1\"";
+        assert!(Command::new("sh").args(["-c", write, "sh"]).arg(&hangs).status().unwrap().success());
         let start = Instant::now();
         let reason = probe::prove(&hangs, Accel::Kvm, Architecture::X86_64).unwrap().unwrap_err();
         assert_eq!(reason, "a test guest did not enter long mode in 2 seconds");

@@ -1,18 +1,17 @@
 //! Opening the disk: which file, who else uses it, and the overlay that keeps it as it is.
 //!
-//! The file is opened here, once, and QEMU gets the descriptor: whatever its name holds, QEMU never sees it. A shared
-//! lock (flock(2)) says "a machine reads this", an exclusive one "a machine writes this"; QEMU keeps the descriptor and
-//! with it the lock for as long as it lives.
+//! The file is opened here, once, and QEMU gets the descriptor: whatever its name holds, QEMU never sees it. It keeps
+//! the descriptor, and with it the lock, for as long as it lives.
 //!
 //! Not supported: disk formats other than raw. The first sector is the guest's to write, so nothing is guessed from it.
 
 use super::error::RunError;
 use super::machine::Access;
 use super::overlay;
+use crate::disk_lock::lock;
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -27,8 +26,8 @@ pub struct Disk {
     pub overlay: Option<File>,
 }
 
-/// Opens and locks the disk at `path`, seen as `size` bytes if that is more than it has; with [`Access::Overlay`] an overlay is made in `scratch`, or where temporary
-/// files go.
+/// Opens and locks the disk at `path`, seen as `size` bytes if that is more than it has; with [`Access::Overlay`] an
+/// overlay is made in `scratch`, or where temporary files go.
 pub fn open(path: &Path, access: Access, size: Option<u64>, scratch: Option<&Path>) -> Result<Disk, RunError> {
     let failed = |source| RunError::Disk { path: path.to_owned(), source };
     let write = access == Access::Write;
@@ -63,17 +62,6 @@ pub fn open(path: &Path, access: Access, size: Option<u64>, scratch: Option<&Pat
         Access::Overlay => Some(make_overlay(size, scratch)?),
     };
     Ok(Disk { file, block_device: kind.is_block_device(), overlay })
-}
-
-/// File systems without locks give none; QEMU's own locks remain.
-fn lock(file: &File, exclusive: bool) -> Result<(), Errno> {
-    let operation = if exclusive { libc::LOCK_EX } else { libc::LOCK_SH };
-    // Not nix's `Flock`: it unlocks when dropped, and the lock must outlive us in QEMU's copy of the descriptor.
-    // SAFETY: flock takes a descriptor, which `file` keeps open, and no pointer.
-    match Errno::result(unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) }) {
-        Ok(_) | Err(Errno::EOPNOTSUPP | Errno::ENOLCK | Errno::ENOSYS) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }
 
 fn make_overlay(size: u64, scratch: Option<&Path>) -> Result<File, RunError> {
