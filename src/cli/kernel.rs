@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::kernel_set::{self, Set};
-use super::options::{Global, KernelKeys};
+use super::options::{Global, KernelKeys, kernel_files};
 use super::progress::Progress;
 use crate::arch::Architecture;
 use crate::convert::{Event, Firmware};
@@ -154,7 +154,7 @@ fn run_add(
 ) -> anyhow::Result<Added> {
     let names = add.kernel.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ");
     let files = match add.kernel.as_slice() {
-        [path] if path.as_os_str() == "host" && !path.exists() => Bundle::host_files(),
+        [path] => kernel_files(path).map(|files| files.unwrap_or_else(|| vec![path.clone()])),
         files => Ok(files.to_vec()),
     };
     let keys = add.keys.read()?;
@@ -219,11 +219,10 @@ fn open(store: &Store, one: &One) -> anyhow::Result<(Bundle, Option<Entry>)> {
     let path = Path::new(&one.kernel);
     let keys = one.keys.read()?;
     let given = Given { modules: one.modules.as_deref(), keys: keys.as_ref(), ..Given::default() };
-    if one.kernel == "host" && !path.exists() {
-        return Ok((Bundle::of(&Given { files: &Bundle::host_files()?, ..given })?, None));
-    }
-    if one.kernel.contains('/') || path.exists() {
-        let bundle = Bundle::of(&Given { files: &[path.to_owned()], ..given });
+    // What has a folder in its name is none of the store, whether or not it is there.
+    let missing = || one.kernel.contains('/').then(|| vec![path.to_owned()]);
+    if let Some(files) = kernel_files(path)?.or_else(missing) {
+        let bundle = Bundle::of(&Given { files: &files, ..given });
         return Ok((bundle.with_context(|| format!("cannot open {}", shown(path)))?, None));
     }
     one.keys.are_for_files(&one.kernel)?;

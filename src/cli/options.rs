@@ -8,10 +8,10 @@ use crate::convert::Firmware;
 use crate::escape::escape;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{Init, Network};
-use crate::kernel::{KernelError, Keys};
+use crate::kernel::{Bundle, KernelError, Keys};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How much is said, and how.
 #[derive(Args, Clone, Debug)]
@@ -124,6 +124,15 @@ impl KernelKeys {
         }
         .into())
     }
+}
+
+/// The files that a kernel's name stands for: the file or directory of that name, else for `host` the running kernel's.
+/// `None` for any other name.
+pub fn kernel_files(name: &Path) -> Result<Option<Vec<PathBuf>>, KernelError> {
+    if name.exists() {
+        return Ok(Some(vec![name.to_owned()]));
+    }
+    (name == Path::new("host")).then(Bundle::host_files).transpose()
 }
 
 /// Modules for the running userland.

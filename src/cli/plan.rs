@@ -10,7 +10,7 @@ use crate::kernel::{Arch, Bundle, Given, Store};
 use crate::source::{self, Reference, Select};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Opens the image called `name`.
 pub fn open_image(name: &OsStr, disk: &Disk) -> Result<Image> {
@@ -74,12 +74,8 @@ pub fn named_kernel(
 ) -> Result<Bundle> {
     let path = Path::new(kernel);
     let read = keys.read()?;
-    let of_files = |files: &[PathBuf]| Bundle::of(&Given { files, modules, keys: read.as_ref(), config: None });
-    if path.exists() {
-        return Ok(of_files(&[path.to_owned()])?);
-    }
-    if kernel == "host" {
-        return Ok(of_files(&Bundle::host_files()?)?);
+    if let Some(files) = options::kernel_files(path)? {
+        return Ok(Bundle::of(&Given { files: &files, modules, keys: read.as_ref(), config: None })?);
     }
     keys.are_for_files(&kernel.to_string_lossy())?;
     if let (Some("image"), Some(image)) = (kernel.to_str(), image) {

@@ -198,7 +198,7 @@ mod tests {
         let start = Instant::now();
         let reason = probe::prove(&hangs, Accel::Kvm, Architecture::X86_64).unwrap().unwrap_err();
         assert_eq!(reason, "a test guest did not enter long mode in 2 seconds");
-        assert!((1.9..4.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
+        assert!((1.9..20.0).contains(&start.elapsed().as_secs_f64()), "{:?}", start.elapsed());
     }
 
     /// Whatever this host's KVM is: the answer is that of the test guest, it is fast, and the second time it is free.
@@ -212,11 +212,11 @@ mod tests {
             (settled, start.elapsed())
         };
         let (first, took) = settle(Path::new("/dev/kvm"));
-        assert!(took < probe::PATIENCE + Duration::from_secs(2), "{took:?}");
+        assert!(took < probe::PATIENCE + Duration::from_secs(15), "{took:?}");
         assert_eq!(first.accel == Accel::Tcg, first.note.is_some());
         let (second, took) = settle(Path::new("/dev/kvm"));
         assert_eq!(first, second);
-        assert!(took < Duration::from_millis(500), "{took:?}");
+        assert!(took < Duration::from_millis(1500), "{took:?}");
 
         // Another boot of the host: the answer is worth nothing.
         if cache.join("kvm").exists() {

@@ -329,10 +329,10 @@ fn qemu_of(parent: u32) -> Option<Pid> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| stat(entry.ok()?.path())).next()
 }
 
-/// A test of a workload that sleeps, once its QEMU runs.
-fn sleeping(bench: &Bench, scratch: &Path) -> (Running, Pid) {
+/// A test of a workload that sleeps, once it has a QEMU, and with its logs in `logs`.
+fn sleeping(bench: &Bench, scratch: &Path, logs: &Path) -> (Running, Pid) {
     let disk = bench.build(tagged("probe.oci", "probe"), "probe.img", &[]);
-    let mut command = test_command(bench, &["--exit-code", "0"]);
+    let mut command = test_command(bench, &["--exit-code", "0", "--log-dir", logs.to_str().unwrap()]);
     command.arg(disk).env("TMPDIR", scratch).args(["--", "/probe", "sleep", "1000"]);
     let running = Running::start(&mut command);
     let deadline = Instant::now() + e2e::PATIENCE;
@@ -349,19 +349,24 @@ fn sleeping(bench: &Bench, scratch: &Path) -> (Running, Pid) {
 #[test]
 fn nothing_is_left_of_a_test_that_is_killed_or_whose_qemu_is() {
     let bench = Bench::new(Kernel::Cloud);
-    let scratch = tempfile::tempdir().unwrap();
-    let (running, qemu) = sleeping(&bench, scratch.path());
-    std::thread::sleep(Duration::from_millis(500));
+    let (scratch, logs) = (tempfile::tempdir().unwrap(), bench.path("logs"));
+    let (running, qemu) = sleeping(&bench, scratch.path(), &logs);
+    // Before that it is a QEMU that did not start.
+    let (begun, deadline) = (logs.join("probe.events.log"), Instant::now() + e2e::PATIENCE);
+    while !fs::read_to_string(&begun).unwrap_or_default().contains("Started {") {
+        assert!(Instant::now() < deadline, "no machine began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     kill(qemu, Signal::SIGKILL).unwrap();
     let killed = Instant::now();
     let ran = running.finish();
-    assert!(killed.elapsed() < Duration::from_secs(3), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(15), "{:?}", killed.elapsed());
     let (status, document) = read(ran);
     assert_eq!(status, 125, "{document:#}");
     assert_eq!(document["tests"][0]["verdict"], "qemu-gone", "{document:#}");
 
     for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
-        let (running, qemu) = sleeping(&bench, scratch.path());
+        let (running, qemu) = sleeping(&bench, scratch.path(), &logs);
         running.signal(signal);
         let (ended, document) = read(running.finish());
         assert_eq!((ended, document["tests"][0]["verdict"].as_str()), (status, Some("interrupted")), "{document:#}");

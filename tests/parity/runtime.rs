@@ -124,9 +124,11 @@ impl Bundle {
         run.extend(call.clone());
         run.extend(["run".to_owned(), format!("--bundle={}", folder.display()), id.clone()]);
         let mut command = if row.terminal {
-            // script(1) gives the runtime a terminal to pass on.
+            // script(1) gives the runtime a terminal to pass on. The runtime makes it raw when the process has begun, so
+            // what is written first would have its line ends changed twice.
             let mut command = Command::new("script");
-            command.args(["-q", "-e", "-f", "-c", &run.join(" "), "/dev/null"]);
+            let run = format!("stty -opost && exec {}", run.join(" "));
+            command.args(["-q", "-e", "-f", "-c", &run, "/dev/null"]);
             command
         } else {
             let mut command = Command::new(&run[0]);

@@ -9,6 +9,7 @@ use crate::qemu::control::protocol::{Message, Reply, Request, Stream};
 use crate::qemu::control::{Connection, ControlError, Dialer, Endpoint, Exec, Phase};
 use crate::qemu::event::{Outcome, Why};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -184,9 +185,11 @@ fn a_client_that_goes_takes_its_process_along_and_nothing_else() {
 
 #[test]
 fn a_process_waits_for_the_workload_and_does_not_outlive_a_reset() {
-    let client = |dialer: Dialer| {
+    let (go, gone) = channel();
+    let client = move |dialer: Dialer| {
         let mut connection = dialer.connect().unwrap();
         assert_eq!(connection.state().phase, Phase::Booting);
+        go.send(()).unwrap();
         let error = connection.capture(cat(), b"", 10, soon()).unwrap_err();
         assert_eq!(error.to_string(), "the machine was reset");
         assert_eq!(connection.capture(cat(), b"", 10, soon()).unwrap().stdout, b"again");
@@ -199,15 +202,14 @@ fn a_process_waits_for_the_workload_and_does_not_outlive_a_reset() {
         assert_eq!(error.to_string(), "the machine has ended");
         dialer
     };
-    let (ran, dialer) = with_client(options(), client, |guest| {
-        thread::sleep(Duration::from_millis(100));
+    let (ran, dialer) = with_client(options(), client, move |guest| {
+        gone.recv().unwrap();
         guest.greet();
         accept(guest);
         // The workload asked for a restart.
         let nonce = guest.nonce.clone();
         guest.result(&nonce, Workload::Signaled(1));
-        guest.reset();
-        thread::sleep(Duration::from_millis(100));
+        guest.reboot();
         guest.greet();
         let exec = accept(guest);
         assert_eq!(exec.process, 1, "numbers begin again with the boot");

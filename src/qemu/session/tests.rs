@@ -31,6 +31,8 @@ pub(super) struct Guest {
     pub(super) nonce: String,
     pid: Pid,
     pub(super) button: Receiver<&'static str>,
+    /// What the session has seen.
+    seen: Receiver<What>,
 }
 
 impl Guest {
@@ -86,8 +88,12 @@ impl Guest {
         let guessed = HandedOver { nonce: "0".repeat(32), init: "/forged".into() };
         self.send(Frame::control(Kind::HandedOver, &guessed));
         self.send(Frame::control(Kind::HandedOver, &HandedOver { nonce, init: "/sbin/init".into() }));
-        // The frame and what follows come through different sockets.
-        thread::sleep(Duration::from_millis(300));
+        self.wait_for(|what| matches!(what, What::HandedOver(_)));
+    }
+
+    /// Waits until the session has seen something: what follows comes through another socket than that did.
+    fn wait_for(&mut self, wanted: impl Fn(&What) -> bool) {
+        while !wanted(&self.seen.recv().unwrap()) {}
     }
 
     pub(super) fn wait_for_button(&mut self) {
@@ -115,6 +121,12 @@ impl Guest {
 
     pub(super) fn reset(&mut self) {
         self.event("RESET", r#"{"guest": true, "reason": "guest-reset"}"#);
+    }
+
+    /// A reset that another boot follows.
+    pub(super) fn reboot(&mut self) {
+        self.reset();
+        self.wait_for(|what| *what == What::Reset);
     }
 
     fn say(&mut self, text: &str) {
@@ -145,6 +157,9 @@ pub(super) struct Ran {
     stderr: Vec<u8>,
     took: Duration,
 }
+
+/// Long before the timeout of [`options`], on the busiest host.
+const SOON: Duration = Duration::from_secs(20);
 
 pub(super) fn options() -> SessionOptions {
     SessionOptions { timeout: Some(Duration::from_secs(60)), ..SessionOptions::default() }
@@ -218,7 +233,7 @@ fn with_endpoint(
     let process = Process::start(Path::new("/bin/sleep"), &["600".into()], &[]).unwrap();
     let pid = Pid::from_raw(process.id() as i32);
     let events = their_qmp.try_clone().unwrap();
-    let ((begin, began), (pressed, button)) = (channel(), channel());
+    let ((begin, began), (pressed, button), (see, seen)) = (channel(), channel(), channel());
     let monitor = thread::spawn(move || monitor(their_qmp, pid, &begin, &pressed));
     let guest = thread::spawn(move || {
         // A machine that is stopped before it begins has no guest.
@@ -226,7 +241,8 @@ fn with_endpoint(
             return;
         }
         let decoder = Decoder::default();
-        let mut end = Guest { port, console: their_console, qmp: events, decoder, nonce: String::new(), pid, button };
+        let (console, qmp, nonce) = (their_console, events, String::new());
+        let mut end = Guest { port, console, qmp, decoder, nonce, pid, button, seen };
         guest(&mut end);
         // A machine stays until it is told to go.
         while end.receive().is_some() {}
@@ -242,6 +258,8 @@ fn with_endpoint(
         Session::new(machine, options, terminal, process, links, streams, start).unwrap().controlled(endpoint);
     let mut events = Vec::new();
     let finished = session.run(Path::new("/bin/sleep"), Accel::Tcg, &mut |event: Event| {
+        // A guest that has done its part does not look.
+        _ = see.send(event.what.clone());
         events.push(event.what);
         ControlFlow::Continue(())
     });
@@ -401,7 +419,7 @@ fn a_panic_is_believed_from_the_console_before_the_hello_and_from_the_machine_af
     let before = with_guest(options(), move |guest| guest.say(text));
     let message = "Kernel panic - not syncing: Attempted to kill init!".to_owned();
     assert_eq!(before.finished.outcome, Outcome::Panic { message: message.clone(), after_hello: false });
-    assert!(before.took < Duration::from_secs(3));
+    assert!(before.took < SOON);
 
     // By pvpanic, and by a reset without a result.
     for by_reset in [false, true] {
@@ -414,7 +432,7 @@ fn a_panic_is_believed_from_the_console_before_the_hello_and_from_the_machine_af
         });
         assert_eq!(after.finished.outcome, Outcome::Panic { message: message.clone(), after_hello: true });
         assert_eq!(after.stdout, b"so far");
-        assert!(after.took < Duration::from_secs(3));
+        assert!(after.took < SOON);
     }
     // With a result there is nothing left to decide, only that the file systems were not cleaned.
     let late = with_guest(options(), |guest| {
@@ -435,8 +453,7 @@ fn a_reboot_after_the_result_boots_again_and_the_last_result_counts() {
         guest.result(&nonce, Workload::Signaled(1));
         // Half a frame is lost with the machine that sent it.
         _ = guest.port.write_all(&[2, 0, 0, 0, 3]);
-        guest.reset();
-        thread::sleep(Duration::from_millis(100));
+        guest.reboot();
         guest.greet();
         assert_ne!(guest.nonce, nonce);
         guest.data(stdout_of(0), b"two");
@@ -487,7 +504,7 @@ fn a_timeout_ends_what_does_not_end() {
     let options = SessionOptions { timeout: Some(Duration::from_millis(300)), ..options() };
     let ran = with_guest(options, |guest| drop(guest.greet()));
     assert_eq!((ran.finished.outcome.status(), ran.finished.outcome), (124, Outcome::Stopped(Why::Timeout)));
-    assert!(ran.took < Duration::from_secs(2));
+    assert!(ran.took < SOON);
 }
 
 #[test]
@@ -641,8 +658,7 @@ fn an_own_init_has_the_console_and_ends_well_by_switching_off() {
 fn an_own_init_may_reboot_and_may_not_panic() {
     let ran = with_guest(options(), |guest| {
         guest.hand_over();
-        guest.reset();
-        thread::sleep(Duration::from_millis(300));
+        guest.reboot();
         guest.hand_over();
         guest.power_off();
     });
