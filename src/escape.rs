@@ -47,8 +47,8 @@ pub fn os_error(error: &std::io::Error) -> String {
     }
 }
 
-/// An error and its causes as one sentence. A cause that the text before it ends with already is not said twice. What
-/// the errors quote is left as they have it.
+/// An error and its causes as one sentence. What the text before a cause ends with, or all of it that a cause begins with,
+/// is not said twice; the system's reasons are without their numbers. What the errors quote is left as they have it.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |error| error.source()) {
@@ -56,8 +56,12 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
             Some(error) => os_error(error),
             None => cause.to_string(),
         };
-        if text.is_empty() {
+        let said = cause.to_string();
+        if words.starts_with(&text) {
             text = words;
+        } else if text.ends_with(&said) {
+            text.truncate(text.len() - said.len());
+            text.push_str(&words);
         } else if !text.ends_with(&words) {
             text.push_str(": ");
             text.push_str(&words);
@@ -76,11 +80,32 @@ fn is_unprintable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::{chain, escape};
 
     #[test]
     fn plain_text_stays_as_it_is() {
         assert_eq!(escape("usr/share/Grüße 日本".as_bytes()), "usr/share/Grüße 日本");
+    }
+
+    #[test]
+    fn a_reason_of_the_system_is_said_once_and_without_its_number() {
+        #[derive(Debug, thiserror::Error)]
+        enum Error {
+            #[error("cannot open x")]
+            Bare(#[source] std::io::Error),
+            #[error("cannot open x: {0}")]
+            Whole(#[source] std::io::Error),
+        }
+        let missing = || std::io::Error::from_raw_os_error(libc::ENOENT);
+        for error in [Error::Bare(missing()), Error::Whole(missing())] {
+            assert_eq!(chain(&error), "cannot open x: no such file or directory");
+        }
+        let own = || std::io::Error::other("the Tape is torn");
+        for error in [Error::Bare(own()), Error::Whole(own())] {
+            assert_eq!(chain(&error), "cannot open x: the Tape is torn");
+        }
+        let twice = anyhow::Error::new(Error::Whole(missing())).context("cannot open x");
+        assert_eq!(chain(twice.as_ref()), "cannot open x: no such file or directory");
     }
 
     #[test]
