@@ -171,14 +171,26 @@ fn arch_packages_and_plain_archives_are_read() {
     fs::copy(only(&root.join("boot"), "config-"), modules.join("config")).unwrap();
     fs::write(arch.join(".PKGINFO"), "pkgname = linux\npkgver = 6.1.arch1-1\narch = x86_64\n").unwrap();
     fs::write(arch.join(".BUILDINFO"), "format = 2\n").unwrap();
-    shell(&arch, "bsdtar -czf .MTREE --format=mtree .PKGINFO usr; zstd -q --rm usr/lib/modules/*/kernel/*.ko");
+    let list = "bsdtar -czf .MTREE --format=mtree \
+                --options='!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link' .BUILDINFO .PKGINFO usr";
+    shell(&arch, &format!("zstd -q --rm usr/lib/modules/*/kernel/*.ko; {list}"));
     for (option, suffix) in [("--zstd", "zst"), ("--xz", "xz")] {
         shell(&arch, &format!("bsdtar {option} -cf ../linux.pkg.tar.{suffix} .BUILDINFO .MTREE .PKGINFO usr"));
         let package = dir.path().join(format!("linux.pkg.tar.{suffix}"));
         let bundle = Bundle::open(&package, None).unwrap();
         is_sample(&bundle, &root, &release, &expected);
         assert!(bundle.origin.starts_with("linux 6.1.arch1-1 ("), "{}", bundle.origin);
+        assert_eq!(bundle.checked, "SHA-256 of the files");
     }
+    // A module of another package among these: every checksum of zstd is right, and only the digest is not.
+    let script = "cp -a arch other; cd other; module=usr/lib/modules/*/kernel/virtio.ko.zst\n\
+                  zstd -qdc $module | zstd -q -9 > x; mv x $module\n\
+                  bsdtar --zstd -cf ../other.pkg.tar.zst .BUILDINFO .MTREE .PKGINFO usr\n\
+                  bsdtar --zstd -cf ../late.pkg.tar.zst .BUILDINFO .PKGINFO usr .MTREE";
+    shell(dir.path(), script);
+    let other = refused(&dir.path().join("other.pkg.tar.zst"));
+    assert!(other.ends_with("kernel/virtio.ko.zst in it is not what its SHA-256 says"), "{other}");
+    assert_eq!(Bundle::open(&dir.path().join("late.pkg.tar.zst"), None).unwrap().checked, "");
     let bytes = fs::read(dir.path().join("linux.pkg.tar.zst")).unwrap();
     cuts_and_mutations(&bytes, &dir.path().join("damaged.pkg.tar.zst"));
 

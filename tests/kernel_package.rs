@@ -68,6 +68,7 @@ fn check_real_package(flavour: &'static str) {
     let release = vmlinuz.file_name().unwrap().to_str().unwrap().strip_prefix("vmlinuz-").unwrap();
     assert_eq!((bundle.release.as_str(), bundle.arch), (release, Arch::X86_64));
     assert!(bundle.image.efi_stub);
+    assert_eq!(bundle.checked, "MD5 of the files");
     assert!(*bundle.boot.read().unwrap() == fs::read(&vmlinuz).unwrap(), "the boot file differs");
     let config = bundle.config.as_ref().expect("a configuration");
     assert_eq!(config.text, fs::read_to_string(only(&root.join("boot"), "config-")).unwrap());
@@ -162,6 +163,37 @@ fn every_compression_of_a_package_and_of_modules_reads_the_same() {
     let packed = select(&open(&root)).unwrap();
     assert_eq!(contents(&packed), contents(&plain));
     assert!(packed.modules.iter().all(|module| module.spec.file.ends_with(".ko")));
+}
+
+#[test]
+fn a_file_that_is_not_what_the_package_lists_is_found() {
+    let dir = temporary();
+    let root = dir.path().join("root");
+    let release = make_root(&root, &["virtio"]);
+    let package = dir.path().join("whole.deb");
+    make_package(&root, &package, "Package: linux-image-test\n", &["-Znone"]);
+    assert_eq!(open(&package).checked, "MD5 of the files");
+    let whole = fs::read(&package).unwrap();
+    // Without a compressor nothing else would find these: the kernel, and a module that is not even read.
+    let module = format!("lib/modules/{release}/kernel/virtio.ko");
+    for name in [format!("boot/vmlinuz-{release}"), module] {
+        let body = fs::read(root.join(&name)).unwrap();
+        let at = whole.windows(4096).position(|window| window == &body[body.len() - 4096..]).unwrap();
+        let mut damaged = whole.clone();
+        damaged[at + 4000] ^= 1;
+        fs::write(&package, damaged).unwrap();
+        assert!(
+            refused(&package).ends_with(&format!("{name} in it is not what its MD5 says")),
+            "{}",
+            refused(&package)
+        );
+    }
+    // What the list leaves out is not called right.
+    let list =
+        "rm -r deb; dpkg-deb -R whole.deb deb && sed -i /vmlinuz/d deb/DEBIAN/md5sums && dpkg-deb -b deb part.deb";
+    fs::write(&package, whole).unwrap();
+    tools::stdout(Command::new("sh").args(["-c", list]).current_dir(dir.path()));
+    assert_eq!(open(&dir.path().join("part.deb")).checked, "");
 }
 
 #[test]

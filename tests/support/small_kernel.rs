@@ -71,6 +71,10 @@ pub fn make_package(root: &Path, to: &Path, control: &str, options: &[&str]) {
         "Version: 1\nArchitecture: amd64\nMaintainer: Nobody <nobody@example.org>\nDescription: test\n{control}"
     );
     std::fs::write(root.join("DEBIAN/control"), text).unwrap();
+    // As dh_md5sums does.
+    let list =
+        "find . -type f ! -path './DEBIAN/*' -printf '%P\\0' | LC_ALL=C sort -z | xargs -r0 md5sum > DEBIAN/md5sums";
+    tools::stdout(Command::new("sh").args(["-c", list]).current_dir(root));
     tools::stdout(Command::new("dpkg-deb").args(options).arg("-b").arg(root).arg(to));
     std::fs::remove_dir_all(root.join("DEBIAN")).unwrap();
 }

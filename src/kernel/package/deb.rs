@@ -3,18 +3,19 @@
 //! ```text
 //! ar: debian-binary "2.0\n" ─ control.tar[.gz|.xz|.zst] ─ data.tar[.gz|.xz|.zst]
 //!                              └ ./control (fields)         └ ./boot/vmlinuz-R ./boot/config-R ./lib/modules/R/...
+//!                                ./md5sums
 //! ```
 //!
-//! The format carries no digest of itself: what it unpacks to is guarded by the compressor's own checksum alone. Debian
-//! signs its archive and not its packages; debsigs signs packages, in members `_gpg*` behind the others, and these are
+//! What files are is compared with `md5sums`. Debian signs its archive and not its packages; debsigs signs packages, in members `_gpg*` behind the others, and these are
 //! of the other members' bodies one behind the other. Not supported: dpkg-sig's signed lists of digests.
-//! Specification: deb(5), deb-control(5); debsigs(1).
+//! Specification: deb(5), deb-control(5), deb-md5sums(5); debsigs(1).
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
+use super::digests::Digests;
 use super::{Facts, Visit, ar, shown, tar, walk};
 use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
@@ -24,20 +25,26 @@ const MAX_CONTROL: u64 = 1 << 20;
 
 /// Reads the whole package once. `visit` reads as much of each file as it likes.
 pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
-    let mut control = None;
+    let mut control: Option<Control> = None;
     let mut data = false;
     for_each_member(path, &mut |name, _, body| {
         let body = BufReader::with_capacity(256 << 10, body);
         if name.starts_with("control.tar") {
             control = Some(read_control(path, body)?);
         } else if name.starts_with("data.tar") {
-            walk(path, body, tar::End::Marked, visit)?;
+            let mut digests = control.as_mut().and_then(|control| control.digests.as_mut());
+            walk(path, body, tar::End::Marked, &mut |entry, body| match &mut digests {
+                Some(digests) => digests.visit(path, entry, body, visit),
+                None => visit(entry, body),
+            })?;
             data = true;
         }
         Ok(())
     })?;
     match (control, data) {
-        (Some(control), true) => Ok(control),
+        (Some(Control { facts, digests }), true) => {
+            Ok(Facts { checked: digests.map_or("", |digests| digests.checked()), ..facts })
+        }
         (None, _) => Err(KernelError::package(path, "it has no control.tar")),
         (_, false) => Err(KernelError::package(path, "it has no data.tar")),
     }
@@ -92,17 +99,29 @@ fn for_each_member(path: &Path, take: &mut Member<'_>) -> Result<(), KernelError
     Ok(())
 }
 
-fn read_control(path: &Path, body: impl Read) -> Result<Facts, KernelError> {
-    let mut control = None;
+/// What is in control.tar.
+struct Control {
+    facts: Facts,
+    digests: Option<Digests>,
+}
+
+fn read_control(path: &Path, body: impl Read) -> Result<Control, KernelError> {
+    let bad = |error: io::Error| KernelError::package(path, error.to_string());
+    let (mut facts, mut digests) = (None, None);
     walk(path, body, tar::End::Marked, &mut |entry, body| {
-        if entry.path == "control" {
-            let text = unpack::read_bounded(body, MAX_CONTROL).map_err(KernelError::io("read", path))?;
-            let text = text.ok_or_else(|| KernelError::package(path, "its control file is too long"))?;
-            control = Some(parse(&String::from_utf8_lossy(&text)));
+        match entry.path.as_str() {
+            "control" => {
+                let text = unpack::read_bounded(body, MAX_CONTROL).map_err(KernelError::io("read", path))?;
+                let text = text.ok_or_else(|| KernelError::package(path, "its control file is too long"))?;
+                facts = Some(parse(&String::from_utf8_lossy(&text)));
+            }
+            "md5sums" => digests = Some(Digests::md5sums(body).map_err(bad)?),
+            _ => {}
         }
         Ok(())
     })?;
-    control.ok_or_else(|| KernelError::package(path, "it has no control file"))
+    let facts = facts.ok_or_else(|| KernelError::package(path, "it has no control file"))?;
+    Ok(Control { facts, digests })
 }
 
 /// Reads the fields of a control file that matter here.

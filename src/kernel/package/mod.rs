@@ -2,10 +2,10 @@
 //!
 //! | what | found by | digests in it that are checked | signatures in it |
 //! |---|---|---|---|
-//! | Debian, Ubuntu `.deb` | `!<arch>` | none | those of debsigs |
+//! | Debian, Ubuntu `.deb` | `!<arch>` | of the files, MD5 | those of debsigs |
 //! | Fedora, RHEL `.rpm` | its lead | of the header and of the payload | of the header |
 //! | Alpine `.apk` | a tar with `.PKGINFO` that says `datahash` | of the data | of the control stream |
-//! | Arch `.pkg.tar.*` | a tar with `.PKGINFO` | none | none |
+//! | Arch `.pkg.tar.*` | a tar with `.PKGINFO` | of the files | none |
 //! | any other tar, packed or not | a tar header | none | none |
 //! | container images | a layout or archive of one | of every blob and layer | none |
 //!
@@ -16,6 +16,7 @@ pub mod ar;
 mod body;
 mod cpio;
 mod deb;
+mod digests;
 mod image;
 mod rpm;
 pub mod tar;

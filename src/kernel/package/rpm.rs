@@ -18,6 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::digests::Hashing;
 use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, hex, invalid};
 use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
@@ -73,11 +74,11 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
             format!("its payload is no cpio archive, it is {}", super::shown(&format)),
         ));
     }
-    let mut payload = Hashing { input, hash: Sha256::new() };
+    let mut payload = Hashing::new(input, Sha256::new());
     walk(path, &mut payload, visit)?;
     io::copy(&mut payload, &mut io::sink()).map_err(bad)?;
     let of_payload = header.payload_digest();
-    let actual = hex(&payload.hash.finalize());
+    let actual = payload.digest();
     if of_payload.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&actual)) {
         return Err(KernelError::package(path, "its payload is not what its SHA-256 says"));
     }
@@ -203,20 +204,6 @@ impl Header {
     fn number(&self, tag: u32) -> Option<u32> {
         let (kind, value, count) = self.value(tag)?;
         (kind == INT32 && count > 0 && value.len() >= 4).then(|| u32_at(value, 0))
-    }
-}
-
-/// A reader that hashes what passes.
-struct Hashing<R> {
-    input: R,
-    hash: Sha256,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.input.read(buffer)?;
-        self.hash.update(&buffer[..n]);
-        Ok(n)
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! An apk's three streams, one behind the other, are one tar; `datahash` of its `.PKGINFO` is the SHA-256 of everything
-//! behind the stream that has it. Signatures are of the second stream, as it is packed: nothing covers the first, so
+//! behind the stream that has it. pacman's `.MTREE` has the SHA-256 of each file. Signatures are of the second stream, as it is packed: nothing covers the first, so
 //! that nothing but signatures may be in it. Not supported: apk's version 3 ("ADB").
 //! Specification: Alpine's wiki, "Apk spec"; PKGINFO(5) of pacman.
 
@@ -17,6 +17,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::digests::Digests;
 use super::{Facts, Visit, deliver, hex, tar, walk};
 use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
@@ -35,7 +36,10 @@ const CONTROL_STREAMS: usize = 4;
 /// Reads the archive once.
 pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
     let file = File::open(path).map_err(KernelError::io("open", path))?;
-    let (mut info, mut is_image) = (None, false);
+    let bad = |error: io::Error| KernelError::package(path, error.to_string());
+    let (mut info, mut digests) = (None, None::<Digests>);
+    // Files that stand before the list of digests are in no list.
+    let (mut is_image, mut before) = (false, false);
     walk(path, BufReader::with_capacity(256 << 10, file), tar::End::Open, &mut |entry, body| {
         if entry.path == ".PKGINFO" && info.is_none() {
             let text = unpack::read_bounded(body, MAX_INFO).map_err(KernelError::io("read", path))?;
@@ -43,17 +47,28 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
             info = Some(String::from_utf8_lossy(&text).into_owned());
             return Ok(());
         }
+        if entry.path == ".MTREE" && digests.is_none() {
+            digests = Some(Digests::mtree(body).map_err(bad)?);
+            return Ok(());
+        }
         is_image |= matches!(entry.path.as_str(), "oci-layout" | "manifest.json");
-        deliver(path, entry, body, visit)
+        match &mut digests {
+            Some(digests) => digests.visit(path, entry, body, &mut |entry, body| deliver(path, entry, body, visit)),
+            None => {
+                before |= !entry.path.starts_with('.');
+                deliver(path, entry, body, visit)
+            }
+        }
     })?;
-    let mut facts = Facts { is_image, ..Facts::default() };
+    let checked = digests.map_or("", |digests| if before { "" } else { digests.checked() });
+    let mut facts = Facts { is_image, checked, ..Facts::default() };
     for (key, value) in info.iter().flat_map(|text| text.lines()).filter_map(|line| line.split_once(" = ")) {
         match key {
             "pkgname" => facts.package = value.to_owned(),
             "pkgver" => facts.version = value.to_owned(),
             "depend" => facts.depends.push(value.to_owned()),
             "datahash" => {
-                let actual = data_hash(path).map_err(|error| KernelError::package(path, error.to_string()))?;
+                let actual = data_hash(path).map_err(bad)?;
                 if !actual.eq_ignore_ascii_case(value) {
                     return Err(KernelError::package(path, "its data is not what its SHA-256 says"));
                 }
