@@ -52,11 +52,8 @@ pub fn os_error(error: &std::io::Error) -> String {
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     for cause in std::iter::successors(Some(error), |error| error.source()) {
-        let words = match cause.downcast_ref::<std::io::Error>() {
-            Some(error) => os_error(error),
-            None => cause.to_string(),
-        };
         let said = cause.to_string();
+        let words = cause.downcast_ref().map_or_else(|| said.clone(), os_error);
         if words.starts_with(&text) {
             text = words;
         } else if text.ends_with(&said) {

@@ -200,10 +200,6 @@ impl Connection {
     /// # Errors
     /// When the deadline passes.
     pub fn wait_for_end(&mut self, deadline: Option<Instant>) -> Result<Option<Finish>, ControlError> {
-        match self.send(&Message::Request(Request::Watch)) {
-            Ok(()) | Err(ControlError::Ended) => {}
-            Err(error) => return Err(error),
-        }
         loop {
             match self.receive(deadline)? {
                 Some(Message::Reply(Reply::Finished { status, sentence })) => {

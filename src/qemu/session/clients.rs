@@ -370,8 +370,8 @@ impl Session<'_> {
         }
     }
 
-    /// The machine has ended: they are told, and given what is left as long as they take it. All of them: the request to
-    /// watch of one that has just asked for the stop may still be on its way.
+    /// The machine has ended: they are told, and given what is left as long as they take it. All of them, those who
+    /// do not watch too: a request that comes now is not read any more.
     pub(super) fn dismiss_clients(&mut self, finished: &Finished) {
         let (status, sentence) = (finished.outcome.status(), finished.outcome.sentence());
         for client in &mut self.clients.list {
