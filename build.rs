@@ -12,6 +12,8 @@
 //! The nested build has one profile, one set of flags and paths remapped away, so PID 1 has the same bytes whether
 //! bootdisk itself is a debug or a release build and wherever its checkout lies: the bytes are part of every disk.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is how cargo is spoken to")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};

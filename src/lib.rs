@@ -37,6 +37,8 @@ pub mod identity;
 #[cfg(feature = "host")]
 pub mod image;
 #[cfg(feature = "host")]
+pub mod inputs;
+#[cfg(feature = "host")]
 pub mod inspect;
 #[cfg(feature = "host")]
 pub mod kernel;
@@ -48,6 +50,8 @@ pub mod machines;
 pub mod output;
 #[cfg(feature = "host")]
 pub mod pid1;
+#[cfg(feature = "host")]
+pub mod publish;
 #[cfg(feature = "host")]
 pub mod qemu;
 #[cfg(feature = "host")]

@@ -15,6 +15,7 @@ use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Arch, Bundle, Packing};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Longest boot specification that is read, in bytes.
@@ -47,11 +48,13 @@ impl GuestModulesError {
 /// Puts the kernel of `bundle` on the disk at `path`.
 pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Observer<'_>) -> Result<()> {
     let shown = crate::escape::path(path);
-    let file =
-        File::options().read(true).write(true).open(path).with_context(|| format!("cannot open disk {shown}"))?;
+    // Opening a pipe would wait for its other end.
+    let opened = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.with_context(|| format!("cannot open disk {shown}"))?;
     // As a machine that runs from it holds it: neither sees the other's half.
     lock(&file, true).map_err(|errno| anyhow!("disk is in use, {}: {shown}", errno.desc().to_lowercase()))?;
-    let disk = Existing::open(path)?;
+    // What is locked is what is read and written, whatever has the name by now.
+    let disk = Existing::of(file.try_clone().with_context(|| format!("cannot open disk {shown}"))?)?;
     let old = disk.boot_files()?;
     let arch: Arch =
         Arch::from_name(disk.architecture()?.name()).ok_or_else(|| anyhow!("disk is for no known processor"))?;

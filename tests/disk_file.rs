@@ -1,7 +1,7 @@
 //! The output file's promises: all or nothing, no leftovers, every error told.
 
-use bootdisk::disk::file::{FileError, PartialFile};
 use bootdisk::output::Output;
+use bootdisk::publish::{FileError, PartialFile};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -177,7 +177,7 @@ fn a_kill_leaves_only_what_the_next_run_removes() {
 fn a_signal_removes_what_is_not_published() {
     if let Some(folder) = part() {
         let partial = PartialFile::create(&folder.join("disk.img"), 1 << 20).unwrap();
-        bootdisk::disk::file::remove_unpublished();
+        bootdisk::publish::remove_unpublished();
         assert!(matches!(partial.publish(), Err(FileError::GivenUp(_))));
         assert_eq!(names(&folder), Vec::<String>::new());
         return;

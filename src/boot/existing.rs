@@ -5,6 +5,7 @@ use super::loader;
 use crate::arch::Architecture;
 use crate::disk::gpt::Role;
 use crate::disk::table::{self, Found, ReadTableError};
+use crate::inputs::{self, FileId};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -77,7 +78,7 @@ impl Existing {
     /// Opens the disk and reads its partition table.
     pub fn open(path: &Path) -> Result<Existing, ExistingError> {
         let file =
-            File::open(path).map_err(|source| ExistingError::Open { path: crate::escape::path(path), source })?;
+            inputs::open(path).map_err(|source| ExistingError::Open { path: crate::escape::path(path), source })?;
         Existing::of(file)
     }
 
@@ -125,6 +126,11 @@ impl Existing {
             Err(ExistingError::NoBootFile(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Which file it is.
+    pub fn id(&self) -> io::Result<FileId> {
+        Ok(FileId::of(&self.file.metadata()?))
     }
 
     /// Its partitions.

@@ -15,9 +15,9 @@
 
 use crate::arch::Architecture;
 use crate::escape::escape;
+use crate::inputs;
 use crate::kernel::KernelError;
 use crate::kernel::package::{self, Source};
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -188,11 +188,11 @@ pub fn open(architecture: Architecture, given: Option<&Path>) -> Result<Vec<u8>,
     };
     let not_a_loader = |reason| LoaderError::NotALoader { reason, path: path.to_owned() };
     let mut start = Vec::new();
-    File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)).map_err(failed)?;
+    inputs::open(path).and_then(|file| file.take(16).read_to_end(&mut start)).map_err(failed)?;
     let bytes = match package::is_package(path, &start) {
         true => in_package(path, installed_path(architecture))?
             .ok_or_else(|| not_a_loader("is a package without systemd-boot for this architecture"))?,
-        false => bounded(File::open(path).map_err(failed)?).map_err(failed)?,
+        false => bounded(inputs::open(path).map_err(failed)?).map_err(failed)?,
     };
     match fault(architecture, &bytes) {
         None => Ok(bytes),

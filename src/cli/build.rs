@@ -3,10 +3,12 @@
 use super::cancel::Cancel;
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::Progress;
+use super::stdio::say;
 use super::{plan, summary};
 use crate::convert::{Event, Writing};
 use crate::image::LayersAhead;
 use crate::kernel::Bundle;
+use crate::publish;
 use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +53,7 @@ pub struct Args {
 /// Builds the disk and says on standard error what is on it.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
+    publish::check_disk(&args.output)?;
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
     let firmware = |arch, _: &Bundle| options::firmware_set(&args.firmware, arch);
@@ -64,7 +67,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let plan = plan::open(image, &args.image, &args.disk, firmware, &overrides, observe)?;
     let built = plan.write_from(layers, &args.output, &writing, observe)?;
     if !global.quiet {
-        eprint!("{}", summary::render(&args.output, &built));
+        say(&summary::render(&args.output, &built));
     }
     Ok(ExitCode::SUCCESS)
 }

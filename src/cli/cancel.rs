@@ -1,6 +1,6 @@
 //! SIGINT, SIGTERM and SIGHUP while a disk is made: the unfinished file goes, and the exit status says which signal.
 
-use crate::disk::file::remove_unpublished;
+use crate::publish::remove_unpublished;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use std::io;

@@ -15,6 +15,6 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut super::Cli::command(), "bootdisk", &mut text);
-    std::io::Write::write_all(&mut std::io::stdout(), &text)?;
+    super::stdio::data(&text)?;
     Ok(ExitCode::SUCCESS)
 }

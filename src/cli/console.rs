@@ -1,10 +1,11 @@
 //! What a running machine has to say, on standard error.
 
 use super::options::Global;
+use super::stdio::say;
 use crate::guest::channel::Level;
 use crate::qemu::event::Why;
 use crate::qemu::{self, Event, Finished, Outcome, What};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 /// How many of the console's last lines an error shows.
 const LAST_LINES: usize = 12;
@@ -61,6 +62,9 @@ impl Console {
 
     /// Says how the machine ended, when the workload's status alone would not.
     pub fn finished(&mut self, finished: &Finished) {
+        for lost in &finished.lost {
+            say(&format!("error: the workload's output is not whole: {lost}\n"));
+        }
         let Some(sentence) = finished.outcome.sentence() else { return };
         let never_came_up = !self.came_up && finished.outcome == Outcome::Stopped(Why::Timeout);
         say(&format!("error: {sentence}{}\n", if never_came_up { ": PID 1 never came up" } else { "" }));
@@ -75,9 +79,4 @@ impl Console {
             last.iter().for_each(|line| say(&format!("  {line}\n")));
         }
     }
-}
-
-fn say(text: &str) {
-    // A closed standard error cannot be told anything.
-    _ = std::io::stderr().write_all(text.as_bytes());
 }

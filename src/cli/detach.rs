@@ -74,7 +74,7 @@ fn wait_for(mut said: PipeReader, child: Pid) -> anyhow::Result<ExitCode> {
     let mut name = String::new();
     said.read_to_string(&mut name).context("cannot hear the machine")?;
     if name.ends_with('\n') {
-        io::stdout().write_all(name.as_bytes())?;
+        super::stdio::data(name.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     loop {

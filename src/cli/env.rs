@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 pub fn collect(files: &[PathBuf], options: &[String]) -> anyhow::Result<Vec<String>> {
     let mut variables = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(file)
+        let text = crate::inputs::open(file)
+            .and_then(std::io::read_to_string)
             .with_context(|| format!("cannot read the environment file {}", crate::escape::path(file)))?;
         // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

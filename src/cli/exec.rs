@@ -1,13 +1,14 @@
 //! `bootdisk exec`: a process beside the workload of a machine that runs.
 
 use super::env;
+use super::stdio::say;
 use crate::guest::channel::Outcome;
 use crate::machines::{Entry, Registry};
 use crate::qemu::control::attach::{Attached, attach};
 use crate::qemu::control::{Connection, ControlError, Exec, Phase};
 use crate::qemu::{RunError, Streams, terminal};
 use anyhow::Context;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             explain(&outcome, &entry.record.name);
             outcome.status()
         }
+        Attached::Lost(reason) => {
+            anyhow::bail!("the output of a process in {} is not whole: {reason}", entry.record.name)
+        }
         Attached::Left(signal) => 128u8.saturating_add(signal as u8),
     }))
 }
@@ -109,9 +113,4 @@ fn explain(outcome: &Outcome, machine: &str) {
         )),
         _ => say(&format!("error: {reason}\n")),
     }
-}
-
-fn say(text: &str) {
-    // A closed standard error cannot be told anything.
-    _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -2,12 +2,14 @@
 
 use super::options::Global;
 use super::report::WithHint;
+use super::stdio;
 use crate::escape;
 use crate::image::{Image, Platform};
 use crate::inspect::facts::Root;
 use crate::inspect::model::Report;
 use crate::inspect::{self, Subject, diff, image, kernel, listing, render};
 use crate::kernel::{Bundle, Store};
+use crate::publish::Document;
 use crate::source::Select;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -35,7 +37,7 @@ pub struct Args {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Write the report or the comparison as one page of HTML, and print nothing
+    /// Write the report or the comparison as one page of HTML, and print nothing; - is standard output
     #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "tree", "files"])]
     html: Option<PathBuf>,
     /// Compare with another image, disk or kernel
@@ -81,6 +83,8 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
     if let Some(number) = args.layer {
         return one_layer(&args.subject, &select, number);
     }
+    // Before the reading, which may take long.
+    args.html.as_deref().map(Document::at).transpose()?;
     let hash = args.files.is_some() || args.diff.is_some();
     let read = read(&args.subject, &select, hash)?;
     if let Some(form) = args.files {
@@ -107,7 +111,7 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
 }
 
 fn write_page(path: &Path, page: &str) -> Result<ExitCode> {
-    std::fs::write(path, page).with_context(|| format!("cannot write {}", escape::path(path)))?;
+    Document::at(path)?.write(page.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,7 +167,7 @@ fn one_layer(subject: &OsStr, select: &Select, number: u32) -> Result<ExitCode> 
 }
 
 fn print(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<ExitCode> {
-    let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let mut out = BufWriter::with_capacity(64 << 10, stdio::stdout());
     write(&mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::kernel_set::{self, Set};
 use super::options::{Global, KernelKeys, kernel_files};
 use super::progress::Progress;
+use super::stdio;
 use crate::arch::Architecture;
 use crate::convert::{Event, Firmware};
 use crate::escape::escape;
@@ -94,16 +95,21 @@ struct One {
 /// disk.
 pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
     let store = Store::of_user()?;
-    let out = &mut io::stdout().lock();
+    let out = &mut stdio::stdout();
     if let Command::Set(set) = &args.command {
         kernel_set::run(global, set)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Command::Add(add) = &args.command else { return run_in(&store, args, out) };
+    let Command::Add(add) = &args.command else {
+        let status = run_in(&store, args, out)?;
+        out.flush()?;
+        return Ok(status);
+    };
     let mut progress = Progress::new(global);
     let added = run_add(&store, add, out, &mut |count, bytes| progress.modules(count, bytes));
     progress.show(Event::Done);
     let Added { entry, .. } = added?;
+    out.flush()?;
     let verified = match (entry.signed(), entry.checked()) {
         ("", "") => "not verified: nothing in it says what it should be".to_owned(),
         ("", checked) => format!("verified: {checked}; not verified: signatures"),
@@ -111,8 +117,7 @@ pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
         (signed, checked) => format!("verified: {checked}; signed by {signed}"),
     };
     if !global.quiet {
-        // A closed standard error is no reason to fail.
-        _ = writeln!(io::stderr(), "{verified}");
+        stdio::say(&format!("{verified}\n"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,6 @@ use crate::swap;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 
 /// Arguments of `bootdisk kernel set`.
@@ -43,7 +42,7 @@ pub fn run(global: &Global, set: &Set) -> Result<()> {
     progress.show(Event::Done);
     done.with_context(|| format!("cannot set the kernel of {shown}"))?;
     if !global.quiet {
-        _ = writeln!(std::io::stderr(), "{shown}: kernel {}", crate::escape::escape(bundle.release.as_bytes()));
+        super::stdio::say(&format!("{shown}: kernel {}\n", crate::escape::escape(bundle.release.as_bytes())));
     }
     Ok(())
 }

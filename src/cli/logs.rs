@@ -1,8 +1,9 @@
 //! `bootdisk logs`: the output of a detached machine, each stream to its own.
 
+use super::stdio;
 use crate::machines::Registry;
 use crate::machines::log::{Reader, Stream};
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let entry = Registry::of_user()?.find_detached(args.machine.as_deref())?;
     let mut reader = Reader::open(entry.dir());
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    let (mut out, mut err) = (stdio::stdout(), stdio::stderr());
     loop {
         // What was written before its end is there afterwards.
         let lives = args.follow && entry.still_lives();

@@ -23,6 +23,7 @@ mod run;
 mod size;
 mod smoke;
 mod smoke_plan;
+mod stdio;
 mod stop;
 mod summary;
 mod target;
@@ -79,7 +80,11 @@ enum Command {
 
 /// Parses the process's arguments and does what they say.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    crate::inputs::remember();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report::told_by_clap(&error),
+    };
     match cli.command {
         Command::Build(args) => report::exit(build::run(&cli.global, &args), report::FAILED),
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),

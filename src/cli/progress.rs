@@ -3,10 +3,15 @@
 
 use super::options::{Global, ProgressMode};
 use super::size;
+use super::stdio::say;
 use crate::convert::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
+use std::thread;
 use std::time::Duration;
+
+/// Between two drawings of a bar.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Shows the events of a build.
 pub struct Progress {
@@ -56,7 +61,7 @@ impl Progress {
         if count == 1 {
             let style = ProgressStyle::with_template("{spinner} {msg}").expect("the template is a constant");
             self.bar.set_style(style);
-            self.bar.enable_steady_tick(Duration::from_millis(100));
+            self.tick();
             self.line("reading modules");
         }
         self.bar.set_message(format!("{count} modules, {}", size::render(bytes)));
@@ -68,7 +73,7 @@ impl Progress {
             .progress_chars("=> ");
         self.bar.set_style(style);
         self.bar.set_length(bytes);
-        self.bar.enable_steady_tick(Duration::from_millis(100));
+        self.tick();
         let noun = if count == 1 { "layer" } else { "layers" };
         self.line(&format!("reading {count} {noun}, {}", size::render(bytes)));
     }
@@ -78,6 +83,21 @@ impl Progress {
         self.line(&format!("layer {}/{count}, {}", index + 1, size::render(bytes)));
     }
 
+    /// Has the bar drawn again and again, on a thread: indicatif's own panics where none can be made.
+    fn tick(&self) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let weak = self.bar.downgrade();
+        // Without one it is drawn when it changes.
+        _ = thread::Builder::new().name("progress".into()).spawn(move || {
+            while let Some(bar) = weak.upgrade().filter(|bar| !bar.is_finished()) {
+                bar.tick();
+                thread::sleep(TICK);
+            }
+        });
+    }
+
     fn step(&mut self, text: &str) {
         self.bar.set_message(text.to_string());
         self.line(text);
@@ -85,14 +105,13 @@ impl Progress {
 
     fn warning(&mut self, text: &str) {
         if self.warnings {
-            self.bar.suspend(|| _ = writeln!(std::io::stderr(), "warning: {text}"));
+            self.bar.suspend(|| say(&format!("warning: {text}\n")));
         }
     }
 
     fn line(&self, text: &str) {
         if self.plain {
-            // A closed standard error is no reason to stop a build.
-            _ = writeln!(std::io::stderr(), "{text}");
+            say(&format!("{text}\n"));
         }
     }
 }

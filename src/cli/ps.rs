@@ -4,7 +4,6 @@ use super::exec::connect;
 use crate::escape::escape;
 use crate::machines::{Entry, Registry};
 use serde_json::json;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,7 +46,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let rows = entries.into_iter().filter_map(|entry| row(entry, now)).filter(|row| args.all || row.up.is_some());
     let rows: Vec<Row> = rows.collect();
     let text = if args.json { as_json(&rows)? } else { table(&rows) };
-    io::stdout().write_all(text.as_bytes())?;
+    super::stdio::data(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 

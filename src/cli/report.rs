@@ -1,7 +1,8 @@
 //! Errors as people read them: one sentence with its causes, then a hint on its own line.
 
+use super::stdio;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Exit status when a command failed.
@@ -26,17 +27,25 @@ pub fn exit(result: anyhow::Result<ExitCode>, failed: u8) -> ExitCode {
         // Whoever read our output has read enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(128 + libc::SIGPIPE as u8),
         Err(error) => {
-            // A closed standard error cannot be told anything.
-            _ = std::io::stderr().write_all(render(&error, colour()).as_bytes());
+            stdio::say(&render(&error, colour()));
             ExitCode::from(failed)
         }
     }
 }
 
-/// Whether a command ended because its standard output is closed. Only commands that print data write there.
+/// Help and version, which are data, or what is wrong with the arguments. The exit status.
+pub fn told_by_clap(error: &clap::Error) -> ExitCode {
+    // Its own colours, where there is a terminal for them.
+    match error.print() {
+        Err(cause) if !error.use_stderr() => exit(Err(stdio::output_lost(cause).into()), FAILED),
+        _ => ExitCode::from(error.exit_code() as u8),
+    }
+}
+
+/// Whether a command ended because nobody reads its standard output any more.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let root = error.downcast_ref::<std::io::Error>();
-    root.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.and_then(stdio::stream_error).is_some_and(stdio::StreamError::reader_has_gone)
 }
 
 fn colour() -> bool {
@@ -101,6 +110,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::image::BlobError, |e| e.hint().map(str::to_owned));
     from!(crate::kernel::KernelError, |e| e.hint());
     from!(crate::disk::gpt::LayoutError, layout);
+    from!(crate::publish::FileError, |e| e.hint());
     from!(crate::boot::BootError, |e| e.hint());
     from!(crate::swap::GuestModulesError, |e| Some(e.hint().to_owned()));
     from!(crate::boot::existing::ExistingError, |e| e.hint().map(str::to_owned));

@@ -129,6 +129,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let boot_files;
     let arch = disk.architecture()?;
     let mut machine = MachineOptions::new(arch, path.clone());
+    machine.disk_id = Some(disk.id().context("cannot look at the disk")?);
     machine.boot =
         match args.firmware.unwrap_or(if disk.boots_under_bios() { BootChoice::Bios } else { BootChoice::Uefi }) {
             BootChoice::Bios => Boot::Bios,
@@ -161,7 +162,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
             // Whoever waits for its end need not wait for our last words.
             drop(registered);
             show.finished(&finished);
-            Ok(ExitCode::from(finished.outcome.status()))
+            Ok(ExitCode::from(finished.status()))
         }
     }
 }
@@ -237,7 +238,7 @@ fn run_detached(
     if child.is_none() {
         finish_log(logger, registered, &finished);
     }
-    Ok(ExitCode::from(finished.outcome.status()))
+    Ok(ExitCode::from(finished.status()))
 }
 
 /// As `-p` takes it; the loopback address goes without saying there.

@@ -3,12 +3,14 @@
 use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
 use super::options::{self, Global};
 use super::smoke_plan::{self, Entry, Planned};
+use super::stdio;
+use crate::publish::Document;
 use crate::qemu;
 use crate::smoke::expect::{Exec, Expectation, Http, Pattern};
 use crate::smoke::{Report, Test, Verdict, report, schedule, spec, verdict};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -137,7 +139,7 @@ struct Output {
     /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
-    /// Write a JUnit report too
+    /// Write a JUnit report too; - is standard output
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Keep console and output of every machine in this folder
@@ -165,8 +167,9 @@ impl Args {
 /// Makes the tests and prints their verdicts.
 pub fn run(global: &Global, mut args: Args) -> Result<ExitCode> {
     args.find_target();
-    let absolute = |path: &Option<PathBuf>| path.as_deref().map(std::path::absolute).transpose();
-    let (junit, log_dir) = (absolute(&args.output.junit)?, absolute(&args.output.log_dir)?);
+    let absolute = |path: &Path| std::path::absolute(path);
+    let log_dir = args.output.log_dir.as_deref().map(absolute).transpose()?;
+    let junit = args.output.junit.as_deref().map(report_place).transpose()?;
     if let Some(dir) = &log_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", crate::escape::path(dir)))?;
     }
@@ -175,16 +178,29 @@ pub fn run(global: &Global, mut args: Args) -> Result<ExitCode> {
     if args.output.dry_run {
         return dry_run(&planned);
     }
+    // By now everything that is read has been opened.
+    junit.as_ref().map_or(Ok(()), Document::check)?;
     let reports = make(global, &planned, args.output.jobs);
-    if let Some(path) = &junit {
-        write_junit(path, &reports)?;
-    }
+    let written = junit.map_or(Ok(()), |junit| write_junit(&junit, &reports));
     let text = match args.output.json {
         true => report::json::render(&reports),
         false => report::table::render(&reports, std::io::stdout().is_terminal() && super::report::may_colour()),
     };
-    std::io::stdout().write_all(text.as_bytes())?;
+    // A verdict is told even where its report could not be written.
+    stdio::data(text.as_bytes())?;
+    written?;
     Ok(ExitCode::from(verdict::status(&reports)))
+}
+
+/// Where the report goes, whatever folder this program works in by then.
+fn report_place(path: &Path) -> Result<Document> {
+    let path = if path == Path::new("-") { path.to_owned() } else { std::path::absolute(path)? };
+    Ok(Document::at(&path)?)
+}
+
+fn write_junit(junit: &Document, reports: &[Report]) -> Result<()> {
+    let document = report::junit::render(reports).context("cannot render the JUnit report")?;
+    Ok(junit.write(&document)?)
 }
 
 /// The tests as they are asked for: of the command line, or of a spec file.
@@ -248,26 +264,13 @@ fn make(global: &Global, planned: &Planned, jobs: Option<u16>) -> Vec<Report> {
             let space = if place.is_empty() { "" } else { " " };
             let name = crate::escape::escape(report.name.as_bytes());
             let time = verdict::seconds(report.elapsed);
-            _ = writeln!(std::io::stderr(), "{} {name}{space}{place} ({time})", report.verdict.name());
+            stdio::say(&format!("{} {name}{space}{place} ({time})\n", report.verdict.name()));
         }
     };
     let (tests, unmade) = planned.split();
     unmade.iter().for_each(|(_, report)| done(report));
     let made = schedule::run(&tests, schedule::Host::this(), jobs.map(usize::from), &cancelled, &done);
     planned.in_order(made, unmade)
-}
-
-/// A report under a temporary name first: a reader never finds half of one.
-fn write_junit(path: &Path, reports: &[Report]) -> Result<()> {
-    let place = || format!("cannot write {}", crate::escape::path(path));
-    let folder = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(place)?;
-    file.write_all(&report::junit::render(reports).with_context(place)?).with_context(place)?;
-    // A temporary file is its owner's alone; a report is for whoever may read the folder.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(mode).with_context(place)?;
-    file.persist(path).with_context(place)?;
-    Ok(())
 }
 
 /// The command lines, each as a script that can be pasted.
@@ -280,7 +283,7 @@ fn dry_run(planned: &Planned) -> Result<ExitCode> {
     for test in &tests {
         text.push_str(&pasted(test)?);
     }
-    std::io::stdout().write_all(text.as_bytes())?;
+    stdio::data(text.as_bytes())?;
     let made = unmade.iter().all(|(_, report)| !matches!(report.verdict, Verdict::Error(_)));
     Ok(ExitCode::from(if made { 0 } else { super::report::MACHINE_FAILED }))
 }

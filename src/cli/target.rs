@@ -12,6 +12,7 @@ use crate::cache::{CachedDisk, DiskCache};
 use crate::convert::{Event, Firmware, Writing};
 use crate::disk::gpt::Role;
 use crate::disk::table;
+use crate::inputs;
 use crate::inspect::disk::fat::Volume;
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
@@ -20,7 +21,6 @@ use crate::qemu::paste::BootFilesAt;
 use crate::source::SourceError;
 use anyhow::Context;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What is booted: a disk as it is, or one made from an image.
@@ -146,7 +146,7 @@ pub fn boot_files_at(path: &Path) -> anyhow::Result<BootFilesAt> {
     let disk = Existing::open(path)?;
     let entry = disk.entry()?;
     let esp = disk.partitions().iter().find(|partition| partition.role == Some(Role::Esp));
-    let file = File::open(path).context("cannot open the disk")?;
+    let file = inputs::open(path).context("cannot open the disk")?;
     let volume = Volume::open(&file, esp.context("the disk has no EFI System Partition")?.offset)
         .context("cannot read the EFI System Partition")?;
     let places = |path: &str| {

@@ -12,13 +12,13 @@ use super::watched::Watched;
 use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, Event, Observer, Plan, Writing};
 use crate::arch::Architecture;
 use crate::boot::{self, Boot, initramfs};
-use crate::disk::file::PartialFile;
 use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::identity::{DiskIdentity, RootIdentity};
 use crate::image::LayersAhead;
 use crate::kernel::Packing;
 use crate::output::Slice;
+use crate::publish::PartialFile;
 use crate::rootfs::{self, Attrs, Time, Tree};
 use crate::{guest_modules, layer, startable};
 use anyhow::{Context, Result};
@@ -73,15 +73,17 @@ impl Plan {
         };
         let in_vain = AtomicBool::new(false);
         let (root, boot_files) = thread::scope(|scope| {
-            let boot_files = scope.spawn(|| {
+            let work = || {
                 let written = self.write_boot_files(&prefix, &file);
                 in_vain.store(written.is_err(), Ordering::Relaxed);
                 written
-            });
+            };
+            let boot_files = thread::Builder::new().name("boot files".into()).spawn_scoped(scope, work);
+            let boot_files = boot_files.context("cannot start a thread")?;
             let root = self.write_root(layers, &file, offset, root_size, &in_vain, observe);
             // A panic of that thread goes on in this one.
-            (root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
+            anyhow::Ok((root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+        })?;
         // First, as it is why the layers were not read to their end; and always, so that time does not decide what is said.
         let boot_files = boot_files?;
         let (tree, root) = root?;

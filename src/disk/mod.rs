@@ -1,5 +1,4 @@
-//! The disk around the file systems: its partition table, and the file it is written to.
+//! The disk around the file systems: its partition table.
 
-pub mod file;
 pub mod gpt;
 pub mod table;

@@ -303,7 +303,10 @@ fn open_regular(path: &std::path::Path) -> Result<(File, u64), BlobFault> {
     };
     let metadata = file.metadata().map_err(BlobFault::Io)?;
     match kind_of(&metadata) {
-        None => Ok((file, metadata.len())),
+        None => {
+            crate::inputs::note(&file, path);
+            Ok((file, metadata.len()))
+        }
         Some(kind) => Err(BlobFault::NotRegular(kind)),
     }
 }

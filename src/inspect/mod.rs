@@ -148,6 +148,7 @@ fn by_content(path: &Path) -> Result<Option<Subject>, InspectError> {
     let open = || OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let mut start = Vec::new();
     let file: File = open().map_err(failed)?;
+    crate::inputs::note(&file, path);
     file.take(bzimage::SETUP_MAX as u64).read_to_end(&mut start).map_err(failed)?;
     let is_kernel = boot_file::recognise(&start, u64::MAX, |_| Vec::new()).is_ok();
     if is_kernel || package::is_package(path, &start) {

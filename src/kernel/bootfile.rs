@@ -1,13 +1,13 @@
 //! The boot file of a bundle: the bytes a boot loader loads, in memory or still in a file of the store.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
 use super::{KernelError, unpack};
+use crate::inputs;
 
 /// Longest boot file accepted, in bytes.
 pub const MAX: u64 = 256 << 20;
@@ -38,7 +38,7 @@ impl BootFile {
         match self {
             BootFile::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
             BootFile::Stored { path, size, crc32c, id, .. } => {
-                let file = File::open(path).map_err(KernelError::io("open", path))?;
+                let file = inputs::open(path).map_err(KernelError::io("open", path))?;
                 let expected = (*size).min(MAX) as usize;
                 let bytes = unpack::read_expected(file, *size, expected).map_err(KernelError::io("read", path))?;
                 let bytes = bytes.unwrap_or_default();
@@ -64,7 +64,7 @@ impl BootFile {
                 Ok(bytes[start..bytes.len().min(start.saturating_add(length))].to_vec())
             }
             BootFile::Stored { path, .. } => {
-                let file = File::open(path).map_err(KernelError::io("open", path))?;
+                let file = inputs::open(path).map_err(KernelError::io("open", path))?;
                 let (mut bytes, mut have) = (vec![0; length], 0);
                 while have < length {
                     match file.read_at(&mut bytes[have..], offset + have as u64) {

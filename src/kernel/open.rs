@@ -1,7 +1,7 @@
 //! How a bundle is put together from files: a boot file alone, packages, a container image, a directory.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
 use super::package::{self, Facts, Source};
 use super::{BootFile, Bundle, Config, Given, KernelError, bzimage, config, ikconfig, is_release, unpack};
+use crate::inputs;
 
 /// Where modules directories are, in a package or below a root directory.
 const MODULE_ROOTS: [&str; 2] = ["lib/modules/", "usr/lib/modules/"];
@@ -83,13 +84,13 @@ pub(super) fn host_files(root: &Path, release: &str) -> Result<Vec<PathBuf>, Ker
 
 fn first_bytes(path: &Path, length: u64) -> Result<Vec<u8>, KernelError> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(KernelError::io("open", path))?;
+    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
     file.take(length).read_to_end(&mut bytes).map_err(KernelError::io("read", path))?;
     Ok(bytes)
 }
 
 fn read_file(path: &Path, limit: u64, what: &'static str) -> Result<Vec<u8>, KernelError> {
-    let file = File::open(path).map_err(KernelError::io("open", path))?;
+    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
     let bytes = unpack::read_bounded(file, limit).map_err(KernelError::io("read", path))?;
     bytes.ok_or_else(|| KernelError::TooLarge { what, limit, name: shown(path) })
 }
@@ -167,7 +168,7 @@ fn is_packed_kernel(prefix: &[u8]) -> bool {
 }
 
 fn unpack_boot_file(path: &Path) -> Result<Option<Vec<u8>>, KernelError> {
-    let file = File::open(path).map_err(KernelError::io("open", path))?;
+    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
     let bytes = unpack::reader(file).and_then(|reader| unpack::read_bounded(reader, bootfile::MAX));
     bytes.map_err(KernelError::io("read", path))
 }

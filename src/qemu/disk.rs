@@ -9,6 +9,7 @@ use super::error::RunError;
 use super::machine::Access;
 use super::overlay;
 use crate::disk_lock::lock;
+use crate::inputs::FileId;
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom};
@@ -27,8 +28,14 @@ pub struct Disk {
 }
 
 /// Opens and locks the disk at `path`, seen as `size` bytes if that is more than it has; with [`Access::Overlay`] an
-/// overlay is made in `scratch`, or where temporary files go.
-pub fn open(path: &Path, access: Access, size: Option<u64>, scratch: Option<&Path>) -> Result<Disk, RunError> {
+/// overlay is made in `scratch`, or where temporary files go. With `seen` it must be that file.
+pub fn open(
+    path: &Path,
+    access: Access,
+    size: Option<u64>,
+    scratch: Option<&Path>,
+    seen: Option<FileId>,
+) -> Result<Disk, RunError> {
     let failed = |source| RunError::Disk { path: path.to_owned(), source };
     let write = access == Access::Write;
     // Opening a FIFO would wait for its other end.
@@ -39,7 +46,8 @@ pub fn open(path: &Path, access: Access, size: Option<u64>, scratch: Option<&Pat
         Err(error) if error.raw_os_error() == Some(libc::EISDIR) => return Err(RunError::NotADisk(path.to_owned())),
         Err(error) => return Err(failed(error)),
     };
-    let kind = file.metadata().map_err(failed)?.file_type();
+    let facts = file.metadata().map_err(failed)?;
+    let kind = facts.file_type();
     if !kind.is_file() && !kind.is_block_device() {
         return Err(RunError::NotADisk(path.to_owned()));
     }
@@ -47,6 +55,9 @@ pub fn open(path: &Path, access: Access, size: Option<u64>, scratch: Option<&Pat
         Errno::EWOULDBLOCK => RunError::DiskInUse(path.to_owned()),
         errno => failed(errno.into()),
     })?;
+    if seen.is_some_and(|seen| seen != FileId::of(&facts)) {
+        return Err(RunError::DiskReplaced(path.to_owned()));
+    }
     let now = file.seek(SeekFrom::End(0)).map_err(failed)?;
     let size = size.unwrap_or(now);
     if size < now {
@@ -89,7 +100,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk.img");
         std::fs::write(&path, [0; 512]).unwrap();
-        let open = |access| super::open(&path, access, None, None);
+        let open = |access| super::open(&path, access, None, None, None);
         let (first, second) = (open(Access::Overlay).unwrap(), open(Access::Overlay).unwrap());
         assert!(matches!(open(Access::Write), Err(RunError::DiskInUse(_))));
         drop((first, second));
@@ -108,11 +119,31 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         for path in [dir.path(), &fifo, Path::new("/dev/null")] {
             for access in [Access::Overlay, Access::Write] {
-                assert!(matches!(open(path, access, None, None), Err(RunError::NotADisk(_))), "{}", path.display());
+                assert!(
+                    matches!(open(path, access, None, None, None), Err(RunError::NotADisk(_))),
+                    "{}",
+                    path.display()
+                );
             }
         }
-        let missing = open(&dir.path().join("no\u{1b}such"), Access::Overlay, None, None).unwrap_err().to_string();
+        let missing =
+            open(&dir.path().join("no\u{1b}such"), Access::Overlay, None, None, None).unwrap_err().to_string();
         assert!(missing.contains("no\\x1bsuch"), "{missing}");
+    }
+
+    #[test]
+    fn a_disk_that_was_replaced_since_it_was_looked_at_is_not_booted_or_grown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk.img");
+        std::fs::write(&path, [7; 512]).unwrap();
+        let seen = Some(FileId::of(&std::fs::metadata(&path).unwrap()));
+        let open = || super::open(&path, Access::Write, Some(1024), None, seen);
+        drop(open().unwrap());
+        let other = dir.path().join("other.img");
+        std::fs::write(&other, [8; 512]).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert!(matches!(open(), Err(RunError::DiskReplaced(_))));
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 512);
     }
 
     #[test]
@@ -121,7 +152,7 @@ mod tests {
         let path = dir.path().join("disk.img");
         std::fs::write(&path, [7; 1024]).unwrap();
         let length = || std::fs::metadata(&path).unwrap().len();
-        let open = |access, size| super::open(&path, access, Some(size), None);
+        let open = |access, size| super::open(&path, access, Some(size), None, None);
         for access in [Access::Overlay, Access::Write] {
             let error = open(access, 512).unwrap_err().to_string();
             assert!(error.contains("smaller than it is, 1024 bytes"), "{error}");
@@ -137,10 +168,10 @@ mod tests {
         let (dir, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = dir.path().join("disk.img");
         std::fs::write(&path, [0; 100]).unwrap();
-        let disk = open(&path, Access::Overlay, None, Some(scratch.path())).unwrap();
+        let disk = open(&path, Access::Overlay, None, Some(scratch.path()), None).unwrap();
         assert!(disk.overlay.is_some());
         assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
-        let error = open(&path, Access::Overlay, None, Some(Path::new("/nonexistent"))).unwrap_err();
+        let error = open(&path, Access::Overlay, None, Some(Path::new("/nonexistent")), None).unwrap_err();
         assert!(matches!(error, RunError::Overlay { .. }));
     }
 }

@@ -72,6 +72,9 @@ pub enum RunError {
     /// Another machine writes to the disk, or runs from it while this one wants to write.
     #[error("disk is in use by another machine: {}", shown(.0))]
     DiskInUse(PathBuf),
+    /// Between the look at the disk and the lock on it, its name became another file's.
+    #[error("disk was replaced while it was being opened: {}", shown(.0))]
+    DiskReplaced(PathBuf),
     /// A size below what the disk has.
     #[error("disk cannot be made smaller than it is, {size} bytes: {}", shown(.path))]
     Smaller {
@@ -134,6 +137,7 @@ impl RunError {
                 format!("install {package}, or set {code} and {vars} to its files")
             }
             RunError::DiskInUse(_) => "stop the other machine, or make a copy of the disk".into(),
+            RunError::DiskReplaced(_) => "run it again".into(),
             RunError::Accel { .. } => "use --accel tcg, or auto to have it chosen".into(),
             RunError::PortTaken { .. } => "choose another host port, or stop what listens there".into(),
             RunError::Smaller { .. } => "leave --size away, or give more than the disk has".into(),

@@ -184,4 +184,13 @@ pub struct Finished {
     /// The last bytes of the serial console, at most [`super::console::KEPT`]; show them through
     /// [`super::console::lines`].
     pub console: Vec<u8>,
+    /// Which of the workload's streams could not be passed on whole, and why; one that nobody reads any more is none.
+    pub lost: Vec<String>,
+}
+
+impl Finished {
+    /// The exit status of `bootdisk run`: output that was lost is a failure, whatever became of the workload.
+    pub fn status(&self) -> u8 {
+        if self.lost.is_empty() { self.outcome.status() } else { 125 }
+    }
 }

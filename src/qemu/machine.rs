@@ -3,6 +3,7 @@
 use super::accel::AccelChoice;
 use super::forward::Forward;
 use crate::arch::Architecture;
+use crate::inputs::FileId;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -119,6 +120,8 @@ pub struct MachineOptions {
     pub cpus: u32,
     /// The raw disk image or block device.
     pub disk: PathBuf,
+    /// The file that was looked at under that name: another one by now is not booted.
+    pub disk_id: Option<FileId>,
     /// Whether it is written to.
     pub access: Access,
     /// Bytes the guest sees, more than the disk has: with [`Access::Write`] the file is made that large.
@@ -154,6 +157,7 @@ impl MachineOptions {
             memory: 1024,
             cpus,
             disk,
+            disk_id: None,
             access: Access::Overlay,
             size: None,
             bus: Bus::Virtio,

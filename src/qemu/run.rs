@@ -65,7 +65,7 @@ pub fn run_controlled(
     check(machine)?;
     let terminal = describe_terminal(&options, &streams)?;
     let qemu = binary::find(machine.arch, machine.qemu.as_deref())?;
-    let disk = disk::open(&machine.disk, machine.access, machine.size, machine.scratch.as_deref())?;
+    let disk = disk::open(&machine.disk, machine.access, machine.size, machine.scratch.as_deref(), machine.disk_id)?;
     let firmware = match machine.boot {
         Boot::Uefi => Some(firmware::open(machine.arch)?),
         _ => None,

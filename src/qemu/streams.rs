@@ -5,15 +5,16 @@
 //! does. How much waits is bounded by the credit the guest has.
 
 use super::signals::Signals;
+use crate::escape::os_error;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 /// What the workload's standard streams are joined to.
@@ -93,8 +94,22 @@ pub(super) struct Writer {
 struct Shared {
     /// Bytes written, or thrown away because nobody reads them, since last asked.
     passed_on: AtomicUsize,
-    /// Nobody reads.
+    /// Nothing more is written: nobody reads, or it cannot be written.
     broken: AtomicBool,
+    /// Why it cannot be written.
+    lost: OnceLock<io::Error>,
+}
+
+impl Shared {
+    /// After an error that cannot be waited out.
+    fn give_up(&self, file: &File, error: io::Error) {
+        // A terminal that has gone is a reader that has.
+        let hung_up = error.raw_os_error() == Some(libc::EIO) && file.is_terminal();
+        if error.kind() != io::ErrorKind::BrokenPipe && !hung_up {
+            _ = self.lost.set(error);
+        }
+        self.broken.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Writer {
@@ -132,10 +147,17 @@ impl Writer {
         self.queued == 0
     }
 
-    /// Whether nobody reads it any more.
+    /// Whether nothing more is written: nobody reads it any more, or it cannot be written.
     pub(super) fn broken(&self) -> bool {
         self.shared.broken.load(Ordering::SeqCst)
     }
+}
+
+/// Which of the two streams were not written whole, and why.
+pub(super) fn lost(writers: &[Writer; 2]) -> Vec<String> {
+    let named = ["standard output", "standard error"].into_iter().zip(writers);
+    let why = |(name, writer): (&str, &Writer)| Some(format!("{name}: {}", os_error(writer.shared.lost.get()?)));
+    named.filter_map(why).collect()
 }
 
 fn write_all(file: &File, waiting: &Receiver<Vec<u8>>, shared: &Shared, mut rope: &UnixStream) {
@@ -143,11 +165,12 @@ fn write_all(file: &File, waiting: &Receiver<Vec<u8>>, shared: &Shared, mut rope
         let mut at = 0;
         while at < bytes.len() && !shared.broken.load(Ordering::SeqCst) {
             match { file }.write(&bytes[at..]) {
+                Ok(0) => shared.give_up(file, io::ErrorKind::WriteZero.into()),
                 Ok(n) => at += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Somebody we share it with made it non-blocking.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait_for_room(file),
-                Err(_) => shared.broken.store(true, Ordering::SeqCst),
+                Err(error) => shared.give_up(file, error),
             }
         }
         shared.passed_on.fetch_add(bytes.len(), Ordering::SeqCst);
@@ -223,6 +246,21 @@ mod tests {
             output.idle()
         });
         assert!(output.broken());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_lost_and_said() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let bell = Bell::new().unwrap();
+        let mut writers =
+            [Writer::new(full.into(), &bell).unwrap(), Writer::new(io::pipe().unwrap().1.into(), &bell).unwrap()];
+        writers.iter_mut().for_each(|writer| writer.write(vec![1; 100]));
+        until(|| {
+            writers.iter_mut().for_each(|writer| _ = writer.passed_on());
+            writers.iter().all(Writer::idle)
+        });
+        assert!(writers.iter().all(Writer::broken));
+        assert_eq!(lost(&writers), ["standard output: no space left on device"], "the pipe's reader has only gone");
     }
 
     #[test]

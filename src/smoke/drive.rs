@@ -10,14 +10,15 @@
 
 use super::board::{Board, State};
 use super::expect::{Expectation, Http};
-use super::log::Logs;
+use super::log::{LogFile, Logs, Lost};
 use super::matrix::Combination;
 use super::probe::{self, Health};
 use super::verdict::{Report, Verdict};
 use super::watch::Stream;
 use crate::guest::channel::{Level, Outcome as Workload, Overrides};
 use crate::guest::spec::Healthcheck;
-use crate::qemu::control::{self, Dialer};
+use crate::publish::Document;
+use crate::qemu::control::{self, Connection, Dialer};
 use crate::qemu::event::Why;
 use crate::qemu::{
     self, Display, Event, Finished, Forward, MachineOptions, Outcome, RunError, SessionOptions, Streams, What,
@@ -28,7 +29,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 /// Lines of console and output that a failure shows.
@@ -101,6 +102,7 @@ impl Test {
             last_lines: Vec::new(),
             elapsed: Duration::ZERO,
             screen: None,
+            lost: None,
         }
     }
 }
@@ -127,13 +129,15 @@ struct Drive<'a> {
     assumed: Option<&'static str>,
     /// For each expectation that needs one: the host's port and the guest's.
     ports: Vec<Option<(u16, u16)>>,
+    /// What should have been kept and could not be.
+    lost: Lost,
 }
 
 impl Drive<'_> {
     fn new(test: &Test) -> Drive<'_> {
         let (expectations, assumed) = test.expected();
-        let (machine, ports) = (test.machine.clone(), Vec::new());
-        Drive { test, machine, expectations, assumed, ports }
+        let machine = test.machine.clone();
+        Drive { test, machine, expectations, assumed, ports: Vec::new(), lost: Lost::default() }
     }
 
     fn run(mut self, cancelled: &AtomicUsize) -> Report {
@@ -162,6 +166,7 @@ impl Drive<'_> {
             verdict,
             elapsed: Duration::ZERO,
             screen,
+            lost: self.lost.sentence(),
         }
     }
 
@@ -198,27 +203,32 @@ impl Drive<'_> {
         let stdin = File::open("/dev/null").map_err(host("open /dev/null"))?;
         let streams = Streams { stdin: stdin.into(), stdout: stdout_writer.into(), stderr: stderr_writer.into() };
         let (endpoint, dialer) = control::endpoint().map_err(host("make a pair of sockets"))?;
-        let mut logs = Logs::create(self.test).map_err(host("create a log"))?;
+        let logs = Logs::create(self.test, &self.lost).map_err(io::Error::other);
+        let mut logs = logs.map_err(host("create a log"))?;
         let (out_log, err_log) = (logs.stdout.take(), logs.stderr.take());
         let screen = self.screen_path();
         let options = SessionOptions { overrides: self.test.overrides.clone(), ..Default::default() };
 
         let finished = thread::scope(|scope| {
-            scope.spawn(|| read(board, Stream::Stdout, stdout, out_log));
-            scope.spawn(|| read(board, Stream::Stderr, stderr, err_log));
-            for (number, expectation) in self.expectations.iter().enumerate() {
-                let dialer = dialer.clone();
-                scope.spawn(move || self.check(board, number, expectation, &dialer));
-            }
-            let warden_dialer = dialer.clone();
-            let screen = screen.as_deref();
-            scope.spawn(move || self.guard(board, &warden_dialer, screen, cancelled));
+            let start = || {
+                spawn(scope, || read(board, Stream::Stdout, stdout, out_log))?;
+                spawn(scope, || read(board, Stream::Stderr, stderr, err_log))?;
+                for (number, expectation) in self.expectations.iter().enumerate() {
+                    let dialer = dialer.clone();
+                    spawn(scope, move || self.check(board, number, expectation, &dialer))?;
+                }
+                let (dialer, screen) = (dialer.clone(), screen.as_deref());
+                spawn(scope, move || self.guard(board, &dialer, screen, cancelled))
+            };
             let mut sink = |event: Event| {
                 logs.event(&event);
                 observe(board, &event);
                 ControlFlow::Continue(())
             };
-            let finished = qemu::run_controlled(&self.machine, options, streams, endpoint, &mut sink);
+            let finished = start()
+                .map_err(host("start a thread"))
+                .and_then(|()| qemu::run_controlled(&self.machine, options, streams, endpoint, &mut sink));
+            // Those who were started wait for this.
             board.write(|state| state.over = true);
             finished
         })?;
@@ -250,12 +260,25 @@ impl Drive<'_> {
                 Some(Decision::End { failed }) => {
                     let Ok(mut connection) = dialer.connect() else { return };
                     if let (true, Some(path)) = (failed, screen) {
-                        _ = connection.screendump(path);
+                        self.keep_screen(&mut connection, path);
                     }
                     _ = connection.quit();
                     return;
                 }
             }
+        }
+    }
+
+    /// Has QEMU draw the screen into a file that nobody knows, and publishes that. A machine without a picture has none.
+    fn keep_screen(&self, connection: &mut Connection, path: &Path) {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let Ok(drawn) = tempfile::Builder::new().prefix(".screen").tempfile_in(folder) else { return };
+        if connection.screendump(drawn.path()).is_err() {
+            return;
+        }
+        let picture = std::fs::read(drawn.path()).unwrap_or_default();
+        if let Err(error) = Document::at(path).and_then(|document| document.write(&picture)) {
+            self.lost.note(&error);
         }
     }
 
@@ -369,15 +392,14 @@ fn observe(board: &Board, event: &Event) {
 }
 
 /// Reads a stream of the workload to its end.
-fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<File>) {
+fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<LogFile>) {
     let mut buffer = vec![0; 65_536];
     loop {
         match pipe.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => {
-                if let Some(file) = &mut log {
-                    // A full disk is no reason to give up the test.
-                    _ = io::Write::write_all(file, &buffer[..n]);
+                if let Some(log) = &mut log {
+                    log.add(&buffer[..n]);
                 }
                 board.text(stream, &buffer[..n]);
             }
@@ -386,6 +408,11 @@ fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<Fil
         }
     }
     board.end_of(stream);
+}
+
+/// Starts a thread, which a limit on processes or memory may forbid.
+fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, work: impl FnOnce() + Send + 'scope) -> io::Result<()> {
+    thread::Builder::new().spawn_scoped(scope, work).map(drop)
 }
 
 /// A port that nobody listens on.

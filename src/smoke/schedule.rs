@@ -2,6 +2,7 @@
 
 use super::drive::{Test, drive};
 use super::verdict::{Report, Verdict};
+use crate::escape::os_error;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
@@ -63,18 +64,21 @@ pub fn run(
             let memory = u64::from(test.machine.memory);
             take(&taken, host, memory);
             let taken = &taken;
-            scope.spawn(move || {
+            let work = move || {
                 let report = match cancelled.load(Ordering::Relaxed) {
                     0 => drive(test, cancelled),
                     signal => test.unmade(Verdict::Interrupted(signal as i32)),
                 };
                 done(&report);
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
-                let mut state = taken.0.lock().unwrap_or_else(PoisonError::into_inner);
-                state.machines -= 1;
-                state.memory -= memory + BESIDE;
-                taken.1.notify_all();
-            });
+                give_back(taken, memory);
+            };
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, work) {
+                let report = test.unmade(Verdict::Error(format!("cannot start a thread: {}", os_error(&error))));
+                done(&report);
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+                give_back(taken, memory);
+            }
         }
     });
     let report = |(slot, test): (Mutex<Option<Report>>, &Test)| {
@@ -91,6 +95,13 @@ fn take(taken: &(Mutex<Taken>, Condvar), host: Host, memory: u64) {
     }
     state.machines += 1;
     state.memory += memory + BESIDE;
+}
+
+fn give_back(taken: &(Mutex<Taken>, Condvar), memory: u64) {
+    let mut state = taken.0.lock().unwrap_or_else(PoisonError::into_inner);
+    state.machines -= 1;
+    state.memory -= memory + BESIDE;
+    taken.1.notify_all();
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub struct Report {
     pub elapsed: Duration,
     /// A picture of the machine's screen, when there was a display and the test did not pass.
     pub screen: Option<std::path::PathBuf>,
+    /// What was to be kept of the test and could not be written, in a sentence. The verdict stands all the same.
+    pub lost: Option<String>,
 }
 
 /// An expectation and what became of it.
@@ -187,10 +189,11 @@ impl Verdict {
     }
 }
 
-/// The exit status for all reports: an interruption's before all, then 125 if any test could not be made, 1 if any did
-/// not hold, 124 if any ran out of time, 0.
+/// The exit status for all reports: an interruption's before all, then 125 if any test could not be made or its logs
+/// could not be written, 1 if any did not hold, 124 if any ran out of time, 0.
 pub fn status(reports: &[Report]) -> u8 {
-    let statuses: Vec<u8> = reports.iter().map(|report| report.verdict.status()).collect();
+    let lost = reports.iter().any(|report| report.lost.is_some()).then_some(125);
+    let statuses: Vec<u8> = reports.iter().map(|report| report.verdict.status()).chain(lost).collect();
     let interrupted = statuses.iter().copied().find(|&status| status >= 128);
     let first_of = |wanted: &[u8]| wanted.iter().copied().find(|status| statuses.contains(status));
     interrupted.or_else(|| first_of(&[125, 1, 124])).unwrap_or(0)
@@ -216,7 +219,15 @@ mod tests {
             last_lines: vec![],
             elapsed: Duration::ZERO,
             screen: None,
+            lost: None,
         }
+    }
+
+    #[test]
+    fn a_verdict_whose_logs_are_lost_is_no_success() {
+        let kept = report(Verdict::Passed);
+        let lost = Report { lost: Some("cannot write x".into()), ..kept.clone() };
+        assert_eq!([status(&[kept.clone()]), status(&[kept, lost])], [0, 125]);
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn open_directory(
 ) -> Result<Image, SourceError> {
     match transport {
         Transport::Oci | Transport::Detect => {
+            crate::inputs::note_folder(path);
             let opened = oci::open(&Store::Directory(path.into()), choice, wanted);
             opened.map_err(|error| name_directory(error, path))
         }

@@ -5,6 +5,7 @@
 //! it begins the first bytes must be those of an archive: `/dev/zero` is refused at once.
 
 use crate::image::{BlobFault, Format, LayerStream};
+use crate::inputs;
 use crate::source::SourceError;
 use crate::source::archive::is_header;
 use std::fs::File;
@@ -33,7 +34,7 @@ pub fn open_path(path: &Path) -> Result<Opened, SourceError> {
     if path.metadata().map_err(failed)?.is_dir() {
         return Ok(Opened::Directory);
     }
-    let file = File::open(path).map_err(failed)?;
+    let file = inputs::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     match () {
         () if metadata.is_dir() => Ok(Opened::Directory),
@@ -49,6 +50,7 @@ pub fn open_stdin() -> Result<File, SourceError> {
         return Err(SourceError::Terminal);
     }
     let mut file = File::from(stdin.as_fd().try_clone_to_owned().map_err(SourceError::Read)?);
+    inputs::note(&file, Path::new("standard input"));
     let is_file = file.metadata().map_err(SourceError::Read)?.is_file();
     if is_file && file.stream_position().map_err(SourceError::Read)? == 0 {
         return Ok(file);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::inputs;
 use crate::kernel::modinfo::normal_name;
 use crate::kernel::open::module_file;
 use crate::kernel::package::Source;
@@ -123,7 +124,7 @@ impl ModuleTree {
         let mut builtin = Builtin::default();
         for name in BUILTIN_FILES {
             let path = dir.join(name);
-            match fs::File::open(&path) {
+            match inputs::open(&path) {
                 Ok(file) => _ = builtin.take(name, file).map_err(KernelError::io("read", &path))?,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(KernelError::io("open", &path)(error)),
@@ -269,7 +270,7 @@ fn path_text(path: &Path) -> String {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, KernelError> {
-    let file = fs::File::open(path).map_err(KernelError::io("open", path))?;
+    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
     let bytes = unpack::read_bounded(file, MAX_MODULE).map_err(KernelError::io("read", path))?;
     bytes.ok_or_else(|| too_large(&path_text(path)))
 }

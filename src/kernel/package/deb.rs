@@ -10,13 +10,13 @@
 //! of the other members' bodies one behind the other. Not supported: dpkg-sig's signed lists of digests.
 //! Specification: deb(5), deb-control(5), deb-md5sums(5); debsigs(1).
 
-use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
 use super::digests::Digests;
 use super::{Facts, Visit, ar, shown, tar, walk};
+use crate::inputs;
 use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
 
@@ -85,7 +85,7 @@ type Member<'a> = dyn FnMut(&str, Range<u64>, &mut dyn Read) -> Result<(), Kerne
 
 fn for_each_member(path: &Path, take: &mut Member<'_>) -> Result<(), KernelError> {
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
-    let mut file = File::open(path).map_err(KernelError::io("open", path))?;
+    let mut file = inputs::open(path).map_err(KernelError::io("open", path))?;
     let length = file.metadata().map_err(KernelError::io("read", path))?.len();
     ar::open(&mut file).map_err(bad)?;
     while let Some(member) = ar::next(&mut file).map_err(bad)? {

@@ -22,13 +22,13 @@ mod rpm;
 pub mod tar;
 mod tarball;
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::signature::Signature;
 use super::{KernelError, unpack};
+use crate::inputs;
 pub(crate) use image::Unpacked;
 
 /// Most bytes a package may unpack to; Debian's generic kernel has 0.4 GiB.
@@ -142,7 +142,7 @@ pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
 }
 
 fn format(path: &Path) -> Result<Option<Format>, KernelError> {
-    let file = File::open(path).map_err(KernelError::io("open", path))?;
+    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
     let mut start = Vec::new();
     let mut input = BufReader::new(file);
     input.by_ref().take(16).read_to_end(&mut start).map_err(KernelError::io("read", path))?;

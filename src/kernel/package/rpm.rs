@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::digests::Hashing;
 use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, hex, invalid};
+use crate::inputs;
 use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
 
@@ -131,7 +132,7 @@ struct Beginning {
 impl Beginning {
     fn read(path: &Path) -> Result<Beginning, KernelError> {
         let bad = |error: io::Error| KernelError::package(path, error.to_string());
-        let file = File::open(path).map_err(KernelError::io("open", path))?;
+        let file = inputs::open(path).map_err(KernelError::io("open", path))?;
         let mut input = BufReader::with_capacity(256 << 10, file);
         input.read_exact(&mut [0; LEAD]).map_err(bad)?;
         let signature = Header::read(&mut input).map_err(bad)?;

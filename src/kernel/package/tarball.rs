@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::digests::Digests;
 use super::{Facts, Visit, deliver, hex, tar, walk};
+use crate::inputs;
 use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{KernelError, unpack};
 
@@ -35,7 +36,7 @@ const CONTROL_STREAMS: usize = 4;
 
 /// Reads the archive once.
 pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
-    let file = File::open(path).map_err(KernelError::io("open", path))?;
+    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
     let (mut info, mut digests) = (None, None::<Digests>);
     // Files that stand before the list of digests are in no list.
@@ -86,7 +87,7 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
 /// Where there are some and what they cover does not say what the data is, or the first stream has more than them.
 pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
-    let mut input = BufReader::with_capacity(256 << 10, File::open(path).map_err(KernelError::io("open", path))?);
+    let mut input = BufReader::with_capacity(256 << 10, inputs::open(path).map_err(KernelError::io("open", path))?);
     if !input.fill_buf().map_err(bad)?.starts_with(&GZIP_MAGIC) {
         return Ok(Vec::new());
     }
@@ -144,7 +145,7 @@ fn next_stream(input: &mut BufReader<File>) -> io::Result<Option<(Vec<u8>, Range
 
 /// SHA-256 of what is behind the stream with `.PKGINFO`.
 fn data_hash(path: &Path) -> io::Result<String> {
-    let mut input = BufReader::with_capacity(256 << 10, File::open(path)?);
+    let mut input = BufReader::with_capacity(256 << 10, inputs::open(path)?);
     for _ in 0..CONTROL_STREAMS {
         if input.fill_buf()?.is_empty() {
             break;

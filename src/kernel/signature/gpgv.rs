@@ -48,16 +48,18 @@ fn run(gpgv: &mut Command, signature: &Signature, path: &Path) -> Result<String,
     let mut child = gpgv.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(failed)?;
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let (fed, status) = std::thread::scope(|scope| {
-        let feeding = scope.spawn(move || match input {
+        let feed = move || match input {
             Some(mut input) => covered(signature, path, &mut |piece| input.write_all(piece)),
             None => Ok(()),
-        });
+        };
+        let feeding = std::thread::Builder::new().spawn_scoped(scope, feed);
         let mut status = Vec::new();
+        // Without a thread the pipe is closed by now, and it ends.
         let read = output.map_or(Ok(0), |output| output.take(MAX_STATUS).read_to_end(&mut status));
-        (feeding.join(), read.map(|_| status))
+        (feeding.map(|feeding| feeding.join()), read.map(|_| status))
     });
     child.wait().map_err(KernelError::io("run", "gpgv"))?;
-    match fed {
+    match fed.map_err(KernelError::io("start a thread for", "gpgv"))? {
         // It need not read all when it has nothing to compare it with.
         Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(KernelError::io("read", path)(error)),
         _ => Ok(String::from_utf8_lossy(&status.map_err(KernelError::io("run", "gpgv"))?).into_owned()),

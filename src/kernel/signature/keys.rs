@@ -7,13 +7,13 @@
 //! -----BEGIN PUBLIC KEY-----             RSA: SubjectPublicKeyInfo                                   RFC 7468, 13
 //! ```
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::rsa;
+use crate::inputs;
 use crate::kernel::error::shown;
 use crate::kernel::{KernelError, unpack};
 
@@ -63,7 +63,7 @@ impl Keys {
     }
 
     fn add(&mut self, path: &Path) -> Result<(), KernelError> {
-        let file = File::open(path).map_err(KernelError::io("open", path))?;
+        let file = inputs::open(path).map_err(KernelError::io("open", path))?;
         let bytes = unpack::read_bounded(file, MAX).map_err(KernelError::io("read", path))?;
         let too_large = || KernelError::TooLarge { what: "key", limit: MAX, name: shown(path) };
         let bytes = bytes.ok_or_else(too_large)?;

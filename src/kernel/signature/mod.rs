@@ -22,7 +22,6 @@ mod gpgv;
 mod keys;
 mod rsa;
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -30,6 +29,7 @@ use std::path::{Path, PathBuf};
 pub use keys::Keys;
 
 use super::{KernelError, package, unpack};
+use crate::inputs;
 
 /// Longest signature accepted, in bytes; OpenPGP's have less than 2 KiB.
 pub(super) const MAX: u64 = 64 << 10;
@@ -125,7 +125,7 @@ fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{ending}"));
         let file = PathBuf::from(name);
-        let bytes = match File::open(&file) {
+        let bytes = match inputs::open(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             opened => opened.and_then(|opened| unpack::read_bounded(opened, MAX)),
         };
@@ -138,7 +138,7 @@ fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
 
 /// Hands what a signature covers to `take`, piece by piece.
 fn covered(signature: &Signature, path: &Path, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut file = File::open(path)?;
+    let mut file = inputs::open(path)?;
     let mut piece = vec![0; 256 << 10];
     for range in &signature.covers {
         file.seek(SeekFrom::Start(range.start))?;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::pack::{self, INDEX, Pack, Packed, Writer};
+use crate::inputs;
 use crate::kernel::bootfile::sha256;
 use crate::kernel::modules::ModuleTree;
 use crate::kernel::modules::tree::{Builtin, Storage};
@@ -282,6 +283,6 @@ impl Entry {
 }
 
 fn small_file(dir: &Path, name: &str) -> Option<Vec<u8>> {
-    let file = fs::File::open(dir.join(name)).ok()?;
+    let file = inputs::open(&dir.join(name)).ok()?;
     unpack::read_bounded(file, MAX_SMALL.max(config::MAX)).ok()?
 }

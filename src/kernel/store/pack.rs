@@ -15,6 +15,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::inputs;
 use crate::kernel::KernelError;
 use crate::kernel::bootfile::sha256;
 use crate::kernel::modules::tree::MAX_MODULE;
@@ -64,7 +65,7 @@ impl Pack {
         let shown = crate::escape::escape(path.as_bytes());
         let changed = |_| damaged(format!("module {shown} has changed"));
         let module = self.modules.get(path).ok_or_else(|| damaged(format!("module {shown} is gone")))?;
-        let file = File::open(&self.file).map_err(KernelError::io("open", &self.file))?;
+        let file = inputs::open(&self.file).map_err(KernelError::io("open", &self.file))?;
         let limit = file.metadata().map_err(KernelError::io("read", &self.file))?.len();
         if module.offset.checked_add(module.length).is_none_or(|end| end > limit) {
             return Err(damaged(format!("module {shown} is cut short")));

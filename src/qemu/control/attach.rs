@@ -19,6 +19,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub enum Attached {
     /// The process ended, or could not be started.
     Ended(Outcome),
+    /// Its output could not be passed on whole: which stream, and why.
+    Lost(String),
     /// This signal (or a terminal that has gone, as SIGHUP) ended our part of it.
     Left(i32),
 }
@@ -34,7 +36,8 @@ pub fn attach(connection: Connection, exec: Exec, streams: Streams) -> Result<At
     attachment.connection.send(&Message::Request(Request::Exec(exec)))?;
     let attached = attachment.run();
     attachment.flush();
-    attached
+    let lost = streams::lost(&attachment.writers);
+    attached.map(|attached| if lost.is_empty() { attached } else { Attached::Lost(lost.join("; ")) })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

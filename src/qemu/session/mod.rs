@@ -39,7 +39,7 @@ use super::qmp::Qmp;
 use super::run::{SessionOptions, Sink};
 use super::signals::Signals;
 use super::spawn::{Process, set_nonblocking};
-use super::streams::{Bell, Streams, Writer};
+use super::streams::{self, Bell, Streams, Writer};
 use super::terminal::{Raw, is_terminal};
 use crate::guest::channel::Terminal;
 use std::io;
@@ -207,7 +207,8 @@ impl<'a> Session<'a> {
             None if self.boot.result.is_some() => self.natural_end(),
             None => Outcome::QemuGone { status: status.to_string(), message: self.process.complaint() },
         };
-        let finished = Finished { outcome, elapsed, console: std::mem::take(&mut self.console).into_kept() };
+        let lost = streams::lost(&self.writers);
+        let finished = Finished { outcome, elapsed, console: std::mem::take(&mut self.console).into_kept(), lost };
         self.dismiss_clients(&finished);
         Ok(finished)
     }

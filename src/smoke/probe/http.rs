@@ -3,8 +3,13 @@
 use super::super::board::Board;
 use super::{LOOK, PAUSE};
 use crate::escape::escape;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 use ureq::Agent;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// Asks until the answer has the status.
 pub(in crate::smoke) fn watch(board: &Board, number: usize, port: u16, path: &str, status: u16) {
@@ -39,7 +44,20 @@ fn agent() -> Agent {
         .proxy(None)
         .user_agent(concat!("bootdisk/", env!("CARGO_PKG_VERSION")))
         .build();
-    Agent::new_with_config(config)
+    Agent::with_parts(config, DefaultConnector::default(), Loopback)
+}
+
+/// The one address there is. The usual resolver takes a thread for each request, and panics where there is none to have.
+#[derive(Debug)]
+struct Loopback;
+
+impl Resolver for Loopback {
+    fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let port = uri.port_u16().ok_or(ureq::Error::HostNotFound)?;
+        let mut addresses = self.empty();
+        addresses.push((Ipv4Addr::LOCALHOST, port).into());
+        Ok(addresses)
+    }
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ fn test(report: &Report) -> Value {
         "phases": phases,
         "elapsed": report.elapsed.as_secs_f64(),
         "last_lines": report.last_lines,
+        "lost": report.lost,
         "screen": report.screen.as_ref().map(|path| path.display().to_string()),
     })
 }

@@ -66,8 +66,9 @@ fn verdict(xml: &mut Writer<Vec<u8>>, report: &Report) -> io::Result<()> {
         (None, Some(seen)) => format!("did not hold: {} ({seen})", held.expectation),
         (None, None) => format!("did not hold: {}", held.expectation),
     });
+    let lost = report.lost.iter().map(|lost| format!("not kept: {lost}"));
     let phases = report.phases.points().map(|(name, at)| format!("{name} at {}", seconds(at)));
-    text(xml, BytesStart::new("system-out"), &held.chain(phases).collect::<Vec<_>>().join("\n"))
+    text(xml, BytesStart::new("system-out"), &held.chain(phases).chain(lost).collect::<Vec<_>>().join("\n"))
 }
 
 fn text(xml: &mut Writer<Vec<u8>>, start: BytesStart<'_>, text: &str) -> io::Result<()> {

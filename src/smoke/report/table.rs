@@ -77,7 +77,7 @@ fn explain(text: &mut String, report: &Report) {
         format!("{}{space}{combination}", crate::escape::escape(report.name.as_bytes()))
     };
     let reasons = report.verdict.reasons();
-    if reasons.is_empty() && report.assumed.is_none() {
+    if reasons.is_empty() && report.assumed.is_none() && report.lost.is_none() {
         return;
     }
     _ = writeln!(text, "\n{}:", title());
@@ -90,6 +90,9 @@ fn explain(text: &mut String, report: &Report) {
     if !report.last_lines.is_empty() {
         text.push_str("  the last lines:\n");
         report.last_lines.iter().for_each(|line| _ = writeln!(text, "    {line}"));
+    }
+    if let Some(lost) = &report.lost {
+        _ = writeln!(text, "  not kept: {lost}");
     }
     if let Some(screen) = &report.screen {
         _ = writeln!(text, "  its screen: {}", crate::escape::path(screen));

@@ -1,11 +1,15 @@
 //! Where an output goes: the directory and the name it will have, and what must not be there already.
 
-use super::{FileError, failed};
+use super::FileError;
+use super::error::failed;
+use crate::disk_lock::lock;
+use crate::inputs::{self, FileId};
+use nix::errno::Errno;
 use std::ffi::{OsStr, OsString};
-use std::fs::FileType;
+use std::fs::{File, FileType, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// End of a temporary name.
@@ -16,6 +20,14 @@ pub const RANDOM: usize = 6;
 const NAME_MAX: usize = 255;
 /// Symbolic links the kernel follows before it gives up.
 const LINKS_MAX: usize = 40;
+
+/// What an output replaces, kept from being written to until this is dropped.
+#[derive(Debug)]
+pub struct Taken {
+    /// What was there.
+    pub facts: Metadata,
+    _lock: Option<File>,
+}
 
 /// A directory and a name in it.
 #[derive(Debug)]
@@ -53,6 +65,31 @@ impl Target {
         self.directory.join(&self.name)
     }
 
+    /// Takes the place: what is there is no input, and nobody writes to it. `None` where nothing is.
+    ///
+    /// The lock is a reader's. Who only reads the old file loses nothing when another one gets its name, and two that
+    /// write the same output need not wait for each other; a machine that writes to it would go on writing to nothing.
+    pub fn take(&self) -> Result<Option<Taken>, FileError> {
+        let path = self.path();
+        let facts = match std::fs::symlink_metadata(&path) {
+            Ok(facts) => Some(facts),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed("use as output", &path)(error)),
+        };
+        if let Some(input) = inputs::hit(&self.directory, facts.as_ref().map(FileId::of)) {
+            return Err(FileError::Input { input, path });
+        }
+        let Some(facts) = facts else { return Ok(None) };
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        // What cannot be opened cannot be locked, and no machine of this user runs from it.
+        let file = File::options().read(true).custom_flags(flags).open(&path).ok();
+        match file.as_ref().map_or(Ok(()), |file| lock(file, false)) {
+            Ok(()) => Ok(Some(Taken { facts, _lock: file })),
+            Err(Errno::EWOULDBLOCK) => Err(FileError::InUse(path)),
+            Err(errno) => Err(failed("lock", &path)(errno.into())),
+        }
+    }
+
     /// Start of the temporary names for this output; a long name is cut so that the temporary one can exist.
     pub fn temporary_prefix(&self) -> OsString {
         let most = NAME_MAX - 2 - RANDOM - SUFFIX.len();
@@ -65,7 +102,7 @@ impl Target {
 }
 
 /// The path behind a chain of symbolic links, whether it exists or not.
-fn follow(path: &Path) -> io::Result<PathBuf> {
+pub fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         match std::fs::symlink_metadata(&path) {
@@ -81,7 +118,7 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
     Err(nix::errno::Errno::ELOOP.into())
 }
 
-fn kind(file_type: FileType) -> &'static str {
+pub fn kind(file_type: FileType) -> &'static str {
     if file_type.is_dir() {
         "a directory"
     } else if file_type.is_block_device() {

@@ -1,85 +1,25 @@
 //! The output file: written under a temporary name beside its place, renamed when it is whole.
 //!
 //! ```text
-//!  .disk.img.x7Gk2a.partial   0600, locked   ─ write ─ fsync ─ rename ─▶   disk.img   0666 & ~umask
+//!  .disk.img.x7Gk2a.partial   0600, locked   ─ write ─ fsync ─ rename ─▶   disk.img   0666 & ~umask, or as it was
 //! ```
 //!
-//! Until the rename an older output stays as it is. A failure, a drop and [`remove_unpublished`] (for signals) leave
+//! Until the rename an older output stays as it is. A failure, a drop and [`super::remove_unpublished`] (for signals) leave
 //! nothing behind; what a killed program left is removed by the next one that writes the same output. A symbolic link
 //! as output is followed: the file it points to is replaced, in that file's directory.
 //!
 //! Not supported: devices, pipes and sockets as output.
 
-mod leftovers;
-mod target;
-
-use crate::escape::escape;
+use super::error::failed;
+use super::target::{self, Taken, Target};
+use super::{FileError, keep, leftovers};
 use crate::output::Output;
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::Once;
-use target::Target;
 use tempfile::TempPath;
-use thiserror::Error;
-
-pub use leftovers::remove_unpublished;
-
-/// Why an output file cannot be made.
-#[derive(Debug, Error)]
-pub enum FileError {
-    /// Something that is not a file.
-    #[error("output is {kind}, not a file: {}", shown(.path))]
-    Kind {
-        /// With its article.
-        kind: &'static str,
-        /// The output.
-        path: PathBuf,
-    },
-    /// A system call failed.
-    #[error("cannot {action} {}: {}", shown(.path), reason(.cause, .path))]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system said. It is part of the sentence, so it is not the error's source.
-        cause: io::Error,
-    },
-    /// Known before anything is written.
-    #[error("disk needs {needed} bytes, and the file system has {free} free: {}", shown(.path))]
-    NoSpace {
-        /// Bytes the output will take.
-        needed: u64,
-        /// Bytes there are.
-        free: u64,
-        /// The output.
-        path: PathBuf,
-    },
-    /// [`remove_unpublished`] was faster.
-    #[error("output was given up before it was whole: {}", shown(.0))]
-    GivenUp(PathBuf),
-}
-
-fn shown(path: &Path) -> String {
-    escape(path.as_os_str().as_encoded_bytes())
-}
-
-/// The system's reason in our words where the user can do something about it.
-fn reason(error: &io::Error, path: &Path) -> String {
-    let free = || target::free_bytes(path).map_or_else(|_| "an unknown number of".to_owned(), |free| free.to_string());
-    match error.kind() {
-        io::ErrorKind::StorageFull => format!("no space left on its file system, which has {} bytes free", free()),
-        io::ErrorKind::QuotaExceeded => "the disk quota is used up".to_owned(),
-        io::ErrorKind::FileTooLarge => "larger than this user or this file system allows a file to be".to_owned(),
-        _ => crate::escape::os_error(error),
-    }
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
-    move |cause| FileError::Io { action, path: path.to_owned(), cause }
-}
 
 /// An output that is not in its place yet. Dropping it removes it.
 #[derive(Debug)]
@@ -87,6 +27,7 @@ pub struct PartialFile {
     file: File,
     temporary: TempPath,
     target: Target,
+    old: Option<Taken>,
 }
 
 impl PartialFile {
@@ -94,10 +35,11 @@ impl PartialFile {
     pub fn create(path: &Path, size: u64) -> Result<PartialFile, FileError> {
         ignore_file_size_signal();
         let target = Target::of(path)?;
+        let old = target.take()?;
         leftovers::remove_stale(&target);
         let (file, temporary) = create_locked(&target)?;
         leftovers::note(&temporary);
-        let partial = PartialFile { file, temporary, target };
+        let partial = PartialFile { file, temporary, target, old };
         partial.set_size(size)?;
         Ok(partial)
     }
@@ -120,26 +62,35 @@ impl PartialFile {
     }
 
     /// Puts the file in its place: everything on stable storage, then the new name, then the name on stable storage.
-    pub fn publish(self) -> Result<(), FileError> {
-        let path = self.target.path();
-        self.set_mode(&path)?;
+    pub fn publish(mut self) -> Result<(), FileError> {
+        let path = self.prepare()?;
         self.file.sync_all().map_err(failed("write", &path))?;
-        leftovers::publish(self.temporary, &path)?;
+        leftovers::publish(&self.file, self.temporary, &path)?;
         let directory = File::open(&self.target.directory).and_then(|directory| directory.sync_all());
         directory.map_err(failed("write the directory of", &path))
     }
 
     /// Puts the file in its place and leaves it to the system when the bytes reach stable storage. A machine that
     /// loses power soon after may have the name and not the content.
-    pub fn publish_unsynced(self) -> Result<(), FileError> {
-        let path = self.target.path();
-        self.set_mode(&path)?;
-        leftovers::publish(self.temporary, &path)
+    pub fn publish_unsynced(mut self) -> Result<(), FileError> {
+        let path = self.prepare()?;
+        leftovers::publish(&self.file, self.temporary, &path)
     }
 
-    fn set_mode(&self, path: &Path) -> Result<(), FileError> {
-        let mode = Permissions::from_mode(0o666 & !target::umask());
-        self.file.set_permissions(mode).map_err(failed("set the mode of", path))
+    /// Puts the file in its place before there is anything in it: what is written to it from then on is seen at once.
+    pub(super) fn publish_empty(self) -> Result<File, FileError> {
+        let file = self.file.try_clone().map_err(failed("open", &self.target.path()))?;
+        self.publish_unsynced().map(|()| file)
+    }
+
+    /// Owner, group and mode are those of what it replaces: of what has the name by now, which may be another file, or
+    /// have become an input, since this one was begun.
+    fn prepare(&mut self) -> Result<std::path::PathBuf, FileError> {
+        let path = self.target.path();
+        self.old = self.target.take()?;
+        keep::owner_and_mode(&self.file, self.old.as_ref().map(|old| &old.facts), &path)
+            .map_err(failed("set the mode of", &path))?;
+        Ok(path)
     }
 
     fn explain(&self, error: io::Error) -> io::Error {

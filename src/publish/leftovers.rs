@@ -1,7 +1,8 @@
 //! Temporary files and their ends: published, given up, or left by a program that was killed.
 
+use super::FileError;
+use super::error::failed;
 use super::target::{RANDOM, SUFFIX, Target};
-use super::{FileError, failed};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -32,13 +33,17 @@ pub fn remove_unpublished() {
     }
 }
 
-/// Renames a temporary file to its place, unless it was given up.
-pub fn publish(temporary: TempPath, path: &Path) -> Result<(), FileError> {
+/// Renames a temporary file to its place, unless it was given up. Under its new name nobody takes it for a leftover, so
+/// its lock, which would tell others that it is being written, goes.
+pub fn publish(file: &File, temporary: TempPath, path: &Path) -> Result<(), FileError> {
     let mut unpublished = unpublished();
     if !unpublished.remove(&*temporary) {
         return Err(FileError::GivenUp(path.to_owned()));
     }
-    temporary.persist(path).map_err(|error| failed("rename to", path)(error.error))
+    temporary.persist(path).map_err(|error| failed("rename to", path)(error.error))?;
+    // There are file systems without locks.
+    _ = file.unlock();
+    Ok(())
 }
 
 /// Removes the temporary files of earlier runs for this output: those nobody holds a lock on. What cannot be removed
