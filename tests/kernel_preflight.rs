@@ -41,7 +41,7 @@ fn without(config: &Config, option: &str) -> Config {
 fn debians_kernels_pass() {
     for (flavour, buses) in [
         ("cloud", vec!["virtio-blk", "virtio-scsi", "nvme", "ide"]),
-        ("generic", vec!["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide"]),
+        ("generic", vec!["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide", "usb-storage"]),
     ] {
         for initramfs in [Packing::None, Packing::Gzip, Packing::Zstd] {
             let bundle = debian(flavour);
@@ -80,7 +80,7 @@ fn without_any_required_option_the_kernel_is_refused_by_its_name() {
                 assert_eq!((failed(&report), warned), (vec![], vec![name.as_str()]));
             }
             Level::Bus => {
-                let expected: Vec<&str> = ["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide"]
+                let expected: Vec<&str> = ["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide", "usb-storage"]
                     .into_iter()
                     .filter(|bus| !requirement.buses.contains(bus))
                     .collect();

@@ -116,7 +116,7 @@ fn a_disk_that_is_written_has_one_machine() {
 fn every_bus_boots() {
     let dir = tempfile::tempdir().unwrap();
     let path = disk(dir.path(), "disk.img", "written\n", Then::Write);
-    for bus in [Bus::Virtio, Bus::Nvme, Bus::Ahci, Bus::Scsi, Bus::Ide] {
+    for bus in [Bus::Virtio, Bus::Nvme, Bus::Ahci, Bus::Scsi, Bus::Ide, Bus::Usb] {
         let mut machine = machine::machine(path.clone());
         machine.bus = bus;
         let ran = boot(&machine);

@@ -40,6 +40,8 @@ pub enum BusOption {
     Scsi,
     /// PIIX IDE, machine type pc
     Ide,
+    /// USB stick on xHCI; Debian's cloud kernel does not drive it
+    Usb,
 }
 
 /// The network card.
@@ -72,6 +74,7 @@ impl From<BusOption> for Bus {
             BusOption::Ahci => Bus::Ahci,
             BusOption::Scsi => Bus::Scsi,
             BusOption::Ide => Bus::Ide,
+            BusOption::Usb => Bus::Usb,
         }
     }
 }

@@ -300,6 +300,7 @@ impl Asked<'_> {
             Some("ahci") => Bus::Ahci,
             Some("scsi") => Bus::Scsi,
             Some("ide") => Bus::Ide,
+            Some("usb") => Bus::Usb,
             Some(_) => Bus::Virtio,
         };
         machine.network = match combination.get(Axis::Nic) {
@@ -356,6 +357,7 @@ fn bus_name(bus: Bus) -> &'static str {
         Bus::Ahci => "ahci",
         Bus::Scsi => "virtio-scsi",
         Bus::Ide => "ide",
+        Bus::Usb => "usb-storage",
     }
 }
 

@@ -6,6 +6,7 @@
 //! Both programs are built from one source tree, but a disk may be booted by a later `bootdisk`, so both formats
 //! carry a version.
 
+pub mod booted;
 pub mod channel;
 pub mod network;
 pub mod overrides;

@@ -14,7 +14,7 @@ use super::{Arch, Bundle};
 use crate::escape::escape;
 
 /// The buses a disk may hang on, under QEMU's names for them.
-pub const BUSES: [&str; 5] = ["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide"];
+pub const BUSES: [&str; 6] = ["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide", "usb-storage"];
 
 /// The network cards a machine may have, under QEMU's names for them, each with its option.
 pub const CARDS: [(&str, &str); 2] = [("virtio-net", "VIRTIO_NET"), ("e1000", "E1000")];

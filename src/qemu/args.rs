@@ -8,6 +8,7 @@
 
 use super::machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reboot};
 use crate::arch::Architecture;
+use crate::guest::booted::SERIAL;
 use crate::guest::channel::PORT;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -199,10 +200,14 @@ fn disk(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
     }
     let device = match (machine.bus, machine.arch) {
         (Bus::Virtio, _) => "virtio-blk-pci,drive=disk",
-        (Bus::Nvme, _) => "nvme,drive=disk,serial=bootdisk",
+        (Bus::Nvme, _) => "nvme,drive=disk",
         (Bus::Scsi, _) => {
             args.pair("-device", "virtio-scsi-pci,id=scsi");
             "scsi-hd,drive=disk,bus=scsi.0"
+        }
+        (Bus::Usb, _) => {
+            args.pair("-device", "qemu-xhci,id=usb");
+            "usb-storage,drive=disk,bus=usb.0"
         }
         // q35 has AHCI and pc has IDE on board; their buses are called alike.
         (Bus::Ahci | Bus::Ide, Architecture::X86_64) => "ide-hd,drive=disk,bus=ide.0",
@@ -211,8 +216,9 @@ fn disk(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
             "ide-hd,drive=disk,bus=ahci.0"
         }
     };
-    // 0 is what a kernel that QEMU loads itself takes.
-    args.pair("-device", format!("{device},bootindex=1"));
+    // PID 1 knows the disk that was booted by its serial number. Of the order, 0 is what a kernel that QEMU loads itself
+    // takes.
+    args.pair("-device", format!("{device},serial={SERIAL},bootindex=1"));
 }
 
 fn network(args: &mut Args, machine: &MachineOptions) {
@@ -326,7 +332,7 @@ mod tests {
 -blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/dev/fdset/1","read-only":true},"node-name":"base","read-only":true}
 -add-fd fd=11,set=2
 -blockdev {"backing":"base","cache":{"no-flush":true},"discard":"unmap","driver":"qcow2","file":{"cache":{"no-flush":true},"discard":"unmap","driver":"file","filename":"/dev/fdset/2"},"node-name":"disk"}
--device virtio-blk-pci,drive=disk,bootindex=1
+-device virtio-blk-pci,drive=disk,serial=bootdisk,bootindex=1
 -netdev user,id=net
 -device virtio-net-pci,netdev=net,romfile=
 -device virtio-rng-pci
@@ -354,7 +360,7 @@ mod tests {
     #[test]
     fn what_each_choice_changes() {
         let base = || machine(Architecture::X86_64);
-        const VIRTIO: &str = "-device virtio-blk-pci,drive=disk,bootindex=1";
+        const VIRTIO: &str = "-device virtio-blk-pci,drive=disk,serial=bootdisk,bootindex=1";
         const NIC: &str = "-device virtio-net-pci,netdev=net,romfile=";
         const NONE: &[&str] = &[];
         let forwards = ["8080:80", "0.0.0.0:53:5353/udp"].map(|text| text.parse().unwrap()).to_vec();
@@ -364,10 +370,12 @@ mod tests {
         let cases: Vec<(MachineOptions, &[&str], &[&str])> = vec![
             (MachineOptions { bus: Bus::Nvme, ..base() }, &[VIRTIO], &["-device nvme,drive=disk,serial=bootdisk,bootindex=1"]),
             (MachineOptions { bus: Bus::Scsi, ..base() }, &[VIRTIO],
-                &["-device virtio-scsi-pci,id=scsi", "-device scsi-hd,drive=disk,bus=scsi.0,bootindex=1"]),
-            (MachineOptions { bus: Bus::Ahci, ..base() }, &[VIRTIO], &["-device ide-hd,drive=disk,bus=ide.0,bootindex=1"]),
+                &["-device virtio-scsi-pci,id=scsi", "-device scsi-hd,drive=disk,bus=scsi.0,serial=bootdisk,bootindex=1"]),
+            (MachineOptions { bus: Bus::Usb, ..base() }, &[VIRTIO],
+                &["-device qemu-xhci,id=usb", "-device usb-storage,drive=disk,bus=usb.0,serial=bootdisk,bootindex=1"]),
+            (MachineOptions { bus: Bus::Ahci, ..base() }, &[VIRTIO], &["-device ide-hd,drive=disk,bus=ide.0,serial=bootdisk,bootindex=1"]),
             (MachineOptions { bus: Bus::Ide, ..base() }, &["-machine q35", VIRTIO],
-                &["-machine pc", "-device ide-hd,drive=disk,bus=ide.0,bootindex=1"]),
+                &["-machine pc", "-device ide-hd,drive=disk,bus=ide.0,serial=bootdisk,bootindex=1"]),
             (MachineOptions { reboot: Reboot::End, ..base() }, &["-action reboot=reset,shutdown=pause,panic=pause"],
                 &["-action reboot=shutdown,shutdown=pause,panic=pause"]),
             (MachineOptions { memory: 96, cpus: 1, ..base() }, &["-smp 2", "-m 1024M"], &["-smp 1", "-m 96M"]),

@@ -61,6 +61,8 @@ pub enum Bus {
     Scsi,
     /// The PIIX IDE controller of machine type `pc`; x86_64 only.
     Ide,
+    /// A USB stick on xHCI.
+    Usb,
 }
 
 /// Whether the guest's writes reach the disk file.

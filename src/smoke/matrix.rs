@@ -40,7 +40,7 @@ impl Axis {
             Axis::Kernel => &[],
             Axis::Firmware => &["bios", "uefi", "direct"],
             Axis::Accel => &["kvm", "hvf", "tcg"],
-            Axis::Bus => &["virtio", "nvme", "ahci", "scsi", "ide"],
+            Axis::Bus => &["virtio", "nvme", "ahci", "scsi", "ide", "usb"],
             Axis::Nic => &["virtio", "e1000", "none"],
         }
     }
@@ -180,7 +180,7 @@ mod tests {
             (vec!["bus"], "axis of the matrix is not NAME=VALUE,VALUE: bus"),
             (vec!["disk=x"], "axis of the matrix is none of kernel, firmware, accel, bus and nic: disk"),
             (vec!["accel=xen"], "accel of the matrix is none of kvm, hvf, tcg: xen"),
-            (vec!["bus="], "bus of the matrix is none of virtio, nvme, ahci, scsi, ide: "),
+            (vec!["bus="], "bus of the matrix is none of virtio, nvme, ahci, scsi, ide, usb: "),
             (vec!["bus=ide,ide"], "in the matrix twice: bus=ide"),
             (vec!["bus=ide", "bus=ahci"], "in the matrix twice: bus"),
         ] {

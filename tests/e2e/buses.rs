@@ -39,7 +39,13 @@ fn ahci() {
     boots_from("ahci", Kernel::Generic);
 }
 
-/// Nor one for the card that QEMU's machines had for long.
+/// Nor has it USB.
+#[test]
+fn usb() {
+    boots_from("usb", Kernel::Generic);
+}
+
+/// Nor a driver for the card that QEMU's machines had for long.
 #[test]
 fn e1000() {
     let bench = Bench::new(Kernel::Generic);

@@ -1,7 +1,8 @@
 //! Which modules go into an initramfs: data, no algorithm.
 //!
-//! Every disk controller, network card and channel that QEMU and its relatives put before a guest of ours, so that
-//! one disk boots wherever it is attached. USB is left out: its stack is 1.7 MB, and no disk of ours needs it.
+//! Every disk controller, network card and channel that QEMU, the hypervisors of others and the clouds put before a guest
+//! of ours, and USB sticks, so that one disk boots wherever it is attached. Kernels lack most of them, as Debian's cloud
+//! kernel has no USB: what is absent takes no room.
 
 use crate::kernel::Arch;
 
@@ -43,9 +44,18 @@ const WANTED: &[Wanted] = &[
     wanted("ahci", OnDemand, "SATA disks of the q35 machine"),
     wanted("nvme", OnDemand, "NVMe disks"),
     wanted("vmw_pvscsi", OnDemand, "paravirtual SCSI controllers"),
+    wanted("hv_vmbus", OnDemand, "the bus of Hyper-V and Azure"),
+    wanted("hv_storvsc", OnDemand, "disks of Hyper-V and Azure"),
+    wanted("pci_hyperv", OnDemand, "PCI devices of Hyper-V: Azure's NVMe disks and its fast network cards"),
+    wanted("xen_blkfront", OnDemand, "disks of Xen"),
+    wanted("xhci_pci", OnDemand, "USB 3 controllers"),
+    wanted("ehci_pci", OnDemand, "USB 2 controllers"),
+    wanted("usb_storage", OnDemand, "USB sticks"),
+    wanted("uas", OnDemand, "USB disks that speak SCSI"),
     // ext4 asks for crc32c by the name of an algorithm, and no modprobe answers in an initramfs.
     wanted("crc32c_generic", Always, "checksums of ext4's metadata"),
     wanted("crc32c_intel", OnDemand, "the same, in hardware"),
+    wanted("efivarfs", OnDemand, "UEFI's variables, to know the disk that was booted from its copies"),
     wanted("ext4", Always, "the root file system"),
     wanted("overlay", Always, "overlay mounts"),
     wanted("virtio_console", Always, "the channel to the host"),
@@ -58,6 +68,11 @@ const WANTED: &[Wanted] = &[
     wanted("e1000", OnDemand, "Intel 82540 network cards, QEMU's old default"),
     wanted("e1000e", OnDemand, "Intel 82574 network cards, q35's default"),
     wanted("vmxnet3", OnDemand, "paravirtual network cards"),
+    wanted("hv_netvsc", OnDemand, "network cards of Hyper-V and Azure"),
+    wanted("mana", OnDemand, "fast network cards of Azure"),
+    wanted("xen_netfront", OnDemand, "network cards of Xen"),
+    wanted("ena", OnDemand, "network cards of AWS"),
+    wanted("gve", OnDemand, "network cards of Google's cloud"),
     wanted("ipv6", Always, "servers that listen on ::"),
     wanted("af_packet", Always, "DHCP by raw packets"),
 ];
@@ -82,6 +97,12 @@ const LIKELY: &[&str] = &[
     "virtio_pci_legacy_dev",
     "scsi_mod",
     "scsi_common",
+    "scsi_transport_fc",
+    "pci_hyperv_intf",
+    "usb_common",
+    "usbcore",
+    "xhci_hcd",
+    "ehci_hcd",
     "t10_pi",
     "crc_t10dif",
     "crct10dif_common",
