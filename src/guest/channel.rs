@@ -131,6 +131,9 @@ pub struct Welcome {
     /// Seconds since the epoch on the host, for a guest whose clock is wrong.
     #[serde(default)]
     pub time: u64,
+    /// Serial number of the disk that was booted, where the host gave it one.
+    #[serde(default)]
+    pub disk_serial: Option<String>,
     /// What differs from the disk's own boot specification.
     #[serde(default)]
     pub overrides: Overrides,

@@ -33,11 +33,12 @@ const SELF: &str = "/init";
 /// Which program the kernel starts for a module.
 const SETTING: &str = "/proc/sys/kernel/modprobe";
 
-/// Mounts the partition in the initramfs. Returns whether it is there; without it the machine has the modules it booted
-/// with.
-pub fn mount_partition(wanted: &GuestModules) -> bool {
+/// Mounts the partition of the root's disk in the initramfs. Returns whether it is there; without it the machine has the
+/// modules it booted with.
+pub fn mount_partition(wanted: &GuestModules, disk: &str) -> bool {
     let mounted = (|| {
-        let device = partition::find(&wanted.partuuid).found.ok_or(io::ErrorKind::NotFound)?;
+        let mut found = partition::find(&wanted.partuuid).found.into_iter();
+        let device = found.find(|found| found.disk == disk).ok_or(io::ErrorKind::NotFound)?.node;
         fs::create_dir_all(PLACE)?;
         // Nobody ever writes to it, so there is no journal to replay.
         mount(Some(&device), PLACE, Some(wanted.fstype.as_str()), FLAGS, Some("noload"))?;

@@ -14,6 +14,7 @@
 //! Not supported: root on anything but a GPT partition (LUKS, LVM, NFS), swap, DHCPv6.
 
 mod advertised;
+mod booted;
 mod buttons;
 mod cgroup;
 mod children;
@@ -52,6 +53,7 @@ mod userland;
 
 use crate::guest::channel::{Terminal, Welcome};
 use crate::guest::spec::{self, BootSpec, Init};
+use booted::Booted;
 use failure::{Doing, Failure};
 use host::Host;
 use lifetime::{End, Machine, streams_for};
@@ -80,15 +82,17 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     loader.load_for_devices();
     let (connected, welcome) = Host::connect();
     *host = connected;
+    let booted = Booted::new(welcome.as_ref().and_then(|welcome| welcome.disk_serial.clone()));
     let streams = welcomed(&mut spec, welcome);
     let hostname = name_machine(&spec);
     // The network's answers come while the root is mounted. A card that is not there yet gets its turn behind it.
     let early = network::is_there().then(|| network::begin(&spec.network, &hostname));
-    let mounted = root::find_and_mount(&spec.root, &mut loader)?;
+    let mounted = root::find_and_mount(&spec.root, booted, &mut loader)?;
     if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
         growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT);
     }
-    let modules = spec.guest_modules.take().filter(guest_modules::mount_partition);
+    let modules = spec.guest_modules.take();
+    let modules = modules.filter(|wanted| guest_modules::mount_partition(wanted, &mounted.disk));
     let init = spec.init.settle(&spec.process);
     let mut network = early.unwrap_or_else(|| network::begin(&spec.network, &hostname));
     if let Some(uplink) = &mut network {

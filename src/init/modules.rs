@@ -29,6 +29,13 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Loads a module that no device asks for, at the moment it is needed.
+    pub fn load_named(&mut self, name: &str) {
+        if let Some(module) = self.modules.iter().find(|module| module.name == name) {
+            self.load(module);
+        }
+    }
+
     /// Loads what matches the devices of this machine, until a pass over /sys finds nothing new: a bus driver brings
     /// devices that want drivers of their own.
     pub fn load_for_devices(&mut self) {

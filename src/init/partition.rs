@@ -1,4 +1,5 @@
-//! Finds a partition by its GPT unique partition GUID, by reading the tables itself.
+//! Finds partitions by their GPT unique partition GUID, by reading the tables itself. It is unique until somebody copies
+//! a disk: every disk with such a partition is found.
 //!
 //! Kernels before 6.10 do not tell user space a partition's PARTUUID, so every whole disk's primary GPT is read
 //! (UEFI specification 2.10, section 5.3) and the entry is matched with the partition the kernel made of it.
@@ -14,17 +15,26 @@ use std::path::{Path, PathBuf};
 /// Most partition entries that are looked at; the usual table has 128.
 const MAX_ENTRIES: u32 = 1024;
 
+/// A partition that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its disk's name in `/sys/class/block`, e.g. `vda`.
+    pub disk: String,
+    /// Its own node, e.g. `/dev/vda3`.
+    pub node: PathBuf,
+}
+
 /// What the search saw.
 pub struct Search {
-    /// The partition's node, e.g. `/dev/vda3`.
-    pub found: Option<PathBuf>,
+    /// The partitions, in the order of their names.
+    pub found: Vec<Found>,
     /// Names of all block devices with a size, for the message when nothing was found.
     pub seen: Vec<String>,
 }
 
 /// Looks through every block device once.
 pub fn find(partuuid: &str) -> Search {
-    let mut search = Search { found: None, seen: Vec::new() };
+    let mut search = Search { found: Vec::new(), seen: Vec::new() };
     let Some(wanted) = guid_bytes(partuuid) else { return search };
     for entry in fs::read_dir("/sys/class/block").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -36,10 +46,11 @@ pub fn find(partuuid: &str) -> Search {
         if !folder.join("partition").exists()
             && let Ok(Some(start)) = start_of(&node(&name), block_size(&folder), &wanted)
         {
-            search.found = search.found.or(partition_at(&folder, start));
+            search.found.extend(partition_at(&folder, start).map(|node| Found { disk: name, node }));
         }
     }
     search.seen.sort();
+    search.found.sort_by(|one, other| one.node.cmp(&other.node));
     search
 }
 

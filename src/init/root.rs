@@ -3,9 +3,11 @@
 //! PID 1 itself stays in the initramfs: the workload enters the root in a mount namespace of its own, so that at the
 //! end PID 1 can unmount what nobody uses any more.
 
+use super::booted::{Booted, Choice};
 use super::failure::{Doing, Failure};
 use super::modules::Loader;
-use super::{ephemeral, log, partition};
+use super::partition::{self, Found, Search};
+use super::{ephemeral, log};
 use crate::guest::spec::Root;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -19,6 +21,9 @@ pub const ROOT: &str = "/newroot";
 
 /// How long a disk may take to show up. USB and NVMe under emulation take a second.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a disk that is only likely to be the one that was booted waits for a better one.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// Whether the mounted root can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +39,21 @@ pub enum Writable {
 pub struct Mounted {
     /// Its partition's node.
     pub device: PathBuf,
+    /// Its disk's name in `/sys/class/block`.
+    pub disk: String,
     /// Whether it can be written.
     pub writable: Writable,
 }
 
 /// Waits for the root partition and mounts it, read-write even for a read-only workload: mount points the image lacks
 /// are made first, and a journal may have to be replayed.
-pub fn find_and_mount(root: &Root, modules: &mut Loader) -> Result<Mounted, Failure> {
-    let device = wait_for(&root.partuuid, modules)?;
+pub fn find_and_mount(root: &Root, booted: Booted, modules: &mut Loader) -> Result<Mounted, Failure> {
+    let Found { disk, node: device } = wait_for(&root.partuuid, booted, modules)?;
     fs::create_dir_all(ROOT).doing(format!("create {ROOT}"))?;
     if root.ephemeral {
         ephemeral::mount(&device, &root.fstype)?;
         log::info(format!("root file system {} mounted below a tmpfs that takes all writes", device.display()));
-        return Ok(Mounted { device, writable: Writable::Yes });
+        return Ok(Mounted { device, disk, writable: Writable::Yes });
     }
     let attempt = |flags| mount(Some(&device), ROOT, Some(root.fstype.as_str()), flags, None::<&str>);
     let writable = match attempt(MsFlags::empty()) {
@@ -67,28 +74,59 @@ pub fn find_and_mount(root: &Root, modules: &mut Loader) -> Result<Mounted, Fail
         }
     };
     log::info(format!("root file system {} mounted", device.display()));
-    Ok(Mounted { device, writable })
+    Ok(Mounted { device, disk, writable })
 }
 
-fn wait_for(partuuid: &str, modules: &mut Loader) -> Result<PathBuf, Failure> {
+/// Waits for the root's partition on the disk that was booted. Where nothing says which that was, the first one is taken
+/// at once: there is no time after which no other could come.
+fn wait_for(partuuid: &str, mut booted: Booted, modules: &mut Loader) -> Result<Found, Failure> {
     let begin = Instant::now();
     let mut pause = Duration::from_millis(5);
     loop {
         let search = partition::find(partuuid);
-        if let Some(device) = search.found {
-            return Ok(device);
+        match booted.choose(&search.found, modules) {
+            Choice::Sure(found) => return Ok(found.clone()),
+            Choice::Likely(found) if begin.elapsed() > SETTLED => return only(&found, partuuid),
+            Choice::Equal(found) => return only(&found, partuuid),
+            Choice::Likely(_) | Choice::Absent => {}
         }
         if begin.elapsed() > PATIENCE {
-            let seen = if search.seen.is_empty() { "none".to_owned() } else { search.seen.join(", ") };
-            return Err(Failure::machine(format!(
-                "root file system not found: block devices here: {seen}; wanted PARTUUID {partuuid}"
-            )));
+            return Err(Failure::machine(not_found(&search, partuuid)));
         }
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
         // A controller that has just come up may have brought devices with drivers of their own.
         modules.load_for_devices();
     }
+}
+
+/// The only one of these; the wrong one of several would be mounted, and perhaps enlarged, in silence.
+fn only(found: &[&Found], partuuid: &str) -> Result<Found, Failure> {
+    match found {
+        [only] => Ok((*only).clone()),
+        several => Err(Failure::machine(format!(
+            "cannot tell which disk was booted: {} have the same PARTUUID {partuuid}; detach the copies, or build each \
+             disk with an --identity of its own",
+            list(several.iter().copied())
+        ))),
+    }
+}
+
+fn not_found(search: &Search, partuuid: &str) -> String {
+    if !search.found.is_empty() {
+        let others = list(&search.found);
+        return format!(
+            "root file system not found: this kernel does not see the disk that was booted, and on another one is \
+             {others}; wanted PARTUUID {partuuid}"
+        );
+    }
+    let seen = if search.seen.is_empty() { "none".to_owned() } else { search.seen.join(", ") };
+    format!("root file system not found: block devices here: {seen}; wanted PARTUUID {partuuid}")
+}
+
+/// `/dev/vda3 and /dev/vdb3`.
+fn list<'a>(found: impl IntoIterator<Item = &'a Found>) -> String {
+    found.into_iter().map(|found| found.node.display().to_string()).collect::<Vec<_>>().join(" and ")
 }
 
 /// Leaves the root clean: read-only first, which writes the journal back at once, then unmounted. Nobody may be

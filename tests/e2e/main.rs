@@ -33,6 +33,7 @@ mod bad_input;
 mod buses;
 mod cache;
 mod command_line;
+mod copies;
 mod debian;
 mod files;
 mod guest_modules;

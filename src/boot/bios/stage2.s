@@ -5,6 +5,10 @@
 # on the disk, their checksums, the lowest and highest address for the initramfs, the command line. So nothing here
 # parses a file format, and a kernel that was exchanged is noticed before it is started.
 #
+# What only the firmware knows is where the disk hangs that was booted. Its answer (INT 13h AH=48h) goes to the kernel as
+# setup data of a type of our own, so that PID 1 finds it in /sys/kernel/boot_params and the command line stays the same
+# under every firmware.
+#
 #   memory   0:7c00 down     stack
 #            0:8000-ffff     this stage with its table, extents and command line
 #            10000-17fff     the kernel's setup sectors; their heap and stack up to 1dfff
@@ -49,6 +53,7 @@ bootdisk_stage2:
     call bd_load
     movw $bd_initrd, %bx
     call bd_load
+    call bd_ask_drive
 
     movw $0x1e00, %ax
     movw %ax, %es
@@ -68,6 +73,9 @@ bootdisk_stage2:
     movl %eax, %es:0x21c                # ramdisk_size
     movw $0xde00, %es:0x224             # heap_end_ptr
     movl $0x1e000, %es:0x228            # cmd_line_ptr
+    movl bd_node_at - bootdisk_stage2 + bd_base, %eax
+    movl %eax, %es:0x250                # setup_data: the list's first node, or none
+    movl $0, %es:0x254
 
     cli
     movw %es, %ax
@@ -77,6 +85,21 @@ bootdisk_stage2:
     movw %ax, %ss
     movw $0xe000, %sp
     ljmp $0x1020, $0
+
+# Has the firmware describe the boot drive. Where it does not, the kernel gets no node.
+bd_ask_drive:
+    pushal
+    movw $(bd_node_drive - bootdisk_stage2 + bd_base), %si
+    movb bd_drive - bootdisk_stage2 + bd_base, %dl
+    movb $0x48, %ah
+    int $0x13
+    sti                                 # some firmware comes back without
+    cld
+    jc bd_ask_end
+    movl $(bd_node - bootdisk_stage2 + bd_base), bd_node_at - bootdisk_stage2 + bd_base
+bd_ask_end:
+    popal
+    ret
 
 # Chooses where the initramfs goes: the highest page of the RAM that begins at or below 1 MiB and reaches over what
 # the kernel needs, below 4 GiB and below the kernel's own limit.
@@ -387,7 +410,18 @@ bd_gdt_register:
     .word 31
     .long bd_gdt - bootdisk_stage2 + bd_base
 
+    .balign 8
+# struct setup_data. It stays where it is: the kernel keeps the first 64 KiB and every node to itself.
+bd_node:
+    .quad 0                             # there is no next one
+    .long 0x6b736462                    # "bdsk"
+    .long 74
+bd_node_drive:
+    .word 74                            # the size of the largest answer there is
+    .skip 72
     .balign 4
+bd_node_at:
+    .long 0
 bd_packet:
     .byte 16, 0
     .word 0

@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::escape::escape;
+use crate::guest::booted::SERIAL;
 use crate::guest::channel::{Level, VERSION, Welcome};
 use crate::qemu::channel::{Incoming, Output, WORKLOAD};
 use crate::qemu::event::{Outcome, What, Why};
@@ -100,6 +101,7 @@ impl Session<'_> {
             version: VERSION,
             nonce: String::new(),
             time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+            disk_serial: Some(SERIAL.to_owned()),
             overrides: self.options.overrides.clone(),
             terminal: self.terminal.clone(),
             stdin: self.options.stdin,
