@@ -3,8 +3,11 @@
 //!
 //! ```text
 //!  ChainID of the layers ──────────────────────────▶ UUID and hash seed of the root file system
-//!  ChainID + boot spec + kernel + PID 1 + options ─▶ disk GUID, partition GUIDs, FAT volume id
+//!  ChainID + boot spec + kernel + PID 1 + options ─▶ disk GUID, partition GUIDs, FAT volume id, machine-id
 //! ```
+//!
+//! Where one disk is to have siblings, an identity that the user names is one more input of the second line. The root
+//! partition has the same bytes on all of them: the first line stays what it is.
 //!
 //! UUIDs are version 5 (RFC 9562, section 5.5) in one namespace of our own.
 
@@ -48,6 +51,8 @@ pub struct DiskIdentity {
     pub root: Uuid,
     /// FAT volume id of the EFI System Partition.
     pub esp_volume: u32,
+    /// For /etc/machine-id.
+    pub machine_id: Uuid,
 }
 
 impl DiskIdentity {
@@ -61,6 +66,7 @@ impl DiskIdentity {
             modules: name("modules partition", digest),
             modules_system: [name("modules", digest), name("modules hash seed", digest)],
             root: name("root partition", digest),
+            machine_id: name("machine-id", digest),
             esp_volume: u32::from_be_bytes(*volume.as_bytes().first_chunk().expect("a UUID has 16 bytes")),
         }
     }
@@ -103,7 +109,20 @@ mod tests {
         let (a, b) = (DiskIdentity::of(&[1; 32]), DiskIdentity::of(&[2; 32]));
         assert_eq!(a, DiskIdentity::of(&[1; 32]));
         let [system, seed] = a.modules_system;
-        let all = [a.disk, a.bios_boot, a.esp, a.modules, system, seed, a.root, b.disk, b.bios_boot, b.esp, b.root];
+        let all = [
+            a.disk,
+            a.bios_boot,
+            a.esp,
+            a.modules,
+            system,
+            seed,
+            a.root,
+            a.machine_id,
+            b.disk,
+            b.bios_boot,
+            b.esp,
+            b.root,
+        ];
         for (i, x) in all.iter().enumerate() {
             assert_eq!(x.get_version_num(), 5);
             assert!(all[..i].iter().all(|y| y != x));

@@ -55,6 +55,8 @@ pub mod publish;
 #[cfg(feature = "host")]
 pub mod qemu;
 #[cfg(feature = "host")]
+pub mod random;
+#[cfg(feature = "host")]
 pub mod rootfs;
 #[cfg(feature = "host")]
 pub mod smoke;

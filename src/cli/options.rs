@@ -81,6 +81,11 @@ pub struct Disk {
     /// Who runs the userland: PID 1 of this disk, or the image's own init
     #[arg(long, value_name = "WHO", default_value = "auto")]
     pub init: InitChoice,
+    /// Give this disk identifiers of its own, for siblings that one machine may see: disk and partition GUIDs, the ESP's
+    /// volume id, the machine-id of the image's own init. One text gives the same ones each time, `random` new ones; the
+    /// root partition stays the same
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub identity: Option<String>,
     /// systemd-boot for the EFI System Partition, or a package with it in it [default: where the distribution's systemd-boot-efi puts it]
     #[arg(long, value_name = "FILE")]
     pub efi_loader: Option<PathBuf>,

@@ -49,8 +49,17 @@ pub fn open(
         source_date_epoch: source_date_epoch()?,
         guest_modules: disk.guest_modules == options::GuestModules::All,
         preflight: !disk.no_preflight,
+        identity: disk.identity.clone().map(identity).transpose()?,
     };
     Plan::open(image, bundle, options, observe).with_context(|| cannot(name))
+}
+
+/// The one use of randomness in a build, and only where it is asked for.
+fn identity(text: String) -> Result<String> {
+    match text.as_str() {
+        "random" => crate::random::text().context("cannot read the system's randomness"),
+        _ => Ok(text),
+    }
 }
 
 /// A kernel given as a path that exists, or as a name in the store, or the store's default for the image.
@@ -118,6 +127,7 @@ impl options::Disk {
             ("--platform", self.platform.is_some()),
             ("--esp-size", self.esp_size != options::ESP_SIZE),
             ("--cmdline", !self.cmdline.is_empty()),
+            ("--identity", self.identity.is_some()),
             ("--init", self.init != options::InitChoice::Auto),
             ("--efi-loader", self.efi_loader.is_some()),
         ];

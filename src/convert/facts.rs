@@ -31,6 +31,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         exposed_ports: config.exposed_ports.clone(),
         drivers: None,
         guest_modules: None,
+        machine_id: None,
         modules: modules.specs(),
     };
     crate::guest::overrides::apply(&mut spec, options.overrides.clone());
@@ -81,6 +82,9 @@ pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, fac
         .add("time", &made_at(image, options).to_le_bytes());
     for module in &facts.modules.modules {
         all.add(&module.spec.name, module.sha256.as_bytes());
+    }
+    if let Some(identity) = &options.identity {
+        all.add("identity", identity.as_bytes());
     }
     if let Some(digest) = &facts.guest_modules {
         all.add("guest modules", digest);

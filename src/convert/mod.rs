@@ -99,6 +99,8 @@ pub struct Options {
     pub guest_modules: bool,
     /// A kernel that cannot boot the disk is refused; otherwise what it lacks is a warning.
     pub preflight: bool,
+    /// What tells this disk from others of the same content, which otherwise are the same disk.
+    pub identity: Option<String>,
 }
 
 /// How a disk is written. None of it reaches the disk's bytes.
@@ -201,6 +203,7 @@ impl Plan {
         let digest = ingredients(&image, &bundle, &options, &facts)?;
         let identity = DiskIdentity::of(&digest);
         spec.root.partuuid = identity.root.to_string();
+        spec.machine_id = options.identity.as_ref().map(|_| identity.machine_id.simple().to_string());
         spec.guest_modules = guest_modules.map(|_| GuestModules {
             partuuid: identity.modules.to_string(),
             fstype: "ext4".into(),

@@ -82,6 +82,7 @@ mod tests {
             exposed_ports: vec![],
             drivers: None,
             guest_modules: None,
+            machine_id: None,
             modules: vec![],
         }
     }

@@ -31,6 +31,9 @@ pub struct BootSpec {
     /// Host name; a name made from the machine's identity when absent.
     #[serde(default)]
     pub hostname: Option<String>,
+    /// What the image's own init finds in /etc/machine-id; absent on a disk that has no identity but its content's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine_id: Option<String>,
     /// How to configure the network.
     #[serde(default)]
     pub network: Network,

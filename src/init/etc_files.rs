@@ -1,4 +1,5 @@
-//! /etc/hosts, /etc/hostname and /etc/resolv.conf as a container runtime provides them.
+//! /etc/hosts, /etc/hostname and /etc/resolv.conf as a container runtime provides them; for an image's own init
+//! /etc/machine-id too, where the disk has an identity of its own.
 //!
 //! They lie on a small tmpfs of the initramfs and are bind-mounted over the image's files, which so stay as they are
 //! on the disk. A new lease rewrites them in place: the mount shows the new text at once.
@@ -11,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// The tmpfs in the initramfs.
 const FOLDER: &str = "/etc-files";
 /// Names of the files, there and in the image's /etc.
-pub const NAMES: [&str; 3] = ["resolv.conf", "hostname", "hosts"];
+pub const NAMES: [&str; 4] = ["resolv.conf", "hostname", "hosts", "machine-id"];
 
 /// Makes the files, before the network is known.
 pub fn create(hostname: &str) {
@@ -23,6 +24,11 @@ pub fn create(hostname: &str) {
     write("hostname", &format!("{hostname}\n"));
     write_hosts(hostname, None);
     write("resolv.conf", "");
+}
+
+/// Writes machine-id (machine-id(5)).
+pub fn write_machine_id(id: &str) {
+    write("machine-id", &format!("{id}\n"));
 }
 
 /// Path of one of the files in the initramfs.

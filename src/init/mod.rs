@@ -107,6 +107,7 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
         modules: modules.map(|modules| modules.release),
     };
     if init == Init::Image {
+        spec.machine_id.iter().for_each(|id| etc_files::write_machine_id(id));
         return Err(handover::hand_over(&plan(Devices::Machine), &spec.process, &hostname, host));
     }
     let plan = plan(Devices::Container);

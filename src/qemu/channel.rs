@@ -14,8 +14,7 @@ use crate::guest::channel::{
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 
 /// The workload's number.
 pub const WORKLOAD: u32 = 0;
@@ -211,7 +210,8 @@ impl Channel {
 
     /// Answers the hello. The nonce is made here, from the system's randomness; `welcome.nonce` is ignored.
     pub fn welcome(&mut self, mut welcome: Welcome) -> io::Result<Result<(), TooLong>> {
-        let nonce = nonce()?;
+        // 128 bits nobody in the guest can guess.
+        let nonce = crate::random::text()?;
         welcome.version = VERSION;
         welcome.nonce.clone_from(&nonce);
         self.nonce = Some(nonce);
@@ -346,13 +346,6 @@ fn owner(stream: u32) -> (u32, Output) {
 
 fn document<T: DeserializeOwned>(frame: &Frame) -> Result<T, ProtocolError> {
     serde_json::from_slice(&frame.payload).map_err(|error| ProtocolError::Message(frame.kind as u8, error.to_string()))
-}
-
-/// 128 bits nobody in the guest can guess.
-fn nonce() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ echo ready
 read word
 case "$word" in
 off) echo going; poweroff -f ;;
-modules) echo "has $(cat /lib/modules/*/modules.dep | grep -c :) modules"; poweroff -f ;;
+modules) echo "has $(cat /lib/modules/*/modules.dep | grep -c :) modules"
+    echo "machine $(cat /etc/machine-id)"; poweroff -f ;;
 panic) echo c >/proc/sysrq-trigger ;;
 button)
     event=$(grep -A5 'Name="Power Button"' /proc/bus/input/devices | grep -o 'event[0-9]*')
@@ -73,13 +74,15 @@ fn its_console_is_the_output_and_power_off_its_end() {
 }
 
 #[test]
-fn it_has_the_kernels_modules_where_they_were_asked_for() {
+fn it_has_the_kernels_modules_and_a_machine_id_where_they_were_asked_for() {
     let bench = Bench::new(Kernel::Cloud);
-    let disk = disk(&bench, &["--guest-modules", "all", "--", "/sbin/init"]);
+    let disk = disk(&bench, &["--guest-modules", "all", "--identity", "one", "--", "/sbin/init"]);
     let ran = run_with_input(&mut bench.run_command(&disk, &["-i"]), b"modules\n".to_vec()).expect_status(0);
     let text = ran.text();
     let count = text.split_once("has ").and_then(|(_, rest)| rest.split_once(" modules")).expect(&text).0;
     assert!(count.parse::<u32>().unwrap() > 500, "{text}");
+    let id = text.split_once("machine ").and_then(|(_, rest)| rest.lines().next()).expect(&text).trim_end();
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
 }
 
 #[test]

@@ -123,3 +123,46 @@ fn the_root_does_not_depend_on_the_kernel() {
         assert!(difference(&first, &second).is_some(), "{name}: the disks have two kernels and are equal");
     }
 }
+
+/// Identifiers of a disk in other people's eyes: its own GUID, those of three partitions, the ESP's volume id.
+fn identifiers(bench: &Bench, disk: &Path) -> Vec<String> {
+    let table = tools::stdout(Command::new("sgdisk").arg("-p").arg(disk));
+    let own = table.lines().find(|line| line.starts_with("Disk identifier")).expect("sgdisk says it").to_owned();
+    let esp = bench.path("esp");
+    e2e_disk::extract(disk, e2e_disk::partition(disk, e2e_disk::ESP), &esp);
+    let volume = ["--probe", "--match-tag", "UUID", "--output", "value"];
+    let volume = tools::stdout(Command::new("blkid").args(volume).arg(&esp));
+    let parts = (1..=3).map(|number| e2e_disk::guid(disk, number, "Partition unique GUID"));
+    [own, volume].into_iter().chain(parts).collect()
+}
+
+/// One root in all of them, byte for byte, and nothing else that is the same.
+#[test]
+fn siblings_have_identifiers_of_their_own_and_one_root() {
+    let bench = Bench::new(Kernel::Cloud);
+    let image = image("hello-c.oci");
+    let build = |name: &str, options: &[&str]| {
+        let disk = bench.build(&image, name, options);
+        e2e_disk::check(&disk);
+        e2e_disk::extract(&disk, e2e_disk::partition(&disk, e2e_disk::ROOT), &bench.path(&format!("{name}.root")));
+        let identifiers = identifiers(&bench, &disk);
+        assert_eq!(identifiers.len(), 5);
+        (disk, identifiers)
+    };
+    let (_, plain) = build("plain", &[]);
+    let (one, named) = build("one", &["--identity", "one"]);
+    let mut seen = vec![plain, named];
+    for (name, text) in [("two", "two"), ("random", "random"), ("random-2", "random")] {
+        let (_, identifiers) = build(name, &["--identity", text]);
+        assert_eq!(difference(&bench.path("plain.root"), &bench.path(&format!("{name}.root"))), None, "{name}");
+        seen.push(identifiers);
+    }
+    for at in 0..5 {
+        let mut each: Vec<&String> = seen.iter().map(|identifiers| &identifiers[at]).collect();
+        each.sort();
+        each.dedup();
+        assert_eq!(each.len(), seen.len(), "{seen:#?}");
+    }
+    let again = bench.build(&image, "again", &["--identity", "one"]);
+    assert_eq!(difference(&one, &again), None);
+}

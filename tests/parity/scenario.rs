@@ -149,6 +149,7 @@ impl Row {
             exposed_ports: vec![],
             drivers: None,
             guest_modules: None,
+            machine_id: None,
             modules: vec![],
         };
         overrides::apply(&mut spec, self.options.clone());

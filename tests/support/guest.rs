@@ -97,6 +97,7 @@ pub fn spec(command: &[&str]) -> BootSpec {
         exposed_ports: vec![],
         drivers: None,
         guest_modules: None,
+        machine_id: None,
         modules: kernel().modules.iter().map(|(module, _)| module.clone()).collect(),
     }
 }

@@ -1,0 +1,11 @@
+//! The system's randomness: for what nobody may foresee, and for identifiers that are asked for as random.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+/// 128 bits as 32 hexadecimal digits.
+pub fn text() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
