@@ -1,6 +1,7 @@
 //! What the host side and PID 1 of the guest agree upon, and nothing else.
 //!
 //! - [`spec`]: the boot specification, a JSON file in the initramfs;
+//! - [`user`] and [`signal`]: what an image's `User` and `StopSignal` mean, for PID 1 and for whoever makes the disk;
 //! - [`channel`]: the frames on the virtio-serial port between `bootdisk run` and PID 1.
 //!
 //! Both programs are built from one source tree, but a disk may be booted by a later `bootdisk`, so both formats
@@ -11,4 +12,6 @@ pub mod channel;
 pub mod network;
 pub mod overrides;
 pub mod own_init;
+pub mod signal;
 pub mod spec;
+pub mod user;

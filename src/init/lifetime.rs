@@ -20,6 +20,7 @@ use super::start::{Place, Start, Streams, start};
 use super::userland::Plan;
 use crate::guest::channel::{Exec, Frame, Kind, Outcome, Resize, Signal, Stop, Terminal};
 use crate::guest::overrides;
+use crate::guest::signal;
 use crate::guest::spec::Process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::set_cad_enabled;
@@ -261,7 +262,7 @@ impl<'a> Machine<'a> {
         let Some(text) = self.process.stop_signal.as_deref().filter(|text| !text.is_empty()) else {
             return libc::SIGTERM;
         };
-        signals::parse(text).unwrap_or_else(|| {
+        signal::parse(text).unwrap_or_else(|| {
             log::warning(format!("not a signal, SIGTERM is used to stop: {text}"));
             libc::SIGTERM
         })
@@ -292,7 +293,7 @@ impl<'a> Machine<'a> {
     fn signal_asked(&self, payload: &[u8]) {
         let Ok(Signal { process, signal }) = serde_json::from_slice(payload) else { return };
         let target = self.running.iter().find(|running| running.number == process && !running.has_ended());
-        if let (Some(target), true) = (target, (1..=signals::LAST).contains(&signal)) {
+        if let (Some(target), true) = (target, (1..=signal::LAST).contains(&signal)) {
             _ = signals::send(target.pid, signal);
         }
     }

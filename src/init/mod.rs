@@ -48,7 +48,6 @@ mod seed;
 mod signals;
 mod start;
 mod terminal;
-mod user;
 mod userland;
 
 use crate::guest::channel::{Terminal, Welcome};

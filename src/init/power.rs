@@ -5,6 +5,7 @@ use super::host::{self, Host};
 use super::lifetime::{Afterwards, End};
 use super::{children, early, log, root, signals};
 use crate::guest::channel::{Ended, Frame, Kind, Outcome};
+use crate::guest::signal;
 use nix::sys::reboot::{RebootMode, reboot};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ fn describe(end: &End) -> String {
     let oom = if end.oom { " after the machine ran out of memory" } else { "" };
     match &end.outcome {
         Outcome::Exited(status) => format!("workload exited with status {status}{oom}"),
-        Outcome::Signaled(signal) => format!("workload killed by {}{oom}", signals::name(i32::from(*signal))),
+        Outcome::Signaled(signal) => format!("workload killed by {}{oom}", signal::name(i32::from(*signal))),
         Outcome::NotStarted { status, reason } => format!("workload not started (status {status}): {reason}"),
     }
 }

@@ -6,11 +6,11 @@
 use super::failure::{Doing, Failure};
 use super::namespaces::{Workload, begin_pids};
 use super::report::{self, Reporter, Reports};
-use super::user::Identity;
 use super::userland::Plan;
-use super::{cgroup, command, environment, log, signals, terminal, user, userland};
+use super::{cgroup, command, environment, log, signals, terminal, userland};
 use crate::guest::channel::Terminal;
 use crate::guest::spec::Process;
+use crate::guest::user::{self, Identity};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
