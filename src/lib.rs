@@ -31,6 +31,8 @@ pub mod disk_lock;
 #[cfg(feature = "host")]
 pub mod ext4;
 #[cfg(feature = "host")]
+pub mod fit;
+#[cfg(feature = "host")]
 pub mod guest_modules;
 #[cfg(feature = "host")]
 pub mod identity;

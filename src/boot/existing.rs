@@ -5,9 +5,11 @@ use super::loader;
 use crate::arch::Architecture;
 use crate::disk::gpt::Role;
 use crate::disk::table::{self, Found, ReadTableError};
+use crate::ext4::read::ReadAt;
 use crate::inputs::{self, FileId};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use thiserror::Error;
 
@@ -74,6 +76,12 @@ pub struct BootFiles {
     pub command_line: String,
 }
 
+impl ReadAt for Existing {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+}
+
 impl Existing {
     /// Opens the disk and reads its partition table.
     pub fn open(path: &Path) -> Result<Existing, ExistingError> {
@@ -97,8 +105,7 @@ impl Existing {
     pub fn boots_under_bios(&self) -> bool {
         self.partition(Role::BiosBoot).is_some_and(|partition| {
             let mut start = [0; 16];
-            std::os::unix::fs::FileExt::read_exact_at(&self.file, &mut start, partition.offset).is_ok()
-                && start != [0; 16]
+            self.file.read_exact_at(&mut start, partition.offset).is_ok() && start != [0; 16]
         })
     }
 

@@ -7,9 +7,10 @@ use super::console;
 use super::detach::{self, Side};
 use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
 use super::options::{self, Global};
-use super::report::WithHint;
+use super::report::{self, WithHint};
 use super::target::{self, DirectBoot, Target};
 use crate::boot::existing::Existing;
+use crate::fit::{self, Facts, Unfit};
 use crate::guest::channel::{MAX_DOCUMENT, Overrides};
 use crate::machines::log::Logger;
 use crate::machines::{MachineError, Record, Registered, Registry};
@@ -66,9 +67,9 @@ pub struct Args {
     /// What the disk is attached to
     #[arg(long, value_name = "BUS", default_value = "virtio")]
     bus: BusOption,
-    /// The network card
-    #[arg(long, value_name = "CARD", default_value = "virtio")]
-    nic: NicOption,
+    /// The network card [default: virtio]
+    #[arg(long, value_name = "CARD")]
+    nic: Option<NicOption>,
     /// Forward a host port, on the loopback address unless one is given
     #[arg(long, short, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = parse_forward)]
     publish: Vec<Forward>,
@@ -142,14 +143,19 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     fill(&mut machine, args);
     // A disk made here has that size already.
     machine.size = args.disk.size.filter(|_| matches!(target, Target::Disk(_)));
+    let overrides = overrides(args)?;
+    let mut show = console::Console::new(global, args.console);
+    if let Err(unfit) = check(&disk, &machine, &overrides, args, &mut show) {
+        let status = unfit.status();
+        return Ok(report::exit(Err(unfit.into()), status));
+    }
     let options = SessionOptions {
-        overrides: overrides(args)?,
+        overrides,
         terminal: args.tty,
         stdin: args.interactive,
         detached: args.detach,
         timeout: args.timeout,
     };
-    let mut show = console::Console::new(global, args.console);
     let (registered, endpoint) = register(args, &mut show)?;
     match (detached, registered) {
         (Some(child), Some(registered)) => run_detached(&machine, options, child, registered, endpoint, show),
@@ -165,6 +171,23 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(finished.status()))
         }
     }
+}
+
+/// What is known of disk and machine before there is one.
+fn check(
+    disk: &Existing,
+    machine: &MachineOptions,
+    overrides: &Overrides,
+    args: &Args,
+    show: &mut console::Console,
+) -> Result<(), Unfit> {
+    let facts = Facts::of(disk);
+    match fit::machine(&facts, machine) {
+        // Nobody asked for this card, and without it the machine does what it can.
+        Err(unfit @ Unfit::NoDriver { card: true, .. }) if args.nic.is_none() => show.note(&unfit.to_string()),
+        result => result?,
+    }
+    fit::workload(&facts, disk, overrides)
 }
 
 fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
@@ -278,11 +301,13 @@ fn overrides(args: &Args) -> anyhow::Result<Overrides> {
 fn fill(machine: &mut MachineOptions, args: &Args) {
     machine.accel = args.accel.into();
     machine.bus = args.bus.into();
-    machine.network = args.nic.card();
+    machine.network = args.nic.unwrap_or(NicOption::Virtio).card();
     machine.memory = args.memory;
     machine.cpus = args.cpus.unwrap_or(machine.cpus);
     machine.access = if args.write { Access::Write } else { Access::Overlay };
     machine.forwards = args.publish.clone();
+    // SeaBIOS says nowhere else that nothing boots.
+    machine.firmware_log = true;
     machine.qemu = args.qemu.clone();
     machine.extra = args.qemu_arg.clone();
 }

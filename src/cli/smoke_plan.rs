@@ -5,6 +5,7 @@ use super::options::{self, Global};
 use super::smoke::Machine;
 use super::target::{DirectBoot, Target};
 use crate::boot::existing::Existing;
+use crate::fit::{self, Facts, Unfit};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::BootSpec;
 use crate::qemu::{AccelChoice, Boot, Bus, Display, MachineOptions, Nic, accel, binary};
@@ -220,23 +221,28 @@ struct Booted {
     target: Target,
     disk: Existing,
     direct: Option<DirectBoot>,
-    spec: Option<BootSpec>,
+    facts: Facts,
 }
 
 impl Booted {
     /// Reads what the disk says; for a direct boot its boot files too.
     fn open(target: Target, direct: bool) -> Result<Booted> {
         let disk = Existing::open(&target.path())?;
-        let files = disk.boot_files();
-        let spec = files.as_ref().ok().and_then(|files| crate::inspect::initramfs::read(&files.initramfs, "").1);
-        let direct = files.ok().filter(|_| direct).map(DirectBoot::take).transpose()?;
-        Ok(Booted { target, disk, direct, spec })
+        let facts = Facts::of(&disk);
+        let direct = (direct && facts.direct).then(|| DirectBoot::take(disk.boot_files()?)).transpose()?;
+        Ok(Booted { target, disk, direct, facts })
     }
 
-    /// Whether its kernel has no driver for this. What is not known is tried.
-    fn lacks(&self, device: &str) -> bool {
-        let drivers = self.spec.as_ref().and_then(|spec| spec.drivers.as_ref());
-        drivers.is_some_and(|drivers| drivers.iter().all(|driver| driver != device))
+    fn spec(&self) -> Option<&BootSpec> {
+        self.facts.spec.as_ref()
+    }
+}
+
+/// What a combination is that cannot be: another of the matrix may do, or none does.
+fn unmade(unfit: &Unfit) -> Verdict {
+    match unfit.is_of_the_combination() {
+        true => Verdict::Skipped(unfit.to_string()),
+        false => Verdict::Error(unfit.to_string()),
     }
 }
 
@@ -252,8 +258,8 @@ impl Asked<'_> {
         match self.machine(booted, &combination) {
             Ok(machine) => {
                 let test = self.test(machine, combination);
-                let exposed = booted.spec.as_ref().map_or(vec![], |spec| tcp_ports(&spec.exposed_ports));
-                let healthcheck = booted.spec.as_ref().and_then(|spec| spec.healthcheck.clone());
+                let exposed = booted.spec().map_or(vec![], |spec| tcp_ports(&spec.exposed_ports));
+                let healthcheck = booted.spec().and_then(|spec| spec.healthcheck.clone());
                 Slot::Boot(Box::new(Test { exposed, healthcheck, ..test }))
             }
             Err(verdict) => {
@@ -322,15 +328,12 @@ impl Asked<'_> {
                 choice
             }
         };
-        let devices = [Some(bus_name(machine.bus)), machine.network.map(card_name)];
-        match devices.into_iter().flatten().find(|device| booted.lacks(device)) {
-            Some(device) => Err(Verdict::Skipped(format!("no driver: the disk's kernel does not drive {device}"))),
-            None => Ok(machine),
-        }
+        fit::machine(&booted.facts, &machine).map_err(|unfit| unmade(&unfit))?;
+        Ok(machine)
     }
 
     fn boot(&self, booted: &Booted, combination: &Combination) -> Result<Boot, Verdict> {
-        let bios = booted.disk.boots_under_bios();
+        let bios = booted.facts.bios;
         let choice = match combination.get(Axis::Firmware) {
             Some("bios") => BootChoice::Bios,
             Some("uefi") => BootChoice::Uefi,
@@ -338,34 +341,13 @@ impl Asked<'_> {
             None => self.machine.firmware.unwrap_or(if bios { BootChoice::Bios } else { BootChoice::Uefi }),
         };
         match choice {
-            BootChoice::Bios if bios => Ok(Boot::Bios),
-            BootChoice::Bios => Err(Verdict::Skipped("the disk has no boot stage for BIOS".into())),
+            BootChoice::Bios => Ok(Boot::Bios),
             BootChoice::Uefi => Ok(Boot::Uefi),
             BootChoice::Direct => match &booted.direct {
                 Some(direct) => Ok(direct.boot()),
-                None => Err(Verdict::Skipped("the disk has no kernel that could be booted directly".into())),
+                None => Err(unmade(&Unfit::NoKernel)),
             },
         }
-    }
-}
-
-/// Under the preflight's name for it.
-fn bus_name(bus: Bus) -> &'static str {
-    match bus {
-        Bus::Virtio => "virtio-blk",
-        Bus::Nvme => "nvme",
-        Bus::Ahci => "ahci",
-        Bus::Scsi => "virtio-scsi",
-        Bus::Ide => "ide",
-        Bus::Usb => "usb-storage",
-    }
-}
-
-/// As above.
-fn card_name(nic: Nic) -> &'static str {
-    match nic {
-        Nic::Virtio => "virtio-net",
-        Nic::E1000 => "e1000",
     }
 }
 

@@ -146,10 +146,12 @@ impl Plan {
         let mut writer = ext4::Writer::new(&slice, self.parameters(size));
         let tree = self.flatten(streams, &mut writer, in_vain, observe)?;
         observe(Event::Step("writing the file system's metadata"));
-        if let Some(text) = startable::doubt(&tree, &self.spec.process, self.spec.init) {
-            observe(Event::Warning(&text));
-        }
         let root = writer.seal(&tree).map_err(|error| self.too_small(error, offset))?;
+        // Now that every body is where it belongs.
+        let body = |body: &ext4::Body, size| body.read(&slice, size).ok();
+        for doubt in startable::doubts(&tree, &self.spec.process, self.spec.init, &body) {
+            observe(Event::Warning(&doubt.to_string()));
+        }
         Ok((tree, root))
     }
 

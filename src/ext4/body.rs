@@ -1,5 +1,9 @@
 //! Where the blocks of a file are: runs of blocks, and how the writer's users hold them.
 
+use super::format::BLOCK;
+use crate::output::Output;
+use std::io;
+
 /// Consecutive blocks of a file in consecutive blocks of the disk. All numbers are blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -36,6 +40,17 @@ impl Body {
             [Run { logical: 0, length, start }] => Blocks::One { length, start },
             _ => Blocks::Many(Box::new(runs.to_vec())),
         })
+    }
+
+    /// The file's `size` bytes from where they were written.
+    pub fn read(&self, output: &dyn Output, size: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+        for Run { logical, length, start } in self.runs() {
+            let from = bytes.len().min((u64::from(logical) * BLOCK) as usize);
+            let to = bytes.len().min((u64::from(logical + length) * BLOCK) as usize);
+            output.read_at(start * BLOCK, &mut bytes[from..to])?;
+        }
+        Ok(bytes)
     }
 
     /// The runs in the order of the file; what lies between them is a hole.

@@ -35,7 +35,7 @@ mod setup;
 use super::esp::Extent;
 pub use code::MBR_BYTES;
 #[cfg(test)]
-pub(super) use setup::tests::bzimage;
+pub(crate) use setup::tests::bzimage;
 pub use setup::{Setup, SetupError};
 use thiserror::Error;
 
@@ -178,6 +178,25 @@ fn encode_stage2(boot: &Boot, setup: &Setup, generation: u32) -> Result<Vec<u8>,
     stage.put_u16(0x1c, message);
     stage.put_u32(GENERATION, generation);
     stage.finish(boot.stage2_sectors.saturating_sub(SLOTS[1]))
+}
+
+/// Every message of the stage's code as it stands on a console.
+#[cfg(test)]
+pub(crate) fn messages() -> Vec<String> {
+    const NAME: &str = "bootdisk: ";
+    let codes = [code::mbr(), code::slots(), code::stage2()];
+    let texts = codes.iter().flat_map(|code| code.split(|&byte| byte == 0)).map(|text| String::from_utf8_lossy(text));
+    // What stands in front of a text without a zero between is code.
+    let ends = texts.map(|text| text.trim_end().rsplit(|c: char| !(' '..='~').contains(&c)).next().unwrap().to_owned());
+    let sentences = ends.filter(|text| text.matches(' ').count() >= 2 && text.len() > 12);
+    let mut all: Vec<String> = sentences.map(|text| format!("{NAME}{}", text.trim_start_matches(NAME))).collect();
+    all.push(format!("{NAME}{}", memory_message(0)));
+    all
+}
+
+/// Lowest address above everything a bzImage needs before it knows its memory; `None` for what is none.
+pub fn floor(kernel: &[u8]) -> Option<u64> {
+    Setup::parse(kernel).ok().map(|setup| setup.floor)
 }
 
 /// Names the memory that would do: what is loaded, and what the firmware keeps for itself at the top.

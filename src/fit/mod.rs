@@ -1,0 +1,252 @@
+//! Whether a machine can start a disk, found out before there is a machine.
+//!
+//! ```text
+//!  Existing ─▶ Facts ─┐
+//!  MachineOptions ────┼─▶ check ─▶ Unfit: `run` ends, `test` does not make the test
+//!  Overrides ─────────┘
+//! ```
+//!
+//! Everything that is known then is looked at in this one place: boot stage and loader, memory, the kernel's drivers,
+//! and whether there is something to start and somebody to start it as ([`crate::startable`]). Ports are the host's
+//! business, and `qemu` looks at them. Only what cannot turn out well is refused.
+
+mod facts;
+mod memory;
+
+pub use facts::Facts;
+
+use crate::ext4::read::ReadAt;
+use crate::guest::channel::Overrides;
+use crate::guest::overrides;
+use crate::qemu::{Boot, Bus, MachineOptions, Nic};
+use crate::startable::{self, Doubt};
+use thiserror::Error;
+
+/// Why a machine cannot start a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Unfit {
+    /// Built without BIOS.
+    #[error("the disk has no boot stage for BIOS")]
+    NoStage,
+    /// Built without UEFI.
+    #[error("the disk has no boot loader for UEFI")]
+    NoLoader,
+    /// No kernel and initramfs where its entry says.
+    #[error("the disk has no kernel that could be booted directly")]
+    NoKernel,
+    /// Nothing would be found on such a bus, or over such a card.
+    #[error("no driver: the disk's kernel does not drive {device}")]
+    NoDriver {
+        /// As the preflight names it.
+        device: &'static str,
+        /// It is the network card.
+        card: bool,
+    },
+    /// It would hang, or crash in the firmware.
+    #[error("too little memory: {given} MiB, and this disk's kernel and initramfs need at least {least} MiB to start{}",
+        if *.uefi { " under UEFI" } else { "" })]
+    Memory {
+        /// MiB.
+        given: u64,
+        /// MiB.
+        least: u64,
+        /// The firmware's part is in it.
+        uefi: bool,
+    },
+    /// The workload.
+    #[error(transparent)]
+    Workload(#[from] Doubt),
+}
+
+impl Unfit {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Unfit::NoStage => "start it with --firmware uefi, or build it with --firmware bios,uefi".into(),
+            Unfit::NoLoader => "start it with --firmware bios, or build it with --firmware bios,uefi".into(),
+            Unfit::NoKernel => "leave --firmware away, or build the disk again".into(),
+            Unfit::NoDriver { card: true, .. } => "leave --nic away, or build with a kernel that has the driver".into(),
+            Unfit::NoDriver { .. } => "leave --bus away, or build with a kernel that has the driver".into(),
+            Unfit::Memory { least, .. } => format!("give it more: -m {}m", (least * 3 / 2).next_multiple_of(64)),
+            Unfit::Workload(doubt) => return doubt.hint(),
+        })
+    }
+
+    /// The exit status of `run`.
+    pub fn status(&self) -> u8 {
+        match self {
+            Unfit::Workload(doubt) => doubt.status().unwrap_or(125),
+            _ => 125,
+        }
+    }
+
+    /// Another cell of a matrix may do: it is the combination that cannot be.
+    pub fn is_of_the_combination(&self) -> bool {
+        !matches!(self, Unfit::Memory { .. } | Unfit::Workload(_))
+    }
+}
+
+/// Checks the machine against the disk.
+///
+/// # Errors
+/// The first thing that cannot turn out well.
+pub fn machine(disk: &Facts, machine: &MachineOptions) -> Result<(), Unfit> {
+    match machine.boot {
+        Boot::Bios if !disk.bios => return Err(Unfit::NoStage),
+        Boot::Uefi if disk.uefi == Some(false) => return Err(Unfit::NoLoader),
+        _ => {}
+    }
+    let bus = bus_name(machine.bus);
+    if disk.lacks(bus) {
+        return Err(Unfit::NoDriver { device: bus, card: false });
+    }
+    if let Some(card) = machine.network.map(card_name).filter(|card| disk.lacks(card)) {
+        return Err(Unfit::NoDriver { device: card, card: true });
+    }
+    let least = disk.needs.map_or(0, |needs| memory::least(needs, &machine.boot));
+    let given = u64::from(machine.memory);
+    match given < least {
+        true => Err(Unfit::Memory { given, least, uefi: machine.boot == Boot::Uefi }),
+        false => Ok(()),
+    }
+}
+
+/// Checks what the disk is to start, with this boot's changes, against the disk's root file system.
+///
+/// # Errors
+/// What keeps it from starting, whatever the machine has.
+pub fn workload(disk: &Facts, root: &dyn ReadAt, changes: &Overrides) -> Result<(), Unfit> {
+    let Some(mut spec) = disk.spec.clone() else { return Ok(()) };
+    overrides::apply(&mut spec, changes.clone());
+    let init = spec.init.settle(&spec.process);
+    let words = startable::in_words(&spec.process, init).into_iter();
+    let names = disk.root.map_or(vec![], |offset| startable::on_disk(root, offset, &spec.process, init));
+    let certain = words.chain(names).find(|doubt| doubt.status().is_some());
+    certain.map_or(Ok(()), |doubt| Err(doubt.into()))
+}
+
+/// Under the preflight's name for it.
+fn bus_name(bus: Bus) -> &'static str {
+    match bus {
+        Bus::Virtio => "virtio-blk",
+        Bus::Nvme => "nvme",
+        Bus::Ahci => "ahci",
+        Bus::Scsi => "virtio-scsi",
+        Bus::Ide => "ide",
+        Bus::Usb => "usb-storage",
+    }
+}
+
+/// As above.
+pub fn card_name(nic: Nic) -> &'static str {
+    match nic {
+        Nic::Virtio => "virtio-net",
+        Nic::E1000 => "e1000",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Architecture;
+    use crate::guest::spec::{BootSpec, Init, Network, Process, Root, VERSION};
+
+    const MIB: u64 = 1 << 20;
+
+    fn spec(drivers: Option<&[&str]>) -> BootSpec {
+        BootSpec {
+            version: VERSION,
+            root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false },
+            init: Init::Auto,
+            process: Process { cmd: vec!["sh".into()], ..Process::default() },
+            hostname: None,
+            network: Network::Dhcp,
+            wait_online: None,
+            volumes: vec![],
+            healthcheck: None,
+            exposed_ports: vec![],
+            drivers: drivers.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
+            guest_modules: None,
+            modules: vec![],
+        }
+    }
+
+    fn facts() -> Facts {
+        let drivers = ["virtio-blk", "nvme", "virtio-net"];
+        Facts {
+            bios: true,
+            uefi: Some(true),
+            direct: true,
+            needs: Some(72 * MIB),
+            spec: Some(spec(Some(&drivers))),
+            root: None,
+        }
+    }
+
+    fn machine(change: impl FnOnce(&mut MachineOptions)) -> MachineOptions {
+        let mut machine = MachineOptions::new(Architecture::X86_64, "/disk".into());
+        change(&mut machine);
+        machine
+    }
+
+    #[test]
+    fn what_cannot_start_is_refused_and_what_is_not_known_is_tried() {
+        let uefi = |machine: &mut MachineOptions| machine.boot = Boot::Uefi;
+        let no_stage = Facts { bios: false, ..facts() };
+        let no_loader = Facts { uefi: Some(false), ..facts() };
+        let unknown = Facts { bios: true, ..Facts::default() };
+        type Change = fn(&mut MachineOptions);
+        let rows: [(&Facts, Change, Option<&str>); 14] = [
+            (&facts(), |_| {}, None),
+            (&facts(), uefi, None),
+            (&no_stage, |_| {}, Some("the disk has no boot stage for BIOS")),
+            (&no_stage, uefi, None),
+            (&no_loader, |_| {}, None),
+            (&no_loader, uefi, Some("the disk has no boot loader for UEFI")),
+            (&facts(), |machine| machine.bus = Bus::Nvme, None),
+            (&facts(), |machine| machine.bus = Bus::Ahci, Some("no driver: the disk's kernel does not drive ahci")),
+            (&facts(), |machine| machine.network = Some(Nic::E1000), Some("does not drive e1000")),
+            (&facts(), |machine| machine.network = None, None),
+            (&facts(), |machine| machine.memory = 73, None),
+            (&facts(), |machine| machine.memory = 72, Some("too little memory: 72 MiB, and this disk's kernel")),
+            (
+                &facts(),
+                |machine| (machine.boot, machine.memory) = (Boot::Uefi, 128),
+                Some("need at least 136 MiB to start under UEFI"),
+            ),
+            (&unknown, |machine| (machine.boot, machine.memory, machine.bus) = (Boot::Uefi, 32, Bus::Ide), None),
+        ];
+        for (number, (facts, change, says)) in rows.into_iter().enumerate() {
+            let result = super::machine(facts, &machine(change));
+            let said = result.as_ref().err().map(Unfit::to_string);
+            match says {
+                None => assert_eq!(said, None, "row {number}"),
+                Some(says) => assert!(said.as_ref().is_some_and(|said| said.contains(says)), "row {number}: {said:?}"),
+            }
+            if let Err(unfit) = result {
+                assert!(unfit.hint().is_some() && unfit.status() == 125, "row {number}");
+            }
+        }
+        let memory = super::machine(&facts(), &machine(|machine| machine.memory = 64)).unwrap_err();
+        assert_eq!(memory.hint().unwrap(), "give it more: -m 128m");
+        assert!(!memory.is_of_the_combination() && Unfit::NoStage.is_of_the_combination());
+    }
+
+    #[test]
+    fn a_workload_is_checked_as_this_boot_changes_it() {
+        let long = "x".repeat(200_000);
+        let cmd = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        for (changes, status) in [
+            (Overrides::default(), None),
+            (Overrides { entrypoint: Some(vec![]), ..Overrides::default() }, Some(125)),
+            (Overrides { cmd: cmd(&["sh", &long]), ..Overrides::default() }, Some(126)),
+            // PID 1 says so and goes on.
+            (Overrides { stop_signal: Some("SIGFOO".into()), ..Overrides::default() }, None),
+        ] {
+            let result = workload(&facts(), &Vec::new(), &changes);
+            assert_eq!(result.as_ref().err().map(Unfit::status), status, "{result:?}");
+            assert!(result.is_ok() || result.unwrap_err().hint().is_some());
+        }
+        assert_eq!(workload(&Facts::default(), &Vec::new(), &Overrides::default()), Ok(()));
+    }
+}
