@@ -11,7 +11,7 @@ use super::machine::Accel;
 use super::probe;
 use crate::arch::Architecture;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -98,17 +98,34 @@ fn works(accel: Accel, arch: Architecture, qemu: &Path, device: &Path, cache: Op
         let opened = OpenOptions::new().read(true).write(true).open(device);
         opened.map_err(|error| format!("{}: {error}", device.display()))?;
     }
-    let key = key(qemu);
-    let file = cache.map(|dir| dir.join(accel.name()));
+    remembered_in(cache, accel.name(), qemu, || probe::prove(qemu, accel, arch))
+        .unwrap_or_else(|error| Err(format!("a test guest did not start: {error}")))
+}
+
+/// Yes, or why not.
+type Answer = Result<(), String>;
+
+/// What `ask` found out about this QEMU during this boot of the host, under this name.
+pub(super) fn remembered(name: &str, qemu: &Path, ask: impl FnOnce() -> io::Result<Answer>) -> io::Result<Answer> {
+    remembered_in(cache_dir().as_deref(), name, qemu, ask)
+}
+
+fn remembered_in(
+    cache: Option<&Path>,
+    name: &str,
+    qemu: &Path,
+    ask: impl FnOnce() -> io::Result<Answer>,
+) -> io::Result<Answer> {
+    let (file, key) = (cache.map(|dir| dir.join(name)), key(qemu));
     if let Some(answer) = file.as_deref().zip(key.as_deref()).and_then(|(file, key)| recall(file, key)) {
-        return answer;
+        return Ok(answer);
     }
-    let answer = probe::prove(qemu, accel, arch).map_err(|error| format!("a test guest did not start: {error}"))?;
+    let answer = ask()?;
     if let Some((file, key)) = file.zip(key) {
         // A cache that cannot be written costs time, not the boot.
         _ = remember(&file, &key, &answer);
     }
-    answer
+    Ok(answer)
 }
 
 /// This boot of the host and this QEMU: what the answer depends on.

@@ -55,9 +55,14 @@ pub struct Wiring {
     pub channel: SocketAt,
     /// The serial console.
     pub console: SocketAt,
+    /// QEMU gives up the system calls it does not need.
+    pub sandbox: bool,
     /// SeaBIOS's debug port, of a machine that has that firmware.
     pub firmware_log: SocketAt,
 }
+
+/// No system calls that are obsolete, get rights, start programs, or change priorities and processors.
+pub(super) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// Descriptor sets, by what is in them.
 #[derive(Clone, Copy)]
@@ -125,6 +130,9 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
     args.flag("-nodefaults");
     args.flag("-no-user-config");
     args.pair("-name", "bootdisk");
+    if wiring.sandbox {
+        args.pair("-sandbox", SANDBOX);
+    }
     let mut model = match (machine.arch, machine.bus) {
         (Architecture::X86_64, Bus::Ide) => "pc".to_owned(),
         (Architecture::X86_64, _) => "q35".to_owned(),
@@ -292,6 +300,7 @@ mod tests {
             qmp: SocketAt::Fd(20),
             channel: SocketAt::Fd(21),
             console: SocketAt::Fd(22),
+            sandbox: false,
             firmware_log: SocketAt::Absent,
         }
     }

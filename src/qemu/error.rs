@@ -107,6 +107,26 @@ pub enum RunError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Two forwards listen on one port.
+    #[error("host port is forwarded twice: {first} and {second}")]
+    PortTwice {
+        /// The forward before.
+        first: Forward,
+        /// The one that cannot be.
+        second: Forward,
+    },
+    /// A forwarded port that this user may not listen on.
+    #[error("no permission to listen on host port {}: {forward}", .forward.host)]
+    PortPrivileged {
+        /// The forward.
+        forward: Forward,
+    },
+    /// A forward of an address that is somebody else's.
+    #[error("this host does not have the address of a forwarded port: {forward}")]
+    PortAddress {
+        /// The forward.
+        forward: Forward,
+    },
     /// A combination no machine has.
     #[error("no such machine: {0}")]
     Unsupported(&'static str),
@@ -140,6 +160,15 @@ impl RunError {
             RunError::DiskReplaced(_) => "run it again".into(),
             RunError::Accel { .. } => "use --accel tcg, or auto to have it chosen".into(),
             RunError::PortTaken { .. } => "choose another host port, or stop what listens there".into(),
+            RunError::PortTwice { second, .. } => {
+                format!("choose another host port for the second: -p {}:{}", higher(second.host), second.guest)
+            }
+            RunError::PortPrivileged { forward } => {
+                format!("use a port from 1024 on, for example -p {}:{}", higher(forward.host), forward.guest)
+            }
+            RunError::PortAddress { forward } => {
+                format!("leave the address away for this host alone: -p {}:{}", forward.host, forward.guest)
+            }
             RunError::Smaller { .. } => "leave --size away, or give more than the disk has".into(),
             RunError::Overlay { .. } => "set TMPDIR to a directory with free space".into(),
             RunError::NotATerminal => "leave -t away when standard input is a pipe or a file".into(),
@@ -150,6 +179,11 @@ impl RunError {
     pub(super) fn host(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
         move |source| RunError::Host { what, source }
     }
+}
+
+/// A port like this one that anybody may use: 80 becomes 10080.
+fn higher(port: u16) -> u16 {
+    if port < 10_000 { port + 10_000 } else { port - 1 }
 }
 
 /// A path as it may be shown.

@@ -58,6 +58,86 @@ pub enum What {
     Reset,
     /// The guest switched the machine off.
     PoweredOff,
+    /// The host has no space for what the guest writes: the machine stands still until it has.
+    NoSpace(Scarce),
+    /// It goes on.
+    SpaceAgain,
+    /// PID 1 has not come up yet.
+    Slow {
+        /// So long after the boot began.
+        after: Duration,
+        /// The last line of console or firmware, printable.
+        last: Option<String>,
+    },
+}
+
+/// Where the host has no space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scarce {
+    /// Folder or block device, printable.
+    pub place: String,
+    /// It holds the temporary overlay, not the disk.
+    pub overlay: bool,
+}
+
+impl std::fmt::Display for Scarce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = if self.overlay { "the temporary overlay" } else { "the disk" };
+        write!(f, "the host has no space left for {what} in {}", self.place)
+    }
+}
+
+/// Who speaks in a machine before PID 1 does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// The disk's boot stage for BIOS.
+    Stage,
+    /// SeaBIOS, OVMF or AAVMF.
+    Firmware,
+    /// systemd-boot.
+    Loader,
+    /// The kernel.
+    Kernel,
+}
+
+impl Speaker {
+    fn name(self) -> &'static str {
+        match self {
+            Speaker::Stage => "the disk's boot stage",
+            Speaker::Firmware => "the firmware",
+            Speaker::Loader => "the boot loader",
+            Speaker::Kernel => "the kernel",
+        }
+    }
+}
+
+/// The words of a boot that has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GaveUp {
+    /// Whose.
+    pub speaker: Speaker,
+    /// One line, printable.
+    pub line: String,
+}
+
+impl GaveUp {
+    /// What can be done about it.
+    fn hint(&self) -> Option<&'static str> {
+        let says = |words: &[&str]| words.iter().any(|word| self.line.contains(word));
+        Some(match self.speaker {
+            _ if says(&["Access Denied", "Security Violation"]) => {
+                "this firmware has Secure Boot on: set BOOTDISK_UEFI_CODE and BOOTDISK_UEFI_VARS to one without"
+            }
+            _ if says(&["too little memory", "Out of memory", "Out of Resources", "Failed to allocate"]) => {
+                "give the machine more memory: -m 512m"
+            }
+            Speaker::Stage if says(&["rebuild the disk", "second boot stage"]) => "build the disk again",
+            Speaker::Stage if says(&["no BIOS boot"]) => "start it with --firmware uefi",
+            Speaker::Firmware if says(&["exception", "Exception", "ASSERT"]) => return None,
+            Speaker::Firmware => "build the disk for both firmwares: bootdisk build IMAGE -o DISK --firmware bios,uefi",
+            _ => return None,
+        })
+    }
 }
 
 /// Why a machine was stopped from outside.
@@ -96,6 +176,8 @@ pub enum Outcome {
         /// PID 1 had said hello.
         after_hello: bool,
     },
+    /// It never got to PID 1.
+    GaveUp(GaveUp),
     /// PID 1 said that the machine cannot do its work, and ended it.
     Init {
         /// What it said, escaped.
@@ -142,6 +224,14 @@ impl Outcome {
         }
     }
 
+    /// What can be done about it, for a `hint:` line.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Outcome::GaveUp(gave_up) => gave_up.hint(),
+            _ => None,
+        }
+    }
+
     /// One sentence for standard error, lower case; `None` when the workload's status says all there is to say.
     pub fn sentence(&self) -> Option<String> {
         Some(match self {
@@ -156,6 +246,9 @@ impl Outcome {
             }
             Outcome::Workload { .. } | Outcome::OwnInit => return None,
             Outcome::Panic { message, .. } => format!("the guest's kernel panicked: {message}"),
+            Outcome::GaveUp(GaveUp { speaker, line }) => {
+                format!("the machine did not get to PID 1; {} says: {line}", speaker.name())
+            }
             Outcome::Init { message } => format!("the machine could not start its workload: {message}"),
             Outcome::NoResult { after_hello: true } => "the machine ended without the workload's result".into(),
             Outcome::NoResult { after_hello: false } => "the machine ended before PID 1 came up".into(),

@@ -100,7 +100,7 @@ impl Forward {
             Protocol::Tcp => TcpListener::bind(address).map(drop),
             Protocol::Udp => UdpSocket::bind(address).map(drop),
         };
-        bound.map_err(|source| RunError::PortTaken { forward: *self, source })
+        bound.map_err(|source| super::ports::refused(*self, source))
     }
 }
 

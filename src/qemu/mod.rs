@@ -17,6 +17,7 @@
 //! `q35`, `pc` or `virt`.
 
 pub mod accel;
+mod account;
 pub mod args;
 pub mod binary;
 pub mod channel;
@@ -30,9 +31,11 @@ pub mod forward;
 pub mod machine;
 mod overlay;
 pub mod paste;
+mod ports;
 mod probe;
 pub mod qmp;
 pub mod run;
+mod sandbox;
 mod session;
 mod signals;
 mod spawn;
@@ -41,7 +44,7 @@ pub mod terminal;
 
 pub use accel::AccelChoice;
 pub use error::RunError;
-pub use event::{Event, Finished, Outcome, What};
+pub use event::{Event, Finished, Outcome, Scarce, What};
 pub use forward::Forward;
 pub use machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reboot};
 pub use run::{SessionOptions, run, run_controlled};

@@ -7,7 +7,7 @@
 use super::args::{FileAt, SocketAt, Wiring, arguments};
 use super::error::RunError;
 use super::machine::{Access, Boot, MachineOptions};
-use super::{accel, binary, firmware};
+use super::{accel, binary, firmware, sandbox};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -69,6 +69,7 @@ pub fn script(machine: &MachineOptions, boot_files: Option<&BootFilesAt>) -> Res
         qmp: SocketAt::Absent,
         channel: SocketAt::Absent,
         console: SocketAt::Stdio,
+        sandbox: sandbox::wanted(&machine, &qemu),
         firmware_log: SocketAt::Absent,
     };
     let mut command = quote(qemu.as_os_str());
@@ -92,7 +93,7 @@ fn copy(disk: &Path, places: &[(u64, u64)], name: &str) -> String {
 }
 
 /// A word as a shell takes it, the script's folder being the one thing it is to replace.
-fn quote(word: &OsStr) -> String {
+pub fn quote(word: &OsStr) -> String {
     let text = word.to_string_lossy();
     let quoted = shlex::try_quote(&text).map_or_else(|_| "''".into(), |quoted| quoted.into_owned());
     // Out of the single quotes, into double ones, and back.

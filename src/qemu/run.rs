@@ -1,5 +1,6 @@
 //! `run`: from options to a machine that has ended.
 
+use super::account::{self, Loaded, Why};
 use super::args::{self, FileAt, SocketAt, Wiring};
 use super::control::Endpoint;
 use super::disk::{self, Disk};
@@ -10,12 +11,13 @@ use super::machine::{Boot, Bus, MachineOptions};
 use super::session::{Links, Session};
 use super::spawn::Process;
 use super::streams::Streams;
-use super::{accel, binary, terminal};
+use super::{accel, binary, ports, sandbox, terminal};
 use crate::arch::Architecture;
 use crate::guest::channel::{Overrides, Terminal};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What a session wants of its machine.
@@ -70,7 +72,7 @@ pub fn run_controlled(
         Boot::Uefi => Some(firmware::open(machine.arch)?),
         _ => None,
     };
-    machine.forwards.iter().try_for_each(|forward| forward.check_free())?;
+    ports::check(&machine.forwards)?;
     let settled = accel::settle(machine.accel, machine.arch, &qemu)?;
     if let Some(note) = settled.note {
         // Whoever breaks here will break at the first event of the machine.
@@ -90,14 +92,17 @@ pub fn run_controlled(
         qmp: SocketAt::Fd(qmp_end.as_raw_fd()),
         channel: SocketAt::Fd(channel_end.as_raw_fd()),
         console: SocketAt::Fd(console_end.as_raw_fd()),
+        sandbox: sandbox::wanted(machine, &qemu),
         firmware_log: firmware_log_end.as_ref().map_or(SocketAt::Absent, |end| SocketAt::Fd(end.as_raw_fd())),
     };
     let ends = [Some(&qmp_end), Some(&channel_end), Some(&console_end), firmware_log_end.as_ref()];
     let ends = ends.into_iter().flatten().map(|end| end.as_raw_fd());
     let inherit: Vec<i32> = ends.chain(files(&disk, firmware.as_ref())).collect();
     let started = Instant::now();
-    let process = Process::start(&qemu, &args::arguments(machine, &wiring), &inherit)
-        .map_err(|source| RunError::QemuUnusable { program: qemu.clone(), source })?;
+    let (process, stays_root) = start(&qemu, machine, &wiring, inherit)?;
+    if let Some(why) = stays_root {
+        _ = sink(Event { at: Duration::ZERO, what: What::Note(why.to_string()) });
+    }
     // QEMU has its own copies now. Ours of its ends must go, or we would never see it close them.
     drop((qmp_end, channel_end, console_end, firmware_log_end, disk, firmware));
 
@@ -106,6 +111,28 @@ pub fn run_controlled(
         .map_err(RunError::host("watch the machine"))?
         .controlled(endpoint)
         .run(&qemu, settled.accel, sink)
+}
+
+/// Starts QEMU, for root as somebody else where that is possible, or else with the reason.
+fn start(
+    qemu: &Path,
+    machine: &MachineOptions,
+    wiring: &Wiring,
+    mut inherit: Vec<i32>,
+) -> Result<(Process, Option<Why>), RunError> {
+    let unusable = |source| RunError::QemuUnusable { program: qemu.to_owned(), source };
+    let (account, mut why) = account::choose(machine, wiring.accel);
+    if account.is_some() {
+        let mut machine = machine.clone();
+        let loaded = Loaded::of(&mut machine.boot).map_err(RunError::host("copy the boot files"))?;
+        inherit.extend(loaded.fds());
+        match Process::start_as(account, qemu, &args::arguments(&machine, wiring), &inherit) {
+            Ok(process) => return Ok((process, None)),
+            Err(_) => why = Some(Why::Refused),
+        }
+    }
+    let process = Process::start(qemu, &args::arguments(machine, wiring), &inherit).map_err(unusable)?;
+    Ok((process, why))
 }
 
 fn at(file: &impl AsRawFd) -> FileAt {

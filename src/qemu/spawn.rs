@@ -3,11 +3,12 @@
 //! It is in a process group of its own, so that a terminal's Ctrl-C reaches us and not it; the kernel kills it when the
 //! thread that started it ends; dropping [`Process`] kills and reaps it.
 
+use super::account::Account;
 use crate::escape::escape;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
@@ -29,12 +30,24 @@ pub(super) struct Process {
 impl Process {
     /// Starts `program`; it gets the descriptors in `inherit` under the numbers they have here.
     pub(super) fn start(program: &Path, args: &[OsString], inherit: &[RawFd]) -> io::Result<Process> {
+        Process::start_as(None, program, args, inherit)
+    }
+
+    /// As [`start`](Self::start), as another user.
+    pub(super) fn start_as(
+        account: Option<Account>,
+        program: &Path,
+        args: &[OsString],
+        inherit: &[RawFd],
+    ) -> io::Result<Process> {
         let (inherit, parent) = (inherit.to_vec(), nix::unistd::getpid());
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
         // SAFETY: between fork and exec only system calls are made; nothing allocates, nothing locks.
         unsafe {
             command.pre_exec(move || {
+                // First, as becoming somebody else makes the kernel forget the next line.
+                account.map_or(Ok(()), Account::become_it)?;
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
                 if nix::unistd::getppid() != parent {
                     // We ended before the line above.
@@ -42,6 +55,8 @@ impl Process {
                 }
                 // A crash leaves no copy of the guest's memory in somebody's directory.
                 setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+                // A limit on a file's size is an error of a write then, as a full disk is, and not QEMU's end.
+                signal(Signal::SIGXFSZ, SigHandler::SigIgn)?;
                 sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
                 for &fd in &inherit {
                     // The descriptors stay open: their owners are alive in the parent's call of `start`.

@@ -320,7 +320,7 @@ impl Drive<'_> {
             Outcome::Panic { message, .. } => Verdict::Panic(message.clone()),
             Outcome::Init { message } => Verdict::Pid1(message.clone()),
             Outcome::QemuGone { .. } => Verdict::QemuGone(sentence()),
-            Outcome::NoResult { .. } | Outcome::ResetLoop { .. } | Outcome::Protocol { .. } => {
+            Outcome::GaveUp(_) | Outcome::NoResult { .. } | Outcome::ResetLoop { .. } | Outcome::Protocol { .. } => {
                 Verdict::NoResult(sentence())
             }
             Outcome::Stopped(Why::Signal(signal)) => Verdict::Interrupted(*signal),
@@ -384,6 +384,8 @@ fn observe(board: &Board, event: &Event) {
         What::WorkloadStarted | What::HandedOver(_) => drop(state.phases.workload.get_or_insert(event.at)),
         What::Result { outcome, .. } => state.workload_ended(outcome),
         What::Log(log) if log.level == Level::Error => state.complaint(&log.text),
+        // It may never go on, and a verdict about a machine that stands still would be about the host.
+        What::NoSpace(scarce) => drop(state.fatal.get_or_insert(Verdict::Error(scarce.to_string()))),
         _ => {}
     });
     if let What::Console(bytes) = &event.what {

@@ -46,5 +46,6 @@ mod other_kernels;
 mod own_init;
 mod reproducible;
 mod smoke;
+mod starting;
 mod verify;
 mod workflow;

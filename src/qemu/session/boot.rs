@@ -1,6 +1,7 @@
 //! What is known of the guest since the last reset.
 
 use super::firmware::HandOver;
+use super::last_words::LastWords;
 use crate::guest::channel::Outcome as Workload;
 use std::time::Instant;
 
@@ -9,6 +10,8 @@ pub(super) struct Boot {
     pub(super) since: Instant,
     /// Looks for the firmware's last words.
     pub(super) hand_over: HandOver,
+    /// Looks for the words of a boot that has failed, until the hello.
+    pub(super) last_words: LastWords,
     pub(super) hello: bool,
     pub(super) started: bool,
     pub(super) result: Option<(Workload, bool)>,
@@ -31,6 +34,7 @@ impl Boot {
         Boot {
             since: Instant::now(),
             hand_over: HandOver::default(),
+            last_words: LastWords::default(),
             hello: false,
             started: false,
             result: None,

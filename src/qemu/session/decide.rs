@@ -1,6 +1,7 @@
 //! Deciding: what has taken too long, what an end means, and how a machine is stopped.
 
 use super::boot::Boot;
+use super::last_words::SLOW;
 use super::own_init::PRESS_AGAIN;
 use super::{Phase, Session, Stopping};
 use crate::qemu::event::{Outcome, What, Why};
@@ -50,6 +51,13 @@ impl Session<'_> {
         if past(self.press_at(), Duration::ZERO) {
             self.press_power_button();
         }
+        if past(self.space_at(), Duration::ZERO) {
+            self.look_for_space();
+        }
+        if past(self.slow_at(), Duration::ZERO) {
+            self.boot.last_words.slow_told = true;
+            self.tell(What::Slow { after: SLOW, last: self.boot.last_words.last() });
+        }
         if self.phase != Phase::Running && now >= self.started + START {
             // Its standard error says why, if anything does.
             _ = self.process.kill();
@@ -67,6 +75,12 @@ impl Session<'_> {
             let outcome = self.natural_end();
             self.conclude(outcome);
         }
+    }
+
+    /// When it is to be told that this boot takes long to PID 1.
+    pub(super) fn slow_at(&self) -> Option<Instant> {
+        let boots = self.phase == Phase::Running && !self.boot.hello && self.verdict.is_none();
+        self.boot.last_words.slow_at(self.boot.since).filter(|_| boots)
     }
 
     fn stopping_for(&self, why: Why) -> bool {
@@ -157,6 +171,8 @@ impl Session<'_> {
         }
         let expendable = self.machine.access == Access::Overlay && (!self.boot.hello || why == Why::Timeout);
         let expendable = expendable && !self.boot.handed_over;
+        // A machine that stands still hears nothing, and its overlay is lost anyway.
+        let expendable = expendable || self.machine.access == Access::Overlay && self.stands_still();
         if self.stopping.is_some() || expendable || self.phase != Phase::Running {
             self.tell(What::Stopping(why));
             self.hurry = true;

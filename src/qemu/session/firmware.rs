@@ -4,7 +4,7 @@
 
 use super::Session;
 use crate::qemu::console::find;
-use crate::qemu::event::What;
+use crate::qemu::event::{Outcome, What};
 
 /// SeaBIOS names the device first, then the address or the option ROM that it jumps to.
 const SEABIOS: [&[u8]; 2] = [b"Booting from 0000:7c00", b"Booting from ROM"];
@@ -44,6 +44,11 @@ impl Session<'_> {
         }
         let bytes = self.buffer[..n].to_vec();
         let done = self.boot.hand_over.feed(&bytes, &SEABIOS);
+        if !self.boot.hello
+            && let Some(gave_up) = self.boot.last_words.in_log(&bytes)
+        {
+            self.conclude(Outcome::GaveUp(gave_up));
+        }
         self.tell(What::Firmware(bytes));
         if done {
             self.tell(What::FirmwareDone);

@@ -6,6 +6,7 @@
 //!                ├─ own_init      channel: hello → welcome → handed over; then the console is all there is
 //!                ├─ clients       control connections: processes beside the workload, stop, state
 //!                ├─ firmware      its log, or the console: when it hands over
+//!                ├─ last_words    console and firmware's log: what a boot says that never gets to PID 1
 //!                └─ signals, standard input, console (kept, and searched for a panic until the hello)
 //!       ─▶ decide                 deadlines, what an end means; a first signal asks the guest to stop, a second quits
 //!       ─▶ write, deliver
@@ -19,10 +20,12 @@ mod clients;
 mod conversation;
 mod decide;
 mod firmware;
+mod last_words;
 mod line;
 mod monitor;
 mod own_init;
 mod read;
+mod space;
 mod wait;
 mod write;
 
@@ -111,6 +114,8 @@ pub(super) struct Session<'a> {
     verdict: Option<Outcome>,
     kill_at: Option<Instant>,
     hurry: bool,
+    /// The host has no space.
+    full: Option<space::Full>,
     clients: Clients,
     events: Vec<Event>,
     buffer: Vec<u8>,
@@ -164,6 +169,7 @@ impl<'a> Session<'a> {
             verdict: None,
             kill_at: None,
             hurry: false,
+            full: None,
             clients: Clients::new(Endpoint::default()),
             events: Vec::new(),
             buffer: vec![0; 65_536],

@@ -58,6 +58,8 @@ impl Session<'_> {
                 self.tell(What::PoweredOff);
             }
             "RESET" if data["guest"] == true => self.reset(),
+            "BLOCK_IO_ERROR" if data["action"] == "stop" => self.out_of_space(),
+            "STOP" if self.full.is_some() && self.boot.off_at.is_none() => self.out_of_space(),
             "GUEST_PANICKED" => {
                 while self.read_port() {}
                 self.panicked();

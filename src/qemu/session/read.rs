@@ -5,7 +5,7 @@ use super::wait::Source;
 use crate::qemu::channel::{Output, WORKLOAD};
 use crate::qemu::console::Finding;
 use crate::qemu::error::RunError;
-use crate::qemu::event::{What, Why};
+use crate::qemu::event::{Outcome, What, Why};
 use crate::qemu::machine::Accel;
 use crate::qemu::streams::read_ready;
 use crate::qemu::terminal;
@@ -55,6 +55,11 @@ impl Session<'_> {
             self.writers[Output::Stdout as usize].write(bytes.clone());
         }
         self.look_for_hand_over(&bytes);
+        if !self.boot.hello
+            && let Some(gave_up) = self.boot.last_words.on_console(&bytes)
+        {
+            self.conclude(Outcome::GaveUp(gave_up));
+        }
         self.tell(What::Console(bytes));
         true
     }

@@ -31,6 +31,8 @@ pub(super) struct Guest {
     pub(super) nonce: String,
     pid: Pid,
     pub(super) button: Receiver<&'static str>,
+    /// Gets something each time the machine is told to go on, the first time aside.
+    continued: Receiver<()>,
     /// What the session has seen.
     seen: Receiver<What>,
 }
@@ -242,7 +244,7 @@ fn with_endpoint(
         }
         let decoder = Decoder::default();
         let (console, qmp, nonce) = (their_console, events, String::new());
-        let mut end = Guest { port, console, qmp, decoder, nonce, pid, button, seen };
+        let mut end = Guest { port, console, qmp, decoder, nonce, pid, button, continued: began, seen };
         guest(&mut end);
         // A machine stays until it is told to go.
         while end.receive().is_some() {}
@@ -740,4 +742,81 @@ fn an_own_init_whose_console_nobody_reads_is_stopped() {
         guest.power_off();
     });
     assert_eq!(ran.finished.outcome, Outcome::Stopped(Why::OutputClosed));
+}
+
+#[test]
+fn the_last_words_of_a_boot_end_it_before_the_hello_and_are_text_after_it() {
+    let words = "BdsDxe: failed to load Boot0001 \"Disk\": Access Denied\r\nBdsDxe: No bootable option or device was found.\r\n";
+    let before = with_guest(options(), move |guest| {
+        for piece in words.as_bytes().chunks(5) {
+            _ = guest.console.write_all(piece);
+        }
+    });
+    let sentence = before.finished.outcome.sentence().unwrap();
+    assert!(
+        sentence.ends_with("the firmware says: BdsDxe: failed to load Boot0001 \"Disk\": Access Denied"),
+        "{sentence}"
+    );
+    assert!(before.finished.outcome.hint().unwrap().contains("Secure Boot"));
+    assert_eq!(before.finished.outcome.status(), 125);
+    assert!(before.took < SOON);
+
+    let after = with_guest(options(), move |guest| {
+        guest.greet();
+        guest.wait_for(|what| matches!(what, What::Hello(_)));
+        guest.say(words);
+        guest.wait_for(|what| matches!(what, What::Console(_)));
+        guest.finish(3);
+    });
+    assert_eq!(after.finished.outcome, exited(3));
+}
+
+#[test]
+fn a_boot_that_takes_long_is_told_once_with_what_was_said_last() {
+    let ran = with_guest(options(), |guest| {
+        guest.say("loading\r\nthe kernel\x1b[2J\x07");
+        guest.wait_for(|what| matches!(what, What::Slow { .. }));
+        guest.greet();
+        guest.finish(0);
+    });
+    assert_eq!(ran.finished.outcome, exited(0));
+    let slow: Vec<&What> = ran.events.iter().filter(|what| matches!(what, What::Slow { .. })).collect();
+    let last = Some("the kernel\\x07".to_owned());
+    assert_eq!(slow, [&What::Slow { after: Duration::from_secs(10), last }]);
+}
+
+/// QEMU tells of each write that finds no space; the user is told once, and once that it goes on.
+#[test]
+fn a_machine_that_the_host_has_no_space_for_stands_still_and_goes_on() {
+    let full = r#"{"device": "", "operation": "write", "action": "stop", "nospace": true}"#;
+    let ran = with_guest(options(), move |guest| {
+        guest.greet();
+        guest.event("BLOCK_IO_ERROR", full);
+        guest.event("STOP", "{}");
+        guest.wait_for(|what| matches!(what, What::NoSpace(_)));
+        guest.continued.recv().unwrap();
+        guest.event("BLOCK_IO_ERROR", full);
+        guest.continued.recv().unwrap();
+        guest.wait_for(|what| *what == What::SpaceAgain);
+        guest.finish(0);
+    });
+    assert_eq!(ran.finished.outcome, exited(0));
+    let told = |wanted: fn(&What) -> bool| ran.events.iter().filter(|what| wanted(what)).count();
+    assert_eq!([told(|what| matches!(what, What::NoSpace(_))), told(|what| *what == What::SpaceAgain)], [1, 1]);
+    let scarce = ran.events.iter().find_map(|what| if let What::NoSpace(scarce) = what { Some(scarce) } else { None });
+    assert!(scarce.unwrap().to_string().starts_with("the host has no space left for the temporary overlay in /"));
+
+    // Its overlay is lost with it: a machine that stands still is not asked to stop.
+    let stopped = with_client(
+        options(),
+        |dialer| {
+            let mut connection = dialer.connect().unwrap();
+            _ = connection.quit();
+        },
+        move |guest| {
+            guest.greet();
+            guest.event("BLOCK_IO_ERROR", full);
+        },
+    );
+    assert!(stopped.0.took < SOON);
 }

@@ -90,6 +90,8 @@ impl Session<'_> {
             self.kill_at,
             self.stopping.as_ref().map(|stopping| stopping.until),
             self.press_at(),
+            self.slow_at(),
+            self.space_at(),
             self.boot.panic_at.map(|at| at + LAST_WORDS),
             self.boot.off_at.map(|at| at.max(self.heard) + QUIET),
             self.boot.clean_at.map(|at| at + POWER_OFF),
