@@ -29,7 +29,8 @@ fn what_cannot_start_is_refused_before_there_is_a_machine() {
     let init = bench.build(e2e::image("hello-c.oci"), "init.img", &["--init", "image"]);
     let (qemu, started) = tripwire(&bench);
     let long = "x".repeat(140_000);
-    let rows: [(&Path, &[&str], &[&str], i32, &str); 13] = [
+    type Row<'a> = (&'a Path, &'a [&'a str], &'a [&'a str], i32, &'a str);
+    let rows: [Row; 13] = [
         (&both, &["-m", "64m"], &[], 125, "too little memory: 64 MiB"),
         (&both, &["-m", "128m", "--firmware", "uefi"], &[], 125, "MiB to start under UEFI"),
         (&both, &["-m", "64m", "--firmware", "direct"], &[], 125, "too little memory: 64 MiB"),
