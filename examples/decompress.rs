@@ -6,6 +6,8 @@
 //! decompress [--all-cores] FILE...
 //! ```
 
+#![allow(clippy::print_stdout, reason = "its output is its result")]
+
 use bootdisk::image::inflate::{HISTORY, Inflater, MARGIN, Stop, Target};
 use std::env;
 use std::fs::File;

@@ -4,6 +4,8 @@
 //! A row of a table in `parity/` is one scenario. Many share a boot: processes beside the workload are started by the
 //! code that starts the workload.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test prints is shown when it fails")]
+
 #[path = "support/e2e.rs"]
 mod e2e;
 #[path = "parity/first.rs"]

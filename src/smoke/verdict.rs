@@ -227,7 +227,7 @@ mod tests {
     fn a_verdict_whose_logs_are_lost_is_no_success() {
         let kept = report(Verdict::Passed);
         let lost = Report { lost: Some("cannot write x".into()), ..kept.clone() };
-        assert_eq!([status(&[kept.clone()]), status(&[kept, lost])], [0, 125]);
+        assert_eq!([status(std::slice::from_ref(&kept)), status(&[kept.clone(), lost])], [0, 125]);
     }
 
     #[test]

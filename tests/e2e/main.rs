@@ -3,6 +3,8 @@
 //! One test program for all of it: what takes time here are machines, and one program keeps every processor busy to the
 //! end. `cargo test --test e2e nginx::` runs a part.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test prints is shown when it fails")]
+
 #[path = "../support/e2e_archive.rs"]
 mod archive;
 #[path = "../support/busybox.rs"]
