@@ -22,8 +22,17 @@ use std::{env, fs, thread};
 const GUESTS: [(&str, &str); 2] = [("x86_64", "x86_64-unknown-linux-gnu"), ("aarch64", "aarch64-unknown-linux-gnu")];
 
 /// Everything PID 1 is made of. A change elsewhere must not build it again.
-const SOURCES: [&str; 7] =
-    ["build.rs", "Cargo.toml", "Cargo.lock", "src/init", "src/guest", "src/escape.rs", "rust-toolchain.toml"];
+const SOURCES: [&str; 9] = [
+    "build.rs",
+    "Cargo.toml",
+    "Cargo.lock",
+    "src/init",
+    "src/guest",
+    "src/formats/mod.rs",
+    "src/formats/gpt",
+    "src/escape.rs",
+    "rust-toolchain.toml",
+];
 
 fn main() {
     for source in SOURCES {

@@ -10,6 +10,7 @@
 //! code map and the rules that hold between the parts.
 
 pub mod escape;
+pub mod formats;
 pub mod guest;
 #[cfg(any(feature = "init", test))]
 pub mod init;

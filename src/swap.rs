@@ -71,7 +71,7 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     let modules = select(bundle)?;
     report.warnings().iter().chain(&modules.warnings).for_each(|text| observe(Event::Warning(text)));
 
-    let mut spec = boot_spec(&old.initramfs)?;
+    let mut spec = boot_spec(&old.initrds)?;
     if let Some(modules) = &spec.guest_modules {
         return Err(GuestModulesError { release: modules.release.clone() }.into());
     }
@@ -82,15 +82,26 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     let kernel = bundle.boot.read()?;
     observe(Event::Step("writing kernel and boot files"));
     let new = New { kernel: &kernel, release: &bundle.release, initramfs: &initramfs, keep: options.keep, time: 0 };
-    exchange::exchange(&file, disk.partitions(), &new)?;
+    let doubts = exchange::exchange(&file, disk.partitions(), &new)?;
+    doubts.iter().for_each(|text| observe(Event::Warning(text)));
     Ok(())
 }
 
-/// The boot specification in a disk's initramfs.
-fn boot_spec(initramfs: &[u8]) -> Result<BootSpec> {
-    let bytes = file_of_cpio(initramfs, spec::PATH.trim_start_matches('/'), MAX_SPEC)
-        .context("cannot read the disk's initramfs")?
-        .ok_or_else(|| anyhow!("the disk's initramfs has no boot specification"))?;
+/// The boot specification in one of a disk's initial RAM disks.
+fn boot_spec(initrds: &[Vec<u8>]) -> Result<BootSpec> {
+    let (mut found, mut failure) = (None, None);
+    for initrd in initrds {
+        match file_of_cpio(initrd, spec::PATH.trim_start_matches('/'), MAX_SPEC) {
+            Ok(bytes) => found = found.or(bytes),
+            // It may be somebody else's: packed, or no archive at all.
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    let bytes = match (found, failure) {
+        (Some(bytes), _) => bytes,
+        (None, Some(error)) => return Err(error).context("cannot read the disk's initramfs"),
+        (None, None) => bail!("the disk's initramfs has no boot specification"),
+    };
     let spec: BootSpec = serde_json::from_slice(&bytes).context("cannot understand the disk's boot specification")?;
     if spec.version > spec::VERSION {
         bail!("the disk was made by a later bootdisk: its boot specification has version {}", spec.version);

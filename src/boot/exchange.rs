@@ -1,36 +1,40 @@
 //! Another kernel on a disk that exists, in steps of which each leaves a disk that boots.
 //!
 //! ```text
+//! 0  a mark on the ESP                                                       says that all this is under way
 //! 1  new kernel and initramfs to the ESP, under names of their own           nobody knows them yet
 //! 2  the new boot entry's text to the ESP, without a name
 //! 3  the boot slot that BIOS does not use, its first sector last             BIOS boots the new kernel from here on
 //! 4  the entry's name to the new text: one sector                            UEFI and direct boot do from here on
-//! 5  old files removed
+//! 5  old files removed, then the mark
 //! ```
 //!
 //! Between the steps everything is on the disk. An interruption anywhere leaves BIOS and UEFI each with the old or the
-//! new kernel whole, and maybe files that belong to nobody; the next exchange removes them. The root partition is not
-//! looked at. Not supported: disks without a boot entry of ours, BIOS disks of versions without slots.
+//! new kernel whole, and maybe files that belong to nobody; the next exchange removes them. Lines of the entry that are
+//! not about the kernel stay as they are. The root partition is not looked at.
+//!
+//! Not supported: disks without a boot entry of ours, BIOS disks of versions without slots, ESPs that are damaged.
 
 use super::bios::{self, read::Slot};
+use super::collect::{self, Stale};
 use super::command_line;
 use super::esp::Extent;
-use super::esp::edit::{Editor, Entry};
 use super::loader;
 use crate::disk::gpt::{Role, SECTOR};
 use crate::disk::table::Found;
+use crate::formats::boot_entry::{self, Change};
+use crate::formats::fat::edit::Editor;
+use crate::formats::fat::{self, Entry};
 use crate::output::Output;
 use std::io;
 use thiserror::Error;
 
 /// Folder of kernels and initramfses on the ESP.
-const FOLDER: &str = "bootdisk";
-/// Folder of the entries.
-const ENTRIES: &str = "loader/entries";
+pub(super) const FOLDER: &str = "bootdisk";
 /// Name of the entry that keeps the kernel before.
 const KEPT: &str = "bootdisk-old.conf";
 /// Longest boot entry.
-const MAX_ENTRY: u64 = 65_536;
+pub(super) const MAX_ENTRY: u64 = 65_536;
 
 /// Disks that can be told to have everything so far.
 pub trait Durable: Output {
@@ -85,6 +89,9 @@ pub enum ExchangeError {
     /// The BIOS boot stage.
     #[error(transparent)]
     Bios(#[from] bios::BiosError),
+    /// The ESP.
+    #[error("cannot change the EFI System Partition")]
+    Fat(#[from] fat::Error),
     /// The disk.
     #[error("cannot change the boot files")]
     Io(#[from] io::Error),
@@ -96,82 +103,221 @@ impl ExchangeError {
         match self {
             ExchangeError::NoEntry(_) | ExchangeError::NoSlots => Some("build the disk again with bootdisk build"),
             ExchangeError::Full { .. } => Some("build the disk again with a larger --esp-size"),
+            ExchangeError::Fat(fat::Error::Damaged(_)) => Some(
+                "nothing was changed: mend the partition with fsck.fat, or build the disk again with bootdisk build",
+            ),
             _ => None,
         }
     }
 }
 
-/// Puts the new kernel on the disk.
+/// Puts the new kernel on the disk. Returns why old ones were not removed, a sentence each.
 ///
 /// # Errors
-/// When the disk is none of ours or has no room, before anything is written; or when a write fails.
-pub fn exchange(disk: &dyn Durable, partitions: &[Found], new: &New) -> Result<(), ExchangeError> {
-    let output: &dyn Output = disk;
+/// When the disk is none of ours, has no room or is damaged, before anything is written; or when a write fails.
+pub fn exchange(disk: &dyn Durable, partitions: &[Found], new: &New) -> Result<Vec<String>, ExchangeError> {
     let of = |role| partitions.iter().find(|partition| partition.role == Some(role));
     let esp = of(Role::Esp).ok_or(ExchangeError::NoEntry("it has no EFI System Partition"))?;
     let stage = of(Role::BiosBoot);
     let slot = match stage {
-        Some(stage) => boot_slot(output, stage)?,
+        Some(stage) => boot_slot(disk, stage)?,
         None => None,
     };
-    let mut editor = Editor::open(output, esp.offset, esp.length, new.time)?;
-    let entry = editor.find(loader::ENTRY_PATH)?.ok_or(ExchangeError::NoEntry(loader::ENTRY_PATH))?;
-    let text = String::from_utf8_lossy(&editor.read(&entry, MAX_ENTRY)?).into_owned();
-    let old = loader::Entry::parse(&text).ok_or(ExchangeError::NoEntry("its lines are not ours"))?;
-
-    sweep(&mut editor, slot.as_ref())?;
-    let (linux, initrd) = free_names(&editor)?;
-    let fresh = loader::Entry {
-        title: loader::title(&format!("Linux {}", new.release)),
-        version: new.release.to_owned(),
-        linux: format!("{FOLDER}/{linux}"),
-        initrd: format!("{FOLDER}/{initrd}"),
-        options: old.options.clone(),
-    };
-    let fresh_text = fresh.encode()?;
-    check_room(&editor, new, &fresh, fresh_text.len())?;
-    // All that can be refused is refused by now, but for the slot's, which needs to know where the files lie.
-    let kernel = editor.create(FOLDER, &linux, new.kernel)?;
-    let initramfs = editor.create(FOLDER, &initrd, new.initramfs)?;
-    let cluster = editor.store(fresh_text.as_bytes())?;
-    let (kernel_extents, initramfs_extents) = (editor.extents(&kernel)?, editor.extents(&initramfs)?);
-    let slot_bytes = match (&slot, stage) {
-        (Some(slot), Some(stage)) => {
-            let boot = bios::Boot {
-                stage2_lba: stage.offset / SECTOR,
-                stage2_sectors: stage.length / SECTOR,
-                kernel: new.kernel,
-                kernel_extents: &kernel_extents,
-                initramfs: new.initramfs,
-                initramfs_extents: &initramfs_extents,
-                command_line: &old.options,
-            };
-            match bios::encode_slot(&boot, slot.generation.saturating_add(1)) {
-                Ok(bytes) => Some((1 - slot.number, bytes)),
-                Err(error) => {
-                    editor.remove(&kernel)?;
-                    editor.remove(&initramfs)?;
-                    return Err(error.into());
-                }
-            }
+    let editor = Editor::open(disk, esp.offset, esp.length, new.time)?;
+    let old = Old::read(&editor)?;
+    let mut change = Exchange { disk, editor, old, new, stage, slot };
+    match change.make() {
+        // Refused, with everything as it was: nothing is under way any more.
+        Err(error) if !matches!(error, ExchangeError::Io(_) | ExchangeError::Fat(_)) => {
+            change.editor.end()?;
+            Err(error)
         }
-        _ => None,
-    };
-    if new.keep {
-        keep(&mut editor, &old)?;
+        made => made,
     }
-    disk.settle()?;
-    if let (Some((number, bytes)), Some(places)) = (slot_bytes, bios::read::slots(output)?) {
-        write_slot(disk, places[number] * SECTOR, &bytes)?;
-    }
-    editor.repoint(&entry, cluster, fresh_text.len() as u32)?;
-    disk.settle()?;
+}
 
-    let slot = bios::read::active(output)?;
-    sweep(&mut editor, slot.as_ref())?;
-    editor.finish()?;
-    disk.settle()?;
-    Ok(())
+/// The entry that is on the disk.
+struct Old {
+    file: Entry,
+    text: String,
+    entry: boot_entry::Entry,
+    /// Which of its initial RAM disks is ours.
+    initrd: String,
+}
+
+impl Old {
+    fn read(editor: &Editor<'_>) -> Result<Old, ExchangeError> {
+        let volume = editor.volume();
+        let file = loader::find_entry(volume)?.ok_or(ExchangeError::NoEntry(loader::ENTRY_PATH))?;
+        let text = volume.read(&file, MAX_ENTRY)?;
+        let text = String::from_utf8(text).map_err(|_| ExchangeError::NoEntry("it is no text"))?;
+        let entry = boot_entry::Entry::parse(text.as_bytes());
+        let in_folder = |path: &&String| {
+            let parts: Vec<&str> = path.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
+            parts.len() == 2 && parts[0].eq_ignore_ascii_case(FOLDER)
+        };
+        let initrd = entry.initrd.iter().find(in_folder).cloned();
+        let initrd = initrd.ok_or(ExchangeError::NoEntry("it names no initramfs of ours"))?;
+        match entry.linux() {
+            Some(_) => Ok(Old { file, text, entry, initrd }),
+            None => Err(ExchangeError::NoEntry("it starts no kernel")),
+        }
+    }
+
+    fn options(&self) -> &str {
+        self.entry.options.as_deref().unwrap_or_default()
+    }
+
+    /// The text of an entry for the new kernel: this one's, with the lines that are about the kernel changed.
+    fn with(&self, release: &str, linux: &str, initrd: &str) -> Result<String, loader::EntryError> {
+        let title = loader::title(&format!("Linux {release}"));
+        let path = |name: &str| format!("{FOLDER}/{name}");
+        let entry = loader::Entry {
+            title: title.clone(),
+            version: release.to_owned(),
+            linux: path(linux),
+            initrd: path(initrd),
+            options: String::new(),
+        };
+        entry.check()?;
+        let (linux, initrd) = (format!("/{}", entry.linux), format!("/{}", entry.initrd));
+        let set = |key, to| Change { key, from: None, to };
+        let changes = [
+            set("title", &title),
+            set("version", release),
+            set("linux", &linux),
+            Change { key: "initrd", from: Some(&self.initrd), to: &initrd },
+        ];
+        Ok(boot_entry::rewrite(&self.text, &changes))
+    }
+
+    /// The text of a second entry, which keeps this one's kernel.
+    fn kept(&self) -> String {
+        let version = self.entry.version.as_deref().unwrap_or_default();
+        let title = loader::title(&format!("Linux {version} (before)"));
+        boot_entry::rewrite(&self.text, &[Change { key: "title", from: None, to: &title }])
+    }
+}
+
+/// An exchange that is being made.
+struct Exchange<'a> {
+    disk: &'a dyn Durable,
+    editor: Editor<'a>,
+    old: Old,
+    new: &'a New<'a>,
+    stage: Option<&'a Found>,
+    slot: Option<Slot>,
+}
+
+impl Exchange<'_> {
+    fn make(&mut self) -> Result<Vec<String>, ExchangeError> {
+        self.sweep()?;
+        let (linux, initrd) = free_names(&self.editor)?;
+        let text = self.old.with(self.new.release, &linux, &initrd)?;
+        self.check_room(&text)?;
+        self.begin()?;
+        // All that can be refused is refused by now, but for the slot's, which needs to know where the files lie.
+        let kernel = self.editor.create(FOLDER, &linux, self.new.kernel)?;
+        let initramfs = self.editor.create(FOLDER, &initrd, self.new.initramfs)?;
+        let cluster = self.editor.store(text.as_bytes())?;
+        let slot = match self.slot_bytes(&kernel, &initramfs) {
+            Err(error @ ExchangeError::Bios(_)) => {
+                self.editor.remove(&kernel)?;
+                self.editor.remove(&initramfs)?;
+                self.editor.forget(cluster);
+                self.editor.reclaim(&[])?;
+                return Err(error);
+            }
+            slot => slot?,
+        };
+        if self.new.keep {
+            self.keep()?;
+        }
+        self.disk.settle()?;
+        if let (Some((number, bytes)), Some(places)) = (slot, bios::read::slots(self.disk)?) {
+            write_slot(self.disk, places[number] * SECTOR, &bytes)?;
+        }
+        self.editor.repoint(&self.old.file, cluster, text.len() as u32)?;
+        self.disk.settle()?;
+
+        self.slot = bios::read::active(self.disk)?;
+        let doubts = self.sweep()?;
+        self.editor.count()?;
+        self.disk.settle()?;
+        self.editor.end()?;
+        self.disk.settle()?;
+        Ok(doubts)
+    }
+
+    /// Nothing is changed before it is on the disk that something is.
+    fn begin(&mut self) -> Result<(), ExchangeError> {
+        self.editor.begin()?;
+        Ok(self.disk.settle()?)
+    }
+
+    /// Removes kernels and initramfses that nobody needs, and what no file has. Returns why some of them stay.
+    fn sweep(&mut self) -> Result<Vec<String>, ExchangeError> {
+        let kept = collect::places(self.slot.as_ref());
+        let Stale { files, doubts } = collect::stale(&self.editor, &kept)?;
+        if !files.is_empty() || self.editor.was_interrupted() {
+            self.begin()?;
+        }
+        for file in &files {
+            self.editor.remove(file)?;
+        }
+        self.editor.reclaim(&kept)?;
+        Ok(doubts)
+    }
+
+    fn check_room(&self, text: &str) -> Result<(), ExchangeError> {
+        let entry = boot_entry::Entry::parse(text.as_bytes());
+        let line: usize = entry.initrd.iter().map(|path| "initrd= ".len() + path.len()).sum();
+        let line = line + self.old.options().len();
+        if line > command_line::MAX {
+            return Err(ExchangeError::CommandLine(line));
+        }
+        let editor = &self.editor;
+        let kept = if self.new.keep { editor.taken(self.old.kept().len()) } else { 0 };
+        let files = editor.taken(self.new.kernel.len()) + editor.taken(self.new.initramfs.len());
+        let (needed, free) = (files + editor.taken(text.len()) + kept, editor.free());
+        if needed > free { Err(ExchangeError::Full { free, needed }) } else { Ok(()) }
+    }
+
+    /// What goes into the slot that BIOS does not use, and its number; `None` on a disk without BIOS boot.
+    fn slot_bytes(&self, kernel: &Entry, initramfs: &Entry) -> Result<Option<(usize, Vec<u8>)>, ExchangeError> {
+        let (Some(slot), Some(stage)) = (&self.slot, self.stage) else { return Ok(None) };
+        let extents = |file: &Entry| self.editor.volume().places(file).map(|places| extents_of(&places));
+        let boot = bios::Boot {
+            stage2_lba: stage.offset / SECTOR,
+            stage2_sectors: stage.length / SECTOR,
+            kernel: self.new.kernel,
+            kernel_extents: &extents(kernel)?,
+            initramfs: self.new.initramfs,
+            initramfs_extents: &extents(initramfs)?,
+            command_line: self.old.options(),
+        };
+        Ok(Some((1 - slot.number, bios::encode_slot(&boot, slot.generation.saturating_add(1))?)))
+    }
+
+    /// The second entry: the old kernel's. A kernel kept before loses its place.
+    fn keep(&mut self) -> Result<(), ExchangeError> {
+        let text = self.old.kept();
+        match self.editor.volume().find_file(&format!("{}/{KEPT}", loader::ENTRIES))? {
+            Some(entry) => {
+                let cluster = self.editor.store(text.as_bytes())?;
+                self.editor.repoint(&entry, cluster, text.len() as u32)?;
+            }
+            None => _ = self.editor.create(loader::ENTRIES, KEPT, text.as_bytes())?,
+        }
+        Ok(())
+    }
+}
+
+/// Places of a file as runs of sectors, the last one filled.
+fn extents_of(places: &[(u64, u64)]) -> Vec<Extent> {
+    let sectors = |length: u64| length.div_ceil(SECTOR) as u32;
+    let used = places.iter().filter(|(_, length)| *length > 0);
+    used.map(|(offset, length)| Extent { lba: offset / SECTOR, sectors: sectors(*length) }).collect()
 }
 
 /// The slot a BIOS starts; `None` on a disk without BIOS boot.
@@ -184,65 +330,14 @@ fn boot_slot(disk: &dyn Output, stage: &Found) -> Result<Option<Slot>, ExchangeE
     bios::read::active(disk)?.map(Some).ok_or(ExchangeError::NoSlots)
 }
 
-/// Removes kernels and initramfses that neither an entry nor the active slot leads to, and what no file has.
-fn sweep(editor: &mut Editor<'_>, slot: Option<&Slot>) -> Result<(), ExchangeError> {
-    let kept: Vec<Extent> = slot.iter().flat_map(|slot| &slot.parts).flat_map(|(extents, _)| extents.clone()).collect();
-    let mut named = Vec::new();
-    for entry in editor.entries(ENTRIES)?.iter().filter(|entry| !entry.is_directory) {
-        let text = String::from_utf8_lossy(&editor.read(entry, MAX_ENTRY)?).into_owned();
-        let words = text.lines().filter_map(|line| line.split_once(' '));
-        named.extend(words.filter(|(key, _)| ["linux", "initrd"].contains(key)).map(|(_, path)| path.to_lowercase()));
-    }
-    let touched = |entry: &Entry, editor: &Editor<'_>| -> io::Result<bool> {
-        let meets =
-            |a: &Extent, b: &Extent| a.lba < b.lba + u64::from(b.sectors) && b.lba < a.lba + u64::from(a.sectors);
-        Ok(editor.extents(entry)?.iter().any(|mine| kept.iter().any(|other| meets(mine, other))))
-    };
-    for entry in editor.entries(FOLDER)? {
-        let ours = entry.name.starts_with("linux") || entry.name.starts_with("initrd");
-        let is_named = named.contains(&format!("/{FOLDER}/{}", entry.name.to_lowercase()));
-        if ours && !entry.is_directory && !is_named && !touched(&entry, editor)? {
-            editor.remove(&entry)?;
-        }
-    }
-    Ok(editor.reclaim(&kept)?)
-}
-
 /// Names that no file has: `linux2` and `initrd2`, and so on.
-fn free_names(editor: &Editor<'_>) -> io::Result<(String, String)> {
-    let taken: Vec<String> = editor.entries(FOLDER)?.into_iter().map(|entry| entry.name.to_lowercase()).collect();
-    let names = |number: u32| match number {
+fn free_names(editor: &Editor<'_>) -> Result<(String, String), ExchangeError> {
+    let files = editor.volume().entries(FOLDER)?;
+    let taken: Vec<u32> = files.iter().filter_map(|entry| collect::number(&entry.name)).collect();
+    Ok(match (1..).find(|number| !taken.contains(number)).unwrap_or(1) {
         1 => ("linux".to_owned(), "initrd".to_owned()),
         n => (format!("linux{n}"), format!("initrd{n}")),
-    };
-    let free = |(linux, initrd): &(String, String)| !taken.contains(linux) && !taken.contains(initrd);
-    // There are never more than the entries' and the slot's.
-    (1..=9).map(names).find(free).ok_or_else(|| io::Error::other("too many kernels on the EFI System Partition"))
-}
-
-fn check_room(editor: &Editor<'_>, new: &New, entry: &loader::Entry, text: usize) -> Result<(), ExchangeError> {
-    let line = format!("initrd=\\{} {}", entry.initrd.replace('/', "\\"), entry.options).len();
-    if line > command_line::MAX {
-        return Err(ExchangeError::CommandLine(line));
-    }
-    let kept = if new.keep { editor.taken(text + 64) } else { 0 };
-    let needed = editor.taken(new.kernel.len()) + editor.taken(new.initramfs.len()) + editor.taken(text) + kept;
-    let free = editor.free();
-    if needed > free { Err(ExchangeError::Full { free, needed }) } else { Ok(()) }
-}
-
-/// The second entry: the old kernel's. A kernel kept before loses its place.
-fn keep(editor: &mut Editor<'_>, old: &loader::Entry) -> Result<(), ExchangeError> {
-    let title = loader::title(&format!("Linux {} (before)", old.version));
-    let text = loader::Entry { title, ..old.clone() }.encode()?;
-    match editor.find(&format!("{ENTRIES}/{KEPT}"))? {
-        Some(entry) => {
-            let cluster = editor.store(text.as_bytes())?;
-            editor.repoint(&entry, cluster, text.len() as u32)?;
-        }
-        None => _ = editor.create(ENTRIES, KEPT, text.as_bytes())?,
-    }
-    Ok(())
+    })
 }
 
 /// Writes a slot so that its head, without which nobody looks at the rest, is right only when all is there.
@@ -313,7 +408,9 @@ mod tests {
         let (kernel, initramfs) = boot_files(number);
         let release = format!("6.1.{number}");
         let new = New { kernel: &kernel, release: &release, initramfs: &initramfs, keep, time: 0 };
-        exchange(output, Existing::open(&disk.path).unwrap().partitions(), &new)
+        let doubts = exchange(output, Existing::open(&disk.path).unwrap().partitions(), &new)?;
+        assert_eq!(doubts, [] as [&str; 0]);
+        Ok(())
     }
 
     /// Which kernel UEFI and direct boot start, and which BIOS does: read by code that had no part in the writing, but
@@ -332,13 +429,14 @@ mod tests {
         let (mut kernel, initramfs) = slot.load(&disk.file).unwrap().expect("boot files that the slot is for");
         let length = boot_files(*kernel.iter().rev().find(|byte| **byte != 0).unwrap()).0.len();
         kernel.truncate(length);
-        (number(&files.kernel, &files.initramfs), number(&kernel, &initramfs))
+        (number(&files.kernel, &files.initramfs()), number(&kernel, &initramfs))
     }
 
     fn names(disk: &Disk, folder: &str) -> Vec<String> {
         let esp = Existing::open(&disk.path).unwrap().partitions()[1].clone();
         let editor = Editor::open(&disk.file, esp.offset, esp.length, 0).unwrap();
-        let mut names: Vec<String> = editor.entries(folder).unwrap().into_iter().map(|entry| entry.name).collect();
+        let mut names: Vec<String> =
+            editor.volume().entries(folder).unwrap().into_iter().map(|entry| entry.name).collect();
         names.sort();
         names
     }
@@ -418,13 +516,14 @@ mod tests {
             assert_eq!(seen, [(1, 1), (1, 2), (2, 2)], "BIOS first, then the entry, neither twice");
             assert_eq!(last, (2, 2));
 
-            for cut in (0..writes.len()).step_by(5) {
+            for done in (0..writes.len()).step_by(5) {
                 let disk = disk();
-                let cut = Recorder { file: &disk.file, writes: Mutex::default(), left: Mutex::new(cut) };
+                let cut = Recorder { file: &disk.file, writes: Mutex::default(), left: Mutex::new(done) };
                 assert!(set(&disk, &cut, 2, keep).is_err());
                 set(&disk, &disk.file, 3, false).unwrap();
                 assert_eq!(booted(&disk), (3, 3));
                 assert!(names(&disk, "bootdisk").len() <= 4);
+                assert_eq!(fsck(&disk), "", "after {done} sectors");
             }
         }
     }
@@ -448,5 +547,144 @@ mod tests {
         let error = exchange(&disk.file, Existing::open(&disk.path).unwrap().partitions(), &new).unwrap_err();
         assert!(matches!(error, ExchangeError::Bios(_)), "{error}");
         assert_eq!((booted(&disk), names(&disk, "bootdisk").len()), ((1, 1), 2));
+    }
+
+    fn mtools(disk: &Disk, program: &str, arguments: &[&str]) -> String {
+        let esp = format!("{}@@{}", disk.path.display(), 4096 * 512);
+        let output = std::process::Command::new(program).arg("-i").arg(esp).args(arguments).output().expect(program);
+        assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn put(disk: &Disk, path: &str, body: &[u8]) {
+        let source = disk.path.with_extension("body");
+        std::fs::write(&source, body).unwrap();
+        mtools(disk, "mcopy", &["-o", source.to_str().unwrap(), &format!("::{path}")]);
+    }
+
+    /// What fsck.fat minds about the ESP, without numbers.
+    fn fsck(disk: &Disk) -> String {
+        let esp = disk.path.with_extension("esp");
+        let mut bytes = vec![0; 34 << 20];
+        disk.file.read_exact_at(&mut bytes, 4096 * 512).unwrap();
+        std::fs::write(&esp, bytes).unwrap();
+        let output = std::process::Command::new("fsck.fat").arg("-n").arg(&esp).output().expect("fsck.fat");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let lines = said.lines().skip(1).filter(|line| !line.contains(" files, "));
+        lines.map(|line| line.replace(|c: char| c.is_ascii_digit(), "")).collect::<Vec<_>>().join("\n")
+    }
+
+    fn set_with_doubts(disk: &Disk, number: u8) -> Vec<String> {
+        let (kernel, initramfs) = boot_files(number);
+        let release = format!("6.1.{number}");
+        let new = New { kernel: &kernel, release: &release, initramfs: &initramfs, keep: false, time: 0 };
+        exchange(&disk.file, Existing::open(&disk.path).unwrap().partitions(), &new).unwrap()
+    }
+
+    /// Whether the old files stay when another entry has this text, and whether something was doubted.
+    #[test]
+    fn files_that_any_entry_names_stay_and_one_that_is_not_understood_keeps_all() {
+        let long = format!("linux /x\n{}", "# long\n".repeat(10_000));
+        let cases: [(&str, &[u8], bool, bool); 14] = [
+            ("nothing of ours", b"title x\nefi /EFI/shell.efi\n", false, false),
+            ("columns", b"title      Mine\nlinux      /bootdisk/linux\ninitrd     /bootdisk/initrd\n", true, false),
+            ("tabs", b"linux\t/bootdisk/linux\ninitrd\t/bootdisk/initrd\n", true, false),
+            ("backslashes, capitals", b"linux \\BOOTDISK\\LINUX\r\ninitrd \\bootdisk\\\\Initrd\r\n", true, false),
+            ("no slash", b"linux bootdisk/linux\ninitrd bootdisk/initrd\n", true, false),
+            ("several in a line", b"linux /bootdisk/linux\ninitrd /extra /bootdisk/initrd\n", true, false),
+            ("lines that do not count", b"linux /bootdisk/linux\nlinux /x\ninitrd /bootdisk/initrd\n", true, false),
+            ("efi and devicetree", b"efi /bootdisk/linux\ndevicetree /bootdisk/initrd\n", true, false),
+            ("short names", b"linux /BOOTDISK/LINUX~1\ninitrd /BOOTDISK/INITRD~1\n", false, false),
+            ("an unknown key", b"linux /x\nkernel /bootdisk/linux\n", true, true),
+            ("a variable", b"linux /x\ninitrd $initrd\n", true, true),
+            ("no text", b"\xff\xfe", true, true),
+            ("nothing at all", b"", true, true),
+            ("too long", long.as_bytes(), true, true),
+        ];
+        for (what, text, stays, doubted) in cases {
+            let disk = disk();
+            put(&disk, "loader/entries/mine.conf", text);
+            let doubts = set_with_doubts(&disk, 2);
+            let names = names(&disk, "bootdisk");
+            assert_eq!(names.len(), if stays { 4 } else { 2 }, "{what}: {names:?}");
+            assert_eq!(doubts.len(), usize::from(doubted), "{what}: {doubts:?}");
+            assert!(doubts.iter().all(|text| text.contains("mine.conf")), "{what}: {doubts:?}");
+            assert_eq!((booted(&disk), fsck(&disk).as_str()), ((2, 2), ""), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_file_under_another_loaders_menu_and_one_of_somebody_elses_name_stay() {
+        let disk = disk();
+        put(&disk, "bootdisk/linux-mine", b"mine");
+        mtools(&disk, "mmd", &["::grub"]);
+        put(&disk, "grub/grub.cfg", b"menuentry x {\n linux /bootdisk/linux\n}\n");
+        let doubts = set_with_doubts(&disk, 2);
+        assert!(doubts.len() == 1 && doubts[0].contains("grub/grub.cfg"), "{doubts:?}");
+        assert_eq!(names(&disk, "bootdisk").len(), 5);
+        mtools(&disk, "mdel", &["::grub/grub.cfg"]);
+        assert_eq!(set_with_doubts(&disk, 3), [] as [&str; 0]);
+        assert_eq!(names(&disk, "bootdisk"), ["initrd", "linux", "linux-mine"]);
+    }
+
+    #[test]
+    fn every_line_of_the_entry_that_is_not_about_the_kernel_stays() {
+        let disk = disk();
+        let text = "# mine\ntitle     Old\nsort-key  z\nversion 6.1.1\nlinux     /bootdisk/linux\ninitrd /extra\n\
+                    initrd    /bootdisk/initrd\noptions   console=ttyS0\noptions quiet\n";
+        put(&disk, "extra", b"07070");
+        put(&disk, "loader/entries/bootdisk.conf", text.as_bytes());
+        let files = Existing::open(&disk.path).unwrap().boot_files().unwrap();
+        assert_eq!(files.command_line, "console=ttyS0 quiet");
+        assert_eq!(files.initramfs(), [&b"07070\0\0\0"[..], &boot_files(1).1].concat());
+        set_with_doubts(&disk, 2);
+        let now = mtools(&disk, "mtype", &["::loader/entries/bootdisk.conf"]);
+        let expected = "# mine\ntitle Linux 6.1.2\nsort-key  z\nversion 6.1.2\nlinux /bootdisk/linux2\ninitrd /extra\n\
+                        initrd /bootdisk/initrd2\noptions   console=ttyS0\noptions quiet\n";
+        assert_eq!(now, expected);
+        let slot = bios::read::active(&disk.file).unwrap().unwrap();
+        assert_eq!((slot.command_line.as_str(), slot.generation), ("console=ttyS0 quiet", 2));
+    }
+
+    #[test]
+    fn an_entry_that_counts_its_boots_is_found_and_keeps_its_name() {
+        let disk = disk();
+        mtools(&disk, "mren", &["::loader/entries/bootdisk.conf", "bootdisk+2-1.conf"]);
+        assert_eq!(booted(&disk), (1, 1));
+        set_with_doubts(&disk, 2);
+        assert_eq!(booted(&disk), (2, 2));
+        assert_eq!(names(&disk, "loader/entries"), ["bootdisk+2-1.conf"]);
+    }
+
+    #[test]
+    fn files_in_deep_folders_and_clusters_marked_bad_stay_what_they_are() {
+        let disk = disk();
+        let deep = (1..=18).fold(String::new(), |above, n| {
+            let path = format!("{above}/d{n}");
+            mtools(&disk, "mmd", &[&format!("::{path}")]);
+            path
+        });
+        let body: Vec<u8> = (0..300_000).map(|i| (i % 251) as u8 + 1).collect();
+        put(&disk, &format!("{deep}/deep.bin"), &body);
+        let mut boot = [0; 512];
+        disk.file.read_exact_at(&mut boot, 4096 * 512).unwrap();
+        let per_fat = u64::from(u32::from_le_bytes(boot[36..40].try_into().unwrap()));
+        let bad = [0xf7, 0xff, 0xff, 0x0f].repeat(20);
+        let places = [0, per_fat].map(|fat| (4096 + 8 + fat) * 512 + 4 * 5000);
+        places.iter().for_each(|at| disk.file.write_all_at(&bad, *at).unwrap());
+        let before = fsck(&disk);
+        for number in 2..=4 {
+            set_with_doubts(&disk, number);
+            assert_eq!(fsck(&disk), before);
+        }
+        for at in places {
+            let mut marks = vec![0; bad.len()];
+            disk.file.read_exact_at(&mut marks, at).unwrap();
+            assert!(marks == bad);
+        }
+        let esp = Existing::open(&disk.path).unwrap().partitions()[1].clone();
+        let volume = fat::Volume::open(&disk.file, esp.offset, esp.length).unwrap();
+        let found = volume.find(&format!("{deep}/deep.bin")).unwrap().unwrap();
+        assert!(volume.read(&found, 1 << 20).unwrap() == body);
     }
 }

@@ -1,11 +1,13 @@
 //! A disk that exists, as far as booting it needs: its partitions, and the boot files on its ESP.
 
-use super::esp::read::read_file;
 use super::loader;
 use crate::arch::Architecture;
 use crate::disk::gpt::Role;
 use crate::disk::table::{self, Found, ReadTableError};
-use crate::ext4::read::ReadAt;
+use crate::escape::escape;
+use crate::formats::ReadAt;
+use crate::formats::boot_entry;
+use crate::formats::fat::{self, Volume};
 use crate::inputs::{self, FileId};
 use std::fs::File;
 use std::io;
@@ -36,15 +38,23 @@ pub enum ExistingError {
     #[error("disk has no root partition that says what processor it is for")]
     NoRoot,
     /// A boot file is missing.
-    #[error("disk has no boot file {} on an EFI System Partition", crate::escape::escape(.0.as_bytes()))]
+    #[error("disk has no boot file {} on an EFI System Partition", escape(.0.as_bytes()))]
     NoBootFile(String),
+    /// The boot entry does not start a kernel of ours.
+    #[error("disk's boot entry {} {what}", escape(.file.as_bytes()))]
+    Entry {
+        /// The entry's file.
+        file: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The ESP cannot be read.
-    #[error("cannot read {} on the EFI System Partition", crate::escape::escape(.file.as_bytes()))]
+    #[error("cannot read {} on the EFI System Partition", escape(.file.as_bytes()))]
     Esp {
         /// The file.
         file: String,
         /// What was wrong.
-        source: io::Error,
+        source: fat::Error,
     },
 }
 
@@ -70,8 +80,8 @@ pub struct Existing {
 pub struct BootFiles {
     /// The kernel's file.
     pub kernel: Vec<u8>,
-    /// The initramfs.
-    pub initramfs: Vec<u8>,
+    /// The initial RAM disks, in the order they are loaded in.
+    pub initrds: Vec<Vec<u8>>,
     /// The kernel's command line.
     pub command_line: String,
 }
@@ -80,6 +90,26 @@ impl ReadAt for Existing {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }
+}
+
+impl BootFiles {
+    /// All initial RAM disks as one, which is how the kernel gets them: each begins at a multiple of four bytes.
+    pub fn initramfs(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for initrd in &self.initrds {
+            all.resize(all.len().next_multiple_of(4), 0);
+            all.extend_from_slice(initrd);
+        }
+        all
+    }
+}
+
+/// Where the boot files lie: offset on the disk and bytes of each piece.
+pub struct BootPlaces {
+    /// The kernel's.
+    pub kernel: Vec<(u64, u64)>,
+    /// Each initial RAM disk's.
+    pub initrds: Vec<Vec<(u64, u64)>>,
 }
 
 impl Existing {
@@ -92,7 +122,7 @@ impl Existing {
 
     /// The same of a file that is open.
     pub fn of(file: File) -> Result<Existing, ExistingError> {
-        let partitions = table::read(&file)?;
+        let partitions = table::partitions(&table::open(&file)?);
         Ok(Existing { file, partitions })
     }
 
@@ -109,26 +139,48 @@ impl Existing {
         })
     }
 
-    /// Kernel, initramfs and command line.
+    /// Kernel, initial RAM disks and command line.
     pub fn boot_files(&self) -> Result<BootFiles, ExistingError> {
+        let esp = self.esp(loader::ENTRY_PATH)?;
         let entry = self.entry()?;
+        let initrds = entry.initrd.iter().map(|path| read(&esp, path, MAX_FILE));
         Ok(BootFiles {
-            kernel: self.read(&entry.linux, MAX_FILE)?,
-            initramfs: self.read(&entry.initrd, MAX_FILE)?,
-            command_line: entry.options,
+            kernel: read(&esp, entry.linux().unwrap_or_default(), MAX_FILE)?,
+            initrds: initrds.collect::<Result<_, _>>()?,
+            command_line: entry.options.unwrap_or_default(),
         })
     }
 
-    /// The entry that says what is booted how.
-    pub fn entry(&self) -> Result<loader::Entry, ExistingError> {
-        let text = self.read(loader::ENTRY_PATH, MAX_ENTRY)?;
-        let entry = loader::Entry::parse(&String::from_utf8_lossy(&text));
-        entry.ok_or_else(|| ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned()))
+    /// Where the same lie.
+    pub fn boot_places(&self) -> Result<BootPlaces, ExistingError> {
+        let esp = self.esp(loader::ENTRY_PATH)?;
+        let entry = self.entry()?;
+        let places = |path: &str| find(&esp, path).and_then(|file| esp.places(&file).map_err(in_file(path)));
+        Ok(BootPlaces {
+            kernel: places(entry.linux().unwrap_or_default())?,
+            initrds: entry.initrd.iter().map(|path| places(path)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The entry that says what is booted how. It starts a kernel, and has an initial RAM disk.
+    pub fn entry(&self) -> Result<boot_entry::Entry, ExistingError> {
+        let esp = self.esp(loader::ENTRY_PATH)?;
+        let found = loader::find_entry(&esp).map_err(in_file(loader::ENTRY_PATH))?;
+        let file = found.ok_or_else(|| ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned()))?;
+        let text = esp.read(&file, MAX_ENTRY).map_err(in_file(&file.name))?;
+        let entry = boot_entry::Entry::parse(&text);
+        let wrong = |what| Err(ExistingError::Entry { file: file.name.clone(), what });
+        match (entry.linux(), entry.initrd.is_empty()) {
+            (None, _) => wrong("starts no kernel: it has no line linux, or one of efi or uki behind it"),
+            (_, true) => wrong("has no line initrd"),
+            _ => Ok(entry),
+        }
     }
 
     /// Whether UEFI finds a loader.
     pub fn boots_under_uefi(&self) -> Result<bool, ExistingError> {
-        match self.read(loader::fallback_path(self.architecture()?), MAX_FILE) {
+        let path = loader::fallback_path(self.architecture()?);
+        match self.esp(path).and_then(|esp| read(&esp, path, MAX_FILE)) {
             Ok(_) => Ok(true),
             Err(ExistingError::NoBootFile(_)) => Ok(false),
             Err(error) => Err(error),
@@ -149,10 +201,22 @@ impl Existing {
         self.partitions.iter().find(|partition| partition.role == Some(role))
     }
 
-    fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, ExistingError> {
+    /// The ESP, for a file on it.
+    fn esp(&self, path: &str) -> Result<Volume<&File>, ExistingError> {
         let esp = self.partition(Role::Esp).ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))?;
-        read_file(&self.file, esp.offset, esp.length, path, limit)
-            .map_err(|source| ExistingError::Esp { file: path.to_owned(), source })?
-            .ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))
+        Volume::open(&self.file, esp.offset, esp.length).map_err(in_file(path))
     }
+}
+
+fn in_file(file: &str) -> impl FnOnce(fat::Error) -> ExistingError {
+    move |source| ExistingError::Esp { file: file.to_owned(), source }
+}
+
+fn find(esp: &Volume<&File>, path: &str) -> Result<fat::Entry, ExistingError> {
+    let found = esp.find_file(path).map_err(in_file(path))?;
+    found.ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))
+}
+
+fn read(esp: &Volume<&File>, path: &str, limit: u64) -> Result<Vec<u8>, ExistingError> {
+    esp.read(&find(esp, path)?, limit).map_err(in_file(path))
 }

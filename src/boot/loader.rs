@@ -15,6 +15,8 @@
 
 use crate::arch::Architecture;
 use crate::escape::escape;
+use crate::formats::fat::{self, Volume};
+use crate::formats::{ReadAt, boot_entry};
 use crate::inputs;
 use crate::kernel::KernelError;
 use crate::kernel::package::{self, Source};
@@ -26,6 +28,10 @@ use thiserror::Error;
 pub const CONFIG_PATH: &str = "loader/loader.conf";
 /// Path of the one entry on the ESP.
 pub const ENTRY_PATH: &str = "loader/entries/bootdisk.conf";
+/// Its name without suffix.
+const ENTRY_ID: &str = "bootdisk";
+/// Folder of all entries.
+pub const ENTRIES: &str = "loader/entries";
 /// Path of the kernel on the ESP.
 pub const KERNEL_PATH: &str = "bootdisk/linux";
 /// Path of the initramfs on the ESP.
@@ -70,8 +76,8 @@ pub enum EntryError {
 }
 
 impl Entry {
-    /// The entry's file. Every value is checked: a line break in one would become a line of its own.
-    pub fn encode(&self) -> Result<String, EntryError> {
+    /// Whether every value can stand in an entry: a line break in one would become a line of its own.
+    pub fn check(&self) -> Result<(), EntryError> {
         let word = |c: char| c.is_ascii_alphanumeric() || "._+~-".contains(c);
         if !(1..=VERSION_MAX).contains(&self.version.len()) || !self.version.chars().all(word) {
             return Err(EntryError::Version(self.version.clone()));
@@ -82,30 +88,27 @@ impl Entry {
         if let Some(path) = [&self.linux, &self.initrd].into_iter().find(|path| !path.split('/').all(word_of_path)) {
             return Err(EntryError::Path(path.clone()));
         }
+        Ok(())
+    }
+
+    /// The entry's file.
+    pub fn encode(&self) -> Result<String, EntryError> {
+        self.check()?;
         let Entry { title, version, linux, initrd, options } = self;
         let lines = format!("title {title}\nversion {version}\nlinux /{linux}\ninitrd /{initrd}\n");
         Ok(format!("{lines}options {options}\n"))
     }
+}
 
-    /// An entry that [`Entry::encode`] wrote, on a disk that somebody may have changed since; `None` when a line is
-    /// missing or is none of ours.
-    pub fn parse(text: &str) -> Option<Entry> {
-        let value = |key: &str| {
-            let mut lines = text.lines().filter_map(|line| line.split_once([' ', '\t']));
-            lines.find(|(found, _)| *found == key).map(|(_, value)| value.trim().to_owned())
-        };
-        let path = |key: &str| {
-            let path = value(key)?.strip_prefix('/')?.to_owned();
-            path.split('/').all(word_of_path).then_some(path)
-        };
-        Some(Entry {
-            title: title(&value("title")?),
-            version: value("version")?,
-            linux: path("linux")?,
-            initrd: path("initrd")?,
-            options: value("options").unwrap_or_default(),
-        })
-    }
+/// Our entry on an ESP, whose name may have got a counter of boots: `bootdisk+2-1.conf`.
+pub fn find_entry(volume: &Volume<impl ReadAt>) -> Result<Option<fat::Entry>, fat::Error> {
+    let entries = match volume.entries(ENTRIES) {
+        Err(fat::Error::NoDirectory(_)) => return Ok(None),
+        entries => entries?,
+    };
+    let ours = |entry: &fat::Entry| boot_entry::id(&entry.name).is_some_and(|id| id.eq_ignore_ascii_case(ENTRY_ID));
+    let plain = |entry: &fat::Entry| !ENTRY_PATH.ends_with(&entry.name.to_lowercase());
+    Ok(entries.into_iter().filter(|entry| !entry.is_directory && ours(entry)).min_by_key(plain))
 }
 
 /// A part of a path that both FAT and an entry can hold.
@@ -277,8 +280,7 @@ mod tests {
         ]);
         assert_eq!(parse(&text), expected);
         assert_eq!(text.lines().count(), 5);
-        assert_eq!(Entry::parse(&text), Some(entry));
-        assert_eq!(Entry::parse("title x\nversion 6.1\nlinux /../x\ninitrd /i\n"), None);
+        assert_eq!(boot_entry::Entry::parse(text.as_bytes()).oddity, None);
         assert!(parse(&config()).iter().any(|pair| pair == (&"timeout", &"0")));
         assert!(ENTRY_PATH.ends_with(parse(&config())["default"]), "the default is our entry");
     }

@@ -8,6 +8,7 @@
 //! finds our boot stage, which reads the same files by the sectors they lie in.
 
 pub mod bios;
+mod collect;
 pub mod command_line;
 pub mod esp;
 pub mod exchange;
@@ -96,7 +97,7 @@ impl BootError {
             BootError::NoLoader => "install the package systemd-boot-efi, or give a loader with --efi-loader FILE",
             BootError::NoBios => "choose --firmware uefi",
             BootError::Bios(bios::BiosError::Setup(_)) => {
-                "BIOS needs a bzImage of Linux 2.6.31 or later; --firmware uefi does without"
+                "BIOS needs a bzImage of Linux 3.8 or later; --firmware uefi does without"
             }
             _ => return None,
         };

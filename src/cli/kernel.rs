@@ -272,7 +272,11 @@ fn facts(
         ("id", "id", json!(entry.map(|entry| &entry.id))),
         ("release", "release", json!(bundle.release)),
         ("arch", "architecture", json!(bundle.arch.name())),
-        ("version", "version", json!(header.map(|header| escape(header.kernel_version.as_bytes())))),
+        (
+            "version",
+            "version",
+            json!(header.and_then(|header| header.kernel_version.as_ref()).map(|text| escape(text.as_bytes()))),
+        ),
         ("origin", "origin", json!(bundle.origin)),
         ("verified", "verified", json!(if bundle.checked.is_empty() { "nothing" } else { &bundle.checked })),
         ("signature", "signature", json!(if bundle.signed.is_empty() { "not verified" } else { &bundle.signed })),

@@ -10,16 +10,13 @@ use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache};
 use crate::convert::{Event, Firmware, Writing};
-use crate::disk::gpt::Role;
 use crate::disk::table;
-use crate::inputs;
-use crate::inspect::disk::fat::Volume;
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
 use crate::qemu::Boot;
 use crate::qemu::paste::BootFilesAt;
 use crate::source::SourceError;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -126,7 +123,7 @@ impl DirectBoot {
     pub fn take(files: BootFiles) -> anyhow::Result<DirectBoot> {
         let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
         std::fs::write(dir.path().join("kernel"), &files.kernel).context("cannot write the kernel for direct boot")?;
-        std::fs::write(dir.path().join("initramfs"), &files.initramfs)
+        std::fs::write(dir.path().join("initramfs"), files.initramfs())
             .context("cannot write the initramfs for direct boot")?;
         Ok(DirectBoot { dir, cmdline: files.command_line })
     }
@@ -143,22 +140,12 @@ impl DirectBoot {
 
 /// Where kernel and initramfs lie on a disk.
 pub fn boot_files_at(path: &Path) -> anyhow::Result<BootFilesAt> {
-    let disk = Existing::open(path)?;
-    let entry = disk.entry()?;
-    let esp = disk.partitions().iter().find(|partition| partition.role == Some(Role::Esp));
-    let file = inputs::open(path).context("cannot open the disk")?;
-    let volume = Volume::open(&file, esp.context("the disk has no EFI System Partition")?.offset)
-        .context("cannot read the EFI System Partition")?;
-    let places = |path: &str| {
-        let found =
-            volume.find(path).with_context(|| format!("the disk has no {}", crate::escape::escape(path.as_bytes())))?;
-        let mut left = found.size;
-        let cut = |&(offset, length): &(u64, u64)| {
-            let length = length.min(left);
-            left -= length;
-            (offset, length)
-        };
-        anyhow::Ok(found.places.iter().map(cut).collect())
-    };
-    Ok(BootFilesAt { kernel: places(&entry.linux)?, initramfs: places(&entry.initrd)? })
+    let places = Existing::open(path)?.boot_places()?;
+    let bytes = |pieces: &Vec<(u64, u64)>| pieces.iter().map(|(_, length)| length).sum::<u64>();
+    // One after the other is as good as one only if nothing has to be put between them.
+    let (_, before) = places.initrds.split_last().unwrap_or((&vec![], &[]));
+    if before.iter().any(|pieces| bytes(pieces) % 4 != 0) {
+        bail!("the disk has several initial RAM disks, which cannot be read from it as one");
+    }
+    Ok(BootFilesAt { kernel: places.kernel, initramfs: places.initrds.concat() })
 }

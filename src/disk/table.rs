@@ -1,20 +1,17 @@
-//! Reading the partition table of a disk that exists.
+//! The partitions of a disk that exists, by what they are for.
 //!
-//! Not supported: sectors of 4096 bytes, disks with a damaged primary and backup table.
+//! [`crate::formats::gpt`] reads the table; here is what the types of our disks mean. Not supported: disks with sectors
+//! of 4096 bytes, whose boot files would lie elsewhere; tables whose partitions overlap or leave the disk.
 
 use super::gpt::{MODULES_NAME, Role, SECTOR};
 use crate::arch::Architecture;
+use crate::formats::gpt::{self, Fault, Problem};
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use thiserror::Error;
 use uuid::Uuid;
-
-/// The GPT header's signature, at the start of LBA 1 (UEFI 2.10, table 5.5).
-const SIGNATURE: &[u8; 8] = b"EFI PART";
-/// Bytes of a table's entries: 128 of 128.
-const ENTRIES: usize = 16 << 10;
 
 /// One partition as the table has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +31,18 @@ pub struct Found {
 /// Why a table cannot be read.
 #[derive(Debug, Error)]
 pub enum ReadTableError {
-    /// Neither table is whole.
-    #[error("no whole partition table: {0}")]
-    Damaged(String),
+    /// Neither copy is whole.
+    #[error("no valid partition table: it {0}")]
+    Damaged(Fault),
+    /// Partitions lie where none can.
+    #[error("no valid partition table: {0}")]
+    Places(Problem),
+    /// Entries of another size. It is checked here, as no partition of such a table is ever found by the guest.
+    #[error("partition table has entries of {0} bytes, and Linux reads only those of 128")]
+    Entries(u32),
+    /// Sectors of another size.
+    #[error("disk has sectors of {0} bytes, and only disks with sectors of 512 bytes can be booted or changed")]
+    Sector(u64),
     /// The disk cannot be read.
     #[error("cannot read the partition table")]
     Io(#[from] io::Error),
@@ -46,54 +52,51 @@ pub enum ReadTableError {
 pub fn is_disk(path: &Path) -> bool {
     let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) else { return false };
     let Ok(kind) = file.metadata().map(|facts| facts.file_type()) else { return false };
-    let mut signature = [0; 8];
-    (kind.is_file() || kind.is_block_device())
-        && file.read_exact_at(&mut signature, SECTOR).is_ok()
-        && signature == *SIGNATURE
+    (kind.is_file() || kind.is_block_device()) && gpt::sector_of(&file).is_some()
 }
 
-/// The partitions of a disk in order of their numbers.
-pub fn read(disk: &File) -> Result<Vec<Found>, ReadTableError> {
-    let table = config().open_from_device(disk.try_clone()?).map_err(|error| match error {
-        ::gpt::GptError::Io(error) => ReadTableError::Io(error),
-        other => ReadTableError::Damaged(other.to_string()),
-    })?;
-    Ok(table.partitions().values().filter(|entry| entry.is_used()).filter_map(found).collect())
-}
-
-/// Whether both tables are whole and say the same, of a disk that ends with the second; [`read`] is content with one.
-pub fn both_are_whole(disk: &File) -> Result<bool, ReadTableError> {
-    if config().only_valid_headers(true).open_from_device(disk.try_clone()?).is_err() {
-        return Ok(false);
+/// The table of a disk, sound, with sectors of 512 bytes, and one that a guest finds its partitions by.
+pub fn open(disk: &File) -> Result<gpt::Table, ReadTableError> {
+    let size = size(disk)?;
+    let table = gpt::read(disk, size).map_err(ReadTableError::Damaged)?;
+    if table.sector != SECTOR {
+        return Err(ReadTableError::Sector(table.sector));
     }
-    let (mut first, mut second) = ([0; ENTRIES], [0; ENTRIES]);
-    disk.read_exact_at(&mut first, 2 * SECTOR)?;
-    let header = disk.metadata()?.len().saturating_sub(SECTOR);
-    disk.read_exact_at(&mut second, header.saturating_sub(ENTRIES as u64))?;
-    Ok(first == second)
+    if !table.linux_reads_it() {
+        return Err(ReadTableError::Entries(table.copy.header.entry_size));
+    }
+    match gpt::problems(&table, size).into_iter().next() {
+        Some(problem) => Err(ReadTableError::Places(problem)),
+        None => Ok(table),
+    }
 }
 
-fn config() -> ::gpt::GptConfig {
-    ::gpt::GptConfig::new().writable(false).logical_block_size(::gpt::disk::LogicalBlockSize::Lb512)
+/// The partitions of a table in order of their numbers.
+pub fn partitions(table: &gpt::Table) -> Vec<Found> {
+    table.partitions().filter_map(|partition| found(&partition)).collect()
 }
 
-fn found(entry: &::gpt::partition::Partition) -> Option<Found> {
-    use ::gpt::partition_types::{BIOS, EFI, LINUX_FS, LINUX_ROOT_ARM_64, LINUX_ROOT_X64};
-    let kind = &entry.part_type_guid;
-    let (role, architecture) = match kind {
-        kind if *kind == BIOS => (Some(Role::BiosBoot), None),
-        kind if *kind == EFI => (Some(Role::Esp), None),
-        kind if *kind == LINUX_FS && entry.name == MODULES_NAME => (Some(Role::Modules), None),
-        kind if *kind == LINUX_ROOT_X64 => (Some(Role::Root), Some(Architecture::X86_64)),
-        kind if *kind == LINUX_ROOT_ARM_64 => (Some(Role::Root), Some(Architecture::Aarch64)),
+/// Whether both copies are whole and say the same, the second at the disk's end; [`open`] is content with one.
+pub fn both_are_whole(disk: &File) -> Result<bool, ReadTableError> {
+    let table = open(disk)?;
+    let ends = table.copy.header.other.checked_add(1) == Some(size(disk)? / SECTOR);
+    Ok(ends && table.primary.is_none() && table.backup.is_none())
+}
+
+/// Of a file or a device.
+fn size(mut disk: &File) -> io::Result<u64> {
+    disk.seek(SeekFrom::End(0))
+}
+
+fn found(partition: &gpt::Partition) -> Option<Found> {
+    let (role, architecture) = match partition.kind {
+        gpt::BIOS_BOOT => (Some(Role::BiosBoot), None),
+        gpt::ESP => (Some(Role::Esp), None),
+        gpt::LINUX if partition.name == MODULES_NAME => (Some(Role::Modules), None),
+        gpt::ROOT_X86_64 => (Some(Role::Root), Some(Architecture::X86_64)),
+        gpt::ROOT_ARM64 => (Some(Role::Root), Some(Architecture::Aarch64)),
         _ => (None, None),
     };
-    let sectors = entry.last_lba.checked_sub(entry.first_lba)?.checked_add(1)?;
-    Some(Found {
-        role,
-        architecture,
-        guid: entry.part_guid,
-        offset: entry.first_lba.checked_mul(SECTOR)?,
-        length: sectors.checked_mul(SECTOR)?,
-    })
+    let (offset, length) = partition.bytes(SECTOR)?;
+    Some(Found { role, architecture, guid: Uuid::from_bytes_le(partition.guid.0), offset, length })
 }

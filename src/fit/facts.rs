@@ -2,7 +2,7 @@
 
 use super::memory;
 use crate::arch::Architecture;
-use crate::boot::existing::Existing;
+use crate::boot::existing::{BootFiles, Existing};
 use crate::disk::gpt::Role;
 use crate::guest::spec::BootSpec;
 
@@ -27,14 +27,15 @@ impl Facts {
     /// Reads them.
     pub fn of(disk: &Existing) -> Facts {
         let files = disk.boot_files().ok();
+        let initramfs = files.as_ref().map(BootFiles::initramfs).unwrap_or_default();
         let arch = disk.architecture().unwrap_or(Architecture::X86_64);
         let root = disk.partitions().iter().find(|partition| partition.role == Some(Role::Root));
         Facts {
             bios: disk.boots_under_bios(),
             uefi: disk.boots_under_uefi().ok(),
             direct: files.is_some(),
-            needs: files.as_ref().and_then(|files| memory::needs(arch, &files.kernel, files.initramfs.len() as u64)),
-            spec: files.and_then(|files| crate::inspect::initramfs::read(&files.initramfs, "").1),
+            needs: files.as_ref().and_then(|files| memory::needs(arch, &files.kernel, initramfs.len() as u64)),
+            spec: crate::inspect::initramfs::read(&initramfs, "").1,
             root: root.map(|root| root.offset),
         }
     }

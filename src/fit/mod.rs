@@ -15,7 +15,7 @@ mod memory;
 
 pub use facts::Facts;
 
-use crate::ext4::read::ReadAt;
+use crate::formats::ReadAt;
 use crate::guest::channel::Overrides;
 use crate::guest::overrides;
 use crate::qemu::{Boot, Bus, MachineOptions, Nic};

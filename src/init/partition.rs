@@ -2,18 +2,15 @@
 //! a disk: every disk with such a partition is found.
 //!
 //! Kernels before 6.10 do not tell user space a partition's PARTUUID, so every whole disk's primary GPT is read
-//! (UEFI specification 2.10, section 5.3) and the entry is matched with the partition the kernel made of it.
+//! and the entry is matched with the partition the kernel made of it.
 //!
 //! Not supported: the backup table alone (the kernel's own partition scan wants `gpt` on its command line for that),
 //! MBR partitions.
 
+use crate::formats::ReadAt;
+use crate::formats::gpt::{Guid, PRIMARY, TableCopy};
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-
-/// Most partition entries that are looked at; the usual table has 128.
-const MAX_ENTRIES: u32 = 1024;
 
 /// A partition that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +32,7 @@ pub struct Search {
 /// Looks through every block device once.
 pub fn find(partuuid: &str) -> Search {
     let mut search = Search { found: Vec::new(), seen: Vec::new() };
-    let Some(wanted) = guid_bytes(partuuid) else { return search };
+    let Ok(wanted) = partuuid.parse::<Guid>() else { return search };
     for entry in fs::read_dir("/sys/class/block").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let folder = entry.path();
@@ -44,7 +41,8 @@ pub fn find(partuuid: &str) -> Search {
         }
         search.seen.push(name.clone());
         if !folder.join("partition").exists()
-            && let Ok(Some(start)) = start_of(&node(&name), block_size(&folder), &wanted)
+            && let Ok(disk) = File::open(node(&name))
+            && let Some(start) = table_start(&disk, block_size(&folder), &wanted)
         {
             search.found.extend(partition_at(&folder, start).map(|node| Found { disk: name, node }));
         }
@@ -77,94 +75,29 @@ fn block_size(disk: &Path) -> u64 {
     number(&disk.join("queue/logical_block_size")).unwrap_or(512).clamp(512, 65_536)
 }
 
-fn start_of(node: &Path, block: u64, wanted: &[u8; 16]) -> io::Result<Option<u64>> {
-    table_start(&File::open(node)?, block, wanted)
-}
-
 /// First byte of the partition with this GUID, from the primary GPT.
-fn table_start(disk: &impl FileExt, block: u64, wanted: &[u8; 16]) -> io::Result<Option<u64>> {
-    let mut header = [0u8; 92];
-    disk.read_exact_at(&mut header, block)?;
-    if &header[..8] != b"EFI PART" {
-        return Ok(None);
-    }
-    let first = le64(&header[72..]).saturating_mul(block);
-    let (count, size) = (le32(&header[80..]).min(MAX_ENTRIES), u64::from(le32(&header[84..])));
-    if !(128..=4096).contains(&size) {
-        return Ok(None);
-    }
-    let mut entry = [0u8; 128];
-    for index in 0..u64::from(count) {
-        disk.read_exact_at(&mut entry, first.saturating_add(index * size))?;
-        if entry[16..32] == *wanted && entry[..16] != [0; 16] {
-            return Ok(Some(le64(&entry[32..]).saturating_mul(block)));
-        }
-    }
-    Ok(None)
-}
-
-fn le32(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-}
-
-fn le64(bytes: &[u8]) -> u64 {
-    u64::from(le32(bytes)) | u64::from(le32(&bytes[4..])) << 32
-}
-
-/// A GUID as the table stores it: the first three fields little-endian, the rest as written.
-pub fn guid_bytes(text: &str) -> Option<[u8; 16]> {
-    let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
-    if digits.len() != 32 || text.len() != 36 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut plain = [0u8; 16];
-    for (byte, pair) in plain.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    plain[..4].reverse();
-    plain[4..6].reverse();
-    plain[6..8].reverse();
-    Some(plain)
+fn table_start(disk: &impl ReadAt, block: u64, wanted: &Guid) -> Option<u64> {
+    let table = TableCopy::read(disk, PRIMARY, block).ok()?;
+    let found = table.partitions().find(|partition| partition.guid == *wanted)?;
+    found.bytes(block).map(|(offset, _)| offset)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_guid_is_stored_with_three_fields_reversed() {
-        let bytes = guid_bytes("00112233-4455-6677-8899-aabbccddeeff").unwrap();
-        assert_eq!(bytes[..8], [0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66]);
-        assert_eq!(bytes[8..], [0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff]);
-        for bad in ["", "00112233-4455-6677-8899-aabbccddeefg", "00112233445566778899aabbccddeeff"] {
-            assert_eq!(guid_bytes(bad), None);
-        }
-    }
+    use crate::formats::gpt::samples;
 
     #[test]
     fn the_entry_is_found_and_a_damaged_table_is_no_table() {
-        let wanted = guid_bytes("c0ffee00-1111-2222-3333-444455556666").unwrap();
-        let mut disk = vec![0u8; 8 * 512];
-        disk[512..520].copy_from_slice(b"EFI PART");
-        disk[512 + 72] = 2;
-        disk[512 + 80] = 4;
-        disk[512 + 84] = 128;
-        let entry = 1024 + 128;
-        disk[entry] = 1;
-        disk[entry + 16..entry + 32].copy_from_slice(&wanted);
-        disk[entry + 33] = 8;
-        let file = temporary(&disk);
-        assert_eq!(table_start(&file, 512, &wanted).unwrap(), Some(2048 * 512));
-        assert_eq!(table_start(&file, 512, &[1; 16]).unwrap(), None);
-        disk[512 + 87] = 0xff;
-        assert_eq!(table_start(&temporary(&disk), 512, &wanted).unwrap(), None);
-        disk[512] = 0;
-        assert_eq!(table_start(&temporary(&disk), 512, &wanted).unwrap(), None);
-    }
-
-    fn temporary(bytes: &[u8]) -> File {
-        let file = tempfile::tempfile().unwrap();
-        file.write_all_at(bytes, 0).unwrap();
-        file
+        let disk = samples::disk(&[samples::partition(1, 8, 15), samples::partition(2, 16, 31)]);
+        let (second, absent) = (Guid([2; 16]), Guid([9; 16]));
+        assert_eq!(table_start(&disk, 512, &second), Some(16 * 512));
+        assert_eq!(table_start(&disk, 512, &absent), None);
+        assert_eq!(table_start(&disk, 4096, &second), None);
+        for at in [512, 512 + 87, 1024 + 33] {
+            let mut damaged = disk.clone();
+            damaged[at] ^= 0xff;
+            assert_eq!(table_start(&damaged, 512, &second), None, "byte {at}");
+        }
     }
 }

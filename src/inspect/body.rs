@@ -14,7 +14,8 @@
 use super::elf;
 use super::packages::{self, Count, ndb, sqlite};
 use super::rules::{Want, want};
-use crate::kernel::{bzimage, image};
+use crate::formats::bzimage;
+use crate::kernel::image;
 use crate::rootfs::{Attrs, BodySink};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;

@@ -2,10 +2,11 @@
 
 use super::model::{self, Check, Kind, Report};
 use crate::escape::escape;
+use crate::formats::bzimage;
 use crate::kernel::config::Setting;
 use crate::kernel::config::line;
 use crate::kernel::preflight::{Disk, Verdict, preflight};
-use crate::kernel::{Arch, BootFile, Bundle, Config, KernelError, Packing, bzimage, ikconfig, image};
+use crate::kernel::{Arch, BootFile, Bundle, Config, KernelError, Packing, ikconfig, image};
 
 /// What is known of a kernel.
 pub fn facts(bundle: &Bundle, evidence: &str) -> model::Kernel {
@@ -24,7 +25,7 @@ pub fn facts(bundle: &Bundle, evidence: &str) -> model::Kernel {
         release: escape(bundle.release.as_bytes()),
         architecture: bundle.arch.name().to_owned(),
         format: bundle.image.format().to_owned(),
-        banner: header.map(|header| escape(header.kernel_version.as_bytes())),
+        banner: header.and_then(|header| header.kernel_version.as_ref()).map(|text| escape(text.as_bytes())),
         protocol: header.map(|header| format!("{}.{:02}", header.version >> 8, header.version & 0xff)),
         efi_stub: bundle.image.efi_stub,
         compression: header.map(|_| bundle.image.payload.name().to_owned()),

@@ -29,8 +29,9 @@ pub mod rules;
 
 use crate::disk::gpt::SECTOR;
 use crate::escape;
+use crate::formats::bzimage;
 use crate::image::Image;
-use crate::kernel::{Bundle, KernelError, Store, bzimage, image as boot_file, package};
+use crate::kernel::{Bundle, KernelError, Store, image as boot_file, package};
 use crate::source::{self, Input, Reference, ReferenceError, Select, SourceError, Transport};
 use disk::Disk;
 use std::ffi::OsStr;

@@ -9,9 +9,9 @@
 
 use std::io::{self, Read};
 
-use super::bzimage::Payload;
 use super::image::{self, Image};
 use super::{config, lz4, unpack};
+use crate::formats::bzimage::Payload;
 
 /// What stands before the packed configuration.
 const START: &[u8; 8] = b"IKCFG_ST";
@@ -103,7 +103,7 @@ fn search(mut vmlinux: impl Read) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::bzimage;
+    use crate::formats::bzimage;
     use std::io::Write;
 
     fn vmlinux() -> Vec<u8> {

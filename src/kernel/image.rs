@@ -12,7 +12,7 @@
 //! Documentation/riscv/boot-image-header.rst, drivers/firmware/efi/libstub/zboot-header.S; PE format; System V ABI.
 
 use super::Arch;
-use super::bzimage::{self, Facts, Payload};
+use crate::formats::bzimage::{self, Header, Invalid, Payload};
 
 /// Magic of an arm64 `Image` at byte 56.
 const ARM64_MAGIC: &[u8; 4] = b"ARM\x64";
@@ -53,7 +53,7 @@ pub struct Image {
     /// Its form.
     pub form: Format,
     /// What a bzImage's header says; `None` for other formats.
-    pub bzimage: Option<Facts>,
+    pub bzimage: Option<Header>,
     /// How the kernel inside is packed; [`Payload::Unknown`] when it is not.
     pub payload: Payload,
     /// Where the packed kernel is in the file: offset and length in bytes; `None` when it is not packed.
@@ -87,12 +87,12 @@ pub struct NotAKernel {
 /// bytes, `payload_start` gives the first bytes at an offset.
 pub fn recognise(prefix: &[u8], length: u64, payload_start: impl FnOnce(u64) -> Vec<u8>) -> Result<Image, NotAKernel> {
     if bzimage::is_bzimage(prefix) {
-        let facts = bzimage::parse(prefix, length).map_err(|invalid| refuse(invalid.to_string(), None))?;
-        let payload = Payload::of(&payload_start(facts.payload.0));
-        let efi_stub = facts.efi_machine.and_then(Arch::from_pe_machine) == Some(facts.arch);
-        let (release, packed) = (Some(facts.release().to_owned()), Some(facts.payload));
-        let arch = facts.arch;
-        return Ok(Image { arch, release, form: Format::BzImage, bzimage: Some(facts), payload, packed, efi_stub });
+        let (header, release) = bzimage_header(prefix, length).map_err(|invalid| refuse(invalid.to_string(), None))?;
+        let payload = Payload::of(&payload_start(header.payload.0));
+        let arch = if header.is_64_bit { Arch::X86_64 } else { Arch::X86 };
+        let efi_stub = header.efi_machine.and_then(Arch::from_pe_machine) == Some(arch);
+        let (release, packed) = (Some(release), Some(header.payload));
+        return Ok(Image { arch, release, form: Format::BzImage, bzimage: Some(header), payload, packed, efi_stub });
     }
     if prefix.starts_with(b"MZ") && prefix.get(4..8) == Some(ZBOOT_MAGIC) {
         return zboot(prefix, length, payload_start);
@@ -106,6 +106,13 @@ pub fn recognise(prefix: &[u8], length: u64, payload_start: impl FnOnce(u64) -> 
         Some(magic) if magic == RISCV_MAGIC => Ok(plain_image(Arch::Riscv64, prefix)),
         _ => Err(name_it(prefix)),
     }
+}
+
+/// The header of a bzImage, and its release: one that is usable as a file name.
+pub fn bzimage_header(prefix: &[u8], length: u64) -> Result<(Header, String), Invalid> {
+    let header = bzimage::parse(prefix, length)?;
+    let release = header.release().filter(|release| super::is_release(release)).map(str::to_owned);
+    release.map(|release| (header, release)).ok_or(Invalid::Field("kernel_version"))
 }
 
 fn plain_image(arch: Arch, prefix: &[u8]) -> Image {

@@ -12,7 +12,6 @@
 mod arch;
 mod bootfile;
 pub mod bundle;
-pub mod bzimage;
 pub mod config;
 pub mod depmod;
 mod error;

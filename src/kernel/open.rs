@@ -11,7 +11,8 @@ use super::image::{self, Format as Form, Image};
 use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
 use super::package::{self, Facts, Source};
-use super::{BootFile, Bundle, Config, Given, KernelError, bzimage, config, ikconfig, is_release, unpack};
+use super::{BootFile, Bundle, Config, Given, KernelError, config, ikconfig, is_release, unpack};
+use crate::formats::bzimage;
 use crate::inputs;
 
 /// Where modules directories are, in a package or below a root directory.
@@ -177,7 +178,7 @@ fn unpack_boot_file(path: &Path) -> Result<Option<Vec<u8>>, KernelError> {
 fn config_beside(path: &Path, boot: &[u8]) -> Result<Option<Config>, KernelError> {
     let Some(dir) = path.parent() else { return Ok(None) };
     let prefix = &boot[..boot.len().min(bzimage::SETUP_MAX)];
-    let release = bzimage::parse(prefix, boot.len() as u64).ok().map(|facts| facts.release().to_owned());
+    let release = image::bzimage_header(prefix, boot.len() as u64).ok().map(|(_, release)| release);
     let suffix = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
     for name in release.iter().map(String::as_str).chain(suffix.map(|(_, suffix)| suffix)) {
         let candidate = dir.join(format!("config-{name}"));

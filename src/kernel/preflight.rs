@@ -12,6 +12,7 @@ use super::image::Format;
 use super::requirements::{Level, Requirement, When, requirements};
 use super::{Arch, Bundle};
 use crate::escape::escape;
+use crate::formats::bzimage;
 
 /// The buses a disk may hang on, under QEMU's names for them.
 pub const BUSES: [&str; 6] = ["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide", "usb-storage"];
@@ -215,6 +216,11 @@ fn check_form(bundle: &Bundle, disk: &Disk, report: &mut Report) {
     for (_, _, firmware, needed) in wanted.into_iter().filter(|(wanted, fits, ..)| *wanted && !fits) {
         let why = format!("{firmware} starts {needed}; direct boot does without.");
         report.push("boot file", why, Verdict::Fail, format!("is a {form}, which {firmware} cannot start"));
+    }
+    let floor = image.bzimage.as_ref().map_or(0, |header| header.floor());
+    if disk.bios && floor > bzimage::BELOW_4G {
+        let why = "BIOS boot uses what is below 4 GiB; direct boot and UEFI do without.";
+        report.push("load address", why, Verdict::Fail, format!("needs memory up to {floor:#x} to start"));
     }
 }
 

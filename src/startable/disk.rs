@@ -6,7 +6,8 @@
 
 use super::look::{MAX_BODY, Userland, What};
 use super::{Doubt, Init, Process};
-use crate::ext4::read::{FileSystem, Kind, ReadAt};
+use crate::ext4::read::{FileSystem, Kind};
+use crate::formats::ReadAt;
 
 /// Inode number of the root directory.
 const ROOT: u32 = 2;

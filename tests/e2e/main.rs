@@ -49,5 +49,6 @@ mod own_init;
 mod reproducible;
 mod smoke;
 mod starting;
+mod strange_disks;
 mod verify;
 mod workflow;

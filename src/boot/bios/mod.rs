@@ -152,7 +152,7 @@ pub fn encode_slot(boot: &Boot, generation: u32) -> Result<Vec<u8>, BiosError> {
 
 fn encode_stage2(boot: &Boot, setup: &Setup, generation: u32) -> Result<Vec<u8>, BiosError> {
     let span = (boot.initramfs.len() as u64).next_multiple_of(SECTOR);
-    let limit = setup.initrd_limit.min(0xffff_f000);
+    let limit = setup.limit;
     if setup.floor + span > limit {
         return Err(BiosError::Initramfs(boot.initramfs.len()));
     }

@@ -1,37 +1,19 @@
-//! What the boot stage must know of a bzImage: the setup header of the x86 boot protocol.
+//! What the boot stage must know of a kernel, from the header that [`crate::formats::bzimage`] reads.
 //!
-//! ```text
-//! 0x1f1  setup_sects u8        sectors of real-mode code behind the first; 0 means 4
-//! 0x202  "HdrS"
-//! 0x206  version u16           0x020a and up: init_size and pref_address exist
-//! 0x211  loadflags u8          bit 0: the protected-mode part is loaded at 1 MiB
-//! 0x22c  initrd_addr_max u32   last address the initramfs may occupy
-//! 0x238  cmdline_size u32      longest command line, without its NUL
-//! 0x258  pref_address u64      where the kernel decompresses itself to
-//! 0x260  init_size u32         how much memory it needs there before it has read the memory map
-//! ```
-//!
-//! Not supported: zImage and protocols before 2.10 (Linux 2.6.31). Specification: the kernel's
-//! Documentation/arch/x86/boot.rst.
+//! Not supported: kernels that must run, or need memory to start, above 4 GiB.
 
-use super::SECTOR;
+use crate::formats::bzimage::{self, Invalid};
 use thiserror::Error;
 
 /// Why a file cannot be started by the boot stage.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SetupError {
-    /// Too short for its own header, or no signature.
-    #[error("kernel is not a bzImage")]
-    NotBzImage,
-    /// A protocol this stage does not speak.
-    #[error("kernel's boot protocol is older than 2.10: {}.{:02}", .0 >> 8, .0 & 0xff)]
-    TooOld(u16),
-    /// A zImage.
-    #[error("kernel does not load at 1 MiB (zImage)")]
-    LoadsLow,
-    /// More than the space below the command line holds.
-    #[error("kernel has more than 63 setup sectors: {0}")]
-    SetupTooLong(u8),
+    /// Its header.
+    #[error("kernel is {0}")]
+    Header(#[from] Invalid),
+    /// It is to run where this stage puts nothing.
+    #[error("kernel needs memory up to {0:#x} to start, and BIOS boot uses what is below 4 GiB")]
+    Address(u64),
     /// Longer than the kernel takes.
     #[error("command line is longer than the {limit} bytes this kernel takes: {length}")]
     CommandLine {
@@ -50,43 +32,21 @@ pub struct Setup {
     /// Lowest address above everything the kernel needs before it knows its memory.
     pub floor: u64,
     /// Address the initramfs must end at or below.
-    pub initrd_limit: u64,
+    pub limit: u64,
     /// Longest command line in bytes, without its NUL.
     pub cmdline_size: u32,
 }
 
-const MIB: u64 = 1 << 20;
-
 impl Setup {
     /// Reads the header of a whole bzImage.
     pub fn parse(kernel: &[u8]) -> Result<Setup, SetupError> {
-        let header = kernel.first_chunk::<0x264>().ok_or(SetupError::NotBzImage)?;
-        let u16_at = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-        let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
-        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
-        if &header[0x202..0x206] != b"HdrS" || u16_at(0x1fe) != 0xaa55 {
-            return Err(SetupError::NotBzImage);
+        let header = bzimage::parse(&kernel[..kernel.len().min(bzimage::SETUP_MAX)], kernel.len() as u64)?;
+        let limit = (u64::from(header.initrd_addr_max) + 1).min(bzimage::BELOW_4G);
+        if header.floor() > limit {
+            return Err(SetupError::Address(header.floor()));
         }
-        if u16_at(0x206) < 0x020a {
-            return Err(SetupError::TooOld(u16_at(0x206)));
-        }
-        if header[0x211] & 1 == 0 {
-            return Err(SetupError::LoadsLow);
-        }
-        let sectors = match header[0x1f1] {
-            0 => 5,
-            more @ 64.. => return Err(SetupError::SetupTooLong(more)),
-            n => u32::from(n) + 1,
-        };
-        let payload = (kernel.len() as u64).checked_sub(u64::from(sectors) * SECTOR).filter(|&bytes| bytes > 0);
-        let payload = payload.ok_or(SetupError::NotBzImage)?;
-        let needed = u64_at(0x258).max(MIB).saturating_add(u64::from(u32_at(0x260)));
-        Ok(Setup {
-            sectors,
-            floor: needed.max(MIB + payload.next_multiple_of(SECTOR)),
-            initrd_limit: u64::from(u32_at(0x22c)) + 1,
-            cmdline_size: u32_at(0x238),
-        })
+        let (sectors, floor) = (header.setup_sectors(), header.floor());
+        Ok(Setup { sectors, floor, limit, cmdline_size: header.cmdline_size })
     }
 }
 
@@ -94,14 +54,18 @@ impl Setup {
 pub(super) mod tests {
     use super::*;
 
+    const MIB: u64 = 1 << 20;
+
     /// A bzImage of 2 + `payload` sectors in which only the header means anything.
     pub fn bzimage(payload: usize) -> Vec<u8> {
         let mut kernel: Vec<u8> = (0..(2 + payload) * 512).map(|i| (i / 3) as u8).collect();
         kernel[0x1f1] = 1;
+        kernel[0x1f4..0x1f8].copy_from_slice(&(payload as u32 * 32).to_le_bytes());
         kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
         kernel[0x202..0x206].copy_from_slice(b"HdrS");
         kernel[0x206..0x208].copy_from_slice(&0x020fu16.to_le_bytes());
         kernel[0x211] = 1;
+        kernel[0x248..0x250].fill(0);
         kernel[0x22c..0x230].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());
         kernel[0x238..0x23c].copy_from_slice(&2047u32.to_le_bytes());
         kernel[0x258..0x260].copy_from_slice(&(16 * MIB).to_le_bytes());
@@ -112,7 +76,7 @@ pub(super) mod tests {
     #[test]
     fn facts_come_from_the_header() {
         let setup = Setup::parse(&bzimage(8)).unwrap();
-        assert_eq!(setup, Setup { sectors: 2, floor: 56 * MIB, initrd_limit: 1 << 31, cmdline_size: 2047 });
+        assert_eq!(setup, Setup { sectors: 2, floor: 56 * MIB, limit: 1 << 31, cmdline_size: 2047 });
     }
 
     #[test]
@@ -129,13 +93,22 @@ pub(super) mod tests {
             kernel[at] = value;
             Setup::parse(&kernel).unwrap_err()
         };
-        assert_eq!(damaged(0x202, b'h'), SetupError::NotBzImage);
-        assert_eq!(damaged(0x1fe, 0), SetupError::NotBzImage);
-        assert_eq!(damaged(0x206, 9), SetupError::TooOld(0x0209));
-        assert_eq!(damaged(0x211, 0), SetupError::LoadsLow);
-        assert_eq!(damaged(0x1f1, 64), SetupError::SetupTooLong(64));
-        assert_eq!(damaged(0x1f1, 60), SetupError::NotBzImage, "the file ends within its setup sectors");
-        assert_eq!(Setup::parse(&bzimage(0)), Err(SetupError::NotBzImage));
-        assert_eq!(Setup::parse(b"MZ"), Err(SetupError::NotBzImage));
+        let field = |name| SetupError::Header(Invalid::Field(name));
+        assert_eq!(damaged(0x202, b'h'), SetupError::Header(Invalid::NoHeader));
+        assert_eq!(damaged(0x1fe, 0), SetupError::Header(Invalid::NoHeader));
+        assert_eq!(damaged(0x206, 9), SetupError::Header(Invalid::OldProtocol(0x0209)));
+        assert_eq!(damaged(0x211, 0), field("loadflags (it is a zImage)"));
+        assert_eq!(damaged(0x1f1, 64), field("setup_sects"));
+        let ends_early = |error| matches!(error, SetupError::Header(Invalid::Truncated { .. }));
+        assert!(ends_early(damaged(0x1f1, 60)), "the file ends within its setup sectors");
+        assert_eq!(Setup::parse(b"MZ"), Err(SetupError::Header(Invalid::NoHeader)));
+        // Bytes of pref_address: behind 4 GiB, then behind everything.
+        assert_eq!(damaged(0x25c, 1), SetupError::Address((1 << 32) + 56 * MIB));
+        assert_eq!(damaged(0x25f, 0x80), SetupError::Address((1 << 63) + 56 * MIB));
+        let mut last = bzimage(8);
+        last[0x258..0x260].fill(0xff);
+        assert_eq!(Setup::parse(&last), Err(field("pref_address")));
+        // And of init_size.
+        assert_eq!(damaged(0x263, 0xff), SetupError::Address(16 * MIB + (0xff << 24) + 40 * MIB));
     }
 }

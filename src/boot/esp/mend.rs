@@ -9,7 +9,7 @@
 
 use super::geometry::Geometry;
 use super::sparse::Sparse;
-use super::time::Stamp;
+use crate::formats::fat::time::Stamp;
 
 const ENTRY: usize = 32;
 const ATTRIBUTES: usize = 11;

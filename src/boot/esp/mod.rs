@@ -12,14 +12,13 @@
 //! Not supported: FAT12 and FAT16, sectors of 4096 bytes, names that differ only in case, empty directories.
 //! Specification: "FAT: General Overview of On-Disk Format" 1.03; UEFI 2.10 section 13.3.
 
-pub mod edit;
 mod geometry;
 mod mend;
-pub mod read;
+
 mod sparse;
-mod time;
 
 use crate::escape::escape;
+use crate::formats::fat::time::Stamp;
 use crate::output::Output;
 use geometry::{Geometry, SECTOR};
 use sparse::{PAGE, Sparse};
@@ -112,7 +111,7 @@ pub fn encode<'a>(files: &Files<'a>, volume: &Volume) -> Result<EspImage<'a>, Es
 
     let sparse = Sparse::new(volume.size);
     let bodies = fill(&sparse, &geometry, files, volume).map_err(EspError::Format)?;
-    mend::mend(&sparse, &geometry, time::Stamp::from_unix(volume.time), volume.first_lba);
+    mend::mend(&sparse, &geometry, Stamp::from_unix(volume.time), volume.first_lba);
     Ok(EspImage { first_lba: volume.first_lba, pages: sparse.into_pages(), bodies })
 }
 

@@ -1,11 +1,11 @@
 //! The file system as a whole: superblock, group descriptors, bitmaps, single blocks.
 
-use super::ReadAt;
 use super::error::{Part, ReadError};
 use crate::ext4::checksum::{self, Seed};
 use crate::ext4::format::{self, GroupDescriptor, SUPERBLOCK_OFFSET, Superblock};
 use crate::ext4::format::{compat, group_flag, incompat, ro_compat};
 use crate::ext4::geometry::has_superblock;
+use crate::formats::ReadAt;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Features a reader must know, and knows.

@@ -40,13 +40,13 @@ struct Place {
 }
 
 fn try_grow(device: &Path, partuuid: &str, mounted_at: &str) -> Result<(), String> {
-    let Some(guid) = partition::guid_bytes(partuuid) else { return Ok(()) };
+    let Ok(guid) = partuuid.parse() else { return Ok(()) };
     let place = Place::of(device).map_err(|error| format!("its disk is not found: {error}"))?;
     let disk = File::open(&place.disk).map_err(|error| format!("its disk cannot be read: {error}"))?;
-    let read = |error: io::Error| format!("the partition table cannot be read: {error}");
-    let Some(table) = Table::read(&disk, place.sector, &guid).map_err(read)? else { return Ok(()) };
+    // A table that is damaged is none of ours to mend: whoever finds it so says so, and the root stays as it is.
+    let Ok(Some(table)) = Table::read(&disk, place.sector, &guid) else { return Ok(()) };
     let mut mbr = vec![0; place.sector as usize];
-    disk.read_exact_at(&mut mbr, 0).map_err(read)?;
+    disk.read_exact_at(&mut mbr, 0).map_err(|error| format!("the first sector cannot be read: {error}"))?;
     let plan = plan::plan(&table, &mbr, place.sectors);
     write(&place.disk, place.sector, &plan)
         .map_err(|error| format!("the partition table cannot be written: {error}"))?;

@@ -15,7 +15,8 @@
 //!
 //! Not supported: shrinking. What is not 33 sectors larger is left as it is, so that no two tables overlap.
 
-use super::table::{ALIGNMENT, HEADER, HEADER_SIZE, HOME, Table, away, entries_length};
+use super::table::{ALIGNMENT, HEADER, HOME, Table, away, entries_length};
+use crate::formats::gpt::HEADER_SIZE;
 
 /// Whole sectors that must be on the disk before the next are written.
 #[derive(Clone, Debug, PartialEq, Eq)]

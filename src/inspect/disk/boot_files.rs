@@ -1,9 +1,10 @@
 //! Boot files on FAT partitions, and boot menus in the userland: loader entries, kernels, initial RAM disks.
 
-use super::fat::{File, Volume};
 use super::table::{self, Entry};
 use super::{Reading, entries, uki};
 use crate::escape::escape;
+use crate::formats::ReadAt;
+use crate::formats::fat::{File, Volume, Walk};
 use crate::inspect::body::Body;
 use crate::inspect::facts::Root;
 use crate::inspect::model::{Fact, LoaderEntry, Owner, Usage};
@@ -23,25 +24,25 @@ const MAX_ENTRIES: usize = 64;
 impl Reading<'_> {
     /// A FAT partition: its files on the map, and what of them boots.
     pub(super) fn fat(&mut self, index: usize, entry: &Entry) {
-        let volume = match Volume::open(&*self.disk.source, entry.offset) {
+        let volume = match Volume::open(&*self.disk.source, entry.offset, entry.length) {
             Ok(volume) => volume,
             Err(error) => return self.note(entry, &error),
         };
         let partition = &mut self.found.partitions[index];
         partition.content = format!("FAT{}", volume.bits());
-        partition.label = Some(escape(&volume.label)).filter(|label| !label.is_empty());
-        partition.uuid = Some(format!("{:04X}-{:04X}", volume.id >> 16, volume.id & 0xffff));
-        if volume.damaged {
-            self.report.notes.push(format!("partition {}: the FAT volume is damaged", entry.number));
-        }
-        let offered = self.offered(&volume, entry);
-        let owners = owners(&volume, &offered);
-        self.draw_fat(index, entry, &volume, &owners);
-        self.boot_files(&volume, entry, &owners);
+        partition.label = Some(escape(volume.label())).filter(|label| !label.is_empty());
+        partition.uuid = Some(format!("{:04X}-{:04X}", volume.id() >> 16, volume.id() & 0xffff));
+        let walk = volume.walk();
+        let note = |fault| format!("partition {}: the FAT volume is damaged: {fault}", entry.number);
+        self.report.notes.extend(walk.faults.iter().map(note));
+        let offered = self.offered(&volume, &walk, entry);
+        let owners = owners(&walk, &offered);
+        self.draw_fat(index, entry, (&volume, &walk), &owners);
+        self.boot_files((&volume, &walk), entry, &owners);
         self.found.entries.extend(offered);
         self.found.entries.truncate(MAX_ENTRIES);
         if table::is_esp(&entry.type_id)
-            && let Some(file) = volume.files.iter().find(|file| is_efi_default(&file.path))
+            && let Some(file) = walk.files.iter().find(|file| is_efi_default(&file.path))
         {
             let evidence = format!("partition {}: {}", entry.number, escape(file.path.as_bytes()));
             self.found.firmware.push(Fact::new("UEFI", evidence));
@@ -49,24 +50,25 @@ impl Reading<'_> {
     }
 
     /// What loaders offer, by their configuration files.
-    fn offered(&self, volume: &Volume<'_>, entry: &Entry) -> Vec<LoaderEntry> {
+    fn offered(&self, volume: &Volume<impl ReadAt>, walk: &Walk, entry: &Entry) -> Vec<LoaderEntry> {
         let mut offered = Vec::new();
-        for file in volume.files.iter().filter(|file| !file.is_directory) {
+        for file in walk.files.iter().filter(|file| !file.entry.is_directory) {
             if offered.len() >= MAX_ENTRIES {
                 break;
             }
             let path = file.path.to_ascii_lowercase();
             let name = path.rsplit('/').next().unwrap_or_default();
             let evidence = format!("partition {}: {}", entry.number, escape(file.path.as_bytes()));
-            let text = || volume.read(file, MAX_TEXT).unwrap_or_default();
+            let text = || volume.read(&file.entry, MAX_TEXT).unwrap_or_default();
             if path.starts_with("loader/entries/") && path.ends_with(".conf") {
                 offered.push(entries::boot_loader_specification(&text(), &evidence));
             } else if name == "grub.cfg" {
                 offered.extend(entries::grub(&text(), &evidence));
             } else if matches!(name, "syslinux.cfg" | "extlinux.conf") {
                 offered.extend(entries::syslinux(&text(), &evidence));
-            } else if path.starts_with("efi/linux/") && path.ends_with(".efi") && file.size <= MAX_FILE {
-                let bytes = volume.read(file, MAX_FILE).unwrap_or_default();
+            } else if path.starts_with("efi/linux/") && path.ends_with(".efi") && u64::from(file.entry.size) <= MAX_FILE
+            {
+                let bytes = volume.read(&file.entry, MAX_FILE).unwrap_or_default();
                 let section = |name: &[u8]| uki::text(&bytes, name).map(escape);
                 if uki::section(&bytes, b".linux").is_some() {
                     offered.push(LoaderEntry {
@@ -83,17 +85,27 @@ impl Reading<'_> {
         offered
     }
 
-    fn draw_fat(&mut self, index: usize, entry: &Entry, volume: &Volume<'_>, owners: &BTreeMap<&str, Owner>) {
+    fn draw_fat(
+        &mut self,
+        index: usize,
+        entry: &Entry,
+        (volume, walk): (&Volume<impl ReadAt>, &Walk),
+        owners: &BTreeMap<&str, Owner>,
+    ) {
         let number = Some(entry.number);
         self.map.claim((entry.offset, entry.length), Owner::Free, "behind the FAT volume", number);
         self.map.claim((entry.offset, volume.head()), Owner::Metadata, "FAT metadata", number);
         let mut usage: BTreeMap<Owner, u64> = BTreeMap::from([(Owner::Metadata, volume.head())]);
-        let free = volume.free();
+        let free = volume.free_places();
         free.iter().for_each(|place| self.map.claim(*place, Owner::Free, "free in FAT", number));
         *usage.entry(Owner::Free).or_default() += free.iter().map(|(_, length)| length).sum::<u64>();
-        for file in &volume.files {
+        for place in &walk.root {
+            self.map.claim(*place, Owner::Metadata, "FAT directory", number);
+            *usage.entry(Owner::Metadata).or_default() += place.1;
+        }
+        for file in &walk.files {
             let (owner, what) = match owners.get(file.path.as_str()) {
-                _ if file.is_directory => (Owner::Metadata, "FAT directory".to_owned()),
+                _ if file.entry.is_directory => (Owner::Metadata, "FAT directory".to_owned()),
                 owner => (owner.copied().unwrap_or(Owner::Files), escape(file.path.as_bytes())),
             };
             file.places.iter().for_each(|place| self.map.claim(*place, owner, &what, number));
@@ -105,11 +117,17 @@ impl Reading<'_> {
     }
 
     /// Reads kernels and initial RAM disks.
-    fn boot_files(&mut self, volume: &Volume<'_>, entry: &Entry, owners: &BTreeMap<&str, Owner>) {
-        for file in volume.files.iter().filter(|file| !file.is_directory && file.size <= MAX_FILE) {
+    fn boot_files(
+        &mut self,
+        (volume, walk): (&Volume<impl ReadAt>, &Walk),
+        entry: &Entry,
+        owners: &BTreeMap<&str, Owner>,
+    ) {
+        for file in walk.files.iter().filter(|file| !file.entry.is_directory && u64::from(file.entry.size) <= MAX_FILE)
+        {
             let owner = owners.get(file.path.as_str());
             let evidence = format!("partition {}: {}", entry.number, escape(file.path.as_bytes()));
-            let read = |what: &str, notes: &mut Vec<String>| match volume.read(file, MAX_FILE) {
+            let read = |what: &str, notes: &mut Vec<String>| match volume.read(&file.entry, MAX_FILE) {
                 Ok(bytes) => Some(bytes),
                 Err(error) => {
                     notes.push(format!("the {what} cannot be read, {error}: {evidence}"));
@@ -169,9 +187,9 @@ fn is_efi_default(path: &str) -> bool {
 }
 
 /// Whose the files of a volume are: what entries name, then what names and folders tell.
-fn owners<'v>(volume: &'v Volume<'_>, offered: &[LoaderEntry]) -> BTreeMap<&'v str, Owner> {
+fn owners<'v>(walk: &'v Walk, offered: &[LoaderEntry]) -> BTreeMap<&'v str, Owner> {
     let mut owners = BTreeMap::new();
-    for file in volume.files.iter().filter(|file| !file.is_directory) {
+    for file in walk.files.iter().filter(|file| !file.entry.is_directory) {
         if let Some(owner) = by_name(file) {
             owners.insert(file.path.as_str(), owner);
         }
@@ -179,7 +197,7 @@ fn owners<'v>(volume: &'v Volume<'_>, offered: &[LoaderEntry]) -> BTreeMap<&'v s
     for entry in offered {
         let linux = entry.linux.iter().map(|path| (path, Owner::Kernel));
         for (path, owner) in linux.chain(entry.initrd.iter().map(|path| (path, Owner::Initramfs))) {
-            if let Some(file) = volume.find(path) {
+            if let Some(file) = walk.find(path) {
                 owners.insert(file.path.as_str(), owner);
             }
         }

@@ -1,7 +1,6 @@
 //! What a partition holds, told by its first bytes: enough to name what is not read.
 
-use crate::ext4::read::ReadAt;
-use crate::kernel::bzimage;
+use crate::formats::{ReadAt, bzimage};
 
 /// What is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! Specification, type #1; GRUB manual; syslinux(1).
 
 use crate::escape::escape;
+use crate::formats::boot_entry;
 use crate::inspect::model::LoaderEntry;
 
 /// Most entries of one file.
@@ -14,22 +15,16 @@ const LONGEST: usize = 4096;
 
 /// An entry of `loader/entries/*.conf`.
 pub fn boot_loader_specification(text: &[u8], evidence: &str) -> LoaderEntry {
-    let mut entry =
-        LoaderEntry { format: "boot loader specification".into(), evidence: evidence.into(), ..LoaderEntry::default() };
-    for line in lines(text) {
-        let (key, value) = words(line);
-        match key {
-            b"title" => entry.title = Some(shown(value)),
-            b"linux" | b"efi" | b"uki" => entry.linux = Some(shown(value)),
-            b"initrd" => entry.initrd.push(shown(value)),
-            b"options" => {
-                let before = entry.options.take().map(|before| before + " ").unwrap_or_default();
-                entry.options = Some(before + &shown(value));
-            }
-            _ => {}
-        }
+    let shown = |text: &str| shown(text.as_bytes());
+    let entry = boot_entry::Entry::parse(text);
+    LoaderEntry {
+        format: "boot loader specification".into(),
+        evidence: evidence.into(),
+        title: entry.title.as_deref().map(shown),
+        linux: entry.program.as_ref().map(|program| shown(program.path())),
+        initrd: entry.initrd.iter().take(MAX).map(|path| shown(path)).collect(),
+        options: entry.options.as_deref().map(shown),
     }
-    entry
 }
 
 /// The entries of a grub.cfg.

@@ -12,7 +12,6 @@
 mod boot_files;
 pub mod content;
 pub mod entries;
-pub mod fat;
 pub mod map;
 mod root;
 pub mod table;
@@ -24,7 +23,8 @@ use super::facts::{self, Root};
 use super::image::looker_notes;
 use super::model::{self, Fact, Kind, Owner, Partition, Report, Usage};
 use crate::escape::escape;
-use crate::ext4::read::{FileSystem, ReadAt};
+use crate::ext4::read::FileSystem;
+use crate::formats::ReadAt;
 use crate::guest::own_init::PLACES;
 use crate::guest::spec::{BootSpec, Process};
 use content::Content;

@@ -2,7 +2,8 @@
 
 use super::content::Content;
 use super::table::{self, Entry};
-use crate::ext4::read::{FileSystem, ReadAt};
+use crate::ext4::read::FileSystem;
+use crate::formats::ReadAt;
 
 /// Inode number of the root directory.
 const ROOT: u32 = 2;

@@ -6,20 +6,17 @@
 //!  extended partition ─▶ a chain of MBRs, each with one logical partition and the next link
 //! ```
 //!
-//! A primary GPT that is damaged is read from its copy, and said to be. Not read: BSD labels, Apple partition maps.
-//! Specification: UEFI 2.10, chapter 5.
+//! [`crate::formats::gpt`] reads GPTs. A primary one that is damaged is read from its copy, and said to be. Not read:
+//! BSD labels, Apple partition maps.
 
 use crate::escape::escape;
-use crate::ext4::read::ReadAt;
-use uuid::Uuid;
+use crate::formats::ReadAt;
+use crate::formats::gpt::{self, Fault, Problem};
 
 /// Bytes of boot code before the MBR's entries.
 pub const BOOT_CODE: usize = 440;
-const SIGNATURE: &[u8; 8] = b"EFI PART";
-/// Most entries of a GPT that are read; ours and everybody's have 128.
-const MAX_ENTRIES: u32 = 4096;
-/// Largest entry.
-const MAX_ENTRY: u32 = 4096;
+/// Attribute of a GPT's partition: what a BIOS is to start.
+const LEGACY_BOOT: u64 = 4;
 /// Most logical partitions.
 const MAX_LOGICAL: u32 = 128;
 
@@ -68,8 +65,7 @@ pub fn read(disk: &dyn ReadAt, size: u64) -> Table {
         return Table { kind: "none", sector: 512, ..Table::default() };
     }
     let boot_code = boot_code(&mbr[..BOOT_CODE]);
-    let gpt = [512, 4096].into_iter().find_map(|sector| gpt(disk, size, sector));
-    let mut table = match gpt {
+    let mut table = match of_gpt(disk, size) {
         Some(table) => table,
         None if is_mbr(&mbr) => self::mbr(disk, &mbr),
         None => return Table { kind: "none", sector: 512, ..Table::default() },
@@ -88,121 +84,78 @@ fn boot_code(code: &[u8]) -> Option<&'static str> {
 
 /// Partitions that lie over each other or beyond the disk are told, and read as far as they go.
 fn check(table: &mut Table, size: u64) {
-    let mut by_place: Vec<&Entry> = table.entries.iter().collect();
-    by_place.sort_by_key(|entry| entry.offset);
-    for pair in by_place.windows(2) {
-        if pair[0].offset.saturating_add(pair[0].length) > pair[1].offset {
-            table.notes.push(format!("partitions {} and {} overlap", pair[0].number, pair[1].number));
-        }
-    }
-    for entry in by_place.iter().filter(|entry| entry.offset.saturating_add(entry.length) > size) {
-        table.notes.push(format!("partition {} ends beyond the disk", entry.number));
-    }
+    let place = |entry: &Entry| (entry.number, entry.offset, entry.length);
+    let mut places: Vec<(u32, u64, u64)> = table.entries.iter().map(place).collect();
+    table.notes.extend(gpt::ranges::of_places(&mut places, size).iter().map(ToString::to_string));
+    table.notes.dedup();
     table.notes.truncate(16);
 }
 
-fn gpt(disk: &dyn ReadAt, size: u64, sector: u64) -> Option<Table> {
-    let primary = header(disk, sector, sector);
-    let last = size.checked_sub(sector)?;
-    let backup = header(disk, last / sector * sector, sector);
-    let mut notes = Vec::new();
-    let header = match (primary, backup) {
-        (Ok(primary), backup) => {
-            match backup {
-                Ok(backup) if backup.entries == primary.entries => {}
-                Ok(_) => notes.push("the copy of the table at the end differs".to_owned()),
-                Err(_) if primary.backup < size / sector => notes.push("the copy of the table is damaged".to_owned()),
-                Err(_) => notes.push("the disk is shorter than its table says, the copy is not there".to_owned()),
-            }
-            primary
-        }
-        (Err(reason), Ok(backup)) => {
-            notes.push(format!("the table at the start {reason}; its copy is read"));
-            backup
-        }
-        (Err("is not there"), Err(_)) => return None,
-        (Err(reason), Err(_)) => {
-            notes.push(format!("the partition table {reason}"));
+/// The report of a GPT; `None` when there is none.
+fn of_gpt(disk: &dyn ReadAt, size: u64) -> Option<Table> {
+    let table = match gpt::read(disk, size) {
+        Ok(table) => table,
+        Err(Fault::Absent) => return None,
+        Err(fault) => {
+            let sector = gpt::sector_of(disk).unwrap_or(512);
+            let notes = vec![format!("the partition table {fault}")];
             return Some(Table { kind: "gpt", sector, notes, ..Table::default() });
         }
     };
-    let table_bytes = (header.entries.len() as u64).next_multiple_of(sector);
-    let mut places = vec![(sector, sector, "GPT header"), (header.entries_at, table_bytes, "GPT entries")];
-    if header.at == sector && header.backup.checked_mul(sector).is_some_and(|at| at < size && at >= table_bytes) {
-        let at = header.backup * sector;
-        places.push((at - table_bytes, table_bytes, "copy of the GPT entries"));
+    let id = Some(table.copy.header.disk.to_string());
+    let (notes, places) = (gpt_notes(&table, size), gpt_places(&table, size));
+    let entries = table.partitions().filter_map(|partition| gpt_entry(&partition, table.sector)).collect();
+    Some(Table { kind: "gpt", sector: table.sector, id, notes, entries, places, boot_code: None })
+}
+
+fn gpt_notes(table: &gpt::Table, size: u64) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(fault) = table.primary {
+        notes.push(format!("the table at the start {fault}; its copy is read"));
+    }
+    match table.backup {
+        None => {}
+        Some(Fault::Differs) => notes.push("the copy of the table at the end differs".to_owned()),
+        Some(_) if table.copy.header.other >= size / table.sector => {
+            notes.push("the disk is shorter than its table says, the copy is not there".to_owned());
+        }
+        Some(_) => notes.push("the copy of the table is damaged".to_owned()),
+    }
+    if !table.linux_reads_it() {
+        let size = table.copy.header.entry_size;
+        notes.push(format!("the table has entries of {size} bytes, and Linux reads only those of 128"));
+    }
+    let of_gpt = gpt::problems(table, size).into_iter().filter(|problem| matches!(problem, Problem::Nowhere(_)));
+    notes.extend(of_gpt.map(|problem| problem.to_string()));
+    notes
+}
+
+/// Where both copies are, as far as they are on the disk.
+fn gpt_places(table: &gpt::Table, size: u64) -> Vec<(u64, u64, &'static str)> {
+    let (header, sector) = (&table.copy.header, table.sector);
+    let bytes = (table.copy.entries.len() as u64).next_multiple_of(sector);
+    let (own, entries) = (header.own.saturating_mul(sector), header.entries.saturating_mul(sector));
+    let mut places = vec![(own, sector, "GPT header"), (entries, bytes, "GPT entries")];
+    if table.primary.is_none()
+        && let Some(at) = header.other.checked_mul(sector).filter(|at| *at < size && *at >= bytes)
+    {
+        places.push((at - bytes, bytes, "copy of the GPT entries"));
         places.push((at, sector, "copy of the GPT header"));
     }
-    let entries = header.entries.chunks_exact(header.entry_size).enumerate().filter_map(|(i, entry)| {
-        let kind = guid(&entry[..16]);
-        let word = |at: usize| u64::from_le_bytes(entry[at..at + 8].try_into().unwrap_or_default());
-        let (first, last) = (word(32), word(40));
-        let sectors = last.checked_sub(first)?.checked_add(1)?;
-        let units = entry[56..128].chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
-        let name: String =
-            char::decode_utf16(units.take_while(|unit| *unit != 0)).map(|c| c.unwrap_or('\u{fffd}')).collect();
-        (!kind.is_nil()).then_some(())?;
-        Some(Entry {
-            number: i as u32 + 1,
-            offset: first.checked_mul(sector)?,
-            length: sectors.checked_mul(sector)?,
-            type_id: kind.to_string(),
-            guid: Some(guid(&entry[16..32]).to_string()),
-            name: (!name.is_empty()).then(|| escape(name.as_bytes())),
-            active: entry[48] & 4 != 0,
-        })
-    });
-    let entries = entries.collect();
-    Some(Table { kind: "gpt", sector, id: Some(header.disk.to_string()), notes, entries, places, boot_code: None })
+    places
 }
 
-struct Header {
-    at: u64,
-    backup: u64,
-    disk: Uuid,
-    entries_at: u64,
-    entry_size: usize,
-    entries: Vec<u8>,
-}
-
-fn header(disk: &dyn ReadAt, at: u64, sector: u64) -> Result<Header, &'static str> {
-    let mut bytes = [0; 512];
-    disk.read_at(at, &mut bytes).map_err(|_| "is not there")?;
-    if &bytes[..8] != SIGNATURE {
-        return Err("is not there");
-    }
-    let u32 = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
-    let u64 = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default());
-    let length = u32(12) as usize;
-    if !(92..=512).contains(&length) {
-        return Err("has a header of an impossible length");
-    }
-    let mut unsigned = bytes;
-    unsigned[16..20].fill(0);
-    if crc32(&unsigned[..length]) != u32(16) {
-        return Err("has a header with a wrong checksum");
-    }
-    let (count, size) = (u32(80), u32(84));
-    if count > MAX_ENTRIES || !(128..=MAX_ENTRY).contains(&size) {
-        return Err("has an impossible number of entries");
-    }
-    let entries_at = u64(72).checked_mul(sector).ok_or("has its entries nowhere")?;
-    let mut entries = vec![0; count as usize * size as usize];
-    disk.read_at(entries_at, &mut entries).map_err(|_| "has its entries nowhere")?;
-    if crc32(&entries) != u32(88) {
-        return Err("has entries with a wrong checksum");
-    }
-    Ok(Header { at, backup: u64(32), disk: guid(&bytes[56..72]), entries_at, entry_size: size as usize, entries })
-}
-
-fn guid(bytes: &[u8]) -> Uuid {
-    Uuid::from_bytes_le(bytes.try_into().unwrap_or_default())
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
+fn gpt_entry(partition: &gpt::Partition, sector: u64) -> Option<Entry> {
+    let (offset, length) = partition.bytes(sector)?;
+    Some(Entry {
+        number: partition.number,
+        offset,
+        length,
+        type_id: partition.kind.to_string(),
+        guid: Some(partition.guid.to_string()),
+        name: Some(&partition.name).filter(|name| !name.is_empty()).map(|name| escape(name.as_bytes())),
+        active: partition.attributes & LEGACY_BOOT != 0,
+    })
 }
 
 /// A signature, and entries that can be: every boot sector of a FAT volume has the signature too.

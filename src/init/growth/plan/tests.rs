@@ -4,6 +4,7 @@ use super::super::table::ENTRIES_SIZE;
 use super::*;
 use crate::arch::Architecture;
 use crate::disk::gpt::{Before, Guids, Layout};
+use crate::formats::gpt::{Guid, Partition};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::Command;
@@ -27,7 +28,15 @@ fn made_with(directory: &tempfile::TempDir, before: Before, size: u64) -> File {
 }
 
 fn table(disk: &File) -> Table {
-    Table::read(disk, 512, &ROOT.to_bytes_le()).unwrap().expect("a table of ours")
+    Table::read(disk, 512, &root()).unwrap().expect("a table of ours")
+}
+
+fn root() -> Guid {
+    Guid(ROOT.to_bytes_le())
+}
+
+fn found(disk: &File) -> Vec<crate::disk::table::Found> {
+    crate::disk::table::partitions(&crate::disk::table::open(disk).unwrap())
 }
 
 fn planned(disk: &File) -> Plan {
@@ -53,7 +62,7 @@ fn sgdisk(directory: &tempfile::TempDir, arguments: &[&str]) -> String {
 fn assert_found(disk: &File, directory: &tempfile::TempDir, ends: &[u64], place: &str) {
     let (first, last) = table(disk).root_range();
     assert!(first == 8192 && ends.contains(&last), "{place}: {first} to {last}");
-    let found = crate::disk::table::read(disk).unwrap();
+    let found = found(disk);
     assert_eq!((found.len(), found[2].guid, found[2].offset), (3, ROOT, 8192 * 512), "{place}");
     let text = sgdisk(directory, &["-i", "3"]);
     let found = text.contains(&ROOT.to_string().to_uppercase()) && text.contains("First sector: 8192 ");
@@ -95,11 +104,11 @@ fn a_root_behind_the_kernels_modules_grows_as_any() {
     let text = sgdisk(&directory, &["-v"]);
     assert!(text.contains("No problems found") && !text.to_lowercase().contains("warning"), "{text}");
     assert_eq!(plan.root, (12 * 2048, 199 * 2048 - 1));
-    let found = crate::disk::table::read(&disk).unwrap();
+    let found = found(&disk);
     assert_eq!((found.len(), found[3].guid, found[3].offset), (4, ROOT, 12 * MIB));
     // A partition of any other type in its place is no disk of ours.
     sgdisk(&directory, &["-t", "3:8200"]);
-    assert!(Table::read(&disk, 512, &ROOT.to_bytes_le()).unwrap().is_none());
+    assert!(Table::read(&disk, 512, &root()).unwrap().is_none());
 }
 
 #[test]
@@ -179,11 +188,11 @@ fn too_little_or_less_than_before_changes_nothing() {
 #[test]
 fn a_table_that_is_not_ours_is_not_read() {
     let directory = tempfile::tempdir().unwrap();
-    let read = |disk: &File| Table::read(disk, 512, &ROOT.to_bytes_le()).unwrap();
+    let read = |disk: &File| Table::read(disk, 512, &root()).ok().flatten();
     let disk = made(&directory, 64 * MIB);
     assert!(read(&disk).is_some());
-    assert!(Table::read(&disk, 512, &[7; 16]).unwrap().is_none(), "another root");
-    assert!(Table::read(&disk, 4096, &ROOT.to_bytes_le()).unwrap().is_none(), "another size of sectors");
+    assert!(Table::read(&disk, 512, &Guid([7; 16])).unwrap().is_none(), "another root");
+    assert!(Table::read(&disk, 4096, &root()).is_err(), "another size of sectors");
     // What other tools may do to a disk of ours, each with valid checksums.
     for change in
         [&["-d", "3"][..], &["-t", "3:8300"], &["-d", "1"], &["-n", "4:131072:0"], &["-S", "256"], &["-j", "40"]]
@@ -216,7 +225,9 @@ fn sectors_of_4096_bytes_grow_too() {
         entries[index * 128 + 32..][..8].copy_from_slice(&first.to_le_bytes());
         entries[index * 128 + 40..][..8].copy_from_slice(&last.to_le_bytes());
     }
-    let large = Table { sector: 4096, entries, ..small };
+    let header = small.header;
+    let root_place = Partition { first: 1024, last: 16_127, ..small.root.clone() };
+    let large = Table { sector: 4096, header, entries, root: root_place };
     let mut disk = vec![0u8; 400 << 20];
     let header = large.header(1, 16_383, HOME, (6, 16_378));
     disk[4096..][..HEADER_SIZE].copy_from_slice(&header);
@@ -224,7 +235,7 @@ fn sectors_of_4096_bytes_grow_too() {
     let path = directory.path().join("large.img");
     std::fs::write(&path, &disk).unwrap();
     let file = File::options().read(true).write(true).open(&path).unwrap();
-    let read = || Table::read(&file, 4096, &ROOT.to_bytes_le()).unwrap().expect("a table of ours");
+    let read = || Table::read(&file, 4096, &root()).unwrap().expect("a table of ours");
     let plan = plan(&read(), &disk[..4096], disk.len() as u64 / 4096);
     assert_eq!(plan.root, (1024, 399 * 256 - 1));
     for write in &plan.writes {

@@ -9,7 +9,7 @@
 //! Not supported: boot protocols before 2.12 (Linux 3.8), which lack `xloadflags` and `init_size`, and zImage.
 //! Specification: Linux Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header".
 
-use super::Arch;
+use super::{u16_at, u32_at, u64_at};
 
 /// `boot_flag`, the signature of a boot sector, at [`BOOT_FLAG_AT`].
 const BOOT_FLAG: u16 = 0xaa55;
@@ -25,6 +25,10 @@ const HEADER_END: usize = 0x268;
 pub const MINIMUM_PROTOCOL: u16 = 0x020c;
 /// `setup_sects` of 0 means this many, for the sake of very old kernels.
 const DEFAULT_SETUP_SECTS: u8 = 4;
+/// Where the protected-mode part is loaded.
+const MIB: u64 = 1 << 20;
+/// End of what a loader without paging uses: 4 GiB without the last page, so that no sum of 32 bits wraps.
+pub const BELOW_4G: u64 = 0xffff_f000;
 /// The most sectors a setup part may have: it must fit below its heap at 64 KiB.
 const MAX_SETUP_SECTS: u8 = 63;
 /// Real-mode sector size, in bytes.
@@ -91,13 +95,13 @@ impl Payload {
 
 /// What a setup header says, under the field names of boot.rst.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct Header {
     /// Boot protocol, major in the high byte.
     pub version: u16,
-    /// The version string: release, who built it, `#` and the build.
-    pub kernel_version: String,
-    /// 64-bit or 32-bit x86.
-    pub arch: Arch,
+    /// The version string: release, who built it, `#` and the build; `None` when there is none that is text.
+    pub kernel_version: Option<String>,
+    /// There is a 64-bit entry point.
+    pub is_64_bit: bool,
     /// Machine of the EFI stub; `None` when the image has no stub.
     pub efi_machine: Option<u16>,
     /// Flags of protocol 2.12 and later.
@@ -120,10 +124,24 @@ pub struct Facts {
     pub size: u64,
 }
 
-impl Facts {
+impl Header {
     /// The release: the first word of the version string.
-    pub fn release(&self) -> &str {
-        self.kernel_version.split(' ').next().unwrap_or_default()
+    pub fn release(&self) -> Option<&str> {
+        self.kernel_version.as_deref()?.split(' ').next()
+    }
+
+    /// Sectors of the real-mode part, the first included; 2 to 64.
+    pub fn setup_sectors(&self) -> u32 {
+        u32::from(self.setup_sects) + 1
+    }
+
+    /// Lowest address above everything the kernel needs before it knows its memory.
+    pub fn floor(&self) -> u64 {
+        // That this is a number was settled when the header was read.
+        let needed = self.pref_address.max(MIB).saturating_add(self.init_size.into());
+        let loaded =
+            MIB + (self.size - u64::from(self.setup_sectors()) * SECTOR as u64).next_multiple_of(SECTOR as u64);
+        needed.max(loaded)
     }
 }
 
@@ -156,7 +174,7 @@ pub fn is_bzimage(prefix: &[u8]) -> bool {
 
 /// Reads the setup header. `prefix` is the beginning of the file ([`SETUP_MAX`] bytes or the whole of it), `length`
 /// the file's length in bytes. `payload_start` is not looked at here: see [`Payload::of`].
-pub fn parse(prefix: &[u8], length: u64) -> Result<Facts, Invalid> {
+pub fn parse(prefix: &[u8], length: u64) -> Result<Header, Invalid> {
     if !is_bzimage(prefix) {
         return Err(Invalid::NoHeader);
     }
@@ -187,34 +205,36 @@ pub fn parse(prefix: &[u8], length: u64) -> Result<Facts, Invalid> {
         return Err(Invalid::Field("payload_length"));
     }
 
+    let (pref_address, init_size) = (u64_at(header, 0x258).unwrap_or(0), u32(0x260));
+    if pref_address.checked_add(init_size.into()).is_none() {
+        return Err(Invalid::Field("pref_address"));
+    }
     let xloadflags = u16(0x236);
-    Ok(Facts {
+    Ok(Header {
         version,
-        kernel_version: version_string(&prefix[..setup], u16(0x20e)).ok_or(Invalid::Field("kernel_version"))?,
-        arch: if xloadflags & XLF_KERNEL_64 != 0 { Arch::X86_64 } else { Arch::X86 },
+        kernel_version: version_string(&prefix[..setup], u16(0x20e)),
+        is_64_bit: xloadflags & XLF_KERNEL_64 != 0,
         efi_machine: pe_machine(prefix),
         xloadflags,
         setup_sects,
         initrd_addr_max: u32(0x22c),
         cmdline_size: u32(0x238),
         relocatable: header[0x234] != 0,
-        pref_address: u64::from(u32(0x258)) | u64::from(u32(0x25c)) << 32,
-        init_size: u32(0x260),
+        pref_address,
+        init_size,
         payload,
         size,
     })
 }
 
-/// The NUL-terminated string `kernel_version` points at. Its first word, the release, must be usable as a file name.
+/// The NUL-terminated string `kernel_version` points at.
 fn version_string(setup: &[u8], pointer: u16) -> Option<String> {
     if pointer == 0 {
         return None;
     }
     let bytes = setup.get(KERNEL_VERSION_BASE + usize::from(pointer)..)?;
     let end = bytes.iter().position(|&b| b == 0)?;
-    let text = std::str::from_utf8(&bytes[..end]).ok()?;
-    let release = text.split(' ').next()?;
-    super::is_release(release).then(|| text.to_owned())
+    std::str::from_utf8(&bytes[..end]).ok().map(str::to_owned)
 }
 
 /// Machine of the PE header, when the file has one (PE format, "MS-DOS Stub" and "COFF File Header").
@@ -227,14 +247,6 @@ pub fn pe_machine(prefix: &[u8]) -> Option<u16> {
         return None;
     }
     u16_at(prefix, at + 4)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|b| u16::from_le_bytes(*b))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|b| u32::from_le_bytes(*b))
 }
 
 #[cfg(test)]
@@ -261,15 +273,15 @@ pub(crate) mod tests {
         image
     }
 
-    fn parse_all(image: &[u8]) -> Result<Facts, Invalid> {
+    fn parse_all(image: &[u8]) -> Result<Header, Invalid> {
         parse(&image[..image.len().min(SETUP_MAX)], image.len() as u64)
     }
 
     #[test]
     fn the_header_of_a_made_image_is_read() {
         let facts = parse_all(&sample("6.1.0-test")).unwrap();
-        assert_eq!(facts.release(), "6.1.0-test");
-        assert_eq!((facts.version, facts.arch, facts.efi_machine), (0x20f, Arch::X86_64, Some(0x8664)));
+        assert_eq!(facts.release(), Some("6.1.0-test"));
+        assert_eq!((facts.version, facts.is_64_bit, facts.efi_machine), (0x20f, true, Some(0x8664)));
         assert_eq!((facts.size, facts.payload), (3136, (3072, 64)));
     }
 
@@ -293,10 +305,39 @@ pub(crate) mod tests {
         assert_eq!(with(0x1f1, &[64]), Invalid::Field("setup_sects"));
         assert_eq!(with(0x211, &[0]).to_string(), "a bzImage with an impossible loadflags (it is a zImage)");
         assert_eq!(with(0x24c, &[65]), Invalid::Field("payload_length"));
-        assert_eq!(with(0x20e, &[0, 0]), Invalid::Field("kernel_version"));
-        assert_eq!(with(0x20e, &[0xff, 0xff]), Invalid::Field("kernel_version"));
-        // A release that would leave the modules directory.
-        assert_eq!(with(0x400, b"../../etc "), Invalid::Field("kernel_version"));
+        assert_eq!(with(0x248, &[0xff; 8]), Invalid::Field("payload_length"));
+        assert_eq!(with(0x258, &[0xff; 12]), Invalid::Field("pref_address"));
+        assert!(matches!(with(0x1f4, &[0xff; 4]), Invalid::Truncated { .. }));
+    }
+
+    #[test]
+    fn a_version_string_may_be_absent_and_setup_sects_of_zero_means_four() {
+        let with = |at: usize, value: &[u8]| {
+            let mut image = sample("6.1");
+            image[at..at + value.len()].copy_from_slice(value);
+            parse_all(&image).unwrap()
+        };
+        assert_eq!(with(0x20e, &[0, 0]).release(), None);
+        assert_eq!(with(0x20e, &[0xff, 0xff]).release(), None);
+        assert_eq!(with(0x400, &[0xff]).release(), None);
+        assert_eq!(with(0x1f1, &[0]).setup_sectors(), 5);
+    }
+
+    /// Where a kernel wants to run and how much it needs there, and what must be free for it.
+    #[test]
+    fn the_floor_is_above_all_that_a_kernel_needs_and_never_wraps() {
+        for (address, size, floor) in [
+            (0, 0, MIB + 512),
+            (16 * MIB, 40 << 20, 56 * MIB),
+            (0, 40 << 20, 41 * MIB),
+            (1 << 40, 0xffff_ffff, (1 << 40) + 0xffff_ffff),
+            (u64::MAX - 0xffff_ffff, 0xffff_ffff, u64::MAX),
+        ] {
+            let mut image = sample("6.1");
+            image[0x258..0x260].copy_from_slice(&u64::to_le_bytes(address));
+            image[0x260..0x264].copy_from_slice(&u32::to_le_bytes(size));
+            assert_eq!(parse_all(&image).unwrap().floor(), floor, "{address:#x} {size:#x}");
+        }
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! Formats of disks and boot files: for each its types, one reader, and its writer or editor where there is one.
+//!
+//! ```text
+//!  gpt         partition tables          fat         FAT12, FAT16, FAT32: a reader, an editor of FAT32
+//!  boot_entry  boot menu entries         bzimage     the header of an x86 kernel
+//! ```
+//!
+//! What is read was written by strangers. So every reader is bounded: no field of the input decides how much memory or
+//! time is taken, what cannot be is a typed fault, and nothing panics. No policy is here: what a command does about a
+//! fault is its own affair. PID 1 uses [`gpt`]; everything else is for the host.
+
+#[cfg(feature = "host")]
+pub mod boot_entry;
+#[cfg(feature = "host")]
+pub mod bzimage;
+#[cfg(feature = "host")]
+pub mod fat;
+pub mod gpt;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Bytes that can be read from any place: a file, a device, a slice, a part of one of these.
+pub trait ReadAt {
+    /// Reads exactly `buffer.len()` bytes at `offset`; an end before that is an error.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        FileExt::read_exact_at(self, buffer, offset)
+    }
+}
+
+impl ReadAt for [u8] {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).ok();
+        let end = start.and_then(|start| start.checked_add(buffer.len()));
+        let found = start.zip(end).and_then(|(start, end)| self.get(start..end));
+        buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self[..].read_at(offset, buffer)
+    }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+}
+
+/// A part of something larger: a partition of a disk.
+pub struct Window<S> {
+    /// What it is a part of.
+    pub source: S,
+    /// Where it begins there.
+    pub start: u64,
+    /// Bytes of it.
+    pub length: u64,
+}
+
+impl<S: ReadAt> ReadAt for Window<S> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.length);
+        let at = end.and_then(|_| self.start.checked_add(offset));
+        self.source.read_at(at.ok_or(io::ErrorKind::UnexpectedEof)?, buffer)
+    }
+}
+
+/// Little-endian fields; `None` beyond the end.
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|field| u16::from_le_bytes(*field))
+}
+
+/// See [`u16_at`].
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|field| u32::from_le_bytes(*field))
+}
+
+/// See [`u16_at`].
+pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|field| u64::from_le_bytes(*field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_ends_where_it_ends() {
+        let window = Window { source: &b"0123456789"[..], start: 4, length: 3 };
+        let read = |offset, length| {
+            let mut buffer = vec![0; length];
+            window.read_at(offset, &mut buffer).map(|()| buffer).map_err(|error| error.kind())
+        };
+        assert_eq!(read(0, 3).unwrap(), b"456");
+        assert_eq!(read(3, 0).unwrap(), b"");
+        for (offset, length) in [(0, 4), (2, 2), (4, 0), (u64::MAX, 1)] {
+            assert_eq!(read(offset, length), Err(io::ErrorKind::UnexpectedEof), "{offset} {length}");
+        }
+    }
+}
