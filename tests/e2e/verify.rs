@@ -42,7 +42,7 @@ fn a_whole_disk_passes_and_every_damage_is_found() {
     let expected = Expected {
         layout: &layout,
         kernel: &files.kernel,
-        initramfs: &files.initramfs,
+        initramfs: &files.initramfs(),
         command_line: &files.command_line,
         uefi: true,
         userland: &userland,
