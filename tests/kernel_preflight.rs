@@ -53,6 +53,26 @@ fn debians_kernels_pass() {
     }
 }
 
+/// Where a kernel wants to run and what it needs there in bytes, and whether BIOS boot can have it.
+#[test]
+fn a_kernel_that_needs_memory_behind_4_gib_is_refused_for_bios_alone() {
+    for (address, size, fits) in [
+        (16 << 20, 40 << 20, true),
+        (0xf000_0000, 0x0fff_f000, true),
+        (0xf000_0000, 0x1000_0000, false),
+        (0, u32::MAX, false),
+        (1 << 40, 0, false),
+        (u64::MAX - 0xffff, 0xffff, false),
+    ] {
+        let mut bundle = debian("cloud");
+        let header = bundle.image.bzimage.as_mut().unwrap();
+        (header.pref_address, header.init_size) = (address, size);
+        let expected: &[&str] = if fits { &[] } else { &["load address"] };
+        assert_eq!(failed(&preflight(&bundle, &DISK)), expected, "{address:#x} {size:#x}");
+        assert_eq!(failed(&preflight(&bundle, &Disk { bios: false, ..DISK })), [""; 0], "{address:#x}");
+    }
+}
+
 #[test]
 fn without_any_required_option_the_kernel_is_refused_by_its_name() {
     let mut bundle = debian("generic");

@@ -13,7 +13,6 @@ use crate::formats::ReadAt;
 use crate::formats::boot_entry::Entry as BootEntry;
 use crate::formats::fat::edit::Editor;
 use crate::formats::fat::{Entry, Error, File, Volume};
-use std::collections::HashSet;
 
 /// Longest boot menu that is looked through, in bytes.
 const MAX_MENU: u64 = 1 << 20;
@@ -38,7 +37,7 @@ pub fn places(slot: Option<&Slot>) -> Vec<(u64, u64)> {
 /// Looks at every entry, and at every other menu.
 pub fn stale(editor: &Editor<'_>, kept: &[(u64, u64)]) -> Result<Stale, Error> {
     let volume = editor.volume();
-    let (mut named, mut doubts) = (HashSet::new(), Vec::new());
+    let (mut named, mut doubts) = (Vec::new(), Vec::new());
     for entry in volume.entries(loader::ENTRIES)?.iter().filter(|entry| !entry.is_directory) {
         match entry_of(volume, entry)? {
             Ok(found) => named.extend(files_of(volume, &found)?),
@@ -56,8 +55,11 @@ pub fn stale(editor: &Editor<'_>, kept: &[(u64, u64)]) -> Result<Stale, Error> {
     }
     let mut files = Vec::new();
     for file in volume.entries(FOLDER)? {
-        let is_named = named.contains(&file.name.to_lowercase());
-        if !file.is_directory && number(&file.name).is_some() && !is_named && !touches(&volume.places(&file)?, kept) {
+        if !file.is_directory
+            && number(&file.name).is_some()
+            && !named.contains(&file)
+            && !touches(&volume.places(&file)?, kept)
+        {
             files.push(file);
         }
     }
@@ -77,14 +79,13 @@ fn entry_of(volume: &Volume<impl ReadAt>, entry: &Entry) -> Result<Result<BootEn
     })
 }
 
-/// Names of the files in our folder that an entry leads to, by whichever of a file's names, in lower case.
-fn files_of(volume: &Volume<impl ReadAt>, entry: &BootEntry) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
+/// The files that an entry leads to, by whichever of their names.
+fn files_of(volume: &Volume<impl ReadAt>, entry: &BootEntry) -> Result<Vec<Entry>, Error> {
+    let mut files = Vec::new();
     for path in &entry.files {
-        // A file of another folder keeps its namesake here too, which does no harm.
-        names.extend(volume.find_file(path)?.map(|file| file.name.to_lowercase()));
+        files.extend(volume.find_file(path)?);
     }
-    Ok(names)
+    Ok(files)
 }
 
 fn is_menu(file: &File) -> bool {

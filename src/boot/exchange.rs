@@ -129,7 +129,7 @@ pub fn exchange(disk: &dyn Durable, partitions: &[Found], new: &New) -> Result<V
     match change.make() {
         // Refused, with everything as it was: nothing is under way any more.
         Err(error) if !matches!(error, ExchangeError::Io(_) | ExchangeError::Fat(_)) => {
-            change.editor.end()?;
+            change.finish()?;
             Err(error)
         }
         made => made,
@@ -242,11 +242,19 @@ impl Exchange<'_> {
 
         self.slot = bios::read::active(self.disk)?;
         let doubts = self.sweep()?;
-        self.editor.count()?;
-        self.disk.settle()?;
-        self.editor.end()?;
-        self.disk.settle()?;
+        self.finish()?;
         Ok(doubts)
+    }
+
+    /// Takes the mark away, after everything else is on the disk.
+    fn finish(&mut self) -> Result<(), ExchangeError> {
+        if self.editor.is_under_way() {
+            self.editor.count()?;
+            self.disk.settle()?;
+            self.editor.end()?;
+            self.disk.settle()?;
+        }
+        Ok(())
     }
 
     /// Nothing is changed before it is on the disk that something is.

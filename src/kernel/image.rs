@@ -263,4 +263,22 @@ mod tests {
         assert_eq!(banner_release(b"Linux version"), None);
         assert_eq!(banner_release(b"Linux version 6/../x y"), None);
     }
+
+    /// What a header says is checked where it is a number; what it is called where it becomes a path.
+    #[test]
+    fn a_bzimage_with_an_impossible_address_or_release_is_no_kernel() {
+        let cases: [(usize, &[u8], &str); 5] = [
+            (0x258, &[0xff; 12], "pref_address"),
+            (0x258, &[0, 0, 0, 0xf0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0x10], "pref_address"),
+            (0x400, b"../../etc ", "kernel_version"),
+            (0x20e, &[0, 0], "kernel_version"),
+            (0x20e, &[0xff, 0xff], "kernel_version"),
+        ];
+        for (at, bytes, field) in cases {
+            let mut image = bzimage::tests::sample("6.1");
+            image[at..at + bytes.len()].copy_from_slice(bytes);
+            let refused = recognise(&image, image.len() as u64, |_| Vec::new()).unwrap_err();
+            assert_eq!(refused.found, format!("a bzImage with an impossible {field}"));
+        }
+    }
 }

@@ -127,6 +127,11 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
+    /// Whether the mark is there.
+    pub fn is_under_way(&self) -> bool {
+        self.mark.is_some()
+    }
+
     /// Whether an earlier change never came to its end, and is not mended yet.
     pub fn was_interrupted(&self) -> bool {
         self.interrupted
