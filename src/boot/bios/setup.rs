@@ -42,7 +42,7 @@ impl Setup {
     pub fn parse(kernel: &[u8]) -> Result<Setup, SetupError> {
         let header = bzimage::parse(&kernel[..kernel.len().min(bzimage::SETUP_MAX)], kernel.len() as u64)?;
         let limit = (u64::from(header.initrd_addr_max) + 1).min(bzimage::BELOW_4G);
-        if header.floor() > limit {
+        if header.floor() > bzimage::BELOW_4G {
             return Err(SetupError::Address(header.floor()));
         }
         let (sectors, floor) = (header.setup_sectors(), header.floor());
@@ -109,6 +109,6 @@ pub(super) mod tests {
         last[0x258..0x260].fill(0xff);
         assert_eq!(Setup::parse(&last), Err(field("pref_address")));
         // And of init_size.
-        assert_eq!(damaged(0x263, 0xff), SetupError::Address(16 * MIB + (0xff << 24) + 40 * MIB));
+        assert_eq!(damaged(0x263, 0xff), SetupError::Address(16 * MIB + 0xff80_0000));
     }
 }
