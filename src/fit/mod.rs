@@ -160,6 +160,7 @@ mod tests {
             init: Init::Auto,
             process: Process { cmd: vec!["sh".into()], ..Process::default() },
             hostname: None,
+            machine_id: None,
             network: Network::Dhcp,
             wait_online: None,
             volumes: vec![],

@@ -82,7 +82,7 @@ impl Shape {
         let bits = match clusters {
             0 => return Err(Fault::NoClusters),
             _ if is_fat32 => 32,
-            ..4085 => 12,
+            1..4085 => 12,
             _ => 16,
         };
         if clusters > MAX_CLUSTERS {
