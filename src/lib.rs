@@ -50,6 +50,8 @@ pub mod layer;
 #[cfg(feature = "host")]
 pub mod machines;
 #[cfg(feature = "host")]
+pub mod once;
+#[cfg(feature = "host")]
 pub mod output;
 #[cfg(feature = "host")]
 pub mod pid1;
@@ -60,6 +62,8 @@ pub mod qemu;
 #[cfg(feature = "host")]
 pub mod random;
 #[cfg(feature = "host")]
+pub mod recognise;
+#[cfg(feature = "host")]
 pub mod rootfs;
 #[cfg(feature = "host")]
 pub mod smoke;
@@ -69,3 +73,5 @@ pub mod source;
 pub mod startable;
 #[cfg(feature = "host")]
 pub mod swap;
+#[cfg(feature = "host")]
+pub(crate) mod unpack;

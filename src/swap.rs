@@ -48,7 +48,8 @@ impl GuestModulesError {
 /// Puts the kernel of `bundle` on the disk at `path`.
 pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Observer<'_>) -> Result<()> {
     let shown = crate::escape::path(path);
-    // Opening a pipe would wait for its other end.
+    // Before anything is opened for writing. A pipe is not waited for, here nor below.
+    Existing::open(path)?;
     let opened = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.with_context(|| format!("cannot open disk {shown}"))?;
     // As a machine that runs from it holds it: neither sees the other's half.

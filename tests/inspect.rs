@@ -736,10 +736,14 @@ fn what_cannot_be_inspected_is_refused_with_a_hint() {
     fs::write(&qcow, [&b"QFI\xfb"[..], &[0; 100_000]].concat()).unwrap();
     let zeros = bench.path("zeros");
     fs::write(&zeros, [0; 100_000]).unwrap();
+    fs::create_dir(bench.path("empty")).unwrap();
     for (path, said) in [
-        (qcow, "a disk in the qcow2 format is not read\nhint: make it raw first"),
-        (zeros, "neither a container image, a disk nor a kernel\nhint: a disk has a partition table"),
-        (bench.path(""), "neither a container image, a disk nor a kernel\nhint: an OCI layout has an index.json"),
+        (qcow, "this is a disk in the qcow2 format\nhint: make it raw first: qemu-img convert -O raw"),
+        (
+            zeros,
+            "an image, a disk or a kernel is needed, but this is nothing but zeros\nhint: images come from docker save",
+        ),
+        (bench.path("empty"), "but this is an empty folder\nhint: an OCI layout has an index.json"),
         (bench.path("nothing"), "no such file or directory"),
         ("no-such-image".into(), "docker save no-such-image | bootdisk inspect -\n"),
     ] {

@@ -147,7 +147,7 @@ fn apk_packages_are_read_and_their_data_is_verified() {
     assert!(refused(&damaged).ends_with("its data is not what its SHA-256 says"), "{}", refused(&damaged));
     cuts_and_mutations(&bytes, &damaged);
     fs::write(&damaged, b"ADBd and so on").unwrap();
-    assert!(refused(&damaged).contains("an apk package of version 3"), "{}", refused(&damaged));
+    assert!(refused(&damaged).contains("an apk version 3 package"), "{}", refused(&damaged));
 }
 
 #[test]

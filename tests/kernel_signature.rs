@@ -256,6 +256,94 @@ fn a_deb_and_any_file_can_be_signed() {
     }
 }
 
+#[test]
+fn with_keys_nothing_is_read_that_nobody_vouches_for() {
+    let place = Place::new();
+    let vmlinuz = only(&place.path("root/boot"), "vmlinuz-");
+    fs::copy(&vmlinuz, place.path("vmlinuz-x")).unwrap();
+    place.run("gpg --batch -u good --output vmlinuz-x.sig --detach-sign vmlinuz-x");
+    let file = place.path("vmlinuz-x");
+    let origin = |keys: &[&str]| {
+        let config = match keys {
+            [] => Bundle::open(&file, None),
+            keys => place.opened(&file, keys),
+        };
+        config.unwrap().config.map(|config| (config.origin, config.text.contains("CONFIG_OF_NOBODY=y")))
+    };
+    let beside = |name: &str| {
+        fs::write(place.path(name), "#\nCONFIG_OF_NOBODY=y\n").unwrap();
+    };
+    let of = |name: &str| Some((place.path(name).display().to_string(), true));
+    beside("config-x");
+    assert_eq!(origin(&[]), of("config-x"));
+    assert_eq!(origin(&["good.gpg"]), None, "a configuration that nobody has signed");
+    place.run("gpg --batch -u other --output config-x.sig --detach-sign config-x");
+    assert_eq!(origin(&["good.gpg"]), None, "one that somebody else has signed");
+    assert_eq!(origin(&["good.gpg", "other.gpg"]), of("config-x"), "one that a key has signed");
+    fs::remove_file(place.path("config-x.sig")).unwrap();
+    fs::create_dir(place.path("config-x.sig")).unwrap();
+    nix::unistd::mkfifo(&place.path("config-x.asc"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(origin(&["good.gpg"]), None, "a folder and a pipe where its signatures would be");
+
+    // What is given by name must be signed, each of it.
+    let keys = place.keys(&["good.gpg"]);
+    let refused = |files: &[&str], modules: Option<&str>, config: Option<&str>| {
+        let files: Vec<PathBuf> = files.iter().map(|name| place.path(name)).collect();
+        let (modules, config) = (modules.map(|name| place.path(name)), config.map(|name| place.path(name)));
+        let given = Given { files: &files, modules: modules.as_deref(), config: config.as_deref(), keys: Some(&keys) };
+        Bundle::of(&given).map(|_| ()).unwrap_err().to_string().replace(place.dir.path().to_str().unwrap(), "")
+    };
+    let unsigned = |name: &str| format!("a key was given, but this has no signature: /{name}");
+    beside("given");
+    assert_eq!(refused(&["vmlinuz-x"], None, Some("given")), unsigned("given"));
+    assert_eq!(refused(&["vmlinuz-x", "given"], None, None), unsigned("given"));
+    assert_eq!(refused(&["vmlinuz-x"], Some("root/lib"), None), unsigned("root/lib"));
+    assert_eq!(refused(&["vmlinuz-x", "root/lib"], None, None), unsigned("root/lib"));
+    assert_eq!(refused(&["root"], None, None), unsigned("root"));
+
+    // A signature may be a link to one. One that leads to another file's is no signature of this.
+    place.run("mv vmlinuz-x.sig kept && ln -s kept vmlinuz-x.sig");
+    assert!(place.signer(&file, &["good.gpg"]).starts_with("Good Signer"));
+    place.run("gpg --batch -u good --output of-root --detach-sign root/boot/config-*; ln -sf of-root vmlinuz-x.sig");
+    assert!(place.refused(&file, &["good.gpg"]).contains("it is not what was signed by Good Signer"));
+}
+
+/// What is verified is what is read: modules are read from a package long after, and by then its name may lead elsewhere.
+#[test]
+fn a_package_that_is_replaced_after_it_was_verified_is_not_read_again() {
+    let place = Place::new();
+    place.run(
+        "bsdtar --zstd -C root -cf k.pkg.tar.zst boot lib
+         gpg --batch -u good --output k.pkg.tar.zst.sig --detach-sign k.pkg.tar.zst",
+    );
+    let package = place.path("k.pkg.tar.zst");
+    let every = |bundle: &Bundle| {
+        let mut all = Vec::new();
+        bundle.modules.as_ref().unwrap().for_each(&mut |path, bytes| {
+            all.push((path.to_owned(), bytes.to_vec()));
+            Ok(())
+        })?;
+        Ok::<_, KernelError>(all)
+    };
+    let signed = every(&place.opened(&package, &["good.gpg"]).unwrap()).unwrap();
+    assert!(!signed.is_empty());
+    let bytes = fs::read(&package).unwrap();
+    let damages: [&dyn Fn(); 3] = [
+        &|| fs::write(&package, b"another file, in the same place").unwrap(),
+        &|| {
+            fs::write(place.path("new"), b"another file").unwrap();
+            fs::rename(place.path("new"), &package).unwrap();
+        },
+        &|| fs::remove_file(&package).unwrap(),
+    ];
+    for damage in damages {
+        fs::write(&package, &bytes).unwrap();
+        let bundle = place.opened(&package, &["good.gpg"]).unwrap();
+        damage();
+        assert_eq!(every(&bundle).unwrap(), signed);
+    }
+}
+
 /// Whatever is changed: it is refused, or what comes out is what was signed.
 #[test]
 fn what_is_accepted_is_what_was_signed() {

@@ -111,9 +111,12 @@ fn real_packages_go_through_every_command() {
     assert!(ok && checked.contains("buses    virtio-blk virtio-scsi nvme ahci ide usb-storage\n"), "{checked}");
 
     assert_eq!(says(&store, &["remove", &id[..4]]), format!("{id}\n"));
-    assert_eq!(says(&store, &["default"]), "");
+    let error = kernel(&store, &["default"]).unwrap_err();
+    assert_eq!(error.to_string(), "no default kernel");
+    let hint = error.downcast_ref::<KernelError>().unwrap().hint().unwrap();
+    assert!(hint.starts_with("the store has one: bootdisk kernel default 6.1.0-"), "{hint}");
     let error = kernel(&store, &["show"]).unwrap_err();
-    assert_eq!(error.to_string(), "no default kernel for x86_64");
+    assert_eq!(error.to_string(), "no default kernel");
     assert_eq!(says(&store, &["list"]).lines().count(), 2);
     says(&store, &["remove", &first[..12]]);
     assert!(says(&store, &["list"]).starts_with("no kernels in "));
@@ -190,6 +193,36 @@ fn damage_to_any_file_of_an_entry_is_found_and_mended_by_adding_again() {
     assert!(!place.store.dir().join("default-x86_64").exists());
 }
 
+/// An arm64 `Image` as far as it is looked at.
+fn arm64_kernel(place: &Place) -> PathBuf {
+    let path = place.dir.path().join("Image");
+    let mut bytes = vec![0; 4096];
+    bytes[56..60].copy_from_slice(b"ARM\x64");
+    bytes.extend(b"Linux version 6.1.0-arm64 (somebody) #1\n\0");
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn the_default_is_the_one_asked_for_or_the_only_one_or_the_hosts() {
+    let place = place();
+    let find = |arch| place.store.find_for("default", arch).map(|entry| entry.arch);
+    let none = |arch| matches!(find(arch), Err(KernelError::NoDefault { arch: of, stored: None }) if of == arch);
+    for arch in [None, Some(Arch::X86_64), Some(Arch::Aarch64)] {
+        assert!(none(arch), "{arch:?}");
+    }
+    place.store.add(&arm64_kernel(&place), None, None).unwrap();
+    assert_eq!(find(None).unwrap(), Arch::Aarch64, "the only one there is");
+    assert_eq!(find(Some(Arch::Aarch64)).unwrap(), Arch::Aarch64);
+    assert!(none(Some(Arch::X86_64)));
+    assert!(says(&place.store, &["show"]).contains("aarch64"));
+    place.store.add(&root(&place, "a", &["virtio"]), None, None).unwrap();
+    assert_eq!(find(None).unwrap(), Arch::from_name(std::env::consts::ARCH).unwrap(), "this host's");
+    assert_eq!(find(Some(Arch::Aarch64)).unwrap(), Arch::Aarch64);
+    assert_eq!(find(Some(Arch::X86_64)).unwrap(), Arch::X86_64);
+    assert_eq!(says(&place.store, &["default"]).lines().count(), 2);
+}
+
 #[test]
 fn concurrent_adds_end_with_one_whole_entry_each() {
     let place = place();
@@ -232,6 +265,6 @@ fn what_an_interrupted_add_left_is_neither_seen_nor_kept() {
     let bad = place.dir.path().join("bad");
     fs::write(&bad, "no kernel").unwrap();
     let error = kernel(&place.store, &["add", text(&bad)]).unwrap_err();
-    assert!(format!("{error:#}").contains("a kernel is needed, but this is no kernel image"), "{error:#}");
+    assert!(format!("{error:#}").contains("a kernel is needed, but this is text"), "{error:#}");
     assert_eq!(fs::read_dir(place.store.dir()).unwrap().count(), 3);
 }

@@ -710,19 +710,19 @@ fn a28_inputs_that_are_no_archive() {
     std::fs::write(at("layer.tar"), layer(1)).unwrap();
     std::fs::create_dir(at("directory")).unwrap();
     for (path, expected) in [
-        (at("empty"), "the archive is empty"),
-        (at("short"), "neither a tar archive nor"),
-        (at("text"), "neither a tar archive nor"),
-        (at("zeros"), "neither a tar archive nor"),
-        (at("xz"), "archives compressed with xz are not supported"),
+        (at("empty"), "this is an empty file"),
+        (at("short"), "this is text"),
+        (at("text"), "this is text"),
+        (at("zeros"), "this is nothing but zeros"),
+        (at("xz"), "this is xz-compressed data"),
         (at("twice"), "compressed twice"),
-        (at("gz"), "neither a tar archive nor"),
+        (at("gz"), "this is a gzip-compressed text"),
         (at("layer.tar"), "neither manifest.json nor index.json"),
-        (at("directory"), "no oci-layout in it"),
+        (at("directory"), "this is an empty folder"),
         (at("missing"), "cannot open"),
-        ("/dev/zero".into(), "neither a tar archive nor"),
-        ("/dev/null".into(), "the archive is empty"),
-        ("/dev/urandom".into(), "neither a tar archive nor"),
+        ("/dev/zero".into(), "this is nothing but zeros"),
+        ("/dev/null".into(), "this is an empty file"),
+        ("/dev/urandom".into(), "an image is needed, but this is "),
     ] {
         refused(read_all(&path, ""), expected);
     }
@@ -754,12 +754,19 @@ fn hints_name_the_remedy() {
     for transport in ["docker-archive", "oci-archive"] {
         assert!(hint(&format!("{transport}:{}", at("none.tar"))).contains("docker save"), "{transport}");
     }
+    sample().write_oci(&dir.path().join("linked"));
+    let (kept, blob) = (dir.path().join("kept"), dir.path().join("linked").join(blob_path(&sample().config_json())));
+    std::fs::rename(&blob, &kept).unwrap();
+    std::os::unix::fs::symlink(&kept, &blob).unwrap();
+    assert!(hint(&at("linked")).ends_with("cp -rL LAYOUT COPY"));
     std::fs::create_dir(at("form")).unwrap();
-    assert!(hint(&at("form")).contains("oci:DIRECTORY:NAME"));
+    assert!(hint(&at("form")).contains("skopeo copy docker://NAME oci:image.oci:app"));
     std::fs::write(at("form/manifest.json"), "[]").unwrap();
-    assert!(hint(&at("form")).starts_with("pack it again: tar -C DIRECTORY"));
+    assert!(
+        hint(&at("form")).starts_with("tar -C ") && hint(&at("form")).ends_with("form -c . | bootdisk build - -o DISK")
+    );
     std::fs::write(at("form/version"), "Directory Transport Version: 1.1\n").unwrap();
-    assert!(hint(&format!("oci:{}", at("form"))).contains("skopeo copy dir:PATH"));
+    assert!(hint(&format!("oci:{}", at("form"))).starts_with("skopeo copy dir:/"));
 }
 
 #[test]

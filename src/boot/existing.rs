@@ -9,6 +9,7 @@ use crate::formats::ReadAt;
 use crate::formats::boot_entry;
 use crate::formats::fat::{self, Volume};
 use crate::inputs::{self, FileId};
+use crate::recognise::{self, Kind, Refusal, Wanted};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -31,6 +32,9 @@ pub enum ExistingError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// No disk, or one that is not whole.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// Its partition table.
     #[error(transparent)]
     Table(#[from] ReadTableError),
@@ -60,10 +64,11 @@ pub enum ExistingError {
 
 impl ExistingError {
     /// What to do about it, where there is something.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<String> {
         match self {
             ExistingError::Open { .. } => None,
-            _ => Some("the disk is damaged, or bootdisk build did not make it: build it again"),
+            ExistingError::Refused(refusal) => refusal.hint(),
+            _ => Some("the disk is damaged, or bootdisk build did not make it: build it again".into()),
         }
     }
 }
@@ -115,9 +120,13 @@ pub struct BootPlaces {
 impl Existing {
     /// Opens the disk and reads its partition table.
     pub fn open(path: &Path) -> Result<Existing, ExistingError> {
-        let file =
-            inputs::open(path).map_err(|source| ExistingError::Open { path: crate::escape::path(path), source })?;
-        Existing::of(file)
+        let failed = |source| ExistingError::Open { path: crate::escape::path(path), source };
+        // What is no file is not opened: a pipe would be waited for.
+        let kind = recognise::path(path).map_err(failed)?;
+        if kind != Kind::Disk(recognise::Disk::Gpt) {
+            return Err(Refusal::new(kind, Wanted::Disk, Some(path)).into());
+        }
+        Existing::of(inputs::open(path).map_err(failed)?)
     }
 
     /// The same of a file that is open.

@@ -18,8 +18,9 @@ use crate::escape::escape;
 use crate::formats::fat::{self, Volume};
 use crate::formats::{ReadAt, boot_entry};
 use crate::inputs;
-use crate::kernel::KernelError;
-use crate::kernel::package::{self, Source};
+use crate::kernel::package::Source;
+use crate::kernel::{Input, KernelError};
+use crate::recognise::{self, Kind};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -152,7 +153,7 @@ pub enum LoaderError {
     #[error("EFI loader {reason}: {}", escape(.path.as_os_str().as_encoded_bytes()))]
     NotALoader {
         /// What is wrong with it.
-        reason: &'static str,
+        reason: String,
         /// The file.
         path: PathBuf,
     },
@@ -190,22 +191,23 @@ pub fn open(architecture: Architecture, given: Option<&Path>) -> Result<Vec<u8>,
         _ => LoaderError::Read(path.to_owned(), error),
     };
     let not_a_loader = |reason| LoaderError::NotALoader { reason, path: path.to_owned() };
-    let mut start = Vec::new();
-    inputs::open(path).and_then(|file| file.take(16).read_to_end(&mut start)).map_err(failed)?;
-    let bytes = match package::is_package(path, &start) {
-        true => in_package(path, installed_path(architecture))?
-            .ok_or_else(|| not_a_loader("is a package without systemd-boot for this architecture"))?,
-        false => bounded(inputs::open(path).map_err(failed)?).map_err(failed)?,
+    let bytes = match recognise::path(path).map_err(failed)? {
+        Kind::Package(_) => in_package(path, installed_path(architecture))?
+            .ok_or_else(|| not_a_loader("is a package without systemd-boot for this architecture".into()))?,
+        Kind::EfiProgram(_) | Kind::UnifiedKernel | Kind::Kernel(_) => {
+            bounded(inputs::open(path).map_err(failed)?).map_err(failed)?
+        }
+        kind => return Err(not_a_loader(format!("is not an EFI program, but {}", kind.words()))),
     };
     match fault(architecture, &bytes) {
         None => Ok(bytes),
-        Some(reason) => Err(not_a_loader(reason)),
+        Some(reason) => Err(not_a_loader(reason.into())),
     }
 }
 
 /// The file of a package that would be installed at `wanted`.
 fn in_package(path: &Path, wanted: &str) -> Result<Option<Vec<u8>>, KernelError> {
-    let Some(source) = Source::of(path)? else { return Ok(None) };
+    let Some(source) = Source::of(&Input::open(path)?)? else { return Ok(None) };
     let mut found = None;
     source.scan(&mut |entry, body| {
         if Path::new("/").join(&entry.path) == Path::new(wanted) {

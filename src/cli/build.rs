@@ -9,6 +9,7 @@ use crate::convert::{Event, Writing};
 use crate::image::LayersAhead;
 use crate::kernel::Bundle;
 use crate::publish;
+use crate::recognise::Wanted;
 use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,7 +61,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
     let writing = Writing { sync: !args.no_sync, verify: args.verify, threads };
-    let image = plan::open_image(&args.image, &args.disk)?;
+    let image = plan::open_image(&args.image, &args.disk, Wanted::Image)?;
     // Decoding takes longest. It begins while the kernel is looked for.
     let layers = LayersAhead::new(&image, threads);
     let observe = &mut |event: Event<'_>| progress.show(event);

@@ -1,6 +1,8 @@
 //! Environment variables and host names from the command line, with `docker run`'s rules.
 
+use crate::once;
 use anyhow::{Context, bail};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Variables of the files, then of the options, so that options win. `NAME` without `=` takes the value from this
@@ -9,8 +11,9 @@ use std::path::{Path, PathBuf};
 pub fn collect(files: &[PathBuf], options: &[String]) -> anyhow::Result<Vec<String>> {
     let mut variables = Vec::new();
     for file in files {
-        let text = crate::inputs::open(file)
-            .and_then(std::io::read_to_string)
+        let mut text = String::new();
+        once::open(file, "the environment")
+            .and_then(|mut file| file.read_to_string(&mut text))
             .with_context(|| format!("cannot read the environment file {}", crate::escape::path(file)))?;
         // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);

@@ -142,8 +142,11 @@ pub fn run_in(store: &Store, args: &KernelArgs, out: &mut dyn Write) -> anyhow::
             writeln!(out, "{}  {}  {}", &entry.id[..12], entry.arch, entry.release)?;
         }
         Command::Default { kernel: None } => {
-            let is_default = |entry: &Entry| matches!(store.default_id(entry.arch), Ok(Some(id)) if id == entry.id);
-            for entry in store.list()?.into_iter().filter_map(Result::ok).filter(is_default) {
+            let defaults = store.defaults()?;
+            if defaults.is_empty() {
+                store.find("default")?;
+            }
+            for entry in defaults {
                 writeln!(out, "{}  {}  {}", &entry.id[..12], entry.arch, entry.release)?;
             }
         }

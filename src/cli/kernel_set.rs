@@ -3,7 +3,9 @@
 use super::options::{Global, KernelKeys};
 use super::plan;
 use super::progress::Progress;
+use crate::boot::existing::Existing;
 use crate::convert::Event;
+use crate::kernel::Arch;
 use crate::swap;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -36,7 +38,13 @@ pub struct Set {
 pub fn run(global: &Global, set: &Set) -> Result<()> {
     let mut progress = Progress::new(global);
     let shown = crate::escape::path(&set.disk);
-    let bundle = plan::named_kernel(&set.kernel, set.modules.as_deref(), &set.keys, None)?;
+    // Only a default depends on the disk.
+    let arch = (set.kernel == "default").then(|| Existing::open(&set.disk)?.architecture()).transpose();
+    let arch = arch
+        .with_context(|| format!("cannot set the kernel of {shown}"))?
+        .and_then(|arch| Arch::from_name(arch.name()));
+    let meant = plan::Meant { image: None, arch };
+    let bundle = plan::named_kernel(&set.kernel, set.modules.as_deref(), &set.keys, meant)?;
     let options = swap::Options { keep: set.keep, preflight: !set.no_preflight };
     let done = swap::set_kernel(&set.disk, &bundle, &options, &mut |event| progress.show(event));
     progress.show(Event::Done);

@@ -134,6 +134,10 @@ impl KernelKeys {
 /// The files that a kernel's name stands for: the file or directory of that name, else for `host` the running kernel's.
 /// `None` for any other name.
 pub fn kernel_files(name: &Path) -> Result<Option<Vec<PathBuf>>, KernelError> {
+    if name == Path::new("-") {
+        let hint = Some("save it to a file first, and give that: cat > vmlinuz".into());
+        return Err(KernelError::NotAKernel { found: "standard input".into(), hint, path: name.to_owned() });
+    }
     if name.exists() {
         return Ok(Some(vec![name.to_owned()]));
     }
@@ -197,7 +201,7 @@ pub struct Process {
     /// Set an environment variable; NAME alone takes the value it has here, or unsets it
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
-    /// Set the environment variables in a file, one a line
+    /// Set the environment variables in a file, one a line; - is standard input
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
     /// User, and group, by name or number

@@ -7,17 +7,21 @@ use crate::convert::{Firmware, Observer, Options, Plan};
 use crate::guest::channel::Overrides;
 use crate::image::{Image, Platform};
 use crate::kernel::{Arch, Bundle, Given, Store};
-use crate::source::{self, Reference, Select};
+use crate::recognise::Wanted;
+use crate::source::{self, Reference, Select, SourceError};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Opens the image called `name`.
-pub fn open_image(name: &OsStr, disk: &Disk) -> Result<Image> {
+/// Opens the image called `name`, for a command that takes what is `wanted`.
+pub fn open_image(name: &OsStr, disk: &Disk, wanted: Wanted) -> Result<Image> {
     let reference = Reference::parse(name)?;
     let open = || -> Result<Image> {
         let platform = disk.platform.as_deref().map(str::parse::<Platform>).transpose()?;
-        Ok(source::open(&reference, &Select { platform })?)
+        source::open(&reference, &Select { platform }).map_err(|error| match error {
+            SourceError::NotAnImage(refusal) => refusal.wanting(wanted).into(),
+            error => error.into(),
+        })
     };
     open().with_context(|| cannot(name))
 }
@@ -64,37 +68,47 @@ fn identity(text: String) -> Result<String> {
 
 /// A kernel given as a path that exists, or as a name in the store, or the store's default for the image.
 fn open_kernel(disk: &Disk, image: &Image) -> Result<Bundle> {
+    // Said first: no kernel is worth fetching for what there are no machines of.
+    let arch = Arch::from_name(&image.platform.architecture)
+        .map(Arch::kernel)
+        .ok_or_else(|| anyhow!("cannot make a disk for the image's platform {}", image.platform))?;
+    Architecture::try_from(arch)?;
     let Some(kernel) = &disk.kernel else {
         disk.keys.are_for_files("the store's default")?;
-        let arch = Arch::from_name(&image.platform.architecture)
-            .map(Arch::kernel)
-            .ok_or_else(|| anyhow!("no kernel is known for the image's platform {}", image.platform))?;
         return Ok(Store::of_user()?.default_bundle(arch)?);
     };
-    named_kernel(kernel, disk.modules.as_deref(), &disk.keys, Some(image))
+    named_kernel(kernel, disk.modules.as_deref(), &disk.keys, Meant { image: Some(image), arch: Some(arch) })
 }
 
-/// A kernel as `--kernel` names it. `image` is what `image` means.
-pub fn named_kernel(
-    kernel: &OsStr,
-    modules: Option<&Path>,
-    keys: &KernelKeys,
-    image: Option<&Image>,
-) -> Result<Bundle> {
+/// What names of kernels mean where they are given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meant<'a> {
+    /// What `image` is.
+    pub image: Option<&'a Image>,
+    /// Whose `default` it is.
+    pub arch: Option<Arch>,
+}
+
+/// A kernel as `--kernel` names it.
+pub fn named_kernel(kernel: &OsStr, modules: Option<&Path>, keys: &KernelKeys, meant: Meant<'_>) -> Result<Bundle> {
     let path = Path::new(kernel);
     let read = keys.read()?;
     if let Some(files) = options::kernel_files(path)? {
         return Ok(Bundle::of(&Given { files: &files, modules, keys: read.as_ref(), config: None })?);
     }
     keys.are_for_files(&kernel.to_string_lossy())?;
-    if let (Some("image"), Some(image)) = (kernel.to_str(), image) {
+    if let (Some("image"), Some(image)) = (kernel.to_str(), meant.image) {
         let mut bundle = Bundle::of_image(image, "the image")?;
         bundle.replace_modules(modules)?;
         return Ok(bundle);
     }
     let name = kernel.to_str().filter(|name| !name.contains('/'));
     match name {
-        Some(name) if modules.is_none() => Ok(Store::of_user()?.find(name)?.bundle()?),
+        Some(name) => {
+            let mut bundle = Store::of_user()?.find_for(name, meant.arch)?.bundle()?;
+            bundle.replace_modules(modules)?;
+            Ok(bundle)
+        }
         _ => Err(WithHint {
             message: format!("no such kernel: {}", crate::escape::path(path)),
             hint: "give a boot file, a kernel package, a directory with a kernel, `image`, `host`, or a name that `bootdisk kernel list` shows".into(),

@@ -103,6 +103,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         };
     }
     from!(WithHint, |e| Some(e.hint.clone()));
+    from!(std::io::Error, |e| crate::once::Taken::of(e).map(|taken| taken.hint().to_owned()));
     from!(crate::convert::SizeError, |e| Some(e.hint()));
     from!(crate::inspect::InspectError, |e| e.hint());
     from!(crate::source::SourceError, |e| e.hint());
@@ -113,7 +114,8 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::publish::FileError, |e| e.hint());
     from!(crate::boot::BootError, |e| e.hint());
     from!(crate::swap::GuestModulesError, |e| Some(e.hint().to_owned()));
-    from!(crate::boot::existing::ExistingError, |e| e.hint().map(str::to_owned));
+    from!(crate::boot::existing::ExistingError, |e| e.hint());
+    from!(crate::recognise::Refusal, |e| e.hint());
     from!(crate::boot::exchange::ExchangeError, |e| e.hint().map(str::to_owned));
     from!(crate::boot::loader::LoaderError, |e| Some(e.hint().to_owned()));
     from!(crate::pid1::Missing, |e| Some(e.hint()));

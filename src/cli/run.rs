@@ -14,6 +14,7 @@ use crate::fit::{self, Facts, Unfit};
 use crate::guest::channel::{MAX_DOCUMENT, Overrides};
 use crate::machines::log::Logger;
 use crate::machines::{MachineError, Record, Registered, Registry};
+use crate::once;
 use crate::qemu::control::Endpoint;
 use crate::qemu::{self, Access, Boot, Finished, Forward, MachineOptions, SessionOptions, Streams, What};
 use anyhow::Context;
@@ -156,6 +157,10 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         detached: args.detach,
         timeout: args.timeout,
     };
+    if args.interactive {
+        let claimed = once::stdin().and_then(|facts| once::claim(&facts, "the workload's input"));
+        claimed.context("cannot pass standard input to the workload")?;
+    }
     let (registered, endpoint) = register(args, &mut show)?;
     match (detached, registered) {
         (Some(child), Some(registered)) => run_detached(&machine, options, child, registered, endpoint, show),
@@ -191,7 +196,7 @@ fn check(
 }
 
 fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
-    if args.write && !target::is_disk(&args.target) {
+    if args.write && target::disk_at(&args.target).is_none() {
         return Err(WithHint {
             message: format!("--write needs a disk, not an image: {}", crate::escape::path(Path::new(&args.target))),
             hint: "make one that stays with bootdisk build, and run that".into(),

@@ -8,14 +8,13 @@ use super::report::WithHint;
 use super::{env, plan};
 use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
-use crate::cache::{CachedDisk, DiskCache};
+use crate::cache::{CachedDisk, DiskCache, GetError};
 use crate::convert::{Event, Firmware, Writing};
-use crate::disk::table;
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
 use crate::qemu::Boot;
 use crate::qemu::paste::BootFilesAt;
-use crate::source::SourceError;
+use crate::recognise::{self, Kind, Refusal, Wanted};
 use anyhow::{Context, bail};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -37,7 +36,11 @@ impl Target {
     /// Opens a disk, or makes one from an image that boots in these ways; none is as the architecture's machines do.
     pub fn open(global: &Global, target: &OsStr, disk: &options::Disk, ways: &[BootChoice]) -> anyhow::Result<Target> {
         let shown = crate::escape::path(Path::new(target));
-        if is_disk(target) {
+        if let Some(found) = disk_at(target) {
+            if found != recognise::Disk::Gpt {
+                let refusal = Refusal::new(Kind::Disk(found), Wanted::Bootable, Some(Path::new(target)));
+                return Err(anyhow::Error::new(refusal).context(format!("cannot boot {shown}")));
+            }
             if let Some(option) = disk.given() {
                 return Err(WithHint {
                     message: format!("{option} is for building a disk, and this is one: {shown}"),
@@ -50,24 +53,24 @@ impl Target {
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
         let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
-        let plan = plan::open_image(target, disk).and_then(|image| {
-            plan::open(image, target, disk, firmware, &Default::default(), &mut |event| progress.show(event))
-        });
-        let plan = plan.map_err(|error| neither(error, target))?;
+        let image = plan::open_image(target, disk, Wanted::Bootable)?;
+        let plan = plan::open(image, target, disk, firmware, &Default::default(), &mut |event| progress.show(event))?;
         let cache = env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(dir.join("bootdisk/disks")));
-        if let Err(error) = &cache {
-            progress.show(Event::Warning(&format!("nothing is kept for the next run: {error:#}")));
-        }
-        let mut build =
-            |path: &Path| plan.write(path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ());
-        match cache {
-            Ok(cache) => Ok(Target::Cached(cache.get(&plan.key(), build)?)),
-            Err(_) => {
-                let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
-                build(&dir.path().join("disk.img"))?;
-                Ok(Target::Temporary { dir })
+        let write = |path: &Path, progress: &mut Progress| {
+            plan.write(path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ())
+        };
+        let kept = cache.map_err(GetError::Cache);
+        match kept.and_then(|cache| cache.get(&plan.key(), |path| write(path, &mut progress))) {
+            Ok(disk) => return Ok(Target::Cached(disk)),
+            Err(GetError::Build(error)) => return Err(error),
+            Err(GetError::Cache(error)) => {
+                let text = crate::escape::chain(error.as_ref());
+                progress.show(Event::Warning(&format!("nothing is kept for the next run: {text}")));
             }
         }
+        let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+        write(&dir.path().join("disk.img"), &mut progress)?;
+        Ok(Target::Temporary { dir })
     }
 
     /// Where the disk is, as long as this lives.
@@ -93,23 +96,12 @@ fn firmware_for(ways: &[BootChoice], arch: Architecture, form: Format) -> Firmwa
     }
 }
 
-/// What was no disk may be no image either, and then the sentence says both.
-fn neither(error: anyhow::Error, target: &OsStr) -> anyhow::Error {
-    use SourceError::{Empty, NoImageInArchive, NoLayout, NotAnArchive};
-    let source = error.downcast_ref::<SourceError>();
-    match source {
-        Some(Empty | NoImageInArchive | NoLayout | NotAnArchive) if target != "-" => WithHint {
-            message: format!("neither a disk nor an image: {}", crate::escape::path(Path::new(target))),
-            hint: "run takes a disk of bootdisk build, or an image as docker save and skopeo copy write it".into(),
-        }
-        .into(),
-        _ => error,
+/// The disk that a path names rather than an image.
+pub fn disk_at(target: &OsStr) -> Option<recognise::Disk> {
+    match recognise::path(Path::new(target)) {
+        Ok(Kind::Disk(disk)) if target != "-" => Some(disk),
+        _ => None,
     }
-}
-
-/// Whether a path names a disk rather than an image: a file or block device with a GPT header in its second sector.
-pub fn is_disk(target: &OsStr) -> bool {
-    table::is_disk(Path::new(target))
 }
 
 /// Kernel and initramfs of a disk as files, for as long as the machine starts.

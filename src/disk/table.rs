@@ -6,10 +6,8 @@
 use super::gpt::{MODULES_NAME, Role, SECTOR};
 use crate::arch::Architecture;
 use crate::formats::gpt::{self, Fault, Problem};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -46,13 +44,6 @@ pub enum ReadTableError {
     /// The disk cannot be read.
     #[error("cannot read the partition table")]
     Io(#[from] io::Error),
-}
-
-/// Whether `path` is a file or block device with a GPT header in its second sector. Never waits: a FIFO is no disk.
-pub fn is_disk(path: &Path) -> bool {
-    let Ok(file) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) else { return false };
-    let Ok(kind) = file.metadata().map(|facts| facts.file_type()) else { return false };
-    (kind.is_file() || kind.is_block_device()) && gpt::sector_of(&file).is_some()
 }
 
 /// The table of a disk, sound, with sectors of 512 bytes, and one that a guest finds its partitions by.

@@ -155,6 +155,9 @@ impl BlobFault {
             BlobFault::Missing | BlobFault::Size { .. } | BlobFault::Digest { .. } | BlobFault::CutShort(_) => {
                 Some("the image is damaged or incomplete: save or copy it again")
             }
+            BlobFault::NotRegular("a symbolic link") => {
+                Some("links are not followed; copy the layout with what they lead to: cp -rL LAYOUT COPY")
+            }
             BlobFault::Window => Some("compress it again without --ultra or --long"),
             _ => None,
         }

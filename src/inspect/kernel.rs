@@ -65,8 +65,8 @@ pub fn found(bytes: Vec<u8>, evidence: &str) -> Result<Bundle, KernelError> {
         bytes[start..bytes.len().min(start.saturating_add(16))].to_vec()
     };
     let image = image::recognise(prefix, bytes.len() as u64, payload).map_err(|no| KernelError::NotAKernel {
+        hint: no.hint(evidence.as_ref()),
         found: no.found,
-        hint: no.hint,
         path: evidence.into(),
     })?;
     let release = image.release.clone().or_else(|| image::banner_release(&bytes)).unwrap_or_else(|| "unknown".into());

@@ -17,7 +17,8 @@ pub enum Arch {
 }
 
 impl Arch {
-    const ALL: [Arch; 4] = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Riscv64];
+    /// All of them.
+    pub(crate) const ALL: [Arch; 4] = [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Riscv64];
 
     /// The kernel's own name (`uname -m`).
     pub fn name(self) -> &'static str {

@@ -19,16 +19,8 @@ pub struct Given<'a> {
     pub modules: Option<&'a Path>,
     /// The configuration, instead of what the files bring.
     pub config: Option<&'a Path>,
-    /// Keys of which one must have signed each of the files.
+    /// Keys of which one must have signed each of the files, modules and configuration included.
     pub keys: Option<&'a Keys>,
-}
-
-impl Given<'_> {
-    /// Who signed what will be on the disk, in words; empty without keys. See [`Keys::verify`].
-    pub(super) fn verify(&self) -> Result<String, KernelError> {
-        let Some(keys) = self.keys else { return Ok(String::new()) };
-        keys.verify(self.files.iter().map(PathBuf::as_path).chain(self.modules))
-    }
 }
 
 /// A kernel, its configuration if known, its modules if any.
@@ -67,8 +59,7 @@ impl Bundle {
     /// Puts together what was given.
     ///
     /// # Errors
-    /// As [`Bundle::open`]; modules of another release than the kernel's are refused; see [`Keys::verify`] for what is
-    /// not signed.
+    /// As [`Bundle::open`]; modules of another release than the kernel's are refused, and with keys what is not signed.
     pub fn of(given: &Given<'_>) -> Result<Bundle, KernelError> {
         open::open(given, None)
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::{Arch, recipe};
 use crate::escape::escape;
 
 /// Why a kernel cannot be used.
@@ -24,7 +25,7 @@ pub enum KernelError {
         /// What it is instead.
         found: String,
         /// What to do about it, if anything.
-        hint: Option<&'static str>,
+        hint: Option<String>,
         /// The file.
         path: PathBuf,
     },
@@ -143,9 +144,14 @@ pub enum KernelError {
         /// Its identifier.
         id: String,
     },
-    /// No kernel in the store is the default of an architecture.
-    #[error("no default kernel for {0}")]
-    NoDefault(&'static str),
+    /// No kernel in the store is the default of an architecture, or of any.
+    #[error("no default kernel{}", .arch.map(|arch| format!(" for {arch}")).unwrap_or_default())]
+    NoDefault {
+        /// The architecture, if one was asked for.
+        arch: Option<Arch>,
+        /// The release of a kernel in the store that could be made the default.
+        stored: Option<String>,
+    },
 }
 
 impl KernelError {
@@ -161,7 +167,7 @@ impl KernelError {
     /// The remedy, for the `hint:` line below the sentence.
     pub fn hint(&self) -> Option<String> {
         match self {
-            KernelError::NotAKernel { hint, .. } => hint.map(str::to_owned),
+            KernelError::NotAKernel { hint, .. } => hint.clone(),
             KernelError::Metapackage { real: Some(real), .. } => {
                 Some(format!("download the package it depends on and give that one: {}", escape(real.as_bytes())))
             }
@@ -183,7 +189,10 @@ impl KernelError {
                 Some("give an OpenPGP key or keyring (gpg --export), or an RSA key in PEM for .apk".into())
             }
             KernelError::NoGpgv => Some("install it; packages with it are called gpgv, gnupg or gnupg2".into()),
-            KernelError::NoDefault(_) => Some("add one: bootdisk kernel add PACKAGE".into()),
+            KernelError::NoDefault { stored: Some(release), .. } => {
+                Some(format!("the store has one: bootdisk kernel default {}", escape(release.as_bytes())))
+            }
+            KernelError::NoDefault { arch, stored: None } => Some(recipe::of_host(*arch)),
             KernelError::Unknown(_) => Some("bootdisk kernel list shows what there is".into()),
             _ => None,
         }

@@ -13,6 +13,8 @@
 
 use super::Arch;
 use crate::formats::bzimage::{self, Header, Invalid, Payload};
+use crate::recognise::{self, Kind, Refusal, Wanted};
+use std::path::Path;
 
 /// Magic of an arm64 `Image` at byte 56.
 const ARM64_MAGIC: &[u8; 4] = b"ARM\x64";
@@ -79,15 +81,22 @@ impl Image {
 pub struct NotAKernel {
     /// With its article: "an ELF file (vmlinux) for x86_64".
     pub found: String,
-    /// The remedy.
-    pub hint: Option<&'static str>,
+    /// The same, where it is something else altogether and not a kernel that is damaged.
+    pub kind: Option<Kind>,
+}
+
+impl NotAKernel {
+    /// The remedy, for a file at `path`.
+    pub fn hint(&self, path: &Path) -> Option<String> {
+        Refusal::new(self.kind.clone()?, Wanted::Kernel, Some(path)).hint()
+    }
 }
 
 /// Looks at a file. `prefix` is its beginning ([`bzimage::SETUP_MAX`] bytes or all of it), `length` its length in
 /// bytes, `payload_start` gives the first bytes at an offset.
 pub fn recognise(prefix: &[u8], length: u64, payload_start: impl FnOnce(u64) -> Vec<u8>) -> Result<Image, NotAKernel> {
     if bzimage::is_bzimage(prefix) {
-        let (header, release) = bzimage_header(prefix, length).map_err(|invalid| refuse(invalid.to_string(), None))?;
+        let (header, release) = bzimage_header(prefix, length).map_err(|invalid| refuse(invalid.to_string()))?;
         let payload = Payload::of(&payload_start(header.payload.0));
         let arch = if header.is_64_bit { Arch::X86_64 } else { Arch::X86 };
         let efi_stub = header.efi_machine.and_then(Arch::from_pe_machine) == Some(arch);
@@ -122,10 +131,10 @@ fn plain_image(arch: Arch, prefix: &[u8]) -> Image {
 
 fn zboot(prefix: &[u8], length: u64, payload_start: impl FnOnce(u64) -> Vec<u8>) -> Result<Image, NotAKernel> {
     let arch = bzimage::pe_machine(prefix).and_then(Arch::from_pe_machine);
-    let arch = arch.ok_or_else(|| refuse("an EFI zboot image of no known architecture", None))?;
+    let arch = arch.ok_or_else(|| refuse("an EFI zboot image of no known architecture"))?;
     let field = |at: usize| prefix.get(at..)?.first_chunk().map(|b| u64::from(u32::from_le_bytes(*b)));
     let packed = field(ZBOOT_PAYLOAD_AT).zip(field(ZBOOT_PAYLOAD_AT + 4)).filter(|(at, size)| at + size <= length);
-    let (at, size) = packed.ok_or_else(|| refuse("a truncated EFI zboot image", None))?;
+    let (at, size) = packed.ok_or_else(|| refuse("a truncated EFI zboot image"))?;
     let payload = Payload::of(&payload_start(at));
     Ok(Image { form: Format::Zboot, payload, packed: Some((at, size)), efi_stub: true, ..plain_image(arch, prefix) })
 }
@@ -158,31 +167,15 @@ pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     None
 }
 
-fn refuse(found: impl Into<String>, hint: Option<&'static str>) -> NotAKernel {
-    NotAKernel { found: found.into(), hint }
+fn refuse(found: impl Into<String>) -> NotAKernel {
+    NotAKernel { found: found.into(), kind: None }
 }
 
+/// What is no kernel, called by what it is.
 fn name_it(prefix: &[u8]) -> NotAKernel {
-    const DECOMPRESS: Option<&str> = Some("decompress it first, then give the kernel image inside");
-    const APK3: Option<&str> = Some("unpack it with apk extract, and give the directory");
-    match prefix {
-        [] => refuse("an empty file", None),
-        [0x7f, b'E', b'L', b'F', ..] => refuse(
-            format!("an ELF file{}", elf_arch(prefix).map(|arch| format!(" for {arch}")).unwrap_or_default()),
-            Some("give the bzImage of the build: arch/x86/boot/bzImage, or /boot/vmlinuz-RELEASE"),
-        ),
-        [b'M', b'Z', ..] => {
-            let arch = bzimage::pe_machine(prefix).and_then(Arch::from_pe_machine);
-            let of = arch.map(|arch| format!(" for {arch}")).unwrap_or_default();
-            refuse(format!("an EFI program{of} that is no Linux kernel"), None)
-        }
-        [b'A', b'D', b'B', b'.' | b'd' | b'c', ..] => refuse("an apk package of version 3", APK3),
-        _ if prefix.starts_with(b"070701") => refuse("a cpio archive (an initramfs?)", None),
-        _ => match Payload::of(prefix) {
-            Payload::Unknown if bzimage_magic_alone(prefix) => refuse("a truncated bzImage", None),
-            Payload::Unknown => refuse("no kernel image of any known format", None),
-            packed => refuse(format!("{}-compressed data", packed.name()), DECOMPRESS),
-        },
+    match recognise::start(prefix) {
+        Kind::Unknown if bzimage_magic_alone(prefix) => refuse("a truncated bzImage"),
+        kind => NotAKernel { found: kind.words(), kind: Some(kind) },
     }
 }
 
@@ -219,9 +212,10 @@ mod tests {
         assert_eq!(found(&elf), "an ELF file for aarch64");
         assert_eq!(found(&[0x1f, 0x8b, 8, 0]), "gzip-compressed data");
         assert_eq!(found(b"MZ\0\0zimg\0\0"), "an EFI zboot image of no known architecture");
-        assert_eq!(found(b"MZ and more"), "an EFI program that is no Linux kernel");
-        assert_eq!(found(b"ADB.more"), "an apk package of version 3");
-        assert_eq!(found(b"hello"), "no kernel image of any known format");
+        assert_eq!(found(b"MZ and more"), "an EFI program");
+        assert_eq!(found(b"ADB.more"), "an apk version 3 package");
+        assert_eq!(found(b"hello"), "text");
+        assert_eq!(found(b"\xfe\xfe"), "a file of no known format");
     }
 
     #[test]
@@ -253,7 +247,7 @@ mod tests {
         let vmlinux = recognise(&elf, 64, |_| Vec::new()).unwrap();
         assert_eq!((vmlinux.arch, vmlinux.efi_stub, vmlinux.format()), (Arch::X86_64, false, "vmlinux"));
         elf[16] = 1;
-        assert_eq!(found(&elf), "an ELF file for x86_64", "an object is no program");
+        assert_eq!(found(&elf), "a module of a kernel, or another object file");
     }
 
     #[test]

@@ -10,60 +10,155 @@ use super::error::shown;
 use super::image::{self, Format as Form, Image};
 use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
-use super::package::{self, Facts, Source};
-use super::{BootFile, Bundle, Config, Given, KernelError, config, ikconfig, is_release, unpack};
+use super::package::{self, Facts, Source, is_reference};
+use super::{BootFile, Bundle, Config, Given, Input, KernelError, Keys, config, ikconfig, is_release, unpack};
 use crate::formats::bzimage;
-use crate::inputs;
+use crate::recognise::{self, Kind, Names, Refusal, Wanted};
 
 /// Where modules directories are, in a package or below a root directory.
 const MODULE_ROOTS: [&str; 2] = ["lib/modules/", "usr/lib/modules/"];
 
+/// Something that is given for a kernel.
+enum Piece {
+    Folder(PathBuf),
+    /// An image that is named by its transport.
+    Reference(PathBuf),
+    File(Input),
+}
+
+impl Piece {
+    fn open(path: &Path) -> Result<Piece, KernelError> {
+        match path.metadata() {
+            Ok(facts) if facts.is_dir() => Ok(Piece::Folder(path.to_owned())),
+            Err(_) if is_reference(path.as_os_str()) => Ok(Piece::Reference(path.to_owned())),
+            _ => Input::open(path).map(Piece::File),
+        }
+    }
+
+    /// What was verified, by keys of which `signers` collects the owners.
+    fn verified(self, keys: &Keys, signers: &mut Vec<String>) -> Result<Piece, KernelError> {
+        match self {
+            Piece::File(input) => vouched(&input, keys, signers).map(Piece::File),
+            // Nobody can have signed a folder.
+            Piece::Folder(path) | Piece::Reference(path) => Err(KernelError::Unsigned(path)),
+        }
+    }
+
+    /// What is read through for its files, if it is that.
+    fn source(&self) -> Result<Option<Source>, KernelError> {
+        match self {
+            Piece::Reference(path) => Source::image_at(path).map(Some),
+            Piece::Folder(path) if path.join("oci-layout").is_file() => Source::image_at(path).map(Some),
+            Piece::Folder(_) => Ok(None),
+            Piece::File(input) => Source::of(input),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Piece::Folder(path) | Piece::Reference(path) => path,
+            Piece::File(input) => input.path(),
+        }
+    }
+}
+
+/// A copy of a file that one of the keys has signed.
+fn vouched(input: &Input, keys: &Keys, signers: &mut Vec<String>) -> Result<Input, KernelError> {
+    let copy = input.copied()?;
+    let signer = keys.signer(&copy)?;
+    if !signers.contains(&signer) {
+        signers.push(signer);
+    }
+    Ok(copy)
+}
+
 /// See [`Bundle::of`]. Modules of packages also go to `sink`, each as it comes by, unless others are given.
 pub(super) fn open(given: &Given<'_>, sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
     // Nothing is read from what nobody vouches for.
-    let signed = given.verify()?;
+    let keys = given.keys.filter(|keys| !keys.is_empty());
+    let (mut signers, mut pieces) = (Vec::new(), Vec::new());
+    for path in given.files {
+        refuse_at_once(path, given.files.len() > 1)?;
+        let piece = Piece::open(path)?;
+        pieces.push(match keys {
+            Some(keys) => piece.verified(keys, &mut signers)?,
+            None => piece,
+        });
+    }
+    if let (Some(_), Some(modules)) = (keys, given.modules) {
+        return Err(KernelError::Unsigned(modules.to_owned()));
+    }
     let sink = sink.filter(|_| given.modules.is_none());
-    let mut bundle = match given.files {
-        [path] => open_one(path, sink)?,
+    let mut bundle = match pieces.as_slice() {
+        [piece] => open_one(piece, keys, sink)?,
         several => open_together(several, sink)?,
     };
-    bundle.signed = signed;
     bundle.replace_modules(given.modules)?;
     if let Some(path) = given.config {
-        bundle.config = Some(read_config(path)?);
+        let config = Input::open(path)?;
+        bundle.config = Some(match keys {
+            Some(keys) => read_config(&vouched(&config, keys, &mut signers)?)?,
+            None => read_config(&config)?,
+        });
     }
+    bundle.signed = signers.join(", ");
     Ok(bundle)
 }
 
-fn open_one(path: &Path, sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
-    if let Some(source) = Source::of(path)? {
-        open_sources(vec![source], Parts::default(), sink)
-    } else if fs::metadata(path).map_err(KernelError::io("open", path))?.is_dir() {
-        open_directory(path)
-    } else {
-        open_boot_file(path)
+fn open_one(piece: &Piece, keys: Option<&Keys>, sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
+    if let Some(source) = piece.source()? {
+        return open_sources(vec![source], Parts::default(), sink);
+    }
+    match piece {
+        Piece::File(input) => open_boot_file(input, keys),
+        Piece::Folder(path) | Piece::Reference(path) => open_directory(path),
+    }
+}
+
+/// What no kernel can be in is called by what it is; the rest is looked at closely. References have no file, and among
+/// several files may be a configuration.
+fn refuse_at_once(path: &Path, several: bool) -> Result<(), KernelError> {
+    let kind = match recognise::path(path) {
+        Ok(kind) => kind,
+        Err(_) if is_reference(path.as_os_str()) => return Ok(()),
+        Err(error) => return Err(KernelError::io("open", path)(error)),
+    };
+    let may_be = match &kind {
+        Kind::Tar(names) | Kind::Folder(names) => !matches!(names, Names::SkopeoDir),
+        Kind::Packed(_, inner) => {
+            matches!(inner.as_deref(), None | Some(Kind::Tar(_) | Kind::Kernel(_) | Kind::Elf(_)))
+        }
+        Kind::Kernel(_) | Kind::Elf(_) | Kind::Unknown => true,
+        Kind::Package(package) => *package != "an apk version 3",
+        Kind::Text(_) => several,
+        _ => false,
+    };
+    match may_be {
+        true => Ok(()),
+        false => {
+            let refusal = Refusal::new(kind, Wanted::Kernel, Some(path));
+            let (found, hint) = (refusal.kind().words(), refusal.hint());
+            Err(KernelError::NotAKernel { found, hint, path: path.to_owned() })
+        }
     }
 }
 
 /// Packages that were split, or a boot file with its modules and configuration: told apart by content.
-fn open_together(paths: &[PathBuf], sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
+fn open_together(pieces: &[Piece], sink: Option<&mut Sink<'_>>) -> Result<Bundle, KernelError> {
     let (mut sources, mut parts) = (Vec::new(), Parts::default());
     let (mut modules, mut config) = (None, None);
-    for path in paths {
-        if let Some(source) = Source::of(path)? {
-            sources.push(source);
-        } else if path.is_dir() {
-            modules = Some(path);
-        } else if first_bytes(path, 2)?.starts_with(b"#") {
-            config = Some(read_config(path)?);
-        } else {
-            parts.kernels.push((shown(path), open_boot_file(path)?.boot.read()?.into_owned()));
+    for piece in pieces {
+        match (piece.source()?, piece) {
+            (Some(source), _) => sources.push(source),
+            (None, Piece::File(input)) if input.start(2)?.starts_with(b"#") => config = Some(read_config(input)?),
+            (None, Piece::File(input)) => parts.kernels.push((shown(input.path()), read_boot_file(input)?)),
+            (None, folder) => modules = Some(folder.path()),
         }
     }
     let mut bundle = open_sources(sources, parts, sink.filter(|_| modules.is_none()))?;
     bundle.config = config.or(bundle.config);
-    bundle.replace_modules(modules.map(PathBuf::as_path))?;
-    bundle.origin = paths.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ");
+    bundle.replace_modules(modules)?;
+    bundle.origin = pieces.iter().map(|piece| shown(piece.path())).collect::<Vec<_>>().join(", ");
     Ok(bundle)
 }
 
@@ -83,22 +178,10 @@ pub(super) fn host_files(root: &Path, release: &str) -> Result<Vec<PathBuf>, Ker
     Ok(files)
 }
 
-fn first_bytes(path: &Path, length: u64) -> Result<Vec<u8>, KernelError> {
-    let mut bytes = Vec::new();
-    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
-    file.take(length).read_to_end(&mut bytes).map_err(KernelError::io("read", path))?;
-    Ok(bytes)
-}
-
-fn read_file(path: &Path, limit: u64, what: &'static str) -> Result<Vec<u8>, KernelError> {
-    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
-    let bytes = unpack::read_bounded(file, limit).map_err(KernelError::io("read", path))?;
-    bytes.ok_or_else(|| KernelError::TooLarge { what, limit, name: shown(path) })
-}
-
 /// A configuration in a file of its own.
-fn read_config(path: &Path) -> Result<Config, KernelError> {
-    let packed = read_file(path, config::MAX, "configuration")?;
+fn read_config(input: &Input) -> Result<Config, KernelError> {
+    let path = input.path();
+    let packed = input.whole(config::MAX, "configuration")?;
     let text = unpack::reader(packed.as_slice()).and_then(|reader| unpack::read_bounded(reader, config::MAX));
     let text = text.map_err(KernelError::io("read", path))?;
     let too_large = || KernelError::TooLarge { what: "configuration", limit: config::MAX, name: shown(path) };
@@ -111,7 +194,7 @@ fn assemble(bytes: Vec<u8>, config: Option<Config>, path: &Path) -> Result<Bundl
     let release = image.release.clone().or_else(|| ikconfig::release(&bytes, &image));
     if release.is_none() && image.form == Form::Vmlinux {
         let found = format!("an ELF file for {} that is no Linux kernel", image.arch);
-        let hint = Some("give the bzImage or vmlinux of a kernel's build, or its package");
+        let hint = Some("give the bzImage or vmlinux of a kernel's build, or its package".into());
         return Err(KernelError::NotAKernel { found, hint, path: path.to_owned() });
     }
     let inside = || Some(Config::new("IKCONFIG in the kernel", &ikconfig::find(&bytes, &image)?));
@@ -136,7 +219,7 @@ fn recognise_bytes(bytes: &[u8], path: &Path) -> Result<Image, KernelError> {
 }
 
 fn refused(no: image::NotAKernel, path: &Path) -> KernelError {
-    KernelError::NotAKernel { found: no.found, hint: no.hint, path: path.to_owned() }
+    KernelError::NotAKernel { hint: no.hint(path), found: no.found, path: path.to_owned() }
 }
 
 /// What a boot file is, from its first bytes.
@@ -146,18 +229,27 @@ pub(super) fn recognise(boot: &BootFile, path: &Path) -> Result<Image, KernelErr
     image::recognise(&prefix, boot.size(), payload_start).map_err(|no| refused(no, path))
 }
 
-fn open_boot_file(path: &Path) -> Result<Bundle, KernelError> {
-    // Looked at before it is read: what is no kernel may be as large as a disk.
-    let length = fs::metadata(path).map_err(KernelError::io("read", path))?.len();
-    let prefix = first_bytes(path, bzimage::SETUP_MAX as u64)?;
-    let boot = match image::recognise(&prefix, length, |_| Vec::new()) {
-        Ok(_) => read_file(path, bootfile::MAX, "kernel")?,
-        // A packed `Image` or vmlinux; for anything else the first words were the right ones.
-        Err(no) if is_packed_kernel(&prefix) => unpack_boot_file(path)?.ok_or_else(|| refused(no, path))?,
-        Err(no) => return Err(refused(no, path)),
+/// A boot file, with the configuration beside it. With keys that must be signed as the file is, or it is not read.
+fn open_boot_file(input: &Input, keys: Option<&Keys>) -> Result<Bundle, KernelError> {
+    let boot = read_boot_file(input)?;
+    let beside = config_beside(input.path(), &boot).map(|path| Input::open(&path)).transpose()?;
+    let believed = match (beside, keys) {
+        (Some(config), Some(keys)) => vouched(&config, keys, &mut Vec::new()).ok(),
+        (beside, _) => beside,
     };
-    let config = config_beside(path, &boot)?;
-    assemble(boot, config, path)
+    assemble(boot, believed.map(|config| read_config(&config)).transpose()?, input.path())
+}
+
+fn read_boot_file(input: &Input) -> Result<Vec<u8>, KernelError> {
+    let path = input.path();
+    // Looked at before it is read: what is no kernel may be as large as a disk.
+    let prefix = input.start(bzimage::SETUP_MAX as u64)?;
+    match image::recognise(&prefix, input.size()?, |_| Vec::new()) {
+        Ok(_) => input.whole(bootfile::MAX, "kernel"),
+        // A packed `Image` or vmlinux; for anything else the first words were the right ones.
+        Err(no) if is_packed_kernel(&prefix) => unpack_boot_file(input)?.ok_or_else(|| refused(no, path)),
+        Err(no) => Err(refused(no, path)),
+    }
 }
 
 /// Whether compressed bytes begin with a kernel.
@@ -168,25 +260,19 @@ fn is_packed_kernel(prefix: &[u8]) -> bool {
     start != prefix && image::recognise(&start, u64::MAX, |_| Vec::new()).is_ok()
 }
 
-fn unpack_boot_file(path: &Path) -> Result<Option<Vec<u8>>, KernelError> {
-    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
-    let bytes = unpack::reader(file).and_then(|reader| unpack::read_bounded(reader, bootfile::MAX));
-    bytes.map_err(KernelError::io("read", path))
+fn unpack_boot_file(input: &Input) -> Result<Option<Vec<u8>>, KernelError> {
+    let bytes = unpack::reader(input.reader()).and_then(|reader| unpack::read_bounded(reader, bootfile::MAX));
+    bytes.map_err(KernelError::io("read", input.path()))
 }
 
 /// `config-RELEASE` beside the boot file, or for `vmlinuz-X` also `config-X`.
-fn config_beside(path: &Path, boot: &[u8]) -> Result<Option<Config>, KernelError> {
-    let Some(dir) = path.parent() else { return Ok(None) };
+fn config_beside(path: &Path, boot: &[u8]) -> Option<PathBuf> {
+    let dir = path.parent()?;
     let prefix = &boot[..boot.len().min(bzimage::SETUP_MAX)];
     let release = image::bzimage_header(prefix, boot.len() as u64).ok().map(|(_, release)| release);
     let suffix = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
-    for name in release.iter().map(String::as_str).chain(suffix.map(|(_, suffix)| suffix)) {
-        let candidate = dir.join(format!("config-{name}"));
-        if candidate.is_file() {
-            return Ok(Some(read_config(&candidate)?));
-        }
-    }
-    Ok(None)
+    let names = release.iter().map(String::as_str).chain(suffix.map(|(_, suffix)| suffix));
+    names.map(|name| dir.join(format!("config-{name}"))).find(|candidate| candidate.is_file())
 }
 
 fn open_directory(dir: &Path) -> Result<Bundle, KernelError> {
@@ -205,9 +291,9 @@ fn open_directory(dir: &Path) -> Result<Bundle, KernelError> {
             }
         });
     };
-    let mut bundle = open_boot_file(kernel)?;
+    let mut bundle = open_boot_file(&Input::open(kernel)?, None)?;
     if bundle.config.is_none() && dir.join("config").is_file() {
-        bundle.config = Some(read_config(&dir.join("config"))?);
+        bundle.config = Some(read_config(&Input::open(&dir.join("config"))?)?);
     }
     bundle.modules = match find_modules(dir, &bundle.release) {
         Some(modules) => Some(ModuleTree::open_directory(&modules)?),
@@ -287,8 +373,8 @@ pub(super) fn open_sources(
     for source in &mut sources {
         let path = source.path().to_owned();
         let mut facts = source.scan(&mut |entry, body| parts.take(&path, entry, body, &mut sink))?;
-        if facts.is_image {
-            *source = Source::image_at(&path)?;
+        if let (true, Source::File(input)) = (facts.is_image, &*source) {
+            *source = Source::image_in(input)?;
             facts = source.scan(&mut |entry, body| parts.take(&path, entry, body, &mut sink))?;
         }
         all.push(facts);

@@ -155,6 +155,13 @@ impl Header {
     pub fn size(&self) -> &[u8] {
         &self.0[SIZE]
     }
+    /// Bytes of body that follow; links, devices and folders have none, whatever their field says.
+    pub fn body_size(&self) -> Option<u64> {
+        match self.typeflag() {
+            b'1'..=b'6' => Some(0),
+            _ => number::field(self.size())?.try_into().ok(),
+        }
+    }
     /// The raw mtime field.
     pub fn mtime(&self) -> &[u8] {
         &self.0[MTIME]

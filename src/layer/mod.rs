@@ -33,6 +33,7 @@ mod xattr;
 
 pub use entry::{Entry, EntryKind};
 pub use error::{Error, ErrorKind};
+pub(crate) use header::Header;
 pub use reader::Reader;
 pub use warnings::{WarningKind, Warnings};
 

@@ -164,7 +164,7 @@ pub enum SpecError {
 pub fn read(path: &Path) -> Result<Spec, SpecError> {
     let shown = || crate::escape::path(path);
     let cannot = |source| SpecError::Read { path: shown(), source };
-    let file = crate::inputs::open(path).map_err(cannot)?;
+    let file = crate::once::open(path, "the tests").map_err(cannot)?;
     let mut text = String::new();
     std::io::Read::read_to_string(&mut std::io::Read::take(file, LONGEST + 1), &mut text).map_err(cannot)?;
     if text.len() as u64 > LONGEST {

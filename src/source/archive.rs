@@ -75,11 +75,6 @@ impl ArchiveError {
     }
 }
 
-/// Whether a file that begins with these bytes may be a tar: a header with a right checksum.
-pub fn is_header(start: &[u8]) -> bool {
-    start.first_chunk::<{ BLOCK as usize }>().is_some_and(has_checksum)
-}
-
 /// A tar and the places of its members.
 #[derive(Debug)]
 pub struct Archive {
@@ -207,6 +202,11 @@ impl Archive {
         };
         self.members.insert(name, member);
         Ok(())
+    }
+
+    /// Names of all members that may be an image's, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.members.keys().map(Vec::as_slice)
     }
 
     /// Whether there is a member of this normalised name.

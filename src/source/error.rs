@@ -1,7 +1,8 @@
 //! What can be wrong with a source. Each error is one sentence; what it is about comes from the input and is escaped.
 
 use crate::escape::escape;
-use crate::image::{BlobError, ConfigError, DocumentError, Format, Platform};
+use crate::image::{BlobError, ConfigError, DocumentError, Platform};
+use crate::recognise::Refusal;
 use crate::source::archive::ArchiveError;
 use std::io;
 use std::path::PathBuf;
@@ -44,25 +45,16 @@ pub enum SourceError {
         /// Bytes written before giving up.
         copied: u64,
     },
-    /// Nothing at all.
-    #[error("the archive is empty, 0 bytes")]
-    Empty,
-    /// Neither a tar nor compressed.
-    #[error("neither a tar archive nor one compressed with gzip or zstd")]
-    NotAnArchive,
-    /// A compression that is not decoded.
-    #[error("archives compressed with {} are not supported", .0.name())]
-    Compression(Format),
+    /// Something else than an image.
+    #[error(transparent)]
+    NotAnImage(#[from] Refusal),
     /// The archive as a whole is damaged.
     #[error("cannot decompress the archive")]
     Decompress(#[source] crate::image::BlobFault),
     /// The archive's structure is damaged.
     #[error("cannot read the archive")]
     Archive(#[from] ArchiveError),
-    /// A tar without the members of an image.
-    #[error("the archive holds neither manifest.json nor index.json, so it is not an image")]
-    NoImageInArchive,
-    /// A directory or archive without the files of a layout.
+    /// A layout without its first file.
     #[error("no oci-layout in it, so it is not an OCI image layout")]
     NoLayout,
     /// The transport wants a file.
@@ -78,12 +70,6 @@ pub enum SourceError {
         /// The transport for that.
         transport: &'static str,
     },
-    /// What `skopeo copy REFERENCE dir:PATH` makes.
-    #[error("a directory of the transport dir cannot be read yet")]
-    DirTransport,
-    /// What `docker save` makes, unpacked.
-    #[error("an unpacked docker archive cannot be read, only the archive itself")]
-    Unpacked,
     /// The transport wants a directory.
     #[error("the transport takes a directory, not an archive")]
     NotADirectory,
@@ -163,17 +149,12 @@ impl SourceError {
             SourceError::Spool { .. } | SourceError::SpoolFull { .. } => {
                 "set TMPDIR to a directory with more free space, or decompress the archive to a file first"
             }
-            SourceError::Compression(_) => {
-                "decompress it first, or pipe the decompressed archive into bootdisk build - -o DISK"
-            }
-            SourceError::NoImageInArchive => "an image archive comes from docker save, podman save or skopeo copy",
+            SourceError::NotAnImage(refusal) => return refusal.hint(),
             SourceError::NoLayout => "make a layout with skopeo copy REFERENCE oci:DIRECTORY:NAME",
             SourceError::Directory => "for an OCI layout directory, use oci:PATH",
             SourceError::OtherArchive { transport, .. } => {
                 return Some(format!("use {transport}:PATH, or the path alone"));
             }
-            SourceError::DirTransport => "copy it first: skopeo copy dir:PATH oci:DIRECTORY:NAME",
-            SourceError::Unpacked => "pack it again: tar -C DIRECTORY -c . | bootdisk build - -o DISK",
             SourceError::NotADirectory => "for an archive, use oci-archive:PATH or docker-archive:PATH",
             SourceError::Several(_) => "choose one: PATH:NAME, PATH:@DIGEST, or --platform when they differ in that",
             SourceError::NoPlatform { .. } => "choose one of these with --platform",

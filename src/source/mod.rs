@@ -31,6 +31,7 @@ pub use error::SourceError;
 pub use reference::{Choice, Input, Reference, ReferenceError, Transport};
 
 use crate::image::{Image, Platform};
+use crate::recognise::{self, Kind, Names, Refusal, Wanted};
 use archive::Archive;
 use oci::Store;
 use std::path::Path;
@@ -56,15 +57,20 @@ impl Select {
 pub fn open(reference: &Reference, select: &Select) -> Result<Image, SourceError> {
     let wanted = select.wanted();
     let choice = reference.choice.as_ref();
-    let file = match &reference.input {
+    let (path, file) = match &reference.input {
         Input::Path(path) => match spool::open_path(path).map_err(|error| with_choice(error, reference))? {
-            spool::Opened::File(file) => file,
+            spool::Opened::File(file) => (Some(path.as_path()), file),
             spool::Opened::Directory => return open_directory(reference.transport, path, choice, &wanted),
         },
-        Input::Stdin => spool::open_stdin()?,
+        Input::Stdin => (None, spool::open_stdin()?),
     };
-    let archive = Arc::new(Archive::index(spool::decompressed(file)?)?);
-    open_archive(reference.transport, archive, choice, &wanted)
+    let archive = Arc::new(Archive::index(spool::decompressed(file, path)?)?);
+    open_archive(reference.transport, archive, path, choice, &wanted)
+}
+
+/// What was found is no image.
+fn refused(kind: Kind, path: Option<&Path>) -> SourceError {
+    Refusal::new(kind, Wanted::Image, path).into()
 }
 
 /// Of a path that does not exist nobody knows where it ends: the error shows the reference as it was given.
@@ -98,23 +104,25 @@ fn open_directory(
     }
 }
 
-/// A directory that is no layout but has an image in another form: named, because there is a remedy.
+/// A directory that is no layout is called by what it is.
 fn name_directory(error: SourceError, path: &Path) -> SourceError {
-    let has = |name: &str| path.join(name).is_file();
-    match error {
-        SourceError::NoLayout if has("manifest.json") && has("version") => SourceError::DirTransport,
-        SourceError::NoLayout if has("manifest.json") => SourceError::Unpacked,
-        error => error,
+    match (error, recognise::path(path)) {
+        // It has an index, and should have the other file too.
+        (error @ SourceError::NoLayout, Ok(Kind::Folder(Names::Oci))) => error,
+        (SourceError::NoLayout, Ok(kind)) => refused(kind, Some(path)),
+        (error, _) => error,
     }
 }
 
 fn open_archive(
     transport: Transport,
     archive: Arc<Archive>,
+    path: Option<&Path>,
     choice: Option<&Choice>,
     wanted: &Platform,
 ) -> Result<Image, SourceError> {
     let store = Store::Archive(Arc::clone(&archive));
+    let no_image = || refused(Kind::Tar(recognise::names::of(archive.names())), path);
     let is_docker = archive.has("manifest.json");
     let is_oci = archive.has("index.json");
     match transport {
@@ -128,7 +136,7 @@ fn open_archive(
             actual: "a docker archive",
             transport: "docker-archive",
         }),
-        Transport::DockerArchive | Transport::OciArchive if !is_docker && !is_oci => Err(SourceError::NoImageInArchive),
+        Transport::DockerArchive | Transport::OciArchive if !is_docker && !is_oci => Err(no_image()),
         Transport::DockerArchive => docker::open(&archive, choice, wanted),
         Transport::OciArchive => oci::open(&store, choice, wanted),
         Transport::Oci => Err(SourceError::NotADirectory),
@@ -140,7 +148,7 @@ fn open_archive(
             }
         }
         Transport::Detect if is_oci => oci::open(&store, choice, wanted),
-        Transport::Detect => Err(SourceError::NoImageInArchive),
+        Transport::Detect => Err(no_image()),
     }
 }
 

@@ -4,14 +4,13 @@
 //! `TMPDIR`, compressed archives are decompressed to one. The copy stops before it fills the file system, and before
 //! it begins the first bytes must be those of an archive: `/dev/zero` is refused at once.
 
-use crate::image::{BlobFault, Format, LayerStream};
-use crate::inputs;
-use crate::source::SourceError;
-use crate::source::archive::is_header;
-use std::fs::File;
+use crate::image::{Format, LayerStream};
+use crate::recognise::{self, Kind, START};
+use crate::source::{SourceError, refused};
+use crate::{inputs, once};
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, IsTerminal, Read, Seek, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +18,9 @@ use std::sync::Arc;
 const RESERVE: u64 = 64 << 20;
 /// Bytes between two looks at the free space.
 const STRIDE: u64 = 16 << 20;
+
+/// What a stream is read as.
+const READ_AS: &str = "the image";
 
 /// What an input is.
 pub enum Opened {
@@ -31,15 +33,23 @@ pub enum Opened {
 /// Opens a path. A FIFO waits for its writer, as with every other program.
 pub fn open_path(path: &Path) -> Result<Opened, SourceError> {
     let failed = |source| SourceError::Open { path: path.into(), source };
-    if path.metadata().map_err(failed)?.is_dir() {
+    let facts = path.metadata().map_err(failed)?;
+    if facts.is_dir() {
         return Ok(Opened::Directory);
     }
+    // A pipe that has been read has nobody at its other end, and opening it would wait for somebody.
+    if let Some(copy) = once::copy_of(&facts) {
+        return Ok(Opened::File(copy));
+    }
+    if !facts.is_file() {
+        once::claim(&facts, READ_AS).map_err(failed)?;
+    }
     let file = inputs::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let facts = file.metadata().map_err(failed)?;
     match () {
-        () if metadata.is_dir() => Ok(Opened::Directory),
-        () if metadata.is_file() => Ok(Opened::File(file)),
-        () => copy_stream(file).map(Opened::File),
+        () if facts.is_dir() => Ok(Opened::Directory),
+        () if facts.is_file() => Ok(Opened::File(file)),
+        () => copy_kept(file, &facts).map(Opened::File),
     }
 }
 
@@ -51,31 +61,48 @@ pub fn open_stdin() -> Result<File, SourceError> {
     }
     let mut file = File::from(stdin.as_fd().try_clone_to_owned().map_err(SourceError::Read)?);
     inputs::note(&file, Path::new("standard input"));
-    let is_file = file.metadata().map_err(SourceError::Read)?.is_file();
-    if is_file && file.stream_position().map_err(SourceError::Read)? == 0 {
+    let facts = file.metadata().map_err(SourceError::Read)?;
+    if facts.is_file() && file.stream_position().map_err(SourceError::Read)? == 0 {
         return Ok(file);
     }
-    copy_stream(file)
+    if let Some(copy) = once::copy_of(&facts) {
+        return Ok(copy);
+    }
+    once::claim(&facts, READ_AS).map_err(SourceError::Read)?;
+    copy_kept(file, &facts)
+}
+
+/// Copies a stream and keeps the copy: an image may be opened once for each of several kernels.
+fn copy_kept(stream: File, facts: &Metadata) -> Result<File, SourceError> {
+    let copy = copy_stream(stream)?;
+    once::keep(facts, &copy);
+    Ok(copy)
 }
 
 /// The tar in a regular file: the file itself, or a temporary file with its decompressed content.
-pub fn decompressed(file: File) -> Result<File, SourceError> {
-    let mut start = [0; 512];
-    let length = read_start(&mut ReadFrom { file: &file, at: 0 }, &mut start).map_err(SourceError::Read)?;
-    match recognise(&start[..length])? {
-        Format::Tar => Ok(file),
-        _ => decompress(file),
+pub fn decompressed(file: File, path: Option<&Path>) -> Result<File, SourceError> {
+    let refused = |kind| refused(kind, path);
+    let packed = format(recognise::file(&file).map_err(SourceError::Read)?).map_err(refused)?;
+    if packed == Format::Tar {
+        return Ok(file);
+    }
+    let file = decompress(file)?;
+    match recognise::file(&file).map_err(SourceError::Read)? {
+        Kind::Tar(_) => Ok(file),
+        inner => Err(refused(Kind::Packed(packed, Some(Box::new(inner))))),
     }
 }
 
-/// The format of an archive that begins with these bytes, if it may be an image's.
-fn recognise(start: &[u8]) -> Result<Format, SourceError> {
-    match Format::of(start) {
-        _ if start.is_empty() => Err(SourceError::Empty),
-        format @ (Format::Gzip | Format::Zstd) => Ok(format),
-        Format::Tar if is_header(start) => Ok(Format::Tar),
-        Format::Tar => Err(SourceError::NotAnArchive),
-        other => Err(SourceError::Compression(other)),
+/// How an archive is packed that may be an image's, as far as its first bytes tell; else what it is.
+fn format(kind: Kind) -> Result<Format, Kind> {
+    match kind {
+        Kind::Tar(_) => Ok(Format::Tar),
+        Kind::Packed(format @ (Format::Gzip | Format::Zstd), inner)
+            if matches!(inner.as_deref(), None | Some(Kind::Tar(_))) =>
+        {
+            Ok(format)
+        }
+        other => Err(other),
     }
 }
 
@@ -91,13 +118,13 @@ fn decompress(file: File) -> Result<File, SourceError> {
         stream.consume(length);
     }
     stream.finish().map_err(|error| SourceError::Decompress(error.fault))?;
-    copy.decompressed()
+    Ok(copy.file)
 }
 
 fn copy_stream(mut from: impl Read) -> Result<File, SourceError> {
     let mut buffer = vec![0; 256 << 10];
-    let mut length = read_start(&mut from, &mut buffer[..512]).map_err(SourceError::Read)?;
-    recognise(&buffer[..length])?;
+    let mut length = read_start(&mut from, &mut buffer[..START]).map_err(SourceError::Read)?;
+    format(recognise::start(&buffer[..length])).map_err(|kind| refused(kind, None))?;
     let mut copy = Copy::begin(RESERVE)?;
     while length > 0 {
         copy.write(&buffer[..length])?;
@@ -118,19 +145,6 @@ fn read_start(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(done)
-}
-
-struct ReadFrom<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for ReadFrom<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
 }
 
 /// A temporary file that has no name, being written.
@@ -175,16 +189,6 @@ impl Copy {
     fn full(&self) -> SourceError {
         SourceError::SpoolFull { directory: self.directory.clone(), copied: self.written }
     }
-
-    /// The file, if what was decompressed into it is a tar.
-    fn decompressed(self) -> Result<File, SourceError> {
-        let mut start = [0; 512];
-        let length = read_start(&mut ReadFrom { file: &self.file, at: 0 }, &mut start).map_err(SourceError::Read)?;
-        match recognise(&start[..length])? {
-            Format::Tar => Ok(self.file),
-            twice => Err(SourceError::Decompress(BlobFault::Damaged(twice, "compressed twice".into()))),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -210,12 +214,14 @@ mod tests {
 
     #[test]
     fn the_first_bytes_decide() {
-        assert!(matches!(recognise(b""), Err(SourceError::Empty)));
-        assert!(matches!(recognise(&[0; 512]), Err(SourceError::NotAnArchive)));
-        assert!(matches!(recognise(b"BZh91AY&SY"), Err(SourceError::Compression(Format::Bzip2))));
-        assert!(matches!(recognise(&[0x1f, 0x8b, 8]), Ok(Format::Gzip)));
+        let of = |bytes: &[u8]| format(recognise::start(bytes));
+        assert_eq!(of(b""), Err(Kind::Empty));
+        assert_eq!(of(&[0; 512]), Err(Kind::Zeros));
+        assert_eq!(of(b"BZh91AY&SY"), Err(Kind::Packed(Format::Bzip2, None)));
+        // What begins with more than can be looked into may be an archive.
+        assert_eq!(of(&[0x1f, 0x8b, 8]), Ok(Format::Gzip));
         let mut header = tar::Header::new_ustar();
         header.set_cksum();
-        assert!(matches!(recognise(header.as_bytes()), Ok(Format::Tar)));
+        assert_eq!(of(header.as_bytes()), Ok(Format::Tar));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{archive, e2e, small_kernel, tools};
 use archive::{END, Layer, digest_of, raw_header, write_docker_archive};
-use e2e::{Bench, Kernel, Ran, image, run};
+use e2e::{Bench, Kernel, Ran, image, run, run_with_input};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
@@ -104,6 +104,151 @@ fn something_that_is_no_image() {
 
     let ran = refused(&bench, "docker://debian:12", &[], &["docker://"]);
     assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
+}
+
+/// Files as the programs make them whose formats they are, but for a disk with large sectors, which is its signature alone.
+const WRONG_FILES: &str = r#"
+    truncate -s 8M small && sgdisk --new 1:2048:0 small >&2
+    for form in qcow2 vmdk vdi vhdx qed parallels; do qemu-img convert -O $form small x.$form; done
+    qemu-img convert -O vpc -o subformat=fixed,force_size=on small fixed.vhd
+    qemu-img convert -O vpc -o subformat=dynamic small dynamic.vhd
+    qemu-img convert -O vmdk -o subformat=streamOptimized small stream.vmdk
+    qemu-img create -q -f vmdk -o subformat=monolithicFlat flat.vmdk 8M
+    mkdir -p root/etc root/usr/bin root/bin empty context && echo root > root/etc/passwd && echo x > root/usr/bin/x && echo FROM scratch > context/Dockerfile
+    for form in iso9660 zip 7zip newc; do bsdtar --format $form -cf x.$form root; done
+    tar -C root -cf root.tar . && tar -cf other.tar small && bzip2 -c root.tar > root.tar.bz2
+    mke2fs -q -t ext4 x.ext4 8M && mkfs.fat -C x.fat 4096 >&2
+    truncate -s 8M mbr && echo ',,L' | sfdisk -q mbr
+    cp small copy && dd if=/dev/zero of=copy conv=notrunc bs=512 seek=1 count=33 status=none
+    cp small copy2 && dd if=/dev/zero of=copy2 conv=notrunc bs=512 count=34 status=none
+    truncate -s 8M large && printf 'EFI PART' | dd of=large conv=notrunc bs=1 seek=4096 status=none
+    head -c 1M small > cut
+    gzip -c small > small.gz && xz -c small > small.xz && zstd -qc small > small.zst && lz4 -qc small > small.lz4
+    tar -cf below.tar -C "$IMAGES" hello-c.oci && cp "$IMAGES/hello-c.oci/index.json" .
+    skopeo copy -q --insecure-policy "oci:$IMAGES/hello-c.oci" dir:skopeo
+    : > nothing && truncate -s 1M zeros && printf 'root = 1\n' > notes.toml
+"#;
+
+/// Each is called the same by every command that cannot use it, and each time a command goes on from there.
+#[test]
+fn a_wrong_file_has_one_name_and_a_remedy_whatever_the_command() {
+    let bench = Bench::new(Kernel::Cloud);
+    let folder = bench.path("files");
+    fs::create_dir(&folder).unwrap();
+    let images = image("hello-c.oci").parent().unwrap().to_owned();
+    tools::stdout(Command::new("sh").args(["-ec", WRONG_FILES]).env("IMAGES", &images).current_dir(&folder));
+    fs::copy(bench.build(image("hello-c.oci"), "our.img", &[]), folder.join("our")).unwrap();
+    fs::copy(small_kernel::only(&small_kernel::unpacked("cloud").join("boot"), "vmlinuz-"), folder.join("vmlinuz"))
+        .unwrap();
+    fs::copy(Kernel::Cloud.package(), folder.join("kernel.deb")).unwrap();
+    let said = |command: char, name: &str| {
+        let words: &[&str] = match command {
+            'b' => &["build", name, "-o", "out.img"],
+            'r' => &["run", "--accel", "tcg", name],
+            'i' => &["inspect", name],
+            'k' => &["kernel", "check", name],
+            _ => &["kernel", "set", name, "default"],
+        };
+        let ran = run(bench.bootdisk().args(words).current_dir(&folder));
+        let ran = ran.expect(if command == 'r' { 125 } else { 1 }, "");
+        assert!(ran.took < Duration::from_secs(30), "{name}, {command}: {:?}", ran.took);
+        let sentence = sentence(&ran.stderr).to_owned();
+        let hint = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: "));
+        (sentence, hint.unwrap_or_else(|| panic!("{name}, {command}: {}", ran.stderr)).to_owned())
+    };
+    // Who refuses it: build, run, inspect, kernel check, kernel set. What the hint has, whoever gives it.
+    for (name, refused_by, words, hint) in [
+        ("nothing", "briks", "an empty file", ""),
+        ("zeros", "briks", "nothing but zeros", ""),
+        ("notes.toml", "briks", "text", ""),
+        ("x.qcow2", "briks", "a disk in the qcow2 format", "qemu-img convert -O raw x.qcow2 disk.raw && bootdisk"),
+        ("x.vmdk", "briks", "a disk in the VMDK format", "qemu-img convert -O raw x.vmdk disk.raw"),
+        ("stream.vmdk", "briks", "a disk in the VMDK format", "qemu-img convert -O raw stream.vmdk"),
+        ("flat.vmdk", "briks", "a disk in the VMDK format", "qemu-img convert -O raw flat.vmdk"),
+        ("x.vdi", "briks", "a disk in the VDI format", "qemu-img convert -O raw x.vdi"),
+        ("x.vhdx", "briks", "a disk in the VHDX format", "qemu-img convert -O raw x.vhdx"),
+        ("x.qed", "briks", "a disk in the QED format", "qemu-img convert -O raw x.qed"),
+        ("x.parallels", "briks", "a disk in the Parallels format", "qemu-img convert -O raw x.parallels"),
+        ("fixed.vhd", "briks", "a disk in the VHD format", "qemu-img convert -f vpc -O raw fixed.vhd"),
+        ("dynamic.vhd", "briks", "a disk in the VHD format", "qemu-img convert -f vpc -O raw dynamic.vhd"),
+        ("small.gz", "briks", "a gzip-compressed disk", "gzip -dc small.gz > disk.raw && bootdisk"),
+        ("small.xz", "briks", "an xz-compressed disk", "xz -dc small.xz > disk.raw && bootdisk"),
+        ("small.zst", "briks", "a zstd-compressed disk", "zstd -dc small.zst > disk.raw && bootdisk"),
+        ("small.lz4", "briks", "lz4-compressed data", "lz4 -dc small.lz4"),
+        ("root.tar.bz2", "briks", "bzip2-compressed data", "bzip2 -dc root.tar.bz2"),
+        ("our", "bk", "a disk", "bootdisk "),
+        ("cut", "brks", "a disk that is cut short: its partition table needs", "bootdisk "),
+        ("copy", "brks", "a disk whose partition table is gone, but for the copy at its end", ""),
+        ("copy2", "brks", "a disk whose partition table is gone, but for the copy at its end", ""),
+        ("large", "brks", "a disk with sectors of 4096 bytes", ""),
+        ("mbr", "brks", "a disk with an MBR and no GPT", ""),
+        ("x.iso9660", "brks", "an ISO 9660 image", "qemu-system-x86_64 -m 2G -cdrom x.iso9660"),
+        ("x.ext4", "brk", "an ext4 file system", "debugfs -R 'rdump / unpacked' x.ext4"),
+        ("x.fat", "brk", "a FAT file system", "mount -o ro,loop x.fat"),
+        ("x.zip", "briks", "a zip archive", "unzip -d unpacked x.zip"),
+        ("x.7zip", "briks", "a 7z archive", "bsdtar -xf x.7zip"),
+        ("x.newc", "briks", "a cpio archive (an initramfs?)", ""),
+        ("context/Dockerfile", "briks", "a Dockerfile", ""),
+        ("context", "bri", "a folder with a Dockerfile", "docker build -t app context && docker save app"),
+        ("index.json", "briks", "a file of an OCI layout, not its folder", "bootdisk "),
+        ("root.tar", "bri", "a root file system in a tar archive", "docker import root.tar app && docker save app"),
+        ("root", "bri", "a folder with a root file system", "tar -C root -c . | docker import - app"),
+        (
+            "below.tar",
+            "bri",
+            "a tar archive with an image in its folder hello-c.oci",
+            "tar -xf below.tar && tar -C hello-c.oci -c .",
+        ),
+        ("other.tar", "bri", "a tar archive with neither manifest.json nor index.json in it", "docker save"),
+        ("skopeo", "bri", "a directory of skopeo's transport dir", "skopeo copy dir:skopeo oci:image.oci:app"),
+        ("empty", "bri", "an empty folder", ""),
+        ("vmlinuz", "brs", "a Linux kernel (bzImage)", "vmlinuz"),
+        ("kernel.deb", "brs", "a Debian package", "bootdisk kernel add kernel.deb"),
+    ] {
+        for command in refused_by.chars() {
+            let (sentence, told) = said(command, name);
+            let what = [format!("but this is {words}"), format!("this is {words}")];
+            assert!(what.iter().any(|what| sentence.contains(what)), "{name}, {command}: {sentence}");
+            assert!(told.contains(hint), "{name}, {command}: {told}");
+        }
+    }
+    assert!(!folder.join("out.img").exists());
+
+    // Nobody waits for a pipe that is no image, and what comes through one is called the same.
+    nix::unistd::mkfifo(&folder.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for command in ['k', 's'] {
+        assert!(said(command, "pipe").0.contains("but this is a pipe"));
+    }
+    let through =
+        |words: &[&str]| run_with_input(bench.bootdisk().args(words), fs::read(folder.join("x.qcow2")).unwrap());
+    for (words, status) in [(&["build", "-", "-o", "x"][..], 1), (&["inspect", "-"], 1), (&["run", "-"], 125)] {
+        let ran = through(words).expect(status, "");
+        assert!(
+            ran.stderr.contains("but this is a disk in the qcow2 format\nhint: make it raw first"),
+            "{}",
+            ran.stderr
+        );
+    }
+    // What the hints say does it: the table is written again, and the image is where it was said to be.
+    let follow = |command: char, name: &str| {
+        let hint = said(command, name).1;
+        let script =
+            hint.rsplit_once(": ").map_or(hint.as_str(), |(_, script)| script).replace(" -o DISK", " -q -o out.img");
+        let program = bench.bootdisk();
+        let program = Path::new(program.get_program()).parent().unwrap().to_owned();
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+        run(bench.at_home("sh").args(["-ec", &script]).env("PATH", path).current_dir(&folder)).expect_status(0)
+    };
+    for name in ["copy", "copy2"] {
+        follow('r', name);
+        let said_by_sgdisk = tools::stdout(Command::new("sgdisk").arg("--verify").arg(folder.join(name)));
+        assert!(said_by_sgdisk.contains("No problems found"), "{said_by_sgdisk}");
+        assert!(!said('s', name).0.contains("the copy at its end"));
+    }
+    follow('b', "below.tar");
+    fs::remove_file(folder.join("out.img")).unwrap();
+    follow('b', "skopeo");
+    assert!(follow('i', "x.qcow2").text().to_lowercase().contains("gpt"));
 }
 
 /// A copy of an OCI layout in which the first blob at least this large has one byte changed.

@@ -2,7 +2,8 @@
 
 use crate::e2e;
 use e2e::{Bench, Kernel, Running, image, run};
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn disks(bench: &Bench) -> Vec<String> {
@@ -25,6 +26,15 @@ fn two_runs_at_once_and_a_third_share_one_disk() {
     let again = bench.run(image("hello-c.oci"), &["--progress", "plain"]).expect_status(0);
     assert!(!built(&again.stderr), "{}", again.stderr);
     assert_eq!(disks(&bench).len(), 1);
+
+    // A disk that is no longer what was built is built again, and nobody but its owner can read it.
+    let folder = bench.path("cache/bootdisk/disks");
+    let disk = folder.join(&disks(&bench)[0]);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&disk)), (0o700, 0o600));
+    File::options().write(true).open(&disk).unwrap().set_len(1 << 20).unwrap();
+    let again = bench.run(image("hello-c.oci"), &["--progress", "plain"]).expect_status(0);
+    assert!(built(&again.stderr) && again.text().starts_with("Hello"), "{}", again.stderr);
 }
 
 #[test]

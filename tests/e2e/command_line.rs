@@ -1,7 +1,8 @@
 //! The command line as a user meets it: help, wrong usage, sentences and hints, what goes where. Nothing boots here.
 
 use crate::e2e;
-use e2e::{Bench, Kernel, Ran, image, run, sha256, tagged};
+use crate::images::ImageBuilder;
+use e2e::{Bench, Kernel, Ran, image, run, run_with_input, sha256, tagged};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -66,7 +67,7 @@ fn what_cannot_be_run_is_told_with_a_remedy() {
     let junk = bench.path("junk");
     fs::write(&junk, b"neither\n".repeat(1000)).unwrap();
     let run_it = |what: &Path, options: &[&str]| bench.run(what, options);
-    failed(run_it(&junk, &[]), 125, "neither a disk nor an image: ", "docker save");
+    failed(run_it(&junk, &[]), 125, "junk: an image or a disk is needed, but this is text", "docker save");
     let hello = image("hello-c.oci");
     failed(run_it(&hello, &["--write"]), 125, "--write needs a disk", "bootdisk build");
     failed(run_it(Path::new("-"), &["-i"]), 125, "standard input cannot be", "leave -i away");
@@ -89,6 +90,49 @@ fn what_cannot_be_run_is_told_with_a_remedy() {
     let end = file.metadata().unwrap().len();
     file.write_all_at(&[0xff; 128], end - 33 * 512).unwrap();
     failed(run_it(&disk, &[]), 125, "partition table", "build it again");
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_read_once() {
+    let bench = Bench::new(Kernel::Cloud);
+    let archive = fs::read(image("hello-c.docker.tar")).unwrap();
+    let with_input = |arguments: &[&str]| run_with_input(bench.bootdisk().args(arguments), archive.clone());
+    let matrix = format!("kernel={},default", Kernel::Cloud.release());
+    let ran = with_input(&["test", "-", "--dry-run", "--matrix", &matrix]).expect_status(0);
+    assert_eq!(ran.text().matches("# image kernel=").count(), 2, "{}", ran.text());
+    let ran = with_input(&["inspect", "-", "--diff", "-"]).expect_status(0);
+    assert!(ran.text().contains("userland: identical"), "{}", ran.text());
+
+    let disk = bench.path("disk.img");
+    let out = disk.to_str().unwrap();
+    let ran = run_with_input(bench.bootdisk().args(["build", "-", "-o", out, "--env-file", "-"]), b"A=1".to_vec());
+    failed(ran, 1, "a stream that has been read already, as the ", "save it to a file first");
+    let ran = with_input(&["run", "-i", image("hello-c.oci").to_str().unwrap(), "--env-file", "/dev/stdin"]);
+    let told = ran.expect(125, "").stderr;
+    assert!(told.contains("NUL byte") || told.contains("UTF-8") || told.contains("already"), "{told}");
+    let ran = with_input(&["build", image("hello-c.oci").to_str().unwrap(), "-o", out, "--kernel", "-"]);
+    failed(ran, 1, "a kernel is needed, but this is standard input: -", "save it to a file first");
+    failed(with_input(&["kernel", "add", "-"]), 1, "but this is standard input: -", "save it to a file first");
+    assert!(!disk.exists());
+}
+
+#[test]
+fn without_a_default_kernel_it_is_said_where_one_comes_from() {
+    let bench = Bench::without_kernels();
+    for words in [&["kernel", "default"][..], &["kernel", "show"], &["kernel", "show", "default"]] {
+        failed(said(&bench, words), 1, "no default kernel", "bootdisk kernel add");
+    }
+    let build = |image: &Path, platform: &str| {
+        let out = bench.path("disk.img");
+        run(bench.bootdisk().arg("build").arg(image).arg("-o").arg(out).args(["--platform", platform, "-q"]))
+    };
+    failed(build(&image("hello-c.oci"), "linux/amd64"), 1, "no default kernel for x86_64", "bootdisk kernel add");
+    failed(build(&image("debian-arm64.oci"), "linux/arm64"), 1, "no default kernel for aarch64", "kernel");
+    // Nobody is sent for a kernel that no disk can be made with.
+    let archive = bench.path("riscv64.tar");
+    fs::write(&archive, ImageBuilder::new().platform("linux/riscv64").docker_legacy()).unwrap();
+    let ran = build(&archive, "linux/riscv64").expect(1, "");
+    assert_eq!(ran.stderr, "error: cannot make a disk for riscv64\n");
 }
 
 #[test]

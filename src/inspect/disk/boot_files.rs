@@ -1,7 +1,7 @@
 //! Boot files on FAT partitions, and boot menus in the userland: loader entries, kernels, initial RAM disks.
 
 use super::table::{self, Entry};
-use super::{Reading, entries, uki};
+use super::{Reading, entries};
 use crate::escape::escape;
 use crate::formats::ReadAt;
 use crate::formats::fat::{File, Volume, Walk};
@@ -9,6 +9,7 @@ use crate::inspect::body::Body;
 use crate::inspect::facts::Root;
 use crate::inspect::model::{Fact, LoaderEntry, Owner, Usage};
 use crate::inspect::{initramfs, kernel, paths};
+use crate::recognise::pe;
 use crate::rootfs::Kind;
 use std::collections::BTreeMap;
 
@@ -69,8 +70,8 @@ impl Reading<'_> {
             } else if path.starts_with("efi/linux/") && path.ends_with(".efi") && u64::from(file.entry.size) <= MAX_FILE
             {
                 let bytes = volume.read(&file.entry, MAX_FILE).unwrap_or_default();
-                let section = |name: &[u8]| uki::text(&bytes, name).map(escape);
-                if uki::section(&bytes, b".linux").is_some() {
+                let section = |name: &[u8]| pe::text(&bytes, name).map(escape);
+                if pe::section(&bytes, b".linux").is_some() {
                     offered.push(LoaderEntry {
                         format: "unified kernel image".into(),
                         evidence,
@@ -137,8 +138,8 @@ impl Reading<'_> {
             match owner {
                 Some(Owner::Kernel) if self.found.kernels.len() < MAX_READ => {
                     let Some(bytes) = read("kernel", &mut self.report.notes) else { continue };
-                    let inside = uki::section(&bytes, b".linux").map(<[u8]>::to_vec);
-                    let initrd = inside.is_some().then(|| uki::section(&bytes, b".initrd")).flatten();
+                    let inside = pe::section(&bytes, b".linux").map(<[u8]>::to_vec);
+                    let initrd = inside.is_some().then(|| pe::section(&bytes, b".initrd")).flatten();
                     if let Some(initrd) = initrd {
                         self.initramfs(initrd, &format!("{evidence}, section .initrd"));
                     }

@@ -15,7 +15,6 @@ pub mod entries;
 pub mod map;
 mod root;
 pub mod table;
-pub mod uki;
 pub mod userland;
 
 use super::body::Looker;

@@ -16,18 +16,18 @@ use std::path::Path;
 
 use super::digests::Digests;
 use super::{Facts, Visit, ar, shown, tar, walk};
-use crate::inputs;
 use crate::kernel::signature::{self, Kind, Signature};
-use crate::kernel::{KernelError, unpack};
+use crate::kernel::{Input, KernelError, unpack};
 
 /// Longest control file accepted, in bytes.
 const MAX_CONTROL: u64 = 1 << 20;
 
 /// Reads the whole package once. `visit` reads as much of each file as it likes.
-pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
+pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
+    let path = input.path();
     let mut control: Option<Control> = None;
     let mut data = false;
-    for_each_member(path, &mut |name, _, body| {
+    for_each_member(input, &mut |name, _, body| {
         let body = BufReader::with_capacity(256 << 10, body);
         if name.starts_with("control.tar") {
             control = Some(read_control(path, body)?);
@@ -54,9 +54,10 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
 ///
 /// # Errors
 /// Where there is one and the members are not deb(5)'s three in their order: a signature says nothing of their names.
-pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
+pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
+    let path = input.path();
     let (mut names, mut covers, mut packets) = (Vec::new(), Vec::new(), Vec::new());
-    for_each_member(path, &mut |name, range, body| {
+    for_each_member(input, &mut |name, range, body| {
         if !name.starts_with("_gpg") {
             // A fourth is one too many already.
             if names.len() < 4 {
@@ -83,17 +84,17 @@ pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
 /// A member's name, where its body is in the file, and the body.
 type Member<'a> = dyn FnMut(&str, Range<u64>, &mut dyn Read) -> Result<(), KernelError> + 'a;
 
-fn for_each_member(path: &Path, take: &mut Member<'_>) -> Result<(), KernelError> {
+fn for_each_member(input: &Input, take: &mut Member<'_>) -> Result<(), KernelError> {
+    let path = input.path();
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
-    let mut file = inputs::open(path).map_err(KernelError::io("open", path))?;
-    let length = file.metadata().map_err(KernelError::io("read", path))?.len();
+    let (mut file, length) = (input.reader(), input.size()?);
     ar::open(&mut file).map_err(bad)?;
     while let Some(member) = ar::next(&mut file).map_err(bad)? {
         let start = file.stream_position().map_err(bad)?;
         let end = start.checked_add(member.size).filter(|&end| end <= length);
         let end =
             end.ok_or_else(|| KernelError::package(path, format!("it is cut short in {}", shown(&member.name))))?;
-        take(&member.name, start..end, &mut (&file).take(member.size))?;
+        take(&member.name, start..end, &mut (&mut file).take(member.size))?;
         file.seek(SeekFrom::Start(end + end % 2)).map_err(bad)?;
     }
     Ok(())

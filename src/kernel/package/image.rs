@@ -42,10 +42,10 @@ struct Body {
 }
 
 impl Unpacked {
-    /// Opens the image at `path`, an archive or a layout.
-    pub(crate) fn open(path: &Path) -> Result<Unpacked, KernelError> {
+    /// Opens the image of a reference, an archive or a layout, that is called `path`.
+    pub(crate) fn open(reference: &OsStr, path: &Path) -> Result<Unpacked, KernelError> {
         let bad = |error: &dyn std::error::Error| KernelError::package(path, sentence(error));
-        let reference = Reference::parse(path.as_os_str()).map_err(|error| bad(&error))?;
+        let reference = Reference::parse(reference).map_err(|error| bad(&error))?;
         let image = source::open(&reference, &Select::default()).map_err(|error| bad(&error))?;
         Unpacked::of(&image, path)
     }

@@ -23,13 +23,13 @@ pub mod tar;
 mod tarball;
 
 use std::io::{self, BufReader, Read};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::signature::Signature;
-use super::{KernelError, unpack};
-use crate::inputs;
-pub(crate) use image::Unpacked;
+use super::{Input, KernelError, unpack};
+pub(crate) use image::{Unpacked, is_reference};
 
 /// Most bytes a package may unpack to; Debian's generic kernel has 0.4 GiB.
 const MAX_DATA: u64 = 8 << 30;
@@ -71,7 +71,7 @@ enum Format {
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// A package's file.
-    File(PathBuf),
+    File(Input),
     /// A container image, its layers applied; and what to call it.
     Image(Arc<Unpacked>, PathBuf),
 }
@@ -80,29 +80,27 @@ pub(crate) enum Source {
 pub type Visit<'a> = dyn FnMut(&tar::Entry, &mut dyn Read) -> Result<(), KernelError> + 'a;
 
 impl Source {
-    /// What `path` is, by its content; `None` when it is nothing that is read through.
-    pub(crate) fn of(path: &Path) -> Result<Option<Source>, KernelError> {
-        if image::is_reference(path.as_os_str()) && !path.exists() {
-            return Source::image_at(path).map(Some);
-        }
-        if path.is_dir() {
-            return Ok(match path.join("oci-layout").is_file() {
-                true => Some(Source::image_at(path)?),
-                false => None,
-            });
-        }
-        Ok(format(path)?.map(|_| Source::File(path.to_owned())))
+    /// What a file is, by its content; `None` when it is nothing that is read through.
+    pub(crate) fn of(input: &Input) -> Result<Option<Source>, KernelError> {
+        Ok(format(input)?.map(|_| Source::File(input.clone())))
     }
 
     /// The container image that `path` is.
     pub(crate) fn image_at(path: &Path) -> Result<Source, KernelError> {
-        Ok(Source::Image(Arc::new(Unpacked::open(path)?), path.to_owned()))
+        Ok(Source::Image(Arc::new(Unpacked::open(path.as_os_str(), path)?), path.to_owned()))
+    }
+
+    /// The container image in an archive. The open file is read, whatever its name leads to by now.
+    pub(crate) fn image_in(input: &Input) -> Result<Source, KernelError> {
+        let open = format!("/proc/self/fd/{}", input.file().as_raw_fd());
+        Ok(Source::Image(Arc::new(Unpacked::open(open.as_ref(), input.path())?), input.path().to_owned()))
     }
 
     /// Its path, or the name of the image.
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Source::File(path) | Source::Image(_, path) => path,
+            Source::File(input) => input.path(),
+            Source::Image(_, path) => path,
         }
     }
 
@@ -110,42 +108,31 @@ impl Source {
     pub(crate) fn scan(&self, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
         match self {
             Source::Image(image, path) => image.scan(path, visit),
-            Source::File(path) => match format(path)? {
-                Some(Format::Debian) => deb::scan(path, visit),
-                Some(Format::Rpm) => rpm::scan(path, visit),
-                Some(Format::Tar) => tarball::scan(path, visit),
-                None => Err(KernelError::package(path, "it has changed while it was read")),
+            Source::File(input) => match format(input)? {
+                Some(Format::Debian) => deb::scan(input, visit),
+                Some(Format::Rpm) => rpm::scan(input, visit),
+                Some(Format::Tar) => tarball::scan(input, visit),
+                None => Err(KernelError::package(input.path(), "it has changed while it was read")),
             },
         }
     }
-}
-
-/// Whether a file that begins like this is a package. Those of Alpine and Arch begin as any packed tar does, images
-/// among them: there the name decides.
-pub fn is_package(path: &Path, start: &[u8]) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let named = name.ends_with(".apk") || [".pkg.tar.zst", ".pkg.tar.xz"].iter().any(|end| name.ends_with(end));
-    named || start.starts_with(ar::MAGIC) || start.starts_with(&rpm::LEAD_MAGIC)
 }
 
 /// The signatures in a package, and which bytes of it they cover; none for what is no package.
 ///
 /// # Errors
 /// Where the package has signatures that leave out something that would be read from it.
-pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
-    match format(path)? {
-        Some(Format::Debian) => deb::signatures(path),
-        Some(Format::Rpm) => rpm::signatures(path),
-        Some(Format::Tar) => tarball::signatures(path),
+pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
+    match format(input)? {
+        Some(Format::Debian) => deb::signatures(input),
+        Some(Format::Rpm) => rpm::signatures(input),
+        Some(Format::Tar) => tarball::signatures(input),
         None => Ok(Vec::new()),
     }
 }
 
-fn format(path: &Path) -> Result<Option<Format>, KernelError> {
-    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
-    let mut start = Vec::new();
-    let mut input = BufReader::new(file);
-    input.by_ref().take(16).read_to_end(&mut start).map_err(KernelError::io("read", path))?;
+fn format(input: &Input) -> Result<Option<Format>, KernelError> {
+    let start = input.start(16)?;
     if start.starts_with(ar::MAGIC) {
         return Ok(Some(Format::Debian));
     }
@@ -153,9 +140,9 @@ fn format(path: &Path) -> Result<Option<Format>, KernelError> {
         return Ok(Some(Format::Rpm));
     }
     // What cannot be unpacked is not a packed tar; whoever looks at it next has the right words for it.
-    let whole = io::Cursor::new(start).chain(input);
     let mut block = Vec::new();
-    let unpacked = unpack::reader(whole).and_then(|reader| reader.take(tar::BLOCK as u64).read_to_end(&mut block));
+    let unpacked = unpack::reader(BufReader::new(input.reader()))
+        .and_then(|reader| reader.take(tar::BLOCK as u64).read_to_end(&mut block));
     Ok((unpacked.is_ok() && tar::is_header(&block)).then_some(Format::Tar))
 }
 

@@ -10,7 +10,6 @@
 //! Not supported: signatures of header and payload together (rpm 3), payloads other than cpio, LZMA and bzip2.
 //! Specification: rpm's manual, "RPM V4 Package format"; rpmtag.h.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
@@ -20,9 +19,9 @@ use sha2::{Digest, Sha256};
 
 use super::digests::Hashing;
 use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, hex, invalid};
-use crate::inputs;
+use crate::kernel::input::Reader;
 use crate::kernel::signature::{self, Kind, Signature};
-use crate::kernel::{KernelError, unpack};
+use crate::kernel::{Input, KernelError, unpack};
 
 /// First bytes of a lead.
 pub const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
@@ -60,9 +59,10 @@ const BIN: u32 = 7;
 const STRING_ARRAY: u32 = 8;
 
 /// Reads the package once.
-pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
+pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
+    let path = input.path();
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
-    let Beginning { signature, header, input, .. } = Beginning::read(path)?;
+    let Beginning { signature, header, input, .. } = Beginning::read(input)?;
     let of_header = signature.strings(SIG_SHA256).into_iter().next();
     if of_header.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&hex(&Sha256::digest(&header.bytes)))) {
         return Err(KernelError::package(path, "its header is not what its SHA-256 says"));
@@ -101,8 +101,8 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
 ///
 /// # Errors
 /// Where the header, which is all they cover, does not say what the payload is.
-pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
-    let Beginning { signature, header, at, .. } = Beginning::read(path)?;
+pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
+    let Beginning { signature, header, at, .. } = Beginning::read(input)?;
     let covers = at..at + header.bytes.len() as u64;
     let packets = [SIG_DSA, SIG_RSA].into_iter().filter_map(|tag| signature.binary(tag).map(<[u8]>::to_vec));
     let coded = signature.strings(SIG_OPENPGP).into_iter().filter_map(|text| STANDARD.decode(text).ok());
@@ -114,7 +114,7 @@ pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
         .collect();
     if !found.is_empty() && header.payload_digest().is_none() {
         let reason = "its signature is of the header alone, which has no SHA-256 of the payload";
-        return Err(KernelError::Signature { reason: reason.to_owned(), path: path.to_owned() });
+        return Err(KernelError::Signature { reason: reason.to_owned(), path: input.path().to_owned() });
     }
     Ok(found)
 }
@@ -126,14 +126,13 @@ struct Beginning {
     /// Where the header begins, in bytes from the file's start.
     at: u64,
     /// At the payload.
-    input: BufReader<File>,
+    input: BufReader<Reader>,
 }
 
 impl Beginning {
-    fn read(path: &Path) -> Result<Beginning, KernelError> {
-        let bad = |error: io::Error| KernelError::package(path, error.to_string());
-        let file = inputs::open(path).map_err(KernelError::io("open", path))?;
-        let mut input = BufReader::with_capacity(256 << 10, file);
+    fn read(input: &Input) -> Result<Beginning, KernelError> {
+        let bad = |error: io::Error| KernelError::package(input.path(), error.to_string());
+        let mut input = BufReader::with_capacity(256 << 10, input.reader());
         input.read_exact(&mut [0; LEAD]).map_err(bad)?;
         let signature = Header::read(&mut input).map_err(bad)?;
         let padding = signature.bytes.len().next_multiple_of(8) - signature.bytes.len();

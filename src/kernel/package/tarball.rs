@@ -10,18 +10,16 @@
 //! that nothing but signatures may be in it. Not supported: apk's version 3 ("ADB").
 //! Specification: Alpine's wiki, "Apk spec"; PKGINFO(5) of pacman.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::ops::Range;
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::digests::Digests;
 use super::{Facts, Visit, deliver, hex, tar, walk};
-use crate::inputs;
+use crate::kernel::input::Reader;
 use crate::kernel::signature::{self, Kind, Signature};
-use crate::kernel::{KernelError, unpack};
+use crate::kernel::{Input, KernelError, unpack};
 
 /// Longest `.PKGINFO` accepted, in bytes.
 const MAX_INFO: u64 = 1 << 20;
@@ -35,8 +33,8 @@ const SIGNATURES: [(&str, Kind); 2] = [(".SIGN.RSA.", Kind::RsaSha1), (".SIGN.RS
 const CONTROL_STREAMS: usize = 4;
 
 /// Reads the archive once.
-pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
-    let file = inputs::open(path).map_err(KernelError::io("open", path))?;
+pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
+    let (path, file) = (input.path(), input.reader());
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
     let (mut info, mut digests) = (None, None::<Digests>);
     // Files that stand before the list of digests are in no list.
@@ -69,7 +67,7 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
             "pkgver" => facts.version = value.to_owned(),
             "depend" => facts.depends.push(value.to_owned()),
             "datahash" => {
-                let actual = data_hash(path).map_err(bad)?;
+                let actual = data_hash(input).map_err(bad)?;
                 if !actual.eq_ignore_ascii_case(value) {
                     return Err(KernelError::package(path, "its data is not what its SHA-256 says"));
                 }
@@ -85,9 +83,10 @@ pub(super) fn scan(path: &Path, visit: &mut Visit<'_>) -> Result<Facts, KernelEr
 ///
 /// # Errors
 /// Where there are some and what they cover does not say what the data is, or the first stream has more than them.
-pub(super) fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
+pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
+    let path = input.path();
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
-    let mut input = BufReader::with_capacity(256 << 10, inputs::open(path).map_err(KernelError::io("open", path))?);
+    let mut input = BufReader::with_capacity(256 << 10, input.reader());
     if !input.fill_buf().map_err(bad)?.starts_with(&GZIP_MAGIC) {
         return Ok(Vec::new());
     }
@@ -135,7 +134,7 @@ fn signatures_in(tar: &[u8]) -> io::Result<(Vec<Made>, bool)> {
 }
 
 /// The next stream's contents and where it is in the file; `None` when there is more in it than in any but the data's.
-fn next_stream(input: &mut BufReader<File>) -> io::Result<Option<(Vec<u8>, Range<u64>)>> {
+fn next_stream(input: &mut BufReader<Reader>) -> io::Result<Option<(Vec<u8>, Range<u64>)>> {
     let start = input.stream_position()?;
     let mut tar = Vec::new();
     flate2::bufread::GzDecoder::new(&mut *input).take(MAX_CONTROL + 1).read_to_end(&mut tar)?;
@@ -144,8 +143,8 @@ fn next_stream(input: &mut BufReader<File>) -> io::Result<Option<(Vec<u8>, Range
 }
 
 /// SHA-256 of what is behind the stream with `.PKGINFO`.
-fn data_hash(path: &Path) -> io::Result<String> {
-    let mut input = BufReader::with_capacity(256 << 10, inputs::open(path)?);
+fn data_hash(input: &Input) -> io::Result<String> {
+    let mut input = BufReader::with_capacity(256 << 10, input.reader());
     for _ in 0..CONTROL_STREAMS {
         if input.fill_buf()?.is_empty() {
             break;

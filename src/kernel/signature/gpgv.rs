@@ -6,12 +6,11 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{Keys, Refusal, Signature, covered};
 use crate::escape::escape;
-use crate::kernel::KernelError;
+use crate::kernel::{Input, KernelError};
 
 /// Most bytes of status lines that are read; a signature takes a few hundred.
 const MAX_STATUS: u64 = 64 << 10;
@@ -20,7 +19,7 @@ const MAX_STATUS: u64 = 64 << 10;
 const WEAK: [&str; 3] = ["1", "2", "3"];
 
 /// Who made the signature, in words.
-pub(super) fn verify(keys: &Keys, signature: &Signature, path: &Path) -> Result<String, Refusal> {
+pub(super) fn verify(keys: &Keys, signature: &Signature, input: &Input) -> Result<String, Refusal> {
     if !keys.has_openpgp() {
         return Err(Refusal::Reason("it is an OpenPGP signature, and no key given is one of OpenPGP".into()));
     }
@@ -35,12 +34,12 @@ pub(super) fn verify(keys: &Keys, signature: &Signature, path: &Path) -> Result<
         gpgv.arg("--keyring").arg(&file);
     }
     gpgv.arg("--").arg(&file).arg("-");
-    let status = run(&mut gpgv, signature, path)?;
+    let status = run(&mut gpgv, signature, input)?;
     signer(&status).map_err(Refusal::Reason)
 }
 
 /// Feeds what is covered and returns the status lines.
-fn run(gpgv: &mut Command, signature: &Signature, path: &Path) -> Result<String, KernelError> {
+fn run(gpgv: &mut Command, signature: &Signature, file: &Input) -> Result<String, KernelError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => KernelError::NoGpgv,
         _ => KernelError::io("run", "gpgv")(error),
@@ -49,7 +48,7 @@ fn run(gpgv: &mut Command, signature: &Signature, path: &Path) -> Result<String,
     let (input, output) = (child.stdin.take(), child.stdout.take());
     let (fed, status) = std::thread::scope(|scope| {
         let feed = move || match input {
-            Some(mut input) => covered(signature, path, &mut |piece| input.write_all(piece)),
+            Some(mut input) => covered(signature, file, &mut |piece| input.write_all(piece)),
             None => Ok(()),
         };
         let feeding = std::thread::Builder::new().spawn_scoped(scope, feed);
@@ -61,7 +60,7 @@ fn run(gpgv: &mut Command, signature: &Signature, path: &Path) -> Result<String,
     child.wait().map_err(KernelError::io("run", "gpgv"))?;
     match fed.map_err(KernelError::io("start a thread for", "gpgv"))? {
         // It need not read all when it has nothing to compare it with.
-        Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(KernelError::io("read", path)(error)),
+        Ok(Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => Err(KernelError::io("read", file.path())(error)),
         _ => Ok(String::from_utf8_lossy(&status.map_err(KernelError::io("run", "gpgv"))?).into_owned()),
     }
 }

@@ -13,9 +13,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::rsa;
-use crate::inputs;
 use crate::kernel::error::shown;
 use crate::kernel::{KernelError, unpack};
+use crate::once;
 
 /// Longest file of keys, in bytes; a distribution's keyring has less than 100 KiB.
 const MAX: u64 = 8 << 20;
@@ -63,7 +63,7 @@ impl Keys {
     }
 
     fn add(&mut self, path: &Path) -> Result<(), KernelError> {
-        let file = inputs::open(path).map_err(KernelError::io("open", path))?;
+        let file = once::open(path, "a key").map_err(KernelError::io("open", path))?;
         let bytes = unpack::read_bounded(file, MAX).map_err(KernelError::io("read", path))?;
         let too_large = || KernelError::TooLarge { what: "key", limit: MAX, name: shown(path) };
         let bytes = bytes.ok_or_else(too_large)?;

@@ -14,7 +14,8 @@
 //!
 //! Where keys are given every file must have a good signature by one of them: one that merely lost its signature is
 //! refused, or keys would keep nobody out. Without keys nothing is looked at, and reports say "not verified".
-//! Directories, container images of a directory and stored kernels carry none.
+//! Directories, container images of a directory and stored kernels carry none. A file is copied before it is verified, and
+//! the copy is what is read from then on (`input.rs`).
 //!
 //! OpenPGP (RFC 4880) is left to GnuPG's `gpgv`, which knows of expiry, revocation and weak digests.
 
@@ -24,12 +25,11 @@ mod rsa;
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use keys::Keys;
 
-use super::{KernelError, package, unpack};
-use crate::inputs;
+use super::{Input, KernelError, package};
 
 /// Longest signature accepted, in bytes; OpenPGP's have less than 2 KiB.
 pub(super) const MAX: u64 = 64 << 10;
@@ -74,31 +74,18 @@ impl From<KernelError> for Refusal {
 }
 
 impl Keys {
-    /// Who signed the files, in words, each signer once; empty without keys.
+    /// Who signed the file, in words.
     ///
     /// # Errors
     /// [`KernelError::Unsigned`] and [`KernelError::Signature`]; [`KernelError::NoGpgv`] where `gpgv` is needed and not
     /// there.
-    pub fn verify<'a>(&self, files: impl IntoIterator<Item = &'a Path>) -> Result<String, KernelError> {
-        if self.is_empty() {
-            return Ok(String::new());
-        }
-        let mut signers: Vec<String> = Vec::new();
-        for file in files {
-            let signer = self.signer(file)?;
-            if !signers.contains(&signer) {
-                signers.push(signer);
-            }
-        }
-        Ok(signers.join(", "))
-    }
-
-    fn signer(&self, path: &Path) -> Result<String, KernelError> {
+    pub(super) fn signer(&self, input: &Input) -> Result<String, KernelError> {
+        let path = input.path();
         let mut reasons = Vec::new();
-        for signature in signatures(path)?.into_iter().take(MAX_COUNT) {
+        for signature in signatures(input)?.into_iter().take(MAX_COUNT) {
             let result = match signature.kind {
-                Kind::OpenPgp => gpgv::verify(self, &signature, path),
-                Kind::RsaSha1 | Kind::RsaSha256 => rsa::verify(self, &signature, path),
+                Kind::OpenPgp => gpgv::verify(self, &signature, input),
+                Kind::RsaSha1 | Kind::RsaSha256 => rsa::verify(self, &signature, input),
             };
             match result {
                 Ok(signer) => return Ok(signer),
@@ -115,34 +102,29 @@ impl Keys {
 }
 
 /// Signatures in a file, then those beside it.
-fn signatures(path: &Path) -> Result<Vec<Signature>, KernelError> {
-    if !path.is_file() {
-        return Ok(Vec::new());
-    }
-    let mut found = package::signatures(path)?;
-    let whole = vec![Range { start: 0, end: path.metadata().map_err(KernelError::io("read", path))?.len() }];
+fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
+    let mut found = package::signatures(input)?;
+    let whole = vec![Range { start: 0, end: input.size()? }];
     for ending in DETACHED {
-        let mut name = path.as_os_str().to_owned();
+        let mut name = input.path().as_os_str().to_owned();
         name.push(format!(".{ending}"));
         let file = PathBuf::from(name);
-        let bytes = match inputs::open(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            opened => opened.and_then(|opened| unpack::read_bounded(opened, MAX)),
-        };
-        let bytes = bytes.map_err(KernelError::io("read", &file))?;
-        let too_large = || KernelError::TooLarge { what: "signature", limit: MAX, name: super::error::shown(&file) };
-        found.push(Signature { kind: Kind::OpenPgp, bytes: bytes.ok_or_else(too_large)?, covers: whole.clone() });
+        // A folder or a pipe of that name is no signature; a link to one is as good as the one.
+        if file.is_file() {
+            let bytes = Input::open(&file)?.whole(MAX, "signature")?;
+            found.push(Signature { kind: Kind::OpenPgp, bytes, covers: whole.clone() });
+        }
     }
     Ok(found)
 }
 
 /// Hands what a signature covers to `take`, piece by piece.
-fn covered(signature: &Signature, path: &Path, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut file = inputs::open(path)?;
+fn covered(signature: &Signature, input: &Input, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut file = input.reader();
     let mut piece = vec![0; 256 << 10];
     for range in &signature.covers {
         file.seek(SeekFrom::Start(range.start))?;
-        let mut part = (&file).take(range.end - range.start);
+        let mut part = (&mut file).take(range.end - range.start);
         while let n @ 1.. = part.read(&mut piece)? {
             take(&piece[..n])?;
         }

@@ -3,12 +3,10 @@
 //! Alpine signs with SHA-1 until apk version 3; what is signed was made by the distribution, so that its collisions are
 //! of no use to a third party. A signature of SHA-256 is taken just as well.
 
-use std::path::Path;
-
 use ring::signature::{RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
 use super::{Keys, Kind, Refusal, Signature, covered};
-use crate::kernel::KernelError;
+use crate::kernel::{Input, KernelError};
 
 /// `rsaEncryption` (RFC 8017, appendix C), with its parameters: the only `AlgorithmIdentifier` of an RSA key.
 const RSA_ENCRYPTION: [u8; 13] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
@@ -16,7 +14,7 @@ const RSA_ENCRYPTION: [u8; 13] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d
 const MAX_COVERED: usize = 16 << 20;
 
 /// Which key made the signature.
-pub(super) fn verify(keys: &Keys, signature: &Signature, path: &Path) -> Result<String, Refusal> {
+pub(super) fn verify(keys: &Keys, signature: &Signature, input: &Input) -> Result<String, Refusal> {
     if keys.rsa().is_empty() {
         return Err(Refusal::Reason("it is an RSA signature, and no key given is one of RSA in PEM".into()));
     }
@@ -25,11 +23,11 @@ pub(super) fn verify(keys: &Keys, signature: &Signature, path: &Path) -> Result<
         _ => (&RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, "SHA-1"),
     };
     let mut content = Vec::new();
-    let read = covered(signature, path, &mut |piece| {
+    let read = covered(signature, input, &mut |piece| {
         content.extend_from_slice(piece);
         if content.len() > MAX_COVERED { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
     });
-    read.map_err(KernelError::io("read", path))?;
+    read.map_err(KernelError::io("read", input.path()))?;
     let is_good = |key: &[u8]| UnparsedPublicKey::new(algorithm, key).verify(&content, &signature.bytes).is_ok();
     match keys.rsa().iter().find(|(key, _)| is_good(key)) {
         Some((_, file)) => Ok(format!("{file} (RSA, {name})")),

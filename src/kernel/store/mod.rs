@@ -127,8 +127,14 @@ impl Store {
 
     /// The entry called `name`: an identifier or a prefix of one (4 digits or more), a release, or `default`.
     pub fn find(&self, name: &str) -> Result<Entry, KernelError> {
+        self.find_for(name, None)
+    }
+
+    /// As [`Store::find`]; `default` is that of `arch`. Where nothing says which, it is the only one there is, and of
+    /// several this host's.
+    pub fn find_for(&self, name: &str, arch: Option<Arch>) -> Result<Entry, KernelError> {
         if name == "default" {
-            return self.default_entry(Arch::X86_64);
+            return arch.map_or_else(|| self.the_default(), |arch| self.default_entry(arch));
         }
         let by_id = |id: &&String| name.len() >= MIN_PREFIX && id.starts_with(name);
         let ids = self.ids()?;
@@ -149,8 +155,36 @@ impl Store {
 
     /// The default of an architecture.
     pub fn default_entry(&self, arch: Arch) -> Result<Entry, KernelError> {
-        let id = self.default_id(arch)?.ok_or(KernelError::NoDefault(arch.name()))?;
-        Entry::open(&self.dir, &id)
+        match self.default_id(arch)? {
+            Some(id) => Entry::open(&self.dir, &id),
+            None => Err(self.no_default(Some(arch))?),
+        }
+    }
+
+    /// The entries that are an architecture's default.
+    pub fn defaults(&self) -> Result<Vec<Entry>, KernelError> {
+        let ids = Arch::ALL.into_iter().filter_map(|arch| self.default_id(arch).transpose());
+        ids.map(|id| Entry::open(&self.dir, &id?)).collect()
+    }
+
+    fn the_default(&self) -> Result<Entry, KernelError> {
+        let mut defaults = self.defaults()?;
+        let host = Arch::from_name(std::env::consts::ARCH);
+        match (defaults.len(), defaults.iter().position(|entry| Some(entry.arch) == host)) {
+            (0, _) => Err(self.no_default(None)?),
+            (1, _) => Ok(defaults.remove(0)),
+            (_, Some(of_host)) => Ok(defaults.remove(of_host)),
+            (_, None) => {
+                let fits: Vec<&str> = defaults.iter().map(|entry| entry.release.as_str()).collect();
+                Err(KernelError::Ambiguous { fits: fits.join(", "), name: "default".to_owned() })
+            }
+        }
+    }
+
+    fn no_default(&self, arch: Option<Arch>) -> Result<KernelError, KernelError> {
+        let fits = |entry: &Entry| arch.is_none_or(|arch| entry.arch == arch);
+        let stored = self.list()?.into_iter().filter_map(Result::ok).rfind(fits).map(|entry| entry.release);
+        Ok(KernelError::NoDefault { arch, stored })
     }
 
     /// The bundle of an architecture's default.
@@ -182,7 +216,7 @@ impl Store {
 
     fn remove_id(&self, id: &str) -> Result<(), KernelError> {
         let _lock = self.lock()?;
-        for arch in [Arch::X86_64, Arch::X86, Arch::Aarch64, Arch::Riscv64] {
+        for arch in Arch::ALL {
             if self.default_id(arch)?.as_deref() == Some(id) {
                 let path = self.default_path(arch);
                 fs::remove_file(&path).map_err(KernelError::io("write", &path))?;

@@ -1,4 +1,5 @@
-//! Unified kernel images: EFI programs with a kernel, its command line and more as sections.
+//! EFI programs: the machine they are for, and the sections of unified kernel images, which are a kernel, its command
+//! line and more.
 //!
 //! ```text
 //!  "MZ" … offset at 60 ─▶ "PE\0\0"  COFF header  optional header  sections of 40 bytes: name, size, place
@@ -6,17 +7,32 @@
 //!
 //! Specifications: UAPI.5 Unified Kernel Image; PE format, "Section Table".
 
+use crate::formats::{u16_at, u32_at};
+use std::ops::Range;
+
 /// Most sections looked at.
 const MAX_SECTIONS: u16 = 96;
 
 /// The bytes of the section `name`; `None` when the file is no PE program, has no such section, or ends before it.
 pub fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let u16 = |at: usize| file.get(at..at.checked_add(2)?)?.try_into().ok().map(u16::from_le_bytes);
-    let u32 = |at: usize| file.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_le_bytes);
-    let pe = usize::try_from(u32(60)?).ok()?;
-    if !file.starts_with(b"MZ") || file.get(pe..pe.checked_add(4)?)? != b"PE\0\0" {
-        return None;
-    }
+    file.get(place(file, name)?)
+}
+
+/// `Machine` of the COFF header.
+pub fn machine(start: &[u8]) -> Option<u16> {
+    u16_at(start, header(start)?.checked_add(4)?)
+}
+
+/// Where the COFF header's signature is.
+fn header(start: &[u8]) -> Option<usize> {
+    let at = usize::try_from(u32_at(start, 60)?).ok()?;
+    (start.starts_with(b"MZ") && start.get(at..at.checked_add(4)?)? == b"PE\0\0").then_some(at)
+}
+
+/// Where the section `name` is in a file that begins with these bytes.
+pub fn place(file: &[u8], name: &[u8]) -> Option<Range<usize>> {
+    let (u16, u32) = (|at| u16_at(file, at), |at| u32_at(file, at));
+    let pe = header(file)?;
     let (count, optional) = (u16(pe + 6)?, u16(pe + 20)?);
     (0..count.min(MAX_SECTIONS)).find_map(|i| {
         let at = pe + 24 + usize::from(optional) + 40 * usize::from(i);
@@ -25,7 +41,7 @@ pub fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
             return None;
         }
         let (used, stored, place) = (u32(at + 8)?, u32(at + 16)?, u32(at + 20)? as usize);
-        file.get(place..place.checked_add(used.min(stored) as usize)?)
+        Some(place..place.checked_add(used.min(stored) as usize)?)
     })
 }
 
