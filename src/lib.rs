@@ -34,6 +34,8 @@ pub mod ext4;
 #[cfg(feature = "host")]
 pub mod fit;
 #[cfg(feature = "host")]
+pub mod flatten;
+#[cfg(feature = "host")]
 pub mod guest_modules;
 #[cfg(feature = "host")]
 pub mod identity;

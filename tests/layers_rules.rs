@@ -3,8 +3,8 @@
 #[path = "support/layers.rs"]
 mod layers;
 
+use bootdisk::flatten::{Limits, Refusal};
 use bootdisk::layer::WarningKind;
-use bootdisk::rootfs::{Limits, Refusal};
 use layers::{Member, Merged, archive, layer, merge, merge_short, short};
 
 /// What a row expects.
@@ -309,5 +309,5 @@ fn a_full_disk_is_an_error_with_the_file_in_it() {
 fn messages_escape_what_the_image_says() {
     let error = merge(&[archive(&[Member::hard_link("a\x1b[2J", b"b\n\xff")])]).err().unwrap();
     assert!(!error.to_string().contains(['\x1b', '\n']), "{error}");
-    assert!(matches!(error, bootdisk::rootfs::ApplyError::Refused { refusal: Refusal::LinkTargetMissing(_), .. }));
+    assert!(matches!(error, bootdisk::flatten::ApplyError::Refused { refusal: Refusal::LinkTargetMissing(_), .. }));
 }

@@ -7,8 +7,9 @@
 #[path = "support/layers.rs"]
 mod layers;
 
+use bootdisk::flatten::{Limits, apply};
 use bootdisk::rootfs::memory::MemorySink;
-use bootdisk::rootfs::{Attrs, BodySink, Limits, Tree, apply};
+use bootdisk::rootfs::{Attrs, BodySink, Tree};
 use layers::{Member, Merged, archive, full, members_only, pax_record};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, BufReader, Read};

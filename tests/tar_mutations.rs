@@ -295,10 +295,10 @@ fn random_bytes_never_panic() {
             bytes = mutate(&bytes, &mut random);
         }
         let mut merged = layers::Merged::new();
-        let limits = bootdisk::rootfs::Limits::default();
+        let limits = bootdisk::flatten::Limits::default();
         if merged.add(&archive(&[Member::dir("d"), Member::file("f", "1")]), &limits).is_ok() {
             let mut slice = bytes.as_slice();
-            let result = bootdisk::rootfs::apply(
+            let result = bootdisk::flatten::apply(
                 &mut merged.tree,
                 1,
                 &mut slice,

@@ -14,12 +14,13 @@ use crate::arch::Architecture;
 use crate::boot::{self, Boot, initramfs};
 use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
+use crate::flatten;
 use crate::identity::{DiskIdentity, RootIdentity};
 use crate::image::LayersAhead;
 use crate::kernel::Packing;
 use crate::output::Slice;
 use crate::publish::PartialFile;
-use crate::rootfs::{self, Attrs, Time, Tree};
+use crate::rootfs::{Attrs, Time, Tree};
 use crate::{guest_modules, layer, startable};
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -210,7 +211,7 @@ impl Plan {
     ) -> Result<Tree<ext4::Body>> {
         let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
         let mut warnings = layer::Warnings::default();
-        let limits = rootfs::Limits::default();
+        let limits = flatten::Limits::default();
         let layers = &self.image.layers;
         observe(Event::Layers { count: layers.len(), bytes: layers.iter().map(|layer| layer.size).sum() });
         let mut before = 0;
@@ -219,7 +220,7 @@ impl Plan {
             let digest = layer.digest.as_ref().unwrap_or(&layer.diff_id);
             let place = || format!("cannot build from {}: layer {} ({digest})", self.options.source, index + 1);
             let mut stream = Watched::new(stream.with_context(place)?, before, in_vain, observe);
-            let applied = rootfs::apply(&mut tree, index as u32, &mut stream, writer, &limits, &mut warnings);
+            let applied = flatten::apply(&mut tree, index as u32, &mut stream, writer, &limits, &mut warnings);
             if let Some(text) = stream.inner.warning() {
                 (stream.observe)(Event::Warning(&text));
             }
@@ -282,7 +283,7 @@ impl Plan {
     }
 
     /// Finds out whether it was the size that a layer could not be applied for.
-    fn size_or(&self, error: rootfs::ApplyError) -> anyhow::Error {
+    fn size_or(&self, error: flatten::ApplyError) -> anyhow::Error {
         let error = anyhow::Error::from(error);
         let limit = error.chain().find_map(|cause| {
             let io = cause.downcast_ref::<std::io::Error>()?;

@@ -4,11 +4,12 @@ use super::body::{Hidden, Looker};
 use super::facts::{self, Root};
 use super::model::{self, Boot, HiddenFile, Kind, Layer, Layers, Report, StoredKernel};
 use crate::escape::escape;
+use crate::flatten::{self, LayerStats};
 use crate::image::{BlobError, Image};
 use crate::kernel::preflight::{Disk, Verdict, preflight};
 use crate::kernel::{Arch, Packing, Store};
 use crate::layer::Warnings;
-use crate::rootfs::{self, Attrs, LayerStats, Tree};
+use crate::rootfs::{Attrs, Tree};
 
 /// Longest command of a history that is kept, in bytes.
 const MAX_COMMAND: usize = 4096;
@@ -27,7 +28,7 @@ pub enum ImageError {
         /// From 1.
         number: usize,
         /// What is wrong.
-        source: rootfs::ApplyError,
+        source: flatten::ApplyError,
     },
 }
 
@@ -66,8 +67,8 @@ pub fn scan(image: &Image, layers: usize, hash: bool) -> Result<Scan, ImageError
         let mut stream = image.open_layer(index)?;
         let format = stream.format().name();
         notes.extend(stream.warning());
-        let limits = rootfs::Limits::default();
-        match rootfs::apply(&mut tree, index as u32, &mut stream, &mut looker, &limits, &mut warnings) {
+        let limits = flatten::Limits::default();
+        match flatten::apply(&mut tree, index as u32, &mut stream, &mut looker, &limits, &mut warnings) {
             Ok(applied) => {
                 stream.finish()?;
                 stats.push(Stats { applied, names: (before, tree.entry_count()), format });

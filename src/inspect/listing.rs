@@ -231,7 +231,7 @@ fn mode<B>(inode: &Inode<B>) -> String {
 
 /// An empty userland, which is what is below the lowest layer.
 pub fn nothing() -> Root {
-    Tree::new(crate::rootfs::apply::implied_directory())
+    Tree::new(crate::flatten::implied_directory())
 }
 
 #[cfg(test)]

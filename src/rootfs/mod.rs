@@ -1,16 +1,14 @@
-//! The root file system as a value: a tree of names and inodes, and the layers applied to it.
+//! The root file system as a value: a tree of names and inodes.
 //!
 //! [`tree`] is the pure model. It knows no tar and no on-disk format: file bodies are a type parameter, chosen by
-//! whoever stores them ([`BodySink`]). [`apply`] puts one layer after the other onto it; [`dump`] writes it as text;
-//! [`memory`] keeps bodies for tests.
+//! whoever stores them ([`BodySink`]). [`dump`] writes it as text; [`memory`] keeps bodies for tests.
+//! [`crate::flatten`] puts layers onto it.
 
-pub mod apply;
 mod chunked;
 pub mod dump;
 pub mod memory;
 pub mod tree;
 
-pub use apply::{ApplyError, LayerStats, Limits, Refusal, apply};
 pub use tree::{Attrs, InodeId, Kind, Time, Tree};
 
 use std::io;

@@ -11,9 +11,10 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use bootdisk::flatten::{ApplyError, LayerStats, Limits, apply};
 use bootdisk::layer::{Entry, Error, Limits as LayerLimits, Reader, Warnings};
 use bootdisk::rootfs::memory::{MemoryBody, MemorySink};
-use bootdisk::rootfs::{ApplyError, Attrs, Kind, LayerStats, Limits, Tree, apply, dump};
+use bootdisk::rootfs::{Attrs, Kind, Tree, dump};
 use std::collections::HashMap;
 
 /// Which magic a header gets.

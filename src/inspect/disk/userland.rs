@@ -2,9 +2,10 @@
 
 use crate::escape::escape;
 use crate::ext4::read::{FileSystem, Inode, Kind as Found, Name, ReadError};
+use crate::flatten::Limits;
 use crate::inspect::body::{Body, Looker};
 use crate::inspect::facts::Root;
-use crate::rootfs::{Attrs, BodySink, InodeId, Kind, Limits, Tree};
+use crate::rootfs::{Attrs, BodySink, InodeId, Kind, Tree};
 use std::collections::{HashMap, HashSet};
 
 /// Inode number of the root directory.

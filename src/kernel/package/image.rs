@@ -11,10 +11,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{Facts, Visit, deliver, shown, tar};
+use crate::flatten;
 use crate::image::Image;
 use crate::kernel::KernelError;
 use crate::layer;
-use crate::rootfs::{self, Attrs, BodySink, InodeId, Kind, Tree};
+use crate::rootfs::{Attrs, BodySink, InodeId, Kind, Tree};
 use crate::source::{self, Reference, Select};
 
 /// The directories that are looked into; the rest of an image is not visited.
@@ -59,8 +60,8 @@ impl Unpacked {
         let mut warnings = layer::Warnings::default();
         for index in 0..image.layers.len() {
             let mut stream = image.open_layer(index).map_err(|error| bad(&error))?;
-            let limits = rootfs::Limits::default();
-            let applied = rootfs::apply(&mut tree, index as u32, &mut stream, &mut sink, &limits, &mut warnings);
+            let limits = flatten::Limits::default();
+            let applied = flatten::apply(&mut tree, index as u32, &mut stream, &mut sink, &limits, &mut warnings);
             match applied {
                 Ok(_) => stream.finish().map_err(|error| bad(&error))?,
                 Err(error) => {

@@ -37,8 +37,8 @@ mod whiteout;
 
 pub use error::{ApplyError, Refusal};
 
-use super::{Attrs, BodySink, InodeId, Kind, Time, Tree, tree};
 use crate::layer::{self, Entry, EntryKind, Reader, WarningKind, Warnings};
+use crate::rootfs::{Attrs, BodySink, InodeId, Kind, Time, Tree, tree};
 use path::{Cleaned, Escape};
 use resolve::Walk;
 use std::io::BufRead;
