@@ -139,6 +139,111 @@ fn concurrent_builds_of_one_output_all_end_well() {
     assert_eq!(names(folder.path()), ["disk.img"]);
 }
 
+/// Owner, group and mode of a file.
+fn whose(path: &Path) -> (u32, u32, u32) {
+    let facts = fs::metadata(path).unwrap();
+    (facts.uid(), facts.gid(), facts.mode() & 0o7777)
+}
+
+fn replace(path: &Path) {
+    let partial = PartialFile::create(path, 0).unwrap();
+    partial.write_at(0, b"new").unwrap();
+    partial.publish().unwrap();
+    assert_eq!(fs::read(path).unwrap(), b"new");
+}
+
+#[test]
+fn what_is_replaced_keeps_its_mode_and_its_access_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.img");
+    for mode in [0o600, 0o640, 0o444, 0o660, 0o604] {
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        replace(&path);
+        assert_eq!(whose(&path).2, mode, "{mode:o}");
+        fs::remove_file(&path).unwrap();
+    }
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let list = |path: &Path| {
+        String::from_utf8(Command::new("getfacl").arg("-cpE").arg(path).output().unwrap().stdout).unwrap()
+    };
+    assert!(Command::new("setfacl").args(["-m", "u:12345:rw"]).arg(&path).status().unwrap().success());
+    let before = list(&path);
+    assert!(before.contains("user:12345:rw-"), "{before}");
+    replace(&path);
+    assert_eq!(list(&path), before);
+}
+
+/// As root: whose it was is kept. As another user: nobody gets to read it who could not before.
+#[test]
+fn a_file_of_somebody_else_is_never_opened_to_more() {
+    if let Some(folder) = part() {
+        for name in ["600", "640", "644", "660"] {
+            replace(&folder.join(name));
+        }
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        // Only root can give a file away: within a namespace of several users.
+        let again = ["unshare", "--map-root-user", "--map-auto", "--user"];
+        let output = in_another_process("a_file_of_somebody_else_is_never_opened_to_more", Path::new("/"), &again);
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let modes = [0o600, 0o640, 0o644, 0o660];
+    let fill = || {
+        for mode in modes {
+            let path = folder.path().join(format!("{mode:o}"));
+            fs::write(&path, "old").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            std::os::unix::fs::chown(&path, Some(4321), Some(5432)).unwrap();
+        }
+    };
+    fill();
+    for mode in modes {
+        let path = folder.path().join(format!("{mode:o}"));
+        replace(&path);
+        assert_eq!(whose(&path), (4321, 5432, mode));
+    }
+    fill();
+    let other = ["setpriv", "--reuid=6543", "--regid=6543", "--clear-groups", "--"];
+    let output = in_another_process("a_file_of_somebody_else_is_never_opened_to_more", folder.path(), &other);
+    assert!(output.status.success(), "{output:?}");
+    for (mode, kept) in modes.into_iter().zip([0o600, 0o600, 0o644, 0o600]) {
+        let path = folder.path().join(format!("{mode:o}"));
+        assert_eq!(whose(&path), (6543, 6543, kept), "{mode:o}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_written_to_is_not_replaced_whenever_that_began() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("disk.img");
+    fs::write(&path, "old").unwrap();
+    let machine = || {
+        let disk = fs::File::open(&path).unwrap();
+        disk.lock().unwrap();
+        disk
+    };
+    let running = machine();
+    assert!(matches!(PartialFile::create(&path, 0), Err(FileError::InUse(_))));
+    drop(running);
+    // One that begins while the other is made finds the disk taken.
+    let partial = PartialFile::create(&path, 0).unwrap();
+    assert!(fs::File::open(&path).unwrap().try_lock().is_err());
+    // Another file with that name, and its machine.
+    fs::write(folder.path().join("other"), "other").unwrap();
+    fs::rename(folder.path().join("other"), &path).unwrap();
+    let running = machine();
+    assert!(matches!(partial.publish(), Err(FileError::InUse(_))));
+    assert_eq!(fs::read(&path).unwrap(), b"other");
+    drop(running);
+    assert_eq!(names(folder.path()), ["disk.img"]);
+}
+
 /// Runs one test of this file again in a process of its own, where it finds `BOOTDISK_TEST_PART`.
 fn in_another_process(test: &str, folder: &Path, prefix: &[&str]) -> std::process::Output {
     let program = std::env::current_exe().unwrap();

@@ -22,9 +22,9 @@ const FORMATS: [(&str, &str, &str); 20] = [
     ("xz", "a compressed file", "xz -c RAW >OUT"),
     ("zst", "a compressed file", "zstd RAW -o OUT"),
     ("bz2", "a compressed file", "bzip2 -c RAW >OUT"),
-    ("zip", "an archive", "zip OUT RAW"),
-    ("tar", "an archive", "tar -cSf OUT RAW"),
-    ("tgz", "an archive", "tar -czSf OUT RAW"),
+    ("zip", "an archive", ""),
+    ("tar", "an archive", ""),
+    ("tgz", "an archive", ""),
 ];
 
 /// Refuses a name that promises another format, and `-`.

@@ -62,7 +62,10 @@ impl Target {
 
     /// The output's path.
     pub fn path(&self) -> PathBuf {
-        self.directory.join(&self.name)
+        match self.directory == Path::new(".") {
+            true => PathBuf::from(&self.name),
+            false => self.directory.join(&self.name),
+        }
     }
 
     /// Takes the place: what is there is no input, and nobody writes to it. `None` where nothing is.

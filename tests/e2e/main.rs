@@ -45,6 +45,7 @@ mod machine;
 mod machines;
 mod nginx;
 mod other_kernels;
+mod outputs;
 mod own_init;
 mod reproducible;
 mod smoke;
