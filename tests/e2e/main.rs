@@ -37,6 +37,7 @@ mod cache;
 mod command_line;
 mod copies;
 mod debian;
+mod faults;
 mod files;
 mod guest_modules;
 mod hello;
