@@ -3,6 +3,7 @@
 use super::error::RunError;
 use crate::arch::Architecture;
 use std::ffi::OsStr;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,10 +43,20 @@ fn missing(arch: Architecture, program: String) -> RunError {
     RunError::QemuMissing { program, package }
 }
 
+/// Bytes of its version that are read.
+const LONGEST: u64 = 4096;
+
 /// Major and minor version of a QEMU program, `None` when it does not say.
 pub fn version(program: &Path) -> Option<(u32, u32)> {
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    parse_version(&String::from_utf8_lossy(&output.stdout))
+    let mut command = Command::new(program);
+    let mut child =
+        command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+    // Not `Command::output`, which panics where the pipe cannot be read.
+    let mut text = Vec::new();
+    let read = child.stdout.take().map(|stdout| stdout.take(LONGEST).read_to_end(&mut text));
+    _ = child.wait();
+    read?.ok()?;
+    parse_version(&String::from_utf8_lossy(&text))
 }
 
 /// `QEMU emulator version 7.2.22 (Debian …)`.

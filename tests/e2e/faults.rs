@@ -17,6 +17,8 @@ const CALLS: &str = "write,writev,pwrite64,ftruncate,fallocate,fsync,fdatasync,r
     unlinkat,mkdir,mkdirat,fchmod,fchown,flock,openat,read,pread64,lseek,statx,statfs,fstatfs,getdents64,clone3,fcntl";
 /// What befalls them.
 const FAULTS: [&str; 4] = ["error=ENOSPC", "error=EIO", "error=EINTR", "signal=KILL"];
+/// Of a call that is made more often, so many are taken, evenly.
+const MOST: usize = 64;
 /// Points of a command when not all are taken.
 const SAMPLE: usize = 12;
 
@@ -64,7 +66,7 @@ impl Subject<'_> {
     /// All points, or some of them, evenly.
     fn points(&self) -> Vec<String> {
         let all =
-            self.calls().into_iter().flat_map(|(call, count)| (1..=count).map(move |number| (call.clone(), number)));
+            self.calls().into_iter().flat_map(|(call, count)| evenly(count).map(move |number| (call.clone(), number)));
         let all: Vec<String> =
             all.flat_map(|(call, number)| FAULTS.map(|fault| format!("inject={call}:{fault}:when={number}"))).collect();
         assert!(all.len() > SAMPLE, "{}: only {} points", self.name, all.len());
@@ -98,6 +100,12 @@ impl Subject<'_> {
         println!("{}: {} points, {} wrong", self.name, points.len(), wrong.len());
         assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), points.len(), wrong.join("\n"));
     }
+}
+
+/// All numbers from 1 to `count`, or [`MOST`] of them with the last.
+fn evenly(count: usize) -> impl Iterator<Item = usize> {
+    let taken = count.min(MOST);
+    (1..=taken).map(move |number| number * count / taken)
 }
 
 /// The sentence itself may be what could not be written; and nobody can speak after SIGKILL.
