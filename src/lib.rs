@@ -32,6 +32,8 @@ pub mod disk_lock;
 #[cfg(feature = "host")]
 pub mod ext4;
 #[cfg(feature = "host")]
+pub mod file_lock;
+#[cfg(feature = "host")]
 pub mod fit;
 #[cfg(feature = "host")]
 pub mod flatten;

@@ -283,9 +283,9 @@ fn log_streams(logger: &Logger) -> std::io::Result<Streams> {
 fn finish_log(logger: Logger, registered: Registered, finished: &Finished) {
     // Standard error is one of the log's ends.
     detach::fall_silent();
-    logger.finish();
+    let lost = logger.finish();
     // There is nobody to tell.
-    _ = registered.ended(finished.outcome.status(), finished.outcome.sentence());
+    _ = registered.ended(finished.outcome.status(), finished.outcome.sentence().or(lost));
 }
 
 /// The changes for this boot. They travel in one document, and finding out that it is too long would take a boot.

@@ -2,7 +2,7 @@
 
 use super::error::{MachineError, io};
 use super::record::{self, End, Record};
-use nix::fcntl::{Flock, FlockArg};
+use crate::file_lock::Locked;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -35,7 +35,7 @@ impl Entry {
     pub(super) fn is_live(dir: &Path) -> bool {
         let Ok(file) = File::open(dir.join("lock")) else { return false };
         // Shared, so that two who look do not see each other.
-        Flock::lock(file, FlockArg::LockSharedNonblock).is_err()
+        Locked::shared(file).is_err()
     }
 
     /// Whether its `run` is still there.

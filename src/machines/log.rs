@@ -12,6 +12,7 @@
 //!
 //! Not supported: times of the lines.
 
+use crate::escape::os_error;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, Read, Write};
@@ -38,7 +39,7 @@ pub enum Stream {
 
 /// Writes a machine's log from two pipes, on a thread of its own.
 pub struct Logger {
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Option<String>>,
     /// What is written here is the log's standard output.
     pub stdout: OwnedFd,
     /// What is written here is the log's standard error.
@@ -52,15 +53,29 @@ impl Logger {
         let ((stdout, stdout_end), (stderr, stderr_end)) = (io::pipe()?, io::pipe()?);
         let thread = thread::Builder::new().name("log".into()).spawn(move || {
             writer.copy([(Stream::Stdout, stdout), (Stream::Stderr, stderr)]);
+            writer.lost.map(|lost| lost.sentence())
         })?;
         Ok(Logger { thread, stdout: stdout_end.into(), stderr: stderr_end.into() })
     }
 
-    /// Waits until everything is written. Every copy of the two descriptors must be closed.
-    pub fn finish(self) {
+    /// Waits until everything is written. Every copy of the two descriptors must be closed. Returns what is missing at
+    /// its end, and why.
+    pub fn finish(self) -> Option<String> {
         drop((self.stdout, self.stderr));
         // Its panic would have been seen.
-        _ = self.thread.join();
+        self.thread.join().ok().flatten()
+    }
+}
+
+/// Output that could not be written.
+struct Lost {
+    bytes: usize,
+    cause: io::Error,
+}
+
+impl Lost {
+    fn sentence(&self) -> String {
+        format!("{} bytes of the output are not in the log: {}", self.bytes, os_error(&self.cause))
     }
 }
 
@@ -71,11 +86,13 @@ struct Writer {
     number: u64,
     file: File,
     size: u64,
+    /// Since the last record.
+    lost: Option<Lost>,
 }
 
 impl Writer {
     fn create(dir: &Path, limit: u64) -> io::Result<Writer> {
-        Ok(Writer { dir: dir.to_owned(), limit, number: 0, file: create(&segment(dir, 0))?, size: 0 })
+        Ok(Writer { dir: dir.to_owned(), limit, number: 0, file: create(&segment(dir, 0))?, size: 0, lost: None })
     }
 
     /// Copies both pipes to their end.
@@ -95,13 +112,27 @@ impl Writer {
                 match pipe.read(&mut buffer) {
                     Ok(0) => false,
                     Ok(n) => {
-                        // A full disk loses the log and must not stop the machine.
-                        _ = self.append(*stream, &buffer[..n]);
+                        self.keep(*stream, &buffer[..n]);
                         true
                     }
                     Err(error) => error.kind() == io::ErrorKind::Interrupted,
                 }
             });
+        }
+    }
+
+    /// A full disk loses the log and must not stop the machine; as soon as there is room, the log says what it lacks.
+    fn keep(&mut self, stream: Stream, bytes: &[u8]) {
+        let said = match &self.lost {
+            Some(lost) => self.append(Stream::Stderr, format!("bootdisk: {}\n", lost.sentence()).as_bytes()),
+            None => Ok(()),
+        };
+        if said.is_ok() {
+            self.lost = None;
+        }
+        if let Err(cause) = said.and_then(|()| self.append(stream, bytes)) {
+            let before = self.lost.as_ref().map_or(0, |lost| lost.bytes);
+            self.lost = Some(Lost { bytes: before + bytes.len(), cause });
         }
     }
 
@@ -258,6 +289,22 @@ mod tests {
             numbers.into_iter().map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap())).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         assert_eq!(numbers.last(), Some(&1999));
+    }
+
+    #[test]
+    fn what_a_full_disk_keeps_out_of_the_log_is_said_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(dir.path(), SEGMENT).unwrap();
+        let whole = std::mem::replace(&mut writer.file, File::options().write(true).open("/dev/full").unwrap());
+        writer.keep(Stream::Stdout, b"lost");
+        writer.keep(Stream::Stdout, b"too");
+        writer.file = whole;
+        writer.keep(Stream::Stdout, b"kept");
+        let mut reader = Reader::open(dir.path());
+        let said = "bootdisk: 7 bytes of the output are not in the log: no space left on device\n";
+        assert_eq!(reader.next_record().unwrap(), Some((Stream::Stderr, said.into())));
+        assert_eq!(reader.next_record().unwrap(), Some((Stream::Stdout, b"kept".to_vec())));
+        assert_eq!(reader.next_record().unwrap(), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::entry::Entry;
 use super::error::{MachineError, io};
 use super::record::{self, End, Record};
 use super::{log, name};
-use nix::fcntl::{Flock, FlockArg};
+use crate::file_lock::Locked;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -27,7 +27,7 @@ pub struct Registered {
     dir: PathBuf,
     registry: PathBuf,
     remove: bool,
-    _lock: Flock<File>,
+    _lock: Locked,
 }
 
 /// Seconds since the epoch.
@@ -58,10 +58,10 @@ impl Registry {
     }
 
     /// While this lives nobody else registers a machine or cleans one away.
-    fn locked(&self) -> Result<Flock<File>, MachineError> {
+    fn locked(&self) -> Result<Locked, MachineError> {
         let path = self.dir.join("machines.lock");
         let file = open_lock(&path).map_err(io(&path))?;
-        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io(&path)(errno.into()))
+        Locked::wait(file).map_err(io(&path))
     }
 
     /// Whether a machine may be given this name now.
@@ -96,7 +96,7 @@ impl Registry {
         directory::make(&dir)?;
         // Waits at most for somebody who looks whether it is free.
         let lock = open_lock(&dir.join("lock")).map_err(io(&dir))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| io(&dir)(errno.into()))?;
+        let lock = Locked::wait(lock).map_err(io(&dir))?;
         // From here on the folder goes with this value.
         let registered = Registered { record, dir, registry: self.dir.clone(), remove: true, _lock: lock };
         record::write(&registered.dir, "machine.json", &registered.record)?;

@@ -19,11 +19,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
-
 pub use entry::Entry;
 
 use super::{Arch, Bundle, Given, KernelError};
+use crate::file_lock::Locked;
 
 /// Prefix of entries that are being written.
 const NEW: &str = ".new-";
@@ -85,7 +84,7 @@ impl Store {
             let _lock = self.lock()?;
             let place = tempfile::Builder::new().prefix(NEW).tempdir_in(&self.dir);
             let place = place.map_err(KernelError::io("write", &self.dir))?;
-            let in_use = lock(place.path(), FlockArg::LockExclusive)?;
+            let in_use = lock(place.path(), Locked::wait)?;
             (place, in_use)
         };
         let id = entry::write(place.path(), given, observe)?;
@@ -263,11 +262,11 @@ impl Store {
         Ok(ids)
     }
 
-    fn lock(&self) -> Result<Flock<File>, KernelError> {
+    fn lock(&self) -> Result<Locked, KernelError> {
         fs::create_dir_all(&self.dir).map_err(KernelError::io("write", &self.dir))?;
         let path = self.dir.join("lock");
         File::create(&path).map_err(KernelError::io("write", &path))?;
-        lock(&path, FlockArg::LockExclusive)
+        lock(&path, Locked::wait)
     }
 
     /// Removes what an interrupted add or remove left: temporary entries that nobody holds.
@@ -276,7 +275,7 @@ impl Store {
         for entry in entries.filter_map(Result::ok) {
             let left = entry.file_name().to_str().is_some_and(|name| name.starts_with(NEW));
             // Taken without waiting: whoever writes there holds it.
-            if left && let Ok(_lock) = lock(&entry.path(), FlockArg::LockExclusiveNonblock) {
+            if left && let Ok(_lock) = lock(&entry.path(), Locked::alone) {
                 remove_dir(&entry.path())?;
             }
         }
@@ -288,9 +287,9 @@ fn is_id(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn lock(path: &Path, how: FlockArg) -> Result<Flock<File>, KernelError> {
+fn lock(path: &Path, how: fn(File) -> io::Result<Locked>) -> Result<Locked, KernelError> {
     let file = File::open(path).map_err(KernelError::io("open", path))?;
-    Flock::lock(file, how).map_err(|(_, errno)| KernelError::io("lock", path)(errno.into()))
+    how(file).map_err(KernelError::io("lock", path))
 }
 
 /// Puts a file with these bytes in the place of the one at `path`: who reads it has the one or the other.
