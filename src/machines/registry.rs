@@ -83,7 +83,7 @@ impl Registry {
     /// As [`check_free`](Self::check_free), and when the file system refuses.
     pub fn register(&self, mut record: Record) -> Result<(Registered, UnixListener), MachineError> {
         let machines = self.machines();
-        let _lock = self.locked()?;
+        let registry = self.locked()?;
         clean(&machines);
         if record.name.is_empty() {
             record.name = name::make(|name| machines.join(name).exists());
@@ -99,9 +99,11 @@ impl Registry {
         let lock = Locked::wait(lock).map_err(io(&dir))?;
         // From here on the folder goes with this value.
         let registered = Registered { record, dir, registry: self.dir.clone(), remove: true, _lock: lock };
-        record::write(&registered.dir, "machine.json", &registered.record)?;
-        let listener = bind(&registered.dir).map_err(io(&registered.dir))?;
-        Ok((registered, listener))
+        let made = record::write(&registered.dir, "machine.json", &registered.record)
+            .and_then(|()| bind(&registered.dir).map_err(io(&registered.dir)));
+        // Before that value is dropped, which takes this lock itself: it would wait for itself, and all others for it.
+        drop(registry);
+        Ok((registered, made?))
     }
 
     /// Every machine there is, the oldest first, those that have ended too. What killed ones left is cleaned away.

@@ -174,6 +174,20 @@ fn run_keeps_no_disk_that_is_not_whole() {
     .sweep();
 }
 
+/// The folder of such a machine goes, and the lock that everybody needs is free again.
+#[test]
+fn a_machine_that_cannot_be_registered_holds_up_nobody() {
+    let bench = Bench::new(Kernel::Cloud);
+    let image = image("hello-c.oci");
+    for options in [&["--qemu", "/bin/false"][..], &["-d", "--qemu", "/bin/false"]] {
+        let mut strace = bench.at_home("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=bind:error=ENOSPC:when=1"]);
+        strace.arg(bench.bootdisk().get_program()).args(["run", "--accel", "tcg"]).args(options).arg(&image);
+        run(&mut strace).expect_status(125);
+        run(bench.bootdisk().args(["ps", "-a", "--json"])).expect(0, "[]\n");
+    }
+}
+
 /// Kernel and initramfs that a disk's entry names, as mtools reads them.
 fn boot_files(disk: &Path) -> Vec<String> {
     // Behind the partition of the BIOS stage.
