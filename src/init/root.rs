@@ -23,7 +23,7 @@ pub const ROOT: &str = "/newroot";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a disk that is only likely to be the one that was booted waits for a better one.
-const SETTLED: Duration = Duration::from_secs(3);
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Whether the mounted root can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub struct Attachment {
     pub namespace: Option<u32>,
     /// Ports of USB from the controller on.
     pub usb: Option<Vec<u32>>,
-    /// Its serial number, without spaces around it.
+    /// Its serial number, without spaces around it; empty where the kernel tells that there is none.
     pub serial: Option<String>,
 }
 
@@ -83,16 +83,15 @@ fn serial(disk: &Path) -> Option<String> {
 
 /// SCSI's vital product data, page 80h: four bytes, then the serial number.
 fn page(path: PathBuf) -> Option<String> {
-    clean(fs::read(path).ok()?.get(4..)?)
+    Some(clean(fs::read(path).ok()?.get(4..)?))
 }
 
 fn text(path: PathBuf) -> Option<String> {
-    clean(&fs::read(path).ok()?)
+    Some(clean(&fs::read(path).ok()?))
 }
 
-fn clean(bytes: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(bytes).trim_matches([' ', '\0', '\n']).to_owned();
-    (!text.is_empty()).then_some(text)
+fn clean(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim_matches([' ', '\0', '\n']).to_owned()
 }
 
 fn number<T: std::str::FromStr>(path: &Path) -> Option<T> {
@@ -121,7 +120,7 @@ pub(super) mod tests {
     #[test]
     fn the_way_to_a_disk_says_controller_and_unit() {
         let pci = |names: &[&str]| names.iter().map(|name| PciAddress::parse(name).unwrap()).collect();
-        let cases: [(&str, &[(&str, &[u8])], Attachment); 8] = [
+        let cases: [(&str, &[(&str, &[u8])], Attachment); 9] = [
             (
                 "pci0000:00/0000:00:01.0/virtio0/block/vda",
                 &[("devices/pci0000:00/0000:00:01.0/virtio0/block/vda/serial", b"bootdisk")],
@@ -185,6 +184,11 @@ pub(super) mod tests {
                     usb: Some(vec![3, 1]),
                     ..Attachment::default()
                 },
+            ),
+            (
+                "pci0000:00/0000:00:02.0/virtio1/block/vdb",
+                &[("devices/pci0000:00/0000:00:02.0/virtio1/block/vdb/serial", b"")],
+                Attachment { pci: pci(&["0000:00:02.0"]), serial: Some(String::new()), ..Attachment::default() },
             ),
             ("vbd-51712/block/xvda", &[], Attachment::default()),
             (

@@ -51,7 +51,7 @@ pub enum Choice<'a> {
 enum Grade {
     /// It is another disk.
     Other,
-    /// It is in the right place but for numbers that firmware and kernel may count differently.
+    /// It may be the one: the kernel does not tell its serial number, or firmware and kernel may count differently.
     Near,
     /// The evidence says nothing of such a disk.
     Unknown,
@@ -68,11 +68,11 @@ impl Booted {
     /// Chooses among the disks with the root that are there now.
     pub fn choose<'a>(&mut self, found: &'a [Found], modules: &mut Loader) -> Choice<'a> {
         let attached = found.iter().map(|found| (found, Attachment::of(Path::new(SYS), &found.disk))).collect();
-        let choice = by_serial(attached, self.serial.as_deref());
-        match choice {
-            Remaining { grade: Grade::Other, .. } => Choice::Absent,
-            Remaining { disks, .. } if self.serial.is_some() && disks.len() == 1 => Choice::Sure(disks[0].0),
-            Remaining { disks, .. } => by_place(disks, self.place(modules)),
+        let serial = by_serial(attached, self.serial.as_deref());
+        match serial.grade {
+            Grade::Other => Choice::Absent,
+            Grade::Same if serial.disks.len() == 1 => Choice::Sure(serial.disks[0].0),
+            _ => by_place(serial, self.place(modules)),
         }
     }
 
@@ -96,21 +96,24 @@ fn best<'a>(disks: Vec<Attached<'a>>, grade: impl Fn(&Attachment) -> Grade) -> R
     Remaining { grade: highest, disks }
 }
 
+/// A disk without a number is not the host's. One whose kernel does not tell numbers may be.
 fn by_serial<'a>(disks: Vec<Attached<'a>>, wanted: Option<&str>) -> Remaining<'a> {
     best(disks, |attachment| match (wanted, &attachment.serial) {
         (Some(wanted), Some(serial)) if serial == wanted => Grade::Same,
         (Some(_), Some(_)) => Grade::Other,
-        _ => Grade::Unknown,
+        (Some(_), None) => Grade::Near,
+        (None, _) => Grade::Unknown,
     })
 }
 
-fn by_place<'a>(disks: Vec<Attached<'a>>, place: Option<&Place>) -> Choice<'a> {
+fn by_place<'a>(serial: Remaining<'a>, place: Option<&Place>) -> Choice<'a> {
     let Remaining { grade, disks } =
-        best(disks, |attachment| place.map_or(Grade::Unknown, |place| grade_of(place, attachment)));
+        best(serial.disks, |attachment| place.map_or(Grade::Unknown, |place| grade_of(place, attachment)));
     let disks: Vec<&Found> = disks.into_iter().map(|(found, _)| found).collect();
     match (grade, disks.as_slice()) {
         (Grade::Other, _) => Choice::Absent,
         (Grade::Near, _) => Choice::Likely(disks),
+        (Grade::Unknown, _) if serial.grade == Grade::Near => Choice::Likely(disks),
         (_, [only]) => Choice::Sure(only),
         _ => Choice::Equal(disks),
     }

@@ -40,7 +40,7 @@ fn machine(ways: &[&str]) -> (TempDir, Vec<Found>) {
 fn chosen_by_place(ways: &[&str], place: Option<&Place>) -> String {
     let (sys, disks) = machine(ways);
     let attached = disks.iter().map(|found| (found, Attachment::of(sys.path(), &found.disk))).collect();
-    said(&by_place(attached, place))
+    said(&by_place(Remaining { grade: Grade::Unknown, disks: attached }, place))
 }
 
 const VDA: &str = "pci0000:00/0000:00:01.0/virtio0/block/vda";
@@ -122,6 +122,10 @@ fn the_serial_number_that_the_host_gave_decides() {
         (&[None, wanted], "vdb"),
         (&[wanted, wanted], "vda vdb"),
         (&[Some("x")], "none"),
+        // A copy that was given no number, and the right disk is still to come.
+        (&[Some("")], "none"),
+        (&[Some(""), Some("")], "none"),
+        (&[Some(""), wanted], "vdb"),
         // A kernel that does not tell serial numbers.
         (&[None], "vda"),
         (&[None, None], "vda vdb"),
@@ -131,6 +135,24 @@ fn the_serial_number_that_the_host_gave_decides() {
         assert_eq!(chosen(serials, wanted), expected, "{serials:?}");
     }
     assert_eq!(chosen(&[wanted, Some("x")], None), "vda vdb");
+}
+
+/// Old kernels do not tell serial numbers of every bus: then a disk is taken when no better one comes, or at once where the
+/// firmware's word confirms it.
+#[test]
+fn a_disk_that_tells_no_serial_number_is_likely_until_its_place_says_more() {
+    let (sys, disks) = machine(&[VDA, VDB]);
+    let chosen = |disks: &[Found], place| {
+        let attached = disks.iter().map(|found| (found, Attachment::of(sys.path(), &found.disk))).collect();
+        let serial = by_serial(attached, Some("bootdisk"));
+        assert_eq!(serial.grade, Grade::Near);
+        said(&by_place(serial, place))
+    };
+    let place = Place { controller: PciAddress::parse("0000:00:02.0").unwrap(), unit: Unit::Unknown };
+    assert_eq!(chosen(&disks[..1], None), "likely vda");
+    assert_eq!(chosen(&disks, None), "likely vda vdb");
+    assert_eq!(chosen(&disks, Some(&place)), "sure vdb");
+    assert_eq!(chosen(&disks[..1], Some(&place)), "absent");
 }
 
 #[test]
