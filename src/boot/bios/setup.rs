@@ -83,6 +83,8 @@ pub(super) mod tests {
     fn setup_sects_zero_means_four() {
         let mut kernel = bzimage(8);
         kernel[0x1f1] = 0;
+        // Of the ten sectors five are the setup part then.
+        kernel[0x1f4..0x1f6].copy_from_slice(&(5u16 * 32).to_le_bytes());
         assert_eq!(Setup::parse(&kernel).unwrap().sectors, 5);
     }
 
