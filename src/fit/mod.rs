@@ -163,7 +163,6 @@ mod tests {
             machine_id: None,
             network: Network::Dhcp,
             wait_online: None,
-            machine_id: None,
             volumes: vec![],
             healthcheck: None,
             exposed_ports: vec![],
