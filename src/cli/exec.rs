@@ -26,7 +26,7 @@ The process gets the workload's environment, user and working directory where th
 -i its standard input is /dev/null. When this command ends first, the process gets SIGHUP.
 
 Exit status: the process's own, 128+N when signal N ended it, 127 when the userland has no such file, 126 when it
-is not executable, 125 when bootdisk or the machine failed.";
+is not executable, 125 when bootdisk or the machine failed or the command line is wrong.";
 
 /// The machine's hello comes at once; only one that is about to start takes a moment.
 const HELLO: Duration = Duration::from_secs(60);

@@ -22,13 +22,19 @@ mod report;
 mod run;
 mod size;
 mod smoke;
+mod smoke_keys;
 mod smoke_plan;
+#[cfg(test)]
+mod smoke_schema;
+mod smoke_settings;
+mod smoke_spec;
 mod stdio;
 mod stop;
 mod summary;
 mod target;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// How the first minutes with it go.
@@ -42,7 +48,8 @@ Examples:
   bootdisk run -d --name web nginx.img                Boot it in the background
   bootdisk exec -it web -- bash                       A shell in it; bootdisk stop web ends it
 
-Exit status: 0 done, 1 failed, 2 wrong usage; for run and exec the process's own, see bootdisk run --help.";
+Exit status: 0 done, 1 failed, 2 wrong usage. For run and exec it is the process's own and for test the verdict's;
+with these three 125 says that bootdisk failed or was used wrongly. See bootdisk run --help and bootdisk test --help.";
 
 /// Turns a container image and a Linux kernel into a disk that boots.
 #[derive(Parser)]
@@ -81,14 +88,21 @@ enum Command {
 /// Parses the process's arguments and does what they say.
 pub fn main() -> ExitCode {
     crate::inputs::remember();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return report::told_by_clap(&error),
-    };
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let parsed = Cli::command().try_get_matches_from(&words);
+    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
+    match parsed {
+        Ok((cli, matches)) => run(cli, &matches),
+        Err(error) => report::told_by_clap(&error, status_of(&error, &words)),
+    }
+}
+
+fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
+    let given = matches.subcommand().map_or(matches, |(_, given)| given);
     match cli.command {
         Command::Build(args) => report::exit(build::run(&cli.global, &args), report::FAILED),
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),
-        Command::Test(args) => report::exit(smoke::run(&cli.global, *args), report::MACHINE_FAILED),
+        Command::Test(args) => report::exit(smoke::run(&cli.global, *args, given), report::MACHINE_FAILED),
         Command::Exec(args) => report::exit(exec::run(&args), report::MACHINE_FAILED),
         Command::Ps(args) => report::exit(ps::run(&args), report::FAILED),
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),
@@ -96,5 +110,59 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
+    }
+}
+
+/// The exit status for words that are no command line. A workload may end with 2 as well: where its status is ours, wrong
+/// usage has the status of everything else that is not the workload's, as with `docker run`.
+fn status_of(error: &clap::Error, words: &[OsString]) -> u8 {
+    let asked = Cli::command().ignore_errors(true).try_get_matches_from(words).ok();
+    match (error.use_stderr(), asked.as_ref().and_then(|asked| asked.subcommand_name())) {
+        (false, _) => 0,
+        (true, Some("run" | "exec" | "test")) => report::MACHINE_FAILED,
+        (true, _) => WRONG_USAGE,
+    }
+}
+
+/// Exit status for words that are no command line.
+const WRONG_USAGE: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_usage_of_what_ends_with_a_workloads_status_is_told_from_it() {
+        for (line, status) in [
+            ("run", 125),
+            ("run x --nope", 125),
+            ("run x -p 80", 125),
+            ("-q run x --cpus 0", 125),
+            ("--progress plain run x --cpus 0", 125),
+            ("run x --progress loud", 125),
+            ("exec", 125),
+            ("exec web", 125),
+            ("exec --nope -- x", 125),
+            ("test x --http nowhere", 125),
+            ("test x --spec y", 125),
+            ("test --display", 125),
+            ("run --help", 0),
+            ("exec -h", 0),
+            ("test --help", 0),
+            ("help test", 0),
+            ("--version", 0),
+            ("build", 2),
+            ("build x -o y --size big", 2),
+            ("kernel remove", 2),
+            ("ps --nope", 2),
+            ("--nope", 2),
+            ("nope", 2),
+            ("", 2),
+        ] {
+            let words: Vec<OsString> =
+                ["bootdisk"].into_iter().chain(line.split_whitespace()).map(Into::into).collect();
+            let error = Cli::command().try_get_matches_from(&words).expect_err(line);
+            assert_eq!(status_of(&error, &words), status, "{line}");
+        }
     }
 }

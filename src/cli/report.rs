@@ -33,12 +33,12 @@ pub fn exit(result: anyhow::Result<ExitCode>, failed: u8) -> ExitCode {
     }
 }
 
-/// Help and version, which are data, or what is wrong with the arguments. The exit status.
-pub fn told_by_clap(error: &clap::Error) -> ExitCode {
+/// Help and version, which are data, or what is wrong with the arguments: `status` is for the latter. The exit status.
+pub fn told_by_clap(error: &clap::Error, status: u8) -> ExitCode {
     // Its own colours, where there is a terminal for them.
     match error.print() {
         Err(cause) if !error.use_stderr() => exit(Err(stdio::output_lost(cause).into()), FAILED),
-        _ => ExitCode::from(error.exit_code() as u8),
+        _ => ExitCode::from(status),
     }
 }
 
@@ -106,6 +106,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(std::io::Error, |e| crate::once::Taken::of(e).map(|taken| taken.hint().to_owned()));
     from!(crate::convert::SizeError, |e| Some(e.hint()));
     from!(crate::inspect::InspectError, |e| e.hint());
+    from!(super::smoke_spec::SpecError, |e| e.hint().map(str::to_owned));
     from!(crate::source::SourceError, |e| e.hint());
     from!(crate::source::ReferenceError, |e| e.hint().map(str::to_owned));
     from!(crate::image::BlobError, |e| e.hint().map(str::to_owned));

@@ -37,8 +37,8 @@ Examples:
   bootdisk run -d --name web nginx.img -p 8080:80
 
 Exit status: the workload's own, 128+N when signal N ended it, 127 when the command is not in the image, 126
-when it is not executable, 124 on timeout, 125 when bootdisk or the machine failed. A first Ctrl-C asks the
-machine to stop, a second one ends it.
+when it is not executable, 124 on timeout, 125 when bootdisk or the machine failed or the command line is wrong.
+A first Ctrl-C asks the machine to stop, a second one ends it.
 
 A disk built with --init image shows its console on standard output and takes -i as its keyboard; its end is
 power-off (status 0), and it is asked to stop by its power button.";

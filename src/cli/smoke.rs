@@ -1,36 +1,41 @@
 //! `bootdisk test`: boots images or disks, watches them, and answers with a verdict.
 
-use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
 use super::options::{self, Global};
-use super::smoke_plan::{self, Entry, Planned};
+use super::smoke_keys::Definition;
+use super::smoke_plan::{self, Planned};
+use super::smoke_settings::Settings;
+use super::smoke_spec::{self, SpecTest};
 use super::stdio;
 use crate::publish::Document;
 use crate::qemu;
-use crate::smoke::expect::{Exec, Expectation, Http, Pattern};
-use crate::smoke::{Report, Test, Verdict, report, schedule, spec, verdict};
+use crate::smoke::{Report, Test, Verdict, report, schedule, verdict};
 use anyhow::{Context, Result};
+use clap::ArgMatches;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 /// The end of the help.
 const EXAMPLES: &str = "\
 Examples:
   bootdisk test app.tar                                   Is it healthy, or does it end with 0?
   bootdisk test nginx.img --http / --reject 'emerg'       Does it serve?
-  bootdisk test nginx.oci --http /=200 --matrix firmware=bios,uefi bus=virtio,nvme
-  bootdisk test db.tar --tcp 5432 --exec 'pg_isready -q'  Does it accept, and say that it is ready?
+  bootdisk test nginx.img --http-status 404:/missing      Does it refuse?
+  bootdisk test nginx.oci --http / --matrix firmware=bios,uefi bus=virtio,nvme
+  bootdisk test db.tar --tcp 5432 --env POSTGRES_PASSWORD=x --exec 'pg_isready -q -U postgres'
   bootdisk test --junit report.xml                        Everything in ./smoke.toml
 
 Without any expectation the image's HEALTHCHECK is used; without one, that the workload ends with status 0. The
 first machine of an image builds its disk, which is kept in the cache. A disk is never written to.
 
-Exit status: 0 all held, 1 something did not, 124 time was up, 125 a test could not be made, 128+N when signal N
-interrupted it.";
+Every option under Expectations, Machine, Disk and Workload is a key of smoke.toml by its long name, in a [[test]]
+and in [defaults]. What is given here goes before what the file says; what may be repeated adds to it.
+
+Exit status: 0 all held, 1 something did not, 124 time was up, 125 a test could not be made, none could, or the
+command line is wrong, 128+N when signal N interrupted it.";
 
 /// What the spec file is called when nothing is named.
 const SPEC: &str = "smoke.toml";
@@ -45,91 +50,26 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     spec: Option<PathBuf>,
     #[command(flatten)]
-    expectations: Expectations,
+    settings: Settings,
     #[command(flatten)]
-    machine: Machine,
+    host: Host,
     #[command(flatten)]
     output: Output,
-    #[command(flatten)]
-    disk: options::Disk,
-    #[command(flatten)]
-    process: options::Process,
 }
 
-/// What must hold.
-#[derive(clap::Args)]
-#[command(next_help_heading = "Expectations")]
-struct Expectations {
-    /// Text that must come, on the console or in the workload's output
-    #[arg(long, value_name = "TEXT", value_parser = Pattern::text)]
-    expect: Vec<Pattern>,
-    /// Regular expression that must match a line
-    #[arg(long, value_name = "RE", value_parser = Pattern::regex)]
-    expect_regex: Vec<Pattern>,
-    /// Text that must not come before everything else holds
-    #[arg(long, value_name = "TEXT", value_parser = Pattern::text)]
-    reject: Vec<Pattern>,
-    /// Regular expression that must not match before everything else holds
-    #[arg(long, value_name = "RE", value_parser = Pattern::regex)]
-    reject_regex: Vec<Pattern>,
-    /// Exit status the workload must end with
-    #[arg(long, value_name = "N")]
-    exit_code: Option<u8>,
-    /// TCP port of the guest that must accept a connection
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    tcp: Vec<u16>,
-    /// HTTP path that must be answered, with this status [default port: the one the image exposes, or 80]
-    #[arg(long, value_name = "[:PORT]/PATH[=STATUS]")]
-    http: Vec<Http>,
-    /// Command that must end with this status in the machine, beside the workload
-    #[arg(long, value_name = "CMD[=STATUS]")]
-    exec: Vec<Exec>,
-    /// The image's HEALTHCHECK must succeed
-    #[arg(long)]
-    healthy: bool,
-    /// Time for all of it (30, 30s, 5m)
-    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = parse_timeout)]
-    timeout: Duration,
-    /// Time until the machine says anything
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
-    boot_timeout: Duration,
-}
-
-/// What it is booted in.
+/// What this host contributes. No key of a spec file: which programs run here is not for a file to say.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Machine")]
-pub(super) struct Machine {
-    /// Boot every combination: firmware=bios,uefi,direct accel=tcg,kvm kernel=A,B bus=virtio,nvme,ahci,scsi,ide
-    /// nic=virtio,e1000,none. What the kernel has no driver for is skipped
-    #[arg(long, value_name = "AXIS=VALUE,VALUE", num_args = 1..)]
-    pub(super) matrix: Vec<String>,
-    /// What starts the kernel [default: bios when the disk has a boot stage for it, else uefi]
-    #[arg(long, value_name = "FIRMWARE")]
-    pub(super) firmware: Option<BootChoice>,
-    /// What executes the guest
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    pub(super) accel: AccelOption,
-    /// Memory, with k, m or g
-    #[arg(long, short, value_name = "SIZE", default_value = "1g", value_parser = qemu::machine::parse_memory)]
-    pub(super) memory: u32,
-    /// Processors
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=255))]
-    pub(super) cpus: u32,
-    /// What the disk is attached to
-    #[arg(long, value_name = "BUS", default_value = "virtio")]
-    pub(super) bus: BusOption,
-    /// The network card
-    #[arg(long, value_name = "CARD", default_value = "virtio")]
-    pub(super) nic: NicOption,
-    /// Add a graphics card, so that a picture of a failed boot's screen is kept in --log-dir
-    #[arg(long, requires = "log_dir")]
-    pub(super) display: bool,
+pub(super) struct Host {
     /// QEMU's program [default: qemu-system-ARCH in PATH]
     #[arg(long, value_name = "PROGRAM")]
     pub(super) qemu: Option<PathBuf>,
     /// One more argument for QEMU, after ours
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(super) qemu_arg: Vec<OsString>,
+    /// Add a graphics card, so that a picture of a failed boot's screen is kept in --log-dir
+    #[arg(long, requires = "log_dir")]
+    pub(super) display: bool,
 }
 
 /// How it is told.
@@ -156,7 +96,7 @@ struct Output {
 impl Args {
     /// `--matrix bus=nvme disk.img`: an option with any number of values has taken the target for one of them.
     fn find_target(&mut self) {
-        let matrix = &mut self.machine.matrix;
+        let matrix = &mut self.settings.machine.matrix;
         let is_axis = matrix.last().is_none_or(|last| last.contains('='));
         if self.target.is_none() && self.spec.is_none() && matrix.len() > 1 && !is_axis {
             self.target = matrix.pop().map(OsString::from);
@@ -164,8 +104,8 @@ impl Args {
     }
 }
 
-/// Makes the tests and prints their verdicts.
-pub fn run(global: &Global, mut args: Args) -> Result<ExitCode> {
+/// Makes the tests and prints their verdicts. `matches` is where `args` come from.
+pub fn run(global: &Global, mut args: Args, matches: &ArgMatches) -> Result<ExitCode> {
     args.find_target();
     let absolute = |path: &Path| std::path::absolute(path);
     let log_dir = args.output.log_dir.as_deref().map(absolute).transpose()?;
@@ -173,8 +113,8 @@ pub fn run(global: &Global, mut args: Args) -> Result<ExitCode> {
     if let Some(dir) = &log_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", crate::escape::path(dir)))?;
     }
-    let entries = entries(&args)?;
-    let planned = smoke_plan::plan(global, &args.machine, &args.process, entries, log_dir.as_deref())?;
+    let tests = tests(&args, matches)?;
+    let planned = smoke_plan::plan(global, &args.host, &tests, log_dir.as_deref())?;
     if args.output.dry_run {
         return dry_run(&planned);
     }
@@ -204,22 +144,10 @@ fn write_junit(junit: &Document, reports: &[Report]) -> Result<()> {
 }
 
 /// The tests as they are asked for: of the command line, or of a spec file.
-fn entries(args: &Args) -> Result<Vec<Entry>> {
-    let from_line = Entry {
-        name: String::new(),
-        target: OsString::new(),
-        disk: args.disk.clone(),
-        expectations: args.expectations.all(),
-        timeout: args.expectations.timeout,
-        boot_timeout: args.expectations.boot_timeout,
-        memory: args.machine.memory,
-        cpus: args.machine.cpus,
-        matrix: args.machine.matrix.clone(),
-        env: Vec::new(),
-        command: Vec::new(),
-    };
-    if let Some(target) = &args.target {
-        return Ok(vec![Entry { name: smoke_plan::name_of(target), target: target.clone(), ..from_line }]);
+fn tests(args: &Args, matches: &ArgMatches) -> Result<Vec<SpecTest>> {
+    if let Some(target) = args.target.clone() {
+        let name = smoke_plan::name_of(&target);
+        return Ok(vec![SpecTest { name, target, settings: args.settings.clone() }]);
     }
     let path = args.spec.clone().unwrap_or_else(|| SPEC.into());
     if args.spec.is_none() && !path.exists() {
@@ -229,25 +157,7 @@ fn entries(args: &Args) -> Result<Vec<Entry>> {
         }
         .into());
     }
-    let spec = spec::read(&path)?;
-    // Paths in the file are relative to it. What was relative to us is absolute by now.
-    if let Some(dir) = path.parent().filter(|dir| *dir != Path::new("")) {
-        std::env::set_current_dir(dir).with_context(|| format!("cannot go to {}", crate::escape::path(dir)))?;
-    }
-    smoke_plan::of_spec(&spec, &from_line).with_context(|| format!("cannot use {}", crate::escape::path(&path)))
-}
-
-impl Expectations {
-    fn all(&self) -> Vec<Expectation> {
-        let output = self.expect.iter().chain(&self.expect_regex).cloned().map(Expectation::Output);
-        let reject = self.reject.iter().chain(&self.reject_regex).cloned().map(Expectation::Reject);
-        let checks = self.tcp.iter().copied().map(Expectation::Tcp);
-        let checks = checks.chain(self.http.iter().cloned().map(Expectation::Http));
-        let checks = checks.chain(self.exec.iter().cloned().map(Expectation::Exec));
-        let healthy = self.healthy.then_some(Expectation::Healthy);
-        let exit = self.exit_code.map(Expectation::ExitCode);
-        output.chain(reject).chain(checks).chain(healthy).chain(exit).collect()
-    }
+    Ok(smoke_spec::read(&path, &Definition::new().of_command_line(matches))?)
 }
 
 /// Boots what can be booted. What cannot has its report already.
@@ -322,7 +232,7 @@ mod tests {
             let mut args = Line::parse_from(["test"].into_iter().chain(line.split(' '))).args;
             args.find_target();
             assert_eq!(args.target.as_deref(), target.map(OsString::from).as_deref(), "{line}");
-            assert_eq!(args.machine.matrix, matrix, "{line}");
+            assert_eq!(args.settings.machine.matrix, matrix, "{line}");
         }
     }
 }

@@ -1,49 +1,21 @@
 //! From what is asked for to the tests that are made: spec files, the matrix, disks, and what is skipped.
 
-use super::machine::{BootChoice, parse_timeout};
-use super::options::{self, Global};
-use super::smoke::Machine;
+use super::machine::BootChoice;
+use super::options::Global;
+use super::smoke::Host;
+use super::smoke_spec::SpecTest;
 use super::target::{DirectBoot, Target};
+use crate::arch::Architecture;
 use crate::boot::existing::Existing;
 use crate::fit::{self, Facts, Unfit};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::BootSpec;
 use crate::qemu::{AccelChoice, Boot, Bus, Display, MachineOptions, Nic, accel, binary};
-use crate::smoke::expect::{Expectation, Pattern};
-use crate::smoke::spec::{Spec, SpecTest};
-use crate::smoke::{Axis, Combination, Matrix, Report, Test, Verdict};
-use anyhow::{Context, Result};
+use crate::smoke::{Axis, Combination, Expectation, Matrix, Report, Test, Verdict, caught, name_logs};
+use anyhow::Result;
 use clap::ValueEnum;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-/// A test as it is asked for.
-#[derive(Clone)]
-pub struct Entry {
-    /// For reports.
-    pub name: String,
-    /// Image or disk.
-    pub target: OsString,
-    /// How an image becomes a disk.
-    pub disk: options::Disk,
-    /// What must hold.
-    pub expectations: Vec<Expectation>,
-    /// For everything.
-    pub timeout: Duration,
-    /// For the first sign of life.
-    pub boot_timeout: Duration,
-    /// In MiB.
-    pub memory: u32,
-    /// Processors.
-    pub cpus: u32,
-    /// Axes, each `NAME=VALUE,VALUE`.
-    pub matrix: Vec<String>,
-    /// Environment in addition to the command line's.
-    pub env: Vec<String>,
-    /// Command instead of the command line's.
-    pub command: Vec<String>,
-}
 
 /// Tests in their order, with the disks they boot.
 #[derive(Default)]
@@ -93,128 +65,69 @@ pub fn name_of(target: &OsStr) -> String {
     if stem.is_empty() || stem == "-" { "image".into() } else { stem.to_owned() }
 }
 
-/// The tests of a spec file.
-pub fn of_spec(spec: &Spec, defaults: &Entry) -> Result<Vec<Entry>> {
-    let entry = |test: &SpecTest| {
-        let target: OsString = match (&test.image, &test.disk) {
-            (Some(image), _) => image.into(),
-            (None, disk) => disk.clone().unwrap_or_default().into(),
-        };
-        let name = test.name.clone().unwrap_or_else(|| name_of(&target));
-        let place = || format!("test {}", crate::escape::escape(name.as_bytes()));
-        fill(spec, test, Entry { name: name.clone(), target, ..defaults.clone() }).with_context(place)
-    };
-    spec.tests.iter().map(entry).collect()
-}
-
-fn fill(spec: &Spec, test: &SpecTest, mut entry: Entry) -> Result<Entry> {
-    let time = |text: &String| parse_timeout(text).map_err(anyhow::Error::msg);
-    let own = &spec.defaults;
-    if let Some(text) = test.timeout.as_ref().or(own.timeout.as_ref()) {
-        entry.timeout = time(text)?;
-    }
-    if let Some(text) = test.boot_timeout.as_ref().or(own.boot_timeout.as_ref()) {
-        entry.boot_timeout = time(text)?;
-    }
-    if let Some(text) = test.memory.as_ref().or(own.memory.as_ref()) {
-        entry.memory = crate::qemu::machine::parse_memory(text).map_err(anyhow::Error::msg)?;
-    }
-    entry.cpus = test.cpus.or(own.cpus).unwrap_or(entry.cpus);
-    anyhow::ensure!((1..=255).contains(&entry.cpus), "number of processors is not from 1 to 255: {}", entry.cpus);
-    if let Some(matrix) = test.matrix.as_ref().or(own.matrix.as_ref()) {
-        entry.matrix.clone_from(matrix);
-    }
-    if let Some(kernel) = test.kernel.as_ref().or(own.kernel.as_ref()) {
-        entry.disk.kernel = Some(kernel.into());
-    }
-    entry.expectations.extend(expectations(test, own)?);
-    entry.env = test.env.clone().unwrap_or_default();
-    entry.command = test.command.clone().unwrap_or_default();
-    Ok(entry)
-}
-
-fn expectations(test: &SpecTest, defaults: &crate::smoke::spec::Settings) -> Result<Vec<Expectation>> {
-    fn all(list: &Option<Vec<String>>) -> &[String] {
-        list.as_deref().unwrap_or_default()
-    }
-    let mut out = Vec::new();
-    for text in all(&test.expect) {
-        out.push(Expectation::Output(Pattern::text(text)?));
-    }
-    for text in all(&test.expect_regex) {
-        out.push(Expectation::Output(Pattern::regex(text)?));
-    }
-    for text in all(&test.reject).iter().chain(all(&defaults.reject)) {
-        out.push(Expectation::Reject(Pattern::text(text)?));
-    }
-    for text in all(&test.reject_regex).iter().chain(all(&defaults.reject_regex)) {
-        out.push(Expectation::Reject(Pattern::regex(text)?));
-    }
-    for &port in test.tcp.iter().flatten() {
-        out.push(Expectation::Tcp(crate::smoke::expect::parse_port(&port.to_string())?));
-    }
-    for text in all(&test.http) {
-        out.push(Expectation::Http(text.parse()?));
-    }
-    for text in all(&test.exec) {
-        out.push(Expectation::Exec(text.parse()?));
-    }
-    out.extend(test.healthy.unwrap_or(false).then_some(Expectation::Healthy));
-    out.extend(test.exit_code.map(Expectation::ExitCode));
-    Ok(out)
-}
-
 /// Builds what has to be built, and decides what is booted how. What fails for one test is that test's verdict.
-pub fn plan(
-    global: &Global,
-    machine: &Machine,
-    process: &options::Process,
-    entries: Vec<Entry>,
-    log_dir: Option<&Path>,
-) -> Result<Planned> {
+pub fn plan(global: &Global, host: &Host, tests: &[SpecTest], log_dir: Option<&Path>) -> Result<Planned> {
     let mut planned = Planned::default();
-    let overrides = process.overrides()?;
-    for entry in entries {
-        let matrix = Matrix::parse(entry.matrix.iter().map(String::as_str))?;
+    for test in tests {
+        let first = planned.slots.len();
+        planned.add(global, host, test, log_dir)?;
+        none_is_no_success(&mut planned.slots[first..]);
+    }
+    let boots = planned.slots.iter_mut().filter_map(|slot| match slot {
+        Slot::Boot(test) => Some(&mut **test),
+        Slot::Unmade(_) => None,
+    });
+    name_logs(boots);
+    Ok(planned)
+}
+
+/// A test of which every combination was skipped was asked for and could not be made.
+fn none_is_no_success(slots: &mut [Slot]) {
+    let skipped = |slot: &Slot| matches!(slot, Slot::Unmade(report) if matches!(report.verdict, Verdict::Skipped(_)));
+    if !slots.iter().all(skipped) {
+        return;
+    }
+    for slot in slots {
+        if let Slot::Unmade(report) = slot
+            && let Verdict::Skipped(why) = &report.verdict
+        {
+            report.verdict = Verdict::Error(format!("{why}; no combination of the matrix can be made"));
+        }
+    }
+}
+
+impl Planned {
+    fn add(&mut self, global: &Global, host: &Host, test: &SpecTest, log_dir: Option<&Path>) -> Result<()> {
+        let matrix = test.settings.matrix()?;
+        let asked = Asked { test, host, overrides: test.settings.process.overrides()?, log_dir };
         let kernels: Vec<Option<&String>> = match matrix.values(Axis::Kernel) {
             [] => vec![None],
             kernels => kernels.iter().map(Some).collect(),
         };
-        let ways = match matrix.values(Axis::Firmware) {
-            [] => machine.firmware.into_iter().collect(),
-            values => values.iter().filter_map(|value| BootChoice::from_str(value, false).ok()).collect::<Vec<_>>(),
-        };
         for kernel in kernels {
-            let mut disk = entry.disk.clone();
-            disk.kernel = kernel.map(OsString::from).or(disk.kernel);
-            let asked = Asked { entry: &entry, machine, overrides: &overrides, log_dir };
             let combinations = matrix.combinations().into_iter();
             let combinations = combinations.filter(|one| one.get(Axis::Kernel) == kernel.map(String::as_str));
-            let opened = Target::open(global, &entry.target, &disk, &ways)
-                .and_then(|target| Booted::open(target, ways.contains(&BootChoice::Direct)));
+            let opened =
+                caught(|| asked.open(global, &matrix, kernel)).unwrap_or_else(|why| Err(anyhow::Error::msg(why)));
             match opened {
                 Ok(booted) => {
-                    for combination in combinations {
-                        planned.slots.push(asked.slot(&booted, combination));
-                    }
-                    planned._disks.push((booted.target, booted.direct));
+                    self.slots.extend(combinations.map(|combination| asked.slot(&booted, combination)));
+                    self._disks.push((booted.target, booted.direct));
                 }
                 Err(error) => {
-                    let message = super::report::sentence(&error);
-                    for combination in combinations {
-                        let test = asked.test(MachineOptions::new(DEFAULT_ARCH, PathBuf::new()), combination);
-                        let report = test.unmade(Verdict::Error(message.clone()));
-                        planned.slots.push(Slot::Unmade(Box::new(report)));
-                    }
+                    let verdict = Verdict::Error(super::report::sentence(&error));
+                    self.slots.extend(combinations.map(|combination| asked.unmade(combination, verdict.clone())));
                 }
             }
         }
+        Ok(())
     }
-    Ok(planned)
 }
 
+const NO_HEALTH: &str = "healthy was asked for, and the image has no HEALTHCHECK";
+
 /// For a machine that is never made.
-const DEFAULT_ARCH: crate::arch::Architecture = crate::arch::Architecture::X86_64;
+const DEFAULT_ARCH: Architecture = Architecture::X86_64;
 
 /// A disk, and what it says about itself.
 struct Booted {
@@ -238,68 +151,87 @@ impl Booted {
     }
 }
 
-/// What a combination is that cannot be: another of the matrix may do, or none does.
-fn unmade(unfit: &Unfit) -> Verdict {
-    match unfit.is_of_the_combination() {
-        true => Verdict::Skipped(unfit.to_string()),
-        false => Verdict::Error(unfit.to_string()),
-    }
-}
-
 struct Asked<'a> {
-    entry: &'a Entry,
-    machine: &'a Machine,
-    overrides: &'a Overrides,
+    test: &'a SpecTest,
+    host: &'a Host,
+    overrides: Overrides,
     log_dir: Option<&'a Path>,
 }
 
 impl Asked<'_> {
+    /// The disk that is booted, made with this kernel of the matrix.
+    fn open(&self, global: &Global, matrix: &Matrix, kernel: Option<&String>) -> Result<Booted> {
+        let ways = match matrix.values(Axis::Firmware) {
+            [] => self.test.settings.machine.firmware.into_iter().collect(),
+            values => values.iter().filter_map(|value| BootChoice::from_str(value, false).ok()).collect::<Vec<_>>(),
+        };
+        let mut disk = self.test.settings.disk.clone();
+        disk.kernel = kernel.map(OsString::from).or(disk.kernel);
+        let target = Target::open(global, &self.test.target, &disk, &ways)?;
+        Booted::open(target, ways.contains(&BootChoice::Direct))
+    }
+
     fn slot(&self, booted: &Booted, combination: Combination) -> Slot {
-        match self.machine(booted, &combination) {
+        let machine = caught(|| self.machine(booted, &combination)).unwrap_or_else(|why| Err(Verdict::Error(why)));
+        match machine.and_then(|machine| self.can_ask(&machine, &combination).map(|()| machine)) {
             Ok(machine) => {
                 let test = self.test(machine, combination);
                 let exposed = booted.spec().map_or(vec![], |spec| tcp_ports(&spec.exposed_ports));
                 let healthcheck = booted.spec().and_then(|spec| spec.healthcheck.clone());
-                Slot::Boot(Box::new(Test { exposed, healthcheck, ..test }))
+                let test = Test { exposed, healthcheck, ..test };
+                // A disk that says nothing about its image may have one.
+                match self.test.settings.expectations.healthy && booted.spec().is_some() && !test.has_health() {
+                    true => Slot::Unmade(Box::new(test.unmade(Verdict::Error(NO_HEALTH.into())))),
+                    false => Slot::Boot(Box::new(test)),
+                }
             }
-            Err(verdict) => {
-                let test = self.test(MachineOptions::new(DEFAULT_ARCH, PathBuf::new()), combination);
-                Slot::Unmade(Box::new(test.unmade(verdict)))
-            }
+            Err(verdict) => self.unmade(combination, verdict),
         }
     }
 
+    fn unmade(&self, combination: Combination, verdict: Verdict) -> Slot {
+        let test = self.test(MachineOptions::new(DEFAULT_ARCH, PathBuf::new()), combination);
+        Slot::Unmade(Box::new(test.unmade(verdict)))
+    }
+
     fn test(&self, machine: MachineOptions, combination: Combination) -> Test {
-        let mut overrides = self.overrides.clone();
-        overrides.env.extend(self.entry.env.iter().cloned());
-        if !self.entry.command.is_empty() {
-            overrides.cmd = Some(self.entry.command.clone());
-        }
+        let expectations = &self.test.settings.expectations;
         Test {
-            name: self.entry.name.clone(),
+            name: self.test.name.clone(),
             combination,
             machine,
-            overrides,
-            expectations: self.entry.expectations.clone(),
+            overrides: self.overrides.clone(),
+            expectations: expectations.all(),
             healthcheck: None,
             exposed: Vec::new(),
-            timeout: self.entry.timeout,
-            boot_timeout: self.entry.boot_timeout,
+            timeout: expectations.timeout,
+            boot_timeout: expectations.boot_timeout,
             log_dir: self.log_dir.map(Path::to_owned),
+            log_name: String::new(),
         }
+    }
+
+    /// Whether what is expected can be asked of this machine.
+    fn can_ask(&self, machine: &MachineOptions, combination: &Combination) -> Result<(), Verdict> {
+        let asks = |expectation: &Expectation| matches!(expectation, Expectation::Tcp(_) | Expectation::Http(_));
+        let expectations = self.test.settings.expectations.all();
+        if let Some(asking) = expectations.iter().find(|one| asks(one)).filter(|_| machine.network.is_none()) {
+            return Err(cannot(combination, &[Axis::Nic], format!("no network card: {asking} cannot be asked")));
+        }
+        Ok(())
     }
 
     /// The machine of a combination, or why there is none.
     fn machine(&self, booted: &Booted, combination: &Combination) -> Result<MachineOptions, Verdict> {
-        let asked = self.machine;
+        let asked = &self.test.settings.machine;
         let arch = booted.disk.architecture().map_err(|error| Verdict::Error(error.to_string()))?;
         let mut machine = MachineOptions::new(arch, booted.target.path());
-        machine.memory = self.entry.memory;
-        machine.cpus = self.entry.cpus;
-        machine.qemu = asked.qemu.clone();
+        machine.memory = asked.memory;
+        machine.cpus = asked.cpus;
+        machine.qemu = self.host.qemu.clone();
         machine.firmware_log = true;
-        machine.extra = asked.qemu_arg.clone();
-        machine.display = if asked.display { Display::Hidden } else { Display::None };
+        machine.extra = self.host.qemu_arg.clone();
+        machine.display = if self.host.display { Display::Hidden } else { Display::None };
         machine.bus = match combination.get(Axis::Bus) {
             None => asked.bus.into(),
             Some("nvme") => Bus::Nvme,
@@ -328,7 +260,10 @@ impl Asked<'_> {
                 choice
             }
         };
-        fit::machine(&booted.facts, &machine).map_err(|unfit| unmade(&unfit))?;
+        if !has_bus(arch, machine.bus) {
+            return Err(cannot(combination, &[Axis::Bus], "an aarch64 machine has no IDE".into()));
+        }
+        fit::machine(&booted.facts, &machine).map_err(|unfit| unmade(&unfit, combination))?;
         Ok(machine)
     }
 
@@ -338,16 +273,42 @@ impl Asked<'_> {
             Some("bios") => BootChoice::Bios,
             Some("uefi") => BootChoice::Uefi,
             Some(_) => BootChoice::Direct,
-            None => self.machine.firmware.unwrap_or(if bios { BootChoice::Bios } else { BootChoice::Uefi }),
+            None => {
+                self.test.settings.machine.firmware.unwrap_or(if bios { BootChoice::Bios } else { BootChoice::Uefi })
+            }
         };
         match choice {
             BootChoice::Bios => Ok(Boot::Bios),
             BootChoice::Uefi => Ok(Boot::Uefi),
             BootChoice::Direct => match &booted.direct {
                 Some(direct) => Ok(direct.boot()),
-                None => Err(unmade(&Unfit::NoKernel)),
+                None => Err(unmade(&Unfit::NoKernel, combination)),
             },
         }
+    }
+}
+
+/// Whether QEMU's machine of this architecture can have it.
+fn has_bus(arch: Architecture, bus: Bus) -> bool {
+    (arch, bus) != (Architecture::Aarch64, Bus::Ide)
+}
+
+/// Why a machine is not made, by what another combination could have instead.
+fn unmade(unfit: &Unfit, combination: &Combination) -> Verdict {
+    let axes: &[Axis] = match unfit {
+        Unfit::NoStage | Unfit::NoLoader | Unfit::NoKernel => &[Axis::Firmware, Axis::Kernel],
+        Unfit::NoDriver { card: true, .. } => &[Axis::Nic, Axis::Kernel],
+        Unfit::NoDriver { .. } => &[Axis::Bus, Axis::Kernel],
+        Unfit::Memory { .. } | Unfit::Workload(_) => &[],
+    };
+    cannot(combination, axes, unfit.to_string())
+}
+
+/// One of several values that were asked for together is skipped. What was asked for by itself cannot be made.
+fn cannot(combination: &Combination, axes: &[Axis], why: String) -> Verdict {
+    match axes.iter().any(|&axis| combination.get(axis).is_some()) {
+        true => Verdict::Skipped(why),
+        false => Verdict::Error(why),
     }
 }
 
@@ -377,6 +338,15 @@ mod tests {
         ] {
             assert_eq!(name_of(OsStr::new(target)), name, "{target}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_skipped_only_as_one_of_several() {
+        let combination = Matrix::parse(["bus=ide,virtio"]).unwrap().combinations().remove(0);
+        assert_eq!(cannot(&combination, &[Axis::Bus], "no".into()), Verdict::Skipped("no".into()));
+        assert_eq!(cannot(&combination, &[Axis::Nic], "no".into()), Verdict::Error("no".into()));
+        assert!(has_bus(Architecture::X86_64, Bus::Ide) && has_bus(Architecture::Aarch64, Bus::Ahci));
+        assert!(!has_bus(Architecture::Aarch64, Bus::Ide));
     }
 
     #[test]

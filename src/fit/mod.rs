@@ -79,11 +79,6 @@ impl Unfit {
             _ => 125,
         }
     }
-
-    /// Another cell of a matrix may do: it is the combination that cannot be.
-    pub fn is_of_the_combination(&self) -> bool {
-        !matches!(self, Unfit::Memory { .. } | Unfit::Workload(_))
-    }
 }
 
 /// Checks the machine against the disk.
@@ -230,7 +225,6 @@ mod tests {
         }
         let memory = super::machine(&facts(), &machine(|machine| machine.memory = 64)).unwrap_err();
         assert_eq!(memory.hint().unwrap(), "give it more: -m 128m");
-        assert!(!memory.is_of_the_combination() && Unfit::NoStage.is_of_the_combination());
     }
 
     #[test]

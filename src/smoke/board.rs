@@ -1,6 +1,7 @@
 //! What everybody who watches one machine writes on, and what they wait at.
 
-use super::expect::{Expectation, Pattern};
+use super::expect::Expectation;
+use super::pattern::Pattern;
 use super::phases::Phases;
 use super::trouble::Trouble;
 use super::verdict::{Held, Unmet, Verdict};
@@ -31,6 +32,10 @@ pub(super) struct State {
     pub(super) heard: bool,
     /// The machine has ended, or never began.
     pub(super) over: bool,
+    /// How the workload ended.
+    outcome: Option<Workload>,
+    /// Its streams that have not been read to their ends.
+    open_streams: u8,
     /// The firmware's last words, for when nobody else said anything.
     firmware: Vec<u8>,
     watch: Watch,
@@ -50,7 +55,10 @@ impl Board {
             Expectation::Output(pattern) | Expectation::Reject(pattern) => Some((number, Pattern::clone(pattern))),
             _ => None,
         });
-        let watch = Watch::new(patterns.collect());
+        let mut patterns: Vec<_> = patterns.collect();
+        // What completes a test comes before what is rejected at the same place: it is rejected before the rest holds.
+        patterns.sort_by_key(|(number, _)| !expectations[*number].is_positive());
+        let watch = Watch::new(&patterns);
         let standings =
             expectations.into_iter().map(|expectation| Standing { expectation, at: None, seen: None }).collect();
         let state = State {
@@ -60,6 +68,8 @@ impl Board {
             fatal: None,
             heard: false,
             over: false,
+            outcome: None,
+            open_streams: 2,
             firmware: Vec::new(),
             watch,
             trouble: Trouble::default(),
@@ -112,6 +122,10 @@ impl Board {
     /// What a check saw: it holds, or not yet.
     pub(super) fn check(&self, number: usize, holds: bool, seen: String) {
         self.write(|state| {
+            // What fails because the machine is being ended says nothing of the workload.
+            if !holds && (state.over || state.fatal.is_some()) {
+                return;
+            }
             let at = state.now();
             let standing = &mut state.standings[number];
             standing.at = standing.at.or(holds.then_some(at));
@@ -120,16 +134,28 @@ impl Board {
         });
     }
 
+    /// A check has begun: what is true of it until its first answer.
+    pub(super) fn begin(&self, number: usize, seen: &str) {
+        self.write(|state| _ = state.standings[number].seen.get_or_insert_with(|| seen.to_owned()));
+    }
+
     /// Takes text of a stream.
     pub(super) fn text(&self, stream: Stream, bytes: &[u8]) {
         self.write(|state| state.text(stream, bytes));
     }
 
-    /// A stream has ended.
+    /// A stream has been read to its end.
     pub(super) fn end_of(&self, stream: Stream) {
         self.write(|state| {
             let hits = state.watch.end(stream);
-            state.take_hits(hits);
+            // Where we cut the stream off its end is no end of a line.
+            if state.fatal.is_none() {
+                state.take_hits(hits);
+            }
+            if stream != Stream::Console {
+                state.open_streams = state.open_streams.saturating_sub(1);
+            }
+            state.judge_status();
         });
     }
 
@@ -159,12 +185,16 @@ impl State {
         self.take_hits(hits);
     }
 
+    /// In the order of the text, so that it does not matter what came in one piece.
     fn take_hits(&mut self, hits: Vec<Hit>) {
         let now = self.now();
         for hit in hits {
+            let complete = self.all_held();
             let standing = &mut self.standings[hit.pattern];
             if standing.expectation.is_positive() {
                 standing.at = Some(now);
+            } else if complete {
+                continue;
             } else {
                 let expectation = standing.expectation.to_string();
                 self.fatal.get_or_insert(Verdict::Rejected { expectation, line: hit.line.clone() });
@@ -181,20 +211,35 @@ impl State {
         self.fatal.get_or_insert(Verdict::Failed(unmet));
     }
 
-    /// PID 1 says that something is wrong with the machine. It will end it; these lines say why.
-    pub(super) fn complaint(&mut self, text: &str) {
-        let line = format!("bootdisk: {}\n", crate::escape::escape(text.as_bytes()));
-        self.watch.remember(&line);
+    /// PID 1 has said hello.
+    pub(super) fn greet(&mut self) {
+        self.heard = true;
+        self.watch.greet();
+    }
+
+    /// What PID 1 says about the machine. It has escaped what it quotes; what else it says is its own affair.
+    pub(super) fn pid1_says(&mut self, text: &str) {
+        let line = crate::escape::escape(text.as_bytes()).replace("\\\\", "\\");
+        self.watch.remember(&format!("bootdisk: {line}"));
     }
 
     /// The workload has ended.
     pub(super) fn workload_ended(&mut self, outcome: &Workload) {
+        let exit_codes = self.standings.iter_mut().filter(|one| matches!(one.expectation, Expectation::ExitCode(_)));
+        exit_codes.for_each(|standing| standing.seen = Some(describe(outcome)));
+        self.outcome = Some(outcome.clone());
+        self.judge_status();
+    }
+
+    /// The status counts when all that the workload wrote has been looked at: a rejected text may be its last.
+    fn judge_status(&mut self) {
+        let Some(status) = self.outcome.as_ref().filter(|_| self.open_streams == 0).map(Workload::status) else {
+            return;
+        };
         let now = self.now();
-        let status = outcome.status();
         for standing in &mut self.standings {
             if let Expectation::ExitCode(wanted) = standing.expectation {
-                standing.at = (status == wanted).then_some(now);
-                standing.seen = Some(describe(outcome));
+                standing.at = standing.at.or((status == wanted).then_some(now));
             }
         }
         self.settle();
@@ -239,10 +284,9 @@ impl State {
         self.firmware.drain(..surplus);
     }
 
-    /// The last lines of console and workload, or of the firmware when it alone spoke.
+    /// The last lines of workload, PID 1 and console, or of the firmware when it alone spoke.
     pub(super) fn last_lines(&self, count: usize) -> Vec<String> {
-        let lines = self.watch.last_lines(count);
-        if lines.is_empty() { console::lines(&self.firmware, count) } else { lines }
+        if self.heard { self.watch.last_lines(count) } else { console::lines(&self.firmware, count) }
     }
 }
 
@@ -254,5 +298,72 @@ pub(super) fn describe(outcome: &Workload) -> String {
         Workload::NotStarted { status, reason } => {
             format!("it could not be started (status {status}): {}", crate::escape::escape(reason.as_bytes()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(expectations: &[Expectation]) -> Board {
+        Board::new(expectations.to_vec())
+    }
+
+    fn output(text: &str) -> Expectation {
+        Expectation::Output(Pattern::text(text).unwrap())
+    }
+
+    fn reject(expression: &str) -> Expectation {
+        Expectation::Reject(Pattern::regex(expression).unwrap())
+    }
+
+    /// Whether everything held, and whether something was rejected first.
+    fn standing(board: Board) -> (bool, bool) {
+        let state = board.into_state();
+        (state.all_held() && state.fatal.is_none(), state.fatal.is_some())
+    }
+
+    #[test]
+    fn text_is_rejected_until_everything_else_holds_however_it_arrives() {
+        for (text, expectations, passed) in [
+            ("ready\nFAIL\n", vec![output("ready"), reject("FAIL$")], true),
+            ("FAIL\nready\n", vec![output("ready"), reject("FAIL$")], false),
+            ("FAIL\nready\n", vec![reject("FAIL$"), output("ready")], false),
+            ("ready", vec![reject("ready"), output("ready")], true),
+            ("one\nFAIL\ntwo\n", vec![output("one"), output("two"), reject("FAIL")], false),
+            ("one\ntwo\nFAIL\n", vec![output("two"), output("one"), reject("FAIL")], true),
+            ("FAILED\nready\n", vec![output("ready"), reject("FAIL$")], true),
+        ] {
+            for chunk in 1..=text.len() {
+                let board = board(&expectations);
+                text.as_bytes().chunks(chunk).for_each(|part| board.text(Stream::Stdout, part));
+                assert_eq!(standing(board), (passed, !passed), "{text:?} in chunks of {chunk}");
+            }
+        }
+    }
+
+    /// The result may overtake output that nobody has read yet.
+    #[test]
+    fn a_status_holds_when_all_that_the_workload_wrote_has_been_read() {
+        for (last, passed) in [("FAIL", false), ("fine", true)] {
+            let board = board(&[Expectation::ExitCode(0), reject("FAIL$")]);
+            board.write(|state| state.workload_ended(&Workload::Exited(0)));
+            board.end_of(Stream::Stderr);
+            assert!(!board.write(|state| state.all_held()), "standard output is still to come");
+            board.text(Stream::Stdout, last.as_bytes());
+            board.end_of(Stream::Stdout);
+            assert_eq!(standing(board), (passed, !passed), "{last}");
+        }
+    }
+
+    #[test]
+    fn the_firmware_is_quoted_when_nobody_else_spoke() {
+        let board = board(&[]);
+        board.write(|state| state.firmware_says(b"Booting from Hard Disk...\n"));
+        assert_eq!(board.write(|state| state.last_lines(15)), ["Booting from Hard Disk..."]);
+        board.write(State::greet);
+        assert_eq!(board.write(|state| state.last_lines(15)), [""; 0]);
+        board.write(|state| state.pid1_says("no such user: a\\x1bb"));
+        assert_eq!(board.write(|state| state.last_lines(15)), ["bootdisk: no such user: a\\x1bb"]);
     }
 }

@@ -9,13 +9,14 @@
 //! The warden ends the machine as soon as nothing that may still come can change the verdict.
 
 use super::board::{Board, State};
+use super::caught::caught;
 use super::expect::{Expectation, Http};
 use super::log::{LogFile, Logs, Lost};
 use super::matrix::Combination;
 use super::probe::{self, Health};
 use super::verdict::{Report, Verdict};
 use super::watch::Stream;
-use crate::guest::channel::{Level, Outcome as Workload, Overrides};
+use crate::guest::channel::{Outcome as Workload, Overrides};
 use crate::guest::spec::Healthcheck;
 use crate::publish::Document;
 use crate::qemu::control::{self, Connection, Dialer};
@@ -62,9 +63,34 @@ pub struct Test {
     pub boot_timeout: Duration,
     /// Where the logs go, if anywhere: a folder that exists.
     pub log_dir: Option<PathBuf>,
+    /// What their names begin with; no other test's do.
+    pub log_name: String,
 }
 
 impl Test {
+    /// A test of this machine that expects nothing in particular.
+    #[cfg(test)]
+    pub(super) fn of(machine: MachineOptions) -> Test {
+        Test {
+            name: "test".into(),
+            combination: Combination::default(),
+            machine,
+            overrides: Overrides::default(),
+            expectations: Vec::new(),
+            healthcheck: None,
+            exposed: Vec::new(),
+            timeout: Duration::from_secs(120),
+            boot_timeout: Duration::from_secs(60),
+            log_dir: None,
+            log_name: "test".into(),
+        }
+    }
+
+    /// Whether the image has a health check that asks something.
+    pub fn has_health(&self) -> bool {
+        self.health().is_some()
+    }
+
     /// What must hold, and why if nothing was said.
     fn expected(&self) -> (Vec<Expectation>, Option<&'static str>) {
         if self.expectations.iter().any(Expectation::is_positive) {
@@ -87,6 +113,18 @@ impl Test {
             (None, &[port]) => port,
             (None, _) => 80,
         }
+    }
+
+    /// Which port was taken where none was said and the image exposes several, or none.
+    fn assumed_port(&self, http: &Http) -> Option<String> {
+        let exposed = match &self.exposed[..] {
+            _ if http.port.is_some() => return None,
+            [] => "no port".to_owned(),
+            [_] => return None,
+            several => several.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let port = self.http_port(http);
+        Some(format!("port {port} was asked, as none was given and the image exposes {exposed}"))
     }
 
     /// A report of a test that was not made.
@@ -210,15 +248,17 @@ impl Drive<'_> {
         let options = SessionOptions { overrides: self.test.overrides.clone(), ..Default::default() };
 
         let finished = thread::scope(|scope| {
+            // However this ends, nobody waits for the machine any longer.
+            let over = Over(board);
             let start = || {
-                spawn(scope, || read(board, Stream::Stdout, stdout, out_log))?;
-                spawn(scope, || read(board, Stream::Stderr, stderr, err_log))?;
+                part(scope, board, move || read(board, Stream::Stdout, stdout, out_log))?;
+                part(scope, board, move || read(board, Stream::Stderr, stderr, err_log))?;
                 for (number, expectation) in self.expectations.iter().enumerate() {
                     let dialer = dialer.clone();
-                    spawn(scope, move || self.check(board, number, expectation, &dialer))?;
+                    part(scope, board, move || self.check(board, number, expectation, &dialer))?;
                 }
                 let (dialer, screen) = (dialer.clone(), screen.as_deref());
-                spawn(scope, move || self.guard(board, &dialer, screen, cancelled))
+                part(scope, board, move || self.guard(board, &dialer, screen, cancelled))
             };
             let mut sink = |event: Event| {
                 logs.event(&event);
@@ -228,8 +268,8 @@ impl Drive<'_> {
             let finished = start()
                 .map_err(host("start a thread"))
                 .and_then(|()| qemu::run_controlled(&self.machine, options, streams, endpoint, &mut sink));
-            // Those who were started wait for this.
-            board.write(|state| state.over = true);
+            board.end_of(Stream::Console);
+            drop(over);
             finished
         })?;
         Ok((finished, screen.filter(|path| path.exists())))
@@ -238,7 +278,9 @@ impl Drive<'_> {
     fn check(&self, board: &Board, number: usize, expectation: &Expectation, dialer: &Dialer) {
         match (expectation, self.ports[number]) {
             (Expectation::Tcp(_), Some((host, guest))) => probe::tcp(board, number, dialer, host, guest),
-            (Expectation::Http(http), Some((host, _))) => probe::http(board, number, host, &http.path, http.status),
+            (Expectation::Http(http), Some((host, _))) => {
+                probe::http(board, number, host, http, self.test.assumed_port(http).as_deref());
+            }
             (Expectation::Exec(exec), _) => probe::exec(board, number, dialer, exec),
             (Expectation::Healthy, _) => match self.test.health() {
                 Some(health) => probe::healthy(board, number, dialer, &health),
@@ -249,8 +291,15 @@ impl Drive<'_> {
         }
     }
 
-    /// Ends the machine when there is nothing left to wait for.
+    /// Ends the machine when there is nothing left to wait for. A fault of its own is the end too.
     fn guard(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, cancelled: &AtomicUsize) {
+        if let Err(why) = caught(|| self.watch_the_clock(board, dialer, screen, cancelled)) {
+            board.write(|state| _ = state.fatal.get_or_insert(Verdict::Error(why)));
+            _ = dialer.connect().and_then(|mut connection| connection.quit());
+        }
+    }
+
+    fn watch_the_clock(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, cancelled: &AtomicUsize) {
         let begun = Instant::now();
         loop {
             let decided = board.wait(TICK, |state| self.decide(state, begun, cancelled));
@@ -355,8 +404,31 @@ impl Drive<'_> {
 
     fn screen_path(&self) -> Option<PathBuf> {
         let dir = self.test.log_dir.as_ref().filter(|_| self.machine.display != Display::None)?;
-        Some(dir.join(format!("{}.screen.png", super::log::file_name(self.test))))
+        Some(dir.join(format!("{}.screen.png", self.test.log_name)))
     }
+}
+
+/// Says that the machine is over, also when what runs it panics.
+struct Over<'a>(&'a Board);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.write(|state| state.over = true);
+    }
+}
+
+/// A thread of a test, which a limit on processes or memory may forbid. A panic in it is the verdict, and ends the machine.
+fn part<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    board: &'scope Board,
+    work: impl FnOnce() + Send + 'scope,
+) -> io::Result<()> {
+    let whole = move || {
+        if let Err(why) = caught(work) {
+            board.write(|state| _ = state.fatal.get_or_insert(Verdict::Error(why)));
+        }
+    };
+    thread::Builder::new().spawn_scoped(scope, whole).map(drop)
 }
 
 enum Decision {
@@ -375,7 +447,7 @@ fn observe(board: &Board, event: &Event) {
         What::Firmware(bytes) => state.firmware_says(bytes),
         What::FirmwareDone => drop(state.phases.loader.get_or_insert(event.at)),
         What::Hello(hello) => {
-            state.heard = true;
+            state.greet();
             state.phases.pid1.get_or_insert(event.at);
             if let Some(uptime) = hello.uptime {
                 state.phases.kernel.get_or_insert(event.at.saturating_sub(Duration::from_millis(uptime)));
@@ -383,7 +455,7 @@ fn observe(board: &Board, event: &Event) {
         }
         What::WorkloadStarted | What::HandedOver(_) => drop(state.phases.workload.get_or_insert(event.at)),
         What::Result { outcome, .. } => state.workload_ended(outcome),
-        What::Log(log) if log.level == Level::Error => state.complaint(&log.text),
+        What::Log(log) => state.pid1_says(&log.text),
         // It may never go on, and a verdict about a machine that stands still would be about the host.
         What::NoSpace(scarce) => drop(state.fatal.get_or_insert(Verdict::Error(scarce.to_string()))),
         _ => {}
@@ -410,11 +482,6 @@ fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<Log
         }
     }
     board.end_of(stream);
-}
-
-/// Starts a thread, which a limit on processes or memory may forbid.
-fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, work: impl FnOnce() + Send + 'scope) -> io::Result<()> {
-    thread::Builder::new().spawn_scoped(scope, work).map(drop)
 }
 
 /// A port that nobody listens on.

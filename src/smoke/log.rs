@@ -6,6 +6,7 @@
 use super::drive::Test;
 use crate::publish::{self, FileError};
 use crate::qemu::{Event, What};
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
@@ -67,7 +68,7 @@ impl Logs {
     /// `NAME.firmware.log` where SeaBIOS boots.
     pub(super) fn create(test: &Test, lost: &Lost) -> Result<Logs, FileError> {
         let Some(dir) = &test.log_dir else { return Ok(Logs::default()) };
-        let name = file_name(test);
+        let name = &test.log_name;
         let create = |kind: &str| {
             let path = dir.join(format!("{name}.{kind}.log"));
             let file = publish::begin_log(&path)?;
@@ -100,18 +101,61 @@ impl Logs {
     }
 }
 
-/// Name and combination as a part of a file's name: letters, digits, `.`, `_` and `-`.
-pub(super) fn file_name(test: &Test) -> String {
-    let combination = test.combination.to_string();
-    let joined = if combination.is_empty() { test.name.clone() } else { format!("{}.{combination}", test.name) };
+/// Longest part of a log's name that the test decides, in bytes. File systems take 255 in all.
+const LONGEST: usize = 150;
+
+/// Gives each test the beginning of its logs' names: its own name and combination in letters, digits, `.`, `_` and `-`.
+/// Where two would be the same, or the same to a file system that knows no capitals, the later one is numbered.
+pub fn name_logs<'a>(tests: impl Iterator<Item = &'a mut Test>) {
+    let mut taken = HashSet::new();
+    for test in tests {
+        let wanted = file_name(&test.name, &test.combination.to_string());
+        let numbered = (2..).map(|number| format!("{wanted}-{number}"));
+        let free = std::iter::once(wanted.clone()).chain(numbered).find(|name| taken.insert(name.to_lowercase()));
+        test.log_name = free.unwrap_or(wanted);
+    }
+}
+
+fn file_name(name: &str, combination: &str) -> String {
+    let joined = if combination.is_empty() { name.to_owned() } else { format!("{name}.{combination}") };
     let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let name: String = joined.chars().map(safe).take(150).collect();
-    name.trim_start_matches('.').to_owned()
+    let name: String = joined.trim_start_matches('.').chars().map(safe).take(LONGEST).collect();
+    if name.is_empty() { "test".into() } else { name }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Architecture;
+    use crate::qemu::MachineOptions;
+    use crate::smoke::Matrix;
+
+    #[test]
+    fn no_two_tests_write_the_same_logs() {
+        let long = "x".repeat(200);
+        let mut tests = Vec::new();
+        for (name, matrix) in [
+            ("web", &[][..]),
+            ("a/b", &[]),
+            ("a-b", &[]),
+            ("A-B", &[]),
+            ("a-b-2", &[]),
+            ("..", &[]),
+            (&*long, &["bus=virtio,nvme"]),
+            ("k", &["kernel=a/b,a-b"]),
+            ("k.kernel-a-b", &[]),
+        ] {
+            for combination in Matrix::parse(matrix.iter().copied()).unwrap().combinations() {
+                let machine = MachineOptions::new(Architecture::X86_64, Default::default());
+                tests.push(Test { name: name.into(), combination, ..Test::of(machine) });
+            }
+        }
+        name_logs(tests.iter_mut());
+        let names: Vec<&str> = tests.iter().map(|test| &*test.log_name).collect();
+        assert_eq!(names[..6], ["web", "a-b", "a-b-2", "A-B-3", "a-b-2-2", "test"]);
+        assert_eq!((names[6].len(), names[7]), (LONGEST, &*format!("{}-2", names[6])));
+        assert_eq!(names[8..], ["k.kernel-a-b", "k.kernel-a-b-2", "k.kernel-a-b-3"]);
+    }
 
     #[test]
     fn a_log_that_cannot_be_written_is_given_up_and_said() {

@@ -11,21 +11,25 @@
 //! Not supported: expectations that hold in an order; more than one machine in a test.
 
 mod board;
+mod caught;
 mod drive;
 pub mod expect;
 mod log;
 pub mod matrix;
+mod pattern;
 mod phases;
 mod probe;
 pub mod report;
 pub mod schedule;
-pub mod spec;
 mod trouble;
 pub mod verdict;
 mod watch;
 
+pub use caught::caught;
 pub use drive::{Test, drive};
 pub use expect::Expectation;
+pub use log::name_logs;
 pub use matrix::{Axis, Combination, Matrix};
+pub use pattern::Pattern;
 pub use phases::Phases;
 pub use verdict::{Report, Verdict};

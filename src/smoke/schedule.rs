@@ -1,5 +1,6 @@
 //! Many tests, as many side by side as memory and processors allow.
 
+use super::caught::caught;
 use super::drive::{Test, drive};
 use super::verdict::{Report, Verdict};
 use crate::escape::os_error;
@@ -56,6 +57,17 @@ pub fn run(
     cancelled: &AtomicUsize,
     done: &(dyn Fn(&Report) + Sync),
 ) -> Vec<Report> {
+    run_with(tests, host, jobs, cancelled, done, &drive)
+}
+
+fn run_with(
+    tests: &[Test],
+    host: Host,
+    jobs: Option<usize>,
+    cancelled: &AtomicUsize,
+    done: &(dyn Fn(&Report) + Sync),
+    drive: &(dyn Fn(&Test, &AtomicUsize) -> Report + Sync),
+) -> Vec<Report> {
     let host = Host { cpus: jobs.map_or(host.cpus, |jobs| jobs as u64), ..host };
     let taken = (Mutex::new(Taken::default()), Condvar::new());
     let reports: Vec<Mutex<Option<Report>>> = tests.iter().map(|_| Mutex::new(None)).collect();
@@ -66,7 +78,7 @@ pub fn run(
             let taken = &taken;
             let work = move || {
                 let report = match cancelled.load(Ordering::Relaxed) {
-                    0 => drive(test, cancelled),
+                    0 => caught(|| drive(test, cancelled)).unwrap_or_else(|why| test.unmade(Verdict::Error(why))),
                     signal => test.unmade(Verdict::Interrupted(signal as i32)),
                 };
                 done(&report);
@@ -106,7 +118,36 @@ fn give_back(taken: &(Mutex<Taken>, Condvar), memory: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Host, Taken};
+    use super::*;
+    use crate::arch::Architecture;
+    use crate::qemu::MachineOptions;
+    use crate::smoke::verdict::status;
+
+    #[test]
+    fn a_panic_in_one_test_is_its_verdict_and_the_others_go_on() {
+        let test = |name: &str| {
+            let machine = MachineOptions::new(Architecture::X86_64, Default::default());
+            Test { name: name.into(), ..Test::of(machine) }
+        };
+        let drive = |test: &Test, _: &AtomicUsize| match &*test.name {
+            "text" => panic!("at {}\n", 7),
+            "word" => panic!("alas"),
+            "thing" => std::panic::panic_any(7),
+            _ => test.unmade(Verdict::Passed),
+        };
+        let tests = ["text", "fine", "word", "thing", "fine too"].map(test);
+        let host = Host { cpus: 1, memory: 0 };
+        let told = AtomicUsize::new(0);
+        let done = |_: &Report| _ = told.fetch_add(1, Ordering::Relaxed);
+        let reports = run_with(&tests, host, Some(1), &AtomicUsize::new(0), &done, &drive);
+        let verdicts: Vec<Verdict> = reports.iter().map(|report| report.verdict.clone()).collect();
+        let failed = |why: &str| Verdict::Error(format!("bootdisk failed: {why}"));
+        assert_eq!(
+            verdicts,
+            [failed("at 7\\n"), Verdict::Passed, failed("alas"), failed("no reason was given"), Verdict::Passed]
+        );
+        assert_eq!((told.into_inner(), status(&reports)), (5, 125));
+    }
 
     #[test]
     fn machines_share_processors_and_memory() {

@@ -101,7 +101,13 @@ pub struct Unmet {
 impl Unmet {
     /// Of an expectation that something else was seen of, or nothing.
     pub fn new(expectation: &Expectation, seen: Option<&str>) -> Unmet {
-        Unmet { expectation: expectation.to_string(), seen: seen.unwrap_or("nothing of it").to_owned() }
+        let seen = seen.unwrap_or(match expectation {
+            Expectation::Output(_) | Expectation::Reject(_) => "not found",
+            Expectation::ExitCode(_) => "the workload has not ended",
+            Expectation::Tcp(_) | Expectation::Http(_) => "not asked yet",
+            Expectation::Exec(_) | Expectation::Healthy => "not run yet",
+        });
+        Unmet { expectation: expectation.to_string(), seen: seen.to_owned() }
     }
 }
 
@@ -170,7 +176,7 @@ impl Verdict {
         match self {
             Verdict::Passed => Vec::new(),
             Verdict::Failed(list) => unmet(list),
-            Verdict::Rejected { expectation, line } => vec![format!("{expectation}: it came: {line}")],
+            Verdict::Rejected { expectation, line } => vec![format!("{expectation}: found: {line}")],
             Verdict::NotStarted { status, reason } => {
                 vec![format!("the workload could not be started (status {status}): {reason}")]
             }
@@ -190,13 +196,14 @@ impl Verdict {
 }
 
 /// The exit status for all reports: an interruption's before all, then 125 if any test could not be made or its logs
-/// could not be written, 1 if any did not hold, 124 if any ran out of time, 0.
+/// could not be written, 1 if any did not hold, 124 if any ran out of time, 0. Where none passed it is never 0.
 pub fn status(reports: &[Report]) -> u8 {
     let lost = reports.iter().any(|report| report.lost.is_some()).then_some(125);
     let statuses: Vec<u8> = reports.iter().map(|report| report.verdict.status()).chain(lost).collect();
     let interrupted = statuses.iter().copied().find(|&status| status >= 128);
     let first_of = |wanted: &[u8]| wanted.iter().copied().find(|status| statuses.contains(status));
-    interrupted.or_else(|| first_of(&[125, 1, 124])).unwrap_or(0)
+    let none_passed = !reports.iter().any(|report| report.verdict == Verdict::Passed);
+    interrupted.or_else(|| first_of(&[125, 1, 124])).unwrap_or(if none_passed { 125 } else { 0 })
 }
 
 /// `1.5 s`.
@@ -235,7 +242,8 @@ mod tests {
         let timeout = || Verdict::Timeout { after: Duration::from_secs(1), unmet: vec![] };
         let failed = || Verdict::Failed(vec![]);
         for (verdicts, expected) in [
-            (vec![], 0),
+            (vec![], 125),
+            (vec![Verdict::Skipped("x".into())], 125),
             (vec![Verdict::Passed, Verdict::Skipped("x".into())], 0),
             (vec![Verdict::Passed, timeout()], 124),
             (vec![timeout(), failed()], 1),

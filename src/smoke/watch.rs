@@ -1,10 +1,10 @@
-//! Text as it arrives on three streams, searched across the borders of its chunks.
+//! Text as it arrives on three streams, searched and kept for reports.
 //!
 //! Terminal sequences are left away and what a terminal would obey is escaped before anything is looked for, so that a
 //! colour in the middle of a word hides nothing. Each stream is searched by itself: what one stream begins another does
-//! not finish. Of each no more is kept than the longest pattern may reach back, and a number of last lines.
+//! not finish. What is found does not depend on the pieces that the text arrives in.
 
-use super::expect::Pattern;
+use super::pattern::{Pattern, Reader};
 use crate::qemu::console::Text;
 use std::collections::VecDeque;
 
@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 const LINES: usize = 200;
 /// A line is kept up to this length, in bytes.
 const LINE: usize = 2000;
+/// Bytes of earlier text that the line of a match is shown from.
+const BEFORE: usize = 160;
 
 /// Where text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +28,25 @@ pub enum Stream {
 
 /// Searches text for patterns.
 pub struct Watch {
-    patterns: Vec<(usize, Pattern)>,
-    reach: usize,
     tails: [Tail; 3],
-    lines: VecDeque<String>,
+    lines: VecDeque<Line>,
+    /// PID 1 has spoken.
+    greeted: bool,
 }
 
 #[derive(Default)]
 struct Tail {
+    readers: Vec<(usize, Reader)>,
     text: Text,
+    /// The last text, for the line that a match is in.
     window: String,
     line: String,
+}
+
+struct Line {
+    text: String,
+    /// Of the console, before PID 1: the firmware's, the loader's, the kernel's.
+    early: bool,
 }
 
 /// A pattern that was found.
@@ -49,53 +59,65 @@ pub struct Hit {
 }
 
 impl Watch {
-    /// Looks for these patterns; each number comes back in its [`Hit`], once.
-    pub fn new(patterns: Vec<(usize, Pattern)>) -> Watch {
-        let reach = patterns.iter().map(|(_, pattern)| pattern.reach()).max().unwrap_or(0);
-        Watch { patterns, reach, tails: Default::default(), lines: VecDeque::new() }
+    /// Looks for these patterns; each number comes back in its [`Hit`], once. Of two that are found at one place the
+    /// first comes first.
+    pub fn new(patterns: &[(usize, Pattern)]) -> Watch {
+        let readers = || patterns.iter().map(|(number, pattern)| (*number, Reader::new(pattern))).collect();
+        let tail = || Tail { readers: readers(), ..Tail::default() };
+        Watch { tails: [tail(), tail(), tail()], lines: VecDeque::new(), greeted: false }
     }
 
     /// Takes a chunk, and returns what was found with its end.
     pub fn feed(&mut self, stream: Stream, bytes: &[u8]) -> Vec<Hit> {
         let text = self.tails[stream as usize].text.add(bytes);
-        self.take(stream, &text)
+        self.take(stream, &text, Reader::in_any_case)
     }
 
-    /// No more will come of this stream.
+    /// No more will come of this stream: what has arrived ends a line, and the text.
     pub fn end(&mut self, stream: Stream) -> Vec<Hit> {
         let text = self.tails[stream as usize].text.finish();
-        let hits = self.take(stream, &text);
+        let hits = self.take(stream, &text, Reader::at_the_end);
         let line = std::mem::take(&mut self.tails[stream as usize].line);
-        self.keep_line(line);
+        self.keep_line(line, stream == Stream::Console);
         hits
     }
 
-    /// The last lines of all streams in the order of their ends, an unfinished one of each last.
+    /// PID 1 has spoken: what the console said before is the boot's.
+    pub fn greet(&mut self) {
+        let line = std::mem::take(&mut self.tails[Stream::Console as usize].line);
+        self.keep_line(line, true);
+        self.greeted = true;
+    }
+
+    /// The last lines of all streams in the order of their ends, an unfinished one of each last. Once PID 1 has spoken,
+    /// what the boot said before is not among them.
     pub fn last_lines(&self, count: usize) -> Vec<String> {
+        let finished = self.lines.iter().filter(|line| !(self.greeted && line.early)).map(|line| &line.text);
         let unfinished = self.tails.iter().map(|tail| &tail.line).filter(|line| !line.trim().is_empty());
-        let all: Vec<&String> = self.lines.iter().chain(unfinished).collect();
+        let all: Vec<&String> = finished.chain(unfinished).collect();
         all[all.len().saturating_sub(count)..].iter().map(|&line| line.clone()).collect()
     }
 
     /// Adds a line to the last ones that nobody looks for anything in.
     pub fn remember(&mut self, line: &str) {
-        self.keep_line(line.trim_end().to_owned());
+        self.keep_line(line.trim_end().to_owned(), false);
     }
 
-    fn take(&mut self, stream: Stream, text: &str) -> Vec<Hit> {
+    fn take(&mut self, stream: Stream, text: &str, settled: impl Fn(&mut Reader) -> bool) -> Vec<Hit> {
         self.keep(stream, text);
         let tail = &mut self.tails[stream as usize];
-        let old = tail.window.len();
+        let before = tail.window.len();
         tail.window.push_str(text);
         let mut hits = Vec::new();
-        self.patterns.retain(|(number, pattern)| {
-            let from = tail.window.floor_char_boundary(old.saturating_sub(pattern.reach()));
-            let Some(found) = pattern.find(&tail.window, from) else { return true };
-            hits.push(Hit { pattern: *number, line: line_around(&tail.window, found.start) });
-            false
-        });
-        let surplus = tail.window.floor_char_boundary(tail.window.len().saturating_sub(self.reach));
+        for (at, c) in text.char_indices() {
+            tail.find(before + at, |reader| reader.take(c), &mut hits);
+        }
+        tail.find(before + text.len(), settled, &mut hits);
+        let surplus = tail.window.floor_char_boundary(tail.window.len().saturating_sub(BEFORE));
         tail.window.drain(..surplus);
+        for tail in &mut self.tails {
+            tail.readers.retain(|(number, _)| hits.iter().all(|hit| hit.pattern != *number));
+        }
         hits
     }
 
@@ -107,24 +129,40 @@ impl Watch {
             line.push_str(&piece[..piece.floor_char_boundary(LINE.saturating_sub(line.len()))]);
             if whole {
                 let line = std::mem::take(line);
-                self.keep_line(line);
+                self.keep_line(line, stream == Stream::Console);
             }
         }
     }
 
-    fn keep_line(&mut self, line: String) {
-        if line.trim().is_empty() {
+    fn keep_line(&mut self, text: String, console: bool) {
+        if text.trim().is_empty() {
             return;
         }
         if self.lines.len() == LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(line);
+        self.lines.push_back(Line { text, early: console && !self.greeted });
     }
 }
 
-/// The line that byte `at` is in, as far as it is there, at most 160 bytes of it.
-fn line_around(text: &str, at: usize) -> String {
+impl Tail {
+    /// Moves what is found, with the line that the match ends in.
+    fn find(&mut self, end: usize, found: impl Fn(&mut Reader) -> bool, hits: &mut Vec<Hit>) {
+        let window = &self.window;
+        self.readers.retain_mut(|(number, reader)| {
+            let holds = found(reader);
+            if holds {
+                hits.push(Hit { pattern: *number, line: line_around(window, end) });
+            }
+            !holds
+        });
+    }
+}
+
+/// The line of the character that ends at byte `end`, as far as it is there, at most 160 bytes of it.
+fn line_around(text: &str, end: usize) -> String {
+    let at = text[..end].char_indices().next_back().map_or(0, |(at, _)| at);
+    // A match that took a line's end is shown with that line.
     let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
     let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
     let start = start.max(text.floor_char_boundary(at.saturating_sub(80)));
@@ -138,7 +176,7 @@ mod tests {
     fn watch(texts: &[&str], regexes: &[&str]) -> Watch {
         let texts = texts.iter().map(|text| Pattern::text(text).unwrap());
         let regexes = regexes.iter().map(|text| Pattern::regex(text).unwrap());
-        Watch::new(texts.chain(regexes).enumerate().collect())
+        Watch::new(&texts.chain(regexes).enumerate().collect::<Vec<_>>())
     }
 
     #[test]
@@ -170,7 +208,7 @@ mod tests {
         let mut watch = watch(&["the end"], &["never[0-9]"]);
         for _ in 0..200 {
             assert_eq!(watch.feed(Stream::Stdout, &[b'x'; 10_000]), []);
-            assert!(watch.tails[1].window.len() <= 16 << 10 && watch.tails[1].line.len() <= LINE);
+            assert!(watch.tails[1].window.len() <= BEFORE && watch.tails[1].line.len() <= LINE);
         }
         for number in 0..1000 {
             watch.feed(Stream::Stderr, format!("line {number}\n").as_bytes());
@@ -186,5 +224,54 @@ mod tests {
         assert_eq!(watch.feed(Stream::Stdout, b"the end"), [Hit { pattern: 0, line: "the end".into() }]);
         assert_eq!(watch.end(Stream::Stdout), []);
         assert_eq!(watch.last_lines(5), ["the end"]);
+    }
+    /// What a pattern needs to know of its edges is in `pattern`; here that bytes, colours and line ends change nothing.
+    #[test]
+    fn a_verdict_is_the_same_however_the_bytes_are_cut() {
+        let bytes = "ready\r\n\x1b[1mready\x1b[0m-not-yet\r\nFAILED über\r\nlast".as_bytes();
+        for (expression, goes_on, ended) in [
+            ("^ready$", true, true),
+            ("yet$", true, true),
+            (r"FAIL\b", false, false),
+            (r"\büber$", true, true),
+            ("(?s)ready.*FAILED", true, true),
+            ("last$", false, true),
+            ("last\\z", false, true),
+            ("last", true, true),
+            ("^not", false, false),
+            ("not$", false, false),
+            ("\\r", false, false),
+        ] {
+            for chunk in 1..=bytes.len() {
+                let mut watch = watch(&[], &[expression]);
+                let hits: Vec<Hit> = bytes.chunks(chunk).flat_map(|part| watch.feed(Stream::Stdout, part)).collect();
+                assert_eq!(hits.len(), usize::from(goes_on), "{expression} in chunks of {chunk}");
+                let at_end = watch.end(Stream::Stdout);
+                assert_eq!(!hits.is_empty() || !at_end.is_empty(), ended, "{expression} in chunks of {chunk}, ended");
+            }
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_match_is_shown() {
+        for (expression, line) in
+            [("two$", "one two"), (r"two\n", "one two"), ("thr", "three"), ("(?s)one.*thr", "three")]
+        {
+            let hits = watch(&[], &[expression]).feed(Stream::Stdout, b"zero\none two\nthree\n");
+            assert_eq!(hits[0].line, line, "{expression}");
+        }
+    }
+
+    #[test]
+    fn once_pid_1_has_spoken_the_boot_is_not_the_last_to_speak() {
+        let mut watch = watch(&[], &[]);
+        watch.feed(Stream::Console, b"SeaBIOS (version 1)\nBooting\n");
+        assert_eq!(watch.last_lines(15), ["SeaBIOS (version 1)", "Booting"]);
+        watch.greet();
+        assert_eq!(watch.last_lines(15), [""; 0]);
+        watch.remember("bootdisk: eth0 has 10.0.2.15/24");
+        watch.feed(Stream::Stdout, b"hello\n");
+        watch.feed(Stream::Console, b"[ 2.0] oops\n");
+        assert_eq!(watch.last_lines(15), ["bootdisk: eth0 has 10.0.2.15/24", "hello", "[ 2.0] oops"]);
     }
 }

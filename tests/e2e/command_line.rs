@@ -24,7 +24,14 @@ fn failed(ran: Ran, status: i32, error: &str, hint: &str) {
 #[test]
 fn every_help_is_readable() {
     let bench = Bench::without_kernels();
-    for words in [&["--help"][..], &["build", "--help"], &["run", "--help"], &["kernel", "--help"], &["build", "-h"]] {
+    for words in [
+        &["--help"][..],
+        &["build", "--help"],
+        &["run", "--help"],
+        &["test", "--help"],
+        &["kernel", "--help"],
+        &["build", "-h"],
+    ] {
         let help = said(&bench, words).expect_status(0);
         assert_eq!(help.stderr, "");
         for line in help.text().lines() {
@@ -38,7 +45,7 @@ fn every_help_is_readable() {
 }
 
 #[test]
-fn wrong_usage_has_status_2() {
+fn wrong_usage_has_status_2_or_that_of_what_is_no_workloads() {
     let bench = Bench::without_kernels();
     for (words, about) in [
         (&["--nope"][..], "--nope"),
@@ -54,9 +61,13 @@ fn wrong_usage_has_status_2() {
         (&["run", "x", "-m", "much"], "size of memory"),
         (&["run", "x", "-m", "1m"], "between 32m"),
         (&["run", "x", "--cpus", "0"], "--cpus"),
+        (&["exec", "web"], "COMMAND"),
+        (&["test", "x", "--http", "/missing=404"], "http-status 404:/missing"),
+        (&["test", "x", "--exec", "sh -c 'exit 3'=3"], "exec-status 3:sh -c 'exit 3'"),
         (&["kernel", "remove"], "KERNEL"),
     ] {
-        let ran = said(&bench, words).expect(2, "");
+        let of_machine = ["run", "exec", "test"].contains(&words[0]);
+        let ran = said(&bench, words).expect(if of_machine { 125 } else { 2 }, "");
         assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(about), "{words:?}: {}", ran.stderr);
     }
 }

@@ -121,14 +121,14 @@ fn what_ends_by_itself_is_judged_by_its_end() {
         "absent",
         "failed",
         &[
-            "expect \"is not there\": nothing of it; the workload ended: it ended with status 0",
-            "expect-regex /^never$/: nothing",
+            "expect \"is not there\": not found; the workload ended: it ended with status 0",
+            "expect-regex /^never$/: not found",
         ],
     );
     let last = report(&document, "absent")["last_lines"].to_string();
     assert!(last.contains("Hello from OS-less container"), "{last}");
     expect(&document, "status", "failed", &["exit-code 3: it ended with status 7"]);
-    expect(&document, "rejected", "rejected", &["it came: Hello from OS-less container"]);
+    expect(&document, "rejected", "rejected", &["found: Hello from OS-less container"]);
     expect(&document, "missing", "not-started", &["status 127", "/no/such/program"]);
     expect(&document, "signal", "passed", &[]);
     expect(&document, "command", "passed", &[]);
@@ -157,9 +157,9 @@ fn health_is_asked_as_the_image_says() {
     assert_eq!(report(&document, "well")["expectations"][0]["expectation"], "healthy");
 
     let ill = waiting(&bench, "ill.oci", &["CMD", "/probe", "exit", "5"]);
-    let (status, document) = tested(&bench, &[ill.to_str().unwrap(), "--exec", "/probe exit 5=5"]);
+    let (status, document) = tested(&bench, &[ill.to_str().unwrap(), "--exec-status", "5:/probe exit 5"]);
     assert_eq!(status, 0, "an expectation that is given is all there is: {document:#}");
-    let (status, document) = tested(&bench, &[ill.to_str().unwrap(), "--healthy", "--exec", "/probe exit 5=5"]);
+    let (status, document) = tested(&bench, &[ill.to_str().unwrap(), "--healthy", "--exec-status", "5:/probe exit 5"]);
     assert_eq!(status, 1);
     expect(&document, "ill", "failed", &["healthy: 2 checks in a row failed, the last: it ended with status 5"]);
 }
@@ -170,7 +170,7 @@ fn nginx_answers_under_both_firmwares_and_on_two_buses() {
     let disk = bench.build(image("nginx.oci"), "nginx.img", &[]);
     let before = e2e::sha256(&disk);
     let junit = bench.path("report.xml");
-    let arguments = ["--http", "/=200", "--http", ":80/missing=404", "--tcp", "80", "--exec", "nginx -t"];
+    let arguments = ["--http", "/", "--http-status", "404:80/missing", "--tcp", "80", "--exec", "nginx -t"];
     let matrix = ["--matrix", "firmware=bios,uefi", "bus=virtio,nvme,ahci"];
     let mut command = test_command(&bench, &arguments);
     let (status, document) = read(run(command.arg(&disk).args(matrix).arg("--junit").arg(&junit)));
@@ -184,13 +184,150 @@ fn nginx_answers_under_both_firmwares_and_on_two_buses() {
     check_junit(&junit, &["tests=\"6\"", "failures=\"0\"", "skipped=\"2\"", "name=\"firmware=uefi bus=nvme\""]);
     assert_eq!(e2e::sha256(&disk), before, "a tested disk is never written to");
 
-    let refused = ["--http", "/missing=200", "--tcp", "81", "--exec", "nginx -T -c /nowhere", "--timeout", "50s"];
+    let refused = ["--http", "/missing", "--tcp", "81", "--exec", "nginx -T -c /nowhere", "--timeout", "50s"];
     let mut command = test_command(&bench, &refused);
     let (status, document) = read(run(command.arg(&disk).arg("--junit").arg(&junit)));
     assert_eq!(status, 124, "{document:#}");
-    let reasons = ["http /missing=200: status 404", "tcp 81: the connection was refused", "it ended with status 1"];
+    let reasons = ["http /missing: status 404", "tcp 81: the connection was refused", "it ended with status 1"];
     expect(&document, "nginx", "timeout", &reasons);
     check_junit(&junit, &["failures=\"1\"", "type=\"timeout\""]);
+}
+
+/// A workload that listens in every way there is, says a line in two pieces, and fails when it is asked to.
+const SERVER: &str = r#"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int listener(int port, int backlog) {
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(fd, (void *)&at, sizeof at) || listen(fd, backlog))
+        exit(9);
+    return fd;
+}
+
+/* Answers until the end of days: a close, a reset, or a page that is not there. */
+static void serve(int fd, char how) {
+    for (;;) {
+        char request[4096];
+        struct linger reset = { 1, 0 };
+        int client = accept(fd, NULL, NULL);
+        if (how == 'r')
+            setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        if (how == 'h') {
+            static const char page[] = "HTTP/1.0 404 no\r\nContent-Length: 0\r\n\r\n";
+            if (read(client, request, sizeof request) < 0 || write(client, page, sizeof page - 1) < 0)
+                exit(8);
+        }
+        close(client);
+    }
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "sleep"))
+        pause();
+    if (argc > 1)
+        return 3;
+    struct sockaddr_in full = { .sin_family = AF_INET, .sin_port = htons(7005), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    listener(7004, 8);
+    listener(7005, 0);
+    /* Its queue takes one; with it full, the kernel answers nobody. */
+    for (int i = 0; i < 3; i++)
+        connect(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), (void *)&full, sizeof full);
+    for (int i = 0; i < 3; i++) {
+        int fd = listener(7001 + i, 8);
+        if (!fork())
+            serve(fd, "crh"[i]);
+    }
+    write(1, "ready", 5);
+    sleep(1);
+    write(1, "-not-yet\n", 9);
+    pause();
+}
+"#;
+
+/// The image of [`SERVER`], which exposes two ports that nobody listens on.
+fn server(bench: &Bench) -> PathBuf {
+    let (source, program) = (bench.path("server.c"), bench.path("server"));
+    fs::write(&source, SERVER).unwrap();
+    tools::stdout(Command::new("gcc").args(["-w", "-O2", "-static", "-s", "-o"]).arg(&program).arg(source));
+    let tar = TarBuilder::new().file("server", 0o755, &fs::read(&program).unwrap()).build();
+    let image = ImageBuilder::new().layer(tar).cmd(&["/server"]);
+    let dir = bench.path("server.oci");
+    image.set("ExposedPorts", json!({"8080/tcp": {}, "8443/tcp": {}})).write_oci(&dir);
+    dir
+}
+
+/// One boot of what holds, one of what does not.
+#[test]
+fn a_connection_a_status_and_a_line_are_what_they_are() {
+    let bench = Bench::new(Kernel::Cloud);
+    let image = server(&bench);
+    let image = image.to_str().unwrap();
+    // Accepted: and closed, and reset, and answered, and left waiting.
+    let held = ["--tcp", "7001", "--tcp", "7002", "--tcp", "7003", "--tcp", "7004"];
+    let statuses = ["--http-status", "404:7003/?id=200", "--exec-status", "3:/server of=x count=1"];
+    let lines = ["--expect-regex", "^ready-not-yet$", "--reject-regex", "ready$"];
+    let (status, document) = tested(&bench, &[&[image], &held[..], &statuses[..], &lines[..]].concat());
+    assert_eq!(status, 0, "{document:#}");
+
+    let not = ["--tcp", "7005", "--tcp", "7006", "--http", ":7003/?id=404", "--http", "/", "--timeout", "60s"];
+    let commands = ["--exec", "/server of=x count=3", "--exec", "/server sleep"];
+    let (status, document) = tested(&bench, &[&[image], &not[..], &commands[..]].concat());
+    assert_eq!(status, 124, "{document:#}");
+    let reasons = [
+        "tcp 7005: the guest did not answer the connection",
+        "tcp 7006: the connection was refused",
+        "http :7003/?id=404: status 404",
+        "port 80 was asked, as none was given and the image exposes 8080, 8443",
+        "exec /server of=x count=3: it ended with status 3",
+        "exec /server sleep: the command has not ended",
+    ];
+    expect(&document, "server", "timeout", &reasons);
+    let last = report(&document, "server")["last_lines"].to_string();
+    assert!(last.contains("ready-not-yet") && !last.contains("SeaBIOS"), "{last}");
+}
+
+/// Nothing of this boots.
+#[test]
+fn what_is_asked_for_and_cannot_be_made_is_no_success() {
+    let bench = Bench::new(Kernel::Cloud);
+    let hello = image("hello-c.oci");
+    let disk = bench.build(&hello, "hello.img", &["--firmware", "uefi"]);
+    let spec = bench.path("smoke.toml");
+    let one = |name: &str, matrix: &str| format!("[[test]]\nname = '{name}'\ndisk = 'hello.img'\nmatrix = {matrix}\n");
+    let junit = bench.path("report.xml");
+    let on = |arguments: &[&str]| {
+        let mut command = test_command(&bench, arguments);
+        run(command.arg(&disk).arg("--junit").arg(&junit))
+    };
+    for (arguments, reason) in [
+        (
+            &["--bus", "ahci", "--http", "/", "--firmware", "uefi"][..],
+            "no driver: the disk's kernel does not drive ahci",
+        ),
+        (&["--nic", "e1000"], "no driver: the disk's kernel does not drive e1000"),
+        (&["--firmware", "bios"], "the disk has no boot stage for BIOS"),
+        (&["--nic", "none", "--tcp", "80"], "no network card: tcp 80 cannot be asked"),
+        (&["--healthy"], "healthy was asked for, and the image has no HEALTHCHECK"),
+        (&["--matrix=bus=ahci"], "does not drive ahci; no combination of the matrix can be made"),
+        (&["--matrix=firmware=bios", "--matrix=nic=none,virtio"], "no combination of the matrix can be made"),
+    ] {
+        let (status, document) = read(on(arguments));
+        assert_eq!(status, 125, "{arguments:?}: {document:#}");
+        expect(&document, "hello", "error", &[reason]);
+        assert_eq!(document["counts"]["skipped"], 0, "{document:#}");
+        check_junit(&junit, &["failures=\"0\"", "skipped=\"0\"", "type=\"error\""]);
+    }
+    fs::write(&spec, one("a", "'bus=ahci'") + &one("b", "['nic=e1000', 'bus=virtio']")).unwrap();
+    let table = bench.bootdisk().args(["test", "--spec"]).arg(&spec).output().unwrap();
+    assert_eq!(table.status.code(), Some(125));
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.ends_with("\n0 passed, 2 not made\n"), "{table}");
 }
 
 /// Against the schema that CI systems check with, and a few texts.
@@ -329,21 +466,22 @@ fn qemu_of(parent: u32) -> Option<Pid> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| stat(entry.ok()?.path())).next()
 }
 
-/// A test of a workload that sleeps, once it has a QEMU, and with its logs in `logs`.
+/// A test of a workload that sleeps, once its machine has begun, and with its logs in `logs`. Before that its QEMU is one
+/// that did not start, or that was only asked what it can do.
 fn sleeping(bench: &Bench, scratch: &Path, logs: &Path) -> (Running, Pid) {
     let disk = bench.build(tagged("probe.oci", "probe"), "probe.img", &[]);
+    let begun = logs.join("probe.events.log");
+    _ = fs::remove_file(&begun);
     let mut command = test_command(bench, &["--exit-code", "0", "--log-dir", logs.to_str().unwrap()]);
     command.arg(disk).env("TMPDIR", scratch).args(["--", "/probe", "sleep", "1000"]);
     let running = Running::start(&mut command);
     let deadline = Instant::now() + e2e::PATIENCE;
-    loop {
-        if let Some(pid) = qemu_of(running.id()) {
-            // It boots; the probing of accelerators is over with --accel tcg.
-            return (running, pid);
-        }
-        assert!(Instant::now() < deadline, "no QEMU came");
+    while !fs::read_to_string(&begun).unwrap_or_default().contains("Started {") {
+        assert!(Instant::now() < deadline, "no machine began");
         std::thread::sleep(Duration::from_millis(20));
     }
+    let qemu = qemu_of(running.id()).expect("a machine that began has a QEMU");
+    (running, qemu)
 }
 
 #[test]
@@ -351,12 +489,6 @@ fn nothing_is_left_of_a_test_that_is_killed_or_whose_qemu_is() {
     let bench = Bench::new(Kernel::Cloud);
     let (scratch, logs) = (tempfile::tempdir().unwrap(), bench.path("logs"));
     let (running, qemu) = sleeping(&bench, scratch.path(), &logs);
-    // Before that it is a QEMU that did not start.
-    let (begun, deadline) = (logs.join("probe.events.log"), Instant::now() + e2e::PATIENCE);
-    while !fs::read_to_string(&begun).unwrap_or_default().contains("Started {") {
-        assert!(Instant::now() < deadline, "no machine began");
-        std::thread::sleep(Duration::from_millis(20));
-    }
     kill(qemu, Signal::SIGKILL).unwrap();
     let killed = Instant::now();
     let ran = running.finish();

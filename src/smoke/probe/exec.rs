@@ -15,6 +15,7 @@ const LOOK: Duration = Duration::from_secs(60);
 /// Runs the command until it ends with the status.
 pub(in crate::smoke) fn watch(board: &Board, number: usize, dialer: &Dialer, exec: &Exec) {
     while board.wait_for_workload() {
+        board.begin(number, "the command has not ended");
         match run(dialer, &exec.command, LOOK) {
             Ok(captured) => {
                 let holds = captured.outcome.status() == exec.status;
@@ -24,6 +25,9 @@ pub(in crate::smoke) fn watch(board: &Board, number: usize, dialer: &Dialer, exe
                 }
             }
             Err(ControlError::Ended) => return,
+            Err(ControlError::TimedOut) => {
+                board.check(number, false, format!("the command did not end within {} s", LOOK.as_secs()));
+            }
             Err(error) => board.check(number, false, error.to_string()),
         }
         if !board.sleep(EXEC_PAUSE) {

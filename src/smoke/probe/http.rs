@@ -1,6 +1,7 @@
 //! An HTTP answer through a forwarded port.
 
 use super::super::board::Board;
+use super::super::expect::Http;
 use super::{LOOK, PAUSE};
 use crate::escape::escape;
 use std::net::Ipv4Addr;
@@ -11,20 +12,23 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-/// Asks until the answer has the status.
-pub(in crate::smoke) fn watch(board: &Board, number: usize, port: u16, path: &str, status: u16) {
-    let url = format!("http://127.0.0.1:{port}{path}");
+/// Asks until the answer has the status. `assumed` is how the port was chosen, where that needs saying.
+pub(in crate::smoke) fn watch(board: &Board, number: usize, port: u16, http: &Http, assumed: Option<&str>) {
+    let url = format!("http://127.0.0.1:{port}{}", http.path);
     let agent = agent();
+    let told = |seen: String| assumed.map_or(seen.clone(), |why| format!("{seen} ({why})"));
     while board.wait_for_workload() {
         match agent.get(&url).call() {
             Ok(response) => {
                 let got = response.status().as_u16();
-                board.check(number, got == status, format!("status {got}"));
-                if got == status {
+                board.check(number, got == http.status, told(format!("status {got}")));
+                if got == http.status {
                     return;
                 }
             }
-            Err(error) => board.check(number, false, format!("no answer: {}", escape(error.to_string().as_bytes()))),
+            Err(error) => {
+                board.check(number, false, told(format!("no answer: {}", escape(error.to_string().as_bytes()))));
+            }
         }
         if !board.sleep(PAUSE) {
             return;
@@ -84,11 +88,12 @@ mod tests {
             }
             asked
         });
-        let board = Board::new(vec![Expectation::Http("/x?y=1=301".parse().unwrap())]);
+        let http = Http::parse_status("301:/x?y=1").unwrap();
+        let board = Board::new(vec![Expectation::Http(http.clone())]);
         board.write(|state| state.phases.workload = Some(Duration::ZERO));
-        watch(&board, 0, port, "/x?y=1", 301);
+        watch(&board, 0, port, &http, Some("port 80 was asked"));
         assert_eq!(server.join().unwrap(), ["GET /x?y=1 HTTP/1.1"; 3]);
         let held = board.into_state().held();
-        assert!(held[0].at.is_some() && held[0].seen.as_deref() == Some("status 301"), "{held:?}");
+        assert!(held[0].at.is_some() && held[0].seen.as_deref() == Some("status 301 (port 80 was asked)"), "{held:?}");
     }
 }

@@ -4,6 +4,9 @@ use super::super::phases::Phases;
 use super::super::verdict::{Class, Report, seconds};
 use std::fmt::Write;
 
+/// Widest column, in characters: longer names are cut for the table and whole in what explains a failure.
+const WIDEST: usize = 60;
+
 /// All reports: a line each, then what did not hold, and a last line that counts.
 pub fn render(reports: &[Report], colour: bool) -> String {
     let mut text = String::new();
@@ -11,19 +14,13 @@ pub fn render(reports: &[Report], colour: bool) -> String {
     let header = ["test", "matrix", "verdict", "time", "phases"].map(str::to_owned);
     let all = || std::iter::once(&header).chain(&rows);
     let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), width(3)];
-    for (number, row) in all().enumerate() {
+    let varies = rows.iter().any(|row| !row[1].is_empty());
+    for (number, [name, matrix, word, time, phases]) in all().enumerate() {
         let verdict = number.checked_sub(1).map(|number| reports[number].verdict.class());
         let (on, off) = if colour { paint(verdict) } else { ("", "") };
-        let matrix = if widths[1] > "matrix".len() { format!("{:w$}  ", row[1], w = widths[1]) } else { String::new() };
-        let [name, _, word, time, phases] = row;
-        _ = write!(
-            text,
-            "{name:a$}  {matrix}{on}{word:b$}{off}  {time:>c$}",
-            a = widths[0],
-            b = widths[2],
-            c = widths[3]
-        );
+        let matrix = if varies { format!("{matrix}{}  ", fill(matrix, width(1))) } else { String::new() };
+        let (after_name, after_word, before_time) = (fill(name, width(0)), fill(word, width(2)), fill(time, width(3)));
+        _ = write!(text, "{name}{after_name}  {matrix}{on}{word}{after_word}{off}  {before_time}{time}");
         _ = writeln!(text, "{}", if phases.is_empty() { String::new() } else { format!("  {phases}") });
     }
     for report in reports {
@@ -35,9 +32,25 @@ pub fn render(reports: &[Report], colour: bool) -> String {
 }
 
 fn row(report: &Report) -> [String; 5] {
-    let name = crate::escape::escape(report.name.as_bytes());
     let verdict = report.verdict.name().to_owned();
-    [name, report.combination.to_string(), verdict, seconds(report.elapsed), phases(&report.phases)]
+    let (name, combination) = (shown(&report.name), shown(&report.combination.to_string()));
+    [cut(name), cut(combination), verdict, seconds(report.elapsed), phases(&report.phases)]
+}
+
+fn shown(text: &str) -> String {
+    crate::escape::escape(text.as_bytes())
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(WIDEST) {
+        None => text,
+        Some(_) => text.chars().take(WIDEST - 1).chain(['…']).collect(),
+    }
+}
+
+/// What is missing of a column's width: a width of `format!` has 16 bits.
+fn fill(text: &str, width: usize) -> String {
+    " ".repeat(width.saturating_sub(text.chars().count()))
 }
 
 /// Where the time went, each part by itself: `firmware 0.3, loader 0.9, kernel 0.9, start 0.3, ready 1.0`.
@@ -72,9 +85,9 @@ fn paint(class: Option<Class>) -> (&'static str, &'static str) {
 /// What was used though nothing was said, and what did not hold.
 fn explain(text: &mut String, report: &Report) {
     let title = || {
-        let combination = report.combination.to_string();
+        let combination = shown(&report.combination.to_string());
         let space = if combination.is_empty() { "" } else { " " };
-        format!("{}{space}{combination}", crate::escape::escape(report.name.as_bytes()))
+        format!("{}{space}{combination}", shown(&report.name))
     };
     let reasons = report.verdict.reasons();
     if reasons.is_empty() && report.assumed.is_none() && report.lost.is_none() {
@@ -108,4 +121,64 @@ fn count(reports: &[Report]) -> String {
         }
     }
     format!("{}\n", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Architecture;
+    use crate::qemu::MachineOptions;
+    use crate::smoke::report::{json, junit};
+    use crate::smoke::{Matrix, Test, Verdict};
+
+    fn report(name: &str, matrix: &[&str], verdict: Verdict) -> Report {
+        let machine = MachineOptions::new(Architecture::X86_64, Default::default());
+        let combination = Matrix::parse(matrix.iter().copied()).unwrap().combinations().remove(0);
+        Test { name: name.into(), combination, ..Test::of(machine) }.unmade(verdict)
+    }
+
+    #[test]
+    fn a_name_of_any_length_is_shown_and_cut_in_the_table_alone() {
+        let long = "é".repeat(70_000);
+        let kernel = format!("kernel={}\x1b[2J", "k".repeat(70_000));
+        let reports =
+            [report(&long, &[], Verdict::Error("why".into())), report("b", &[&kernel], Verdict::Skipped("why".into()))];
+        let text = render(&reports, false);
+        let rows: Vec<&str> = text.lines().take(3).collect();
+        assert!(rows.iter().all(|row| row.chars().count() < 160) && rows[1].contains("é…"), "{rows:?}");
+        assert!(
+            text.contains(&long) && !text.contains('\x1b') && text.contains("\\x1b[2J"),
+            "names are whole below, and safe"
+        );
+        assert!(json::render(&reports).contains(&long));
+        assert!(String::from_utf8(junit::render(&reports).unwrap()).unwrap().contains(&long));
+    }
+
+    #[test]
+    fn table_json_and_junit_say_the_same_of_what_could_not_be_made() {
+        let reports = [report("a", &["bus=ahci"], Verdict::Error("no driver".into()))];
+        assert!(render(&reports, false).ends_with("\n0 passed, 1 not made\n"));
+        let document: serde_json::Value = serde_json::from_str(&json::render(&reports)).unwrap();
+        assert_eq!((&document["status"], &document["counts"]["error"]), (&125.into(), &1.into()));
+        let xml = String::from_utf8(junit::render(&reports).unwrap()).unwrap();
+        assert!(xml.contains("errors=\"1\" skipped=\"0\"") && xml.contains("<error type=\"error\""), "{xml}");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let reports = [
+            report("a", &["bus=ahci"], Verdict::Skipped("no".into())),
+            report("long name", &["bus=nvme"], Verdict::Passed),
+        ];
+        let text = render(&reports, false);
+        let rows: Vec<&str> = text.lines().take(3).collect();
+        assert_eq!(
+            rows,
+            [
+                "test       matrix    verdict   time  phases",
+                "a          bus=ahci  skipped  0.0 s",
+                "long name  bus=nvme  passed   0.0 s"
+            ]
+        );
+    }
 }
