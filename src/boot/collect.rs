@@ -41,13 +41,16 @@ pub fn stale(editor: &Editor<'_>, kept: &[(u64, u64)]) -> Result<Stale, Error> {
     for entry in volume.entries(loader::ENTRIES)?.iter().filter(|entry| !entry.is_directory) {
         match entry_of(volume, entry)? {
             Ok(found) => named.extend(files_of(volume, &found)?),
-            Err(why) => doubts.push(format!("entry {} of the boot menu: {why}", escape(entry.name.as_bytes()))),
+            Err(why) => doubts
+                .push(format!("old kernels are kept: entry {} of the boot menu: {why}", escape(entry.name.as_bytes()))),
         }
     }
     for menu in editor.walk().files.iter().filter(|file| is_menu(file)) {
         if speaks_of_us(volume, menu)? {
             let path = escape(menu.path.as_bytes());
-            doubts.push(format!("boot menu {path}: it names files of /{FOLDER}, in a form that is not read"));
+            doubts.push(format!(
+                "old kernels are kept: boot menu {path} names files of /{FOLDER}, in a form that is not read"
+            ));
         }
     }
     if !doubts.is_empty() {
