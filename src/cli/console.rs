@@ -66,6 +66,7 @@ impl Console {
             What::Log(log) if self.all || log.level == Level::Error => {
                 say(&format!("bootdisk: {}\n", crate::escape::escape(log.text.as_bytes())));
             }
+            What::Log(log) if log.note => self.note(&crate::escape::escape(log.text.as_bytes())),
             _ => {}
         }
     }

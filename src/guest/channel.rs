@@ -266,6 +266,9 @@ pub struct Log {
     pub level: Level,
     /// One line.
     pub text: String,
+    /// Somebody who waits for the workload wants to see it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub note: bool,
 }
 
 /// How much a log line matters.

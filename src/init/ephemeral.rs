@@ -13,15 +13,15 @@
 //! on kernels before 6.6, whose tmpfs has none.
 
 use super::failure::{Doing, Failure};
-use super::log;
+use super::journal;
 use super::root::ROOT;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 const LOWER: &str = "/lower";
@@ -61,30 +61,11 @@ pub fn leave() {
     }
 }
 
-/// Without its journal, unless that has something to tell.
+/// Without its journal, once that has nothing to tell.
 fn mount_lower(device: &Path, fstype: &str) -> nix::Result<()> {
-    let attempt = |options| nix::mount::mount(Some(device), LOWER, Some(fstype), MsFlags::MS_RDONLY, options);
-    if !needs_recovery(device) {
-        return attempt(if fstype == "ext4" { Some("noload") } else { None });
-    }
-    match attempt(None) {
-        Err(Errno::EROFS | Errno::EACCES) => {
-            log::warning("the root disk lost its power and is write-protected: its last writes may be missing");
-            attempt(Some("noload"))
-        }
-        result => {
-            log::info("the root disk lost its power; its journal was replayed");
-            result
-        }
-    }
-}
-
-/// Whether an ext4 superblock says that its journal is to be replayed (incompatible feature "recover").
-fn needs_recovery(device: &Path) -> bool {
-    const RECOVER: u8 = 4;
-    let mut superblock = [0; 100];
-    let read = File::open(device).and_then(|file| file.read_exact_at(&mut superblock, 1024));
-    read.is_ok() && superblock[56..58] == [0x53, 0xef] && superblock[96] & RECOVER != 0
+    journal::replay(device, fstype, LOWER)?;
+    let options = if fstype == "ext4" { Some("noload") } else { None };
+    nix::mount::mount(Some(device), LOWER, Some(fstype), MsFlags::MS_RDONLY, options)
 }
 
 /// The root folder of the overlay has the attributes of the upper one, which are to be those of the disk's.

@@ -18,9 +18,7 @@ pub fn hand_over(plan: &userland::Plan, process: &Process, hostname: &str, host:
     match prepare(plan, process, hostname) {
         Ok((path, arguments, env)) => {
             log::info(format!("handing over to the image's own init: {}", path.display()));
-            for entry in log::take_pending() {
-                host.send(&Frame::control(Kind::Log, &entry));
-            }
+            host.send_log();
             let init = path.to_string_lossy().into_owned();
             host.send(&Frame::control(Kind::HandedOver, &HandedOver { nonce: host.nonce().to_owned(), init }));
             host.drain();

@@ -30,7 +30,7 @@ pub struct Host {
     out: Vec<u8>,
     sent: usize,
     nonce: String,
-    /// Frames that came in one piece with the welcome.
+    /// Frames that have arrived and that nobody has received yet.
     early: Vec<Frame>,
 }
 
@@ -114,6 +114,13 @@ impl Host {
         }
     }
 
+    /// Queues what the log has for the host.
+    pub fn send_log(&mut self) {
+        for entry in log::take_pending() {
+            self.send(&Frame::control(Kind::Log, &entry));
+        }
+    }
+
     /// Writes what the port takes now.
     pub fn flush(&mut self) {
         while let Some(port) = &mut self.port
@@ -134,6 +141,12 @@ impl Host {
             self.out.drain(..self.sent);
             self.sent = 0;
         }
+    }
+
+    /// Whether the host has asked for the machine to stop. All that has arrived is still there to be received.
+    pub fn stop_asked(&mut self) -> bool {
+        self.early = self.receive();
+        self.early.iter().any(|frame| frame.kind == Kind::Stop)
     }
 
     /// Frames that have arrived.

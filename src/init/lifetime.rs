@@ -121,7 +121,7 @@ impl<'a> Machine<'a> {
         // Input may have come with the welcome, when nobody polled yet.
         self.serve(Source::Host);
         loop {
-            self.send_log();
+            self.host.send_log();
             if let Some(outcome) = self.finished() {
                 self.host.drain();
                 return End { outcome, oom: self.oom, afterwards: self.afterwards };
@@ -131,12 +131,6 @@ impl<'a> Machine<'a> {
                 self.serve(source);
             }
             self.keep_time();
-        }
-    }
-
-    fn send_log(&mut self) {
-        for entry in log::take_pending() {
-            self.host.send(&Frame::control(Kind::Log, &entry));
         }
     }
 

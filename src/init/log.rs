@@ -38,6 +38,11 @@ pub fn info(text: impl AsRef<str>) {
     line(Level::Info, text.as_ref());
 }
 
+/// Progress that somebody who waits wants to see.
+pub fn note(text: impl AsRef<str>) {
+    entry(Log { level: Level::Info, text: escape(text.as_ref().as_bytes()), note: true });
+}
+
 /// Something is missing or odd, and the boot goes on.
 pub fn warning(text: impl AsRef<str>) {
     line(Level::Warning, text.as_ref());
@@ -50,7 +55,10 @@ pub fn error(text: impl AsRef<str>) {
 
 /// A line of any level.
 pub fn line(level: Level, text: &str) {
-    let entry = Log { level, text: escape(text.as_bytes()) };
+    entry(Log { level, text: escape(text.as_bytes()), note: false });
+}
+
+fn entry(entry: Log) {
     with_sink(|sink| match &sink.parent {
         Some(parent) => parent.log(&entry),
         None => sink.write(entry),

@@ -33,6 +33,7 @@ mod handover;
 mod host;
 mod interface;
 mod interface6;
+mod journal;
 mod lease;
 mod lifetime;
 mod log;
@@ -47,6 +48,7 @@ mod running;
 mod seed;
 mod signals;
 mod start;
+mod superblock;
 mod terminal;
 mod userland;
 
@@ -88,7 +90,10 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let early = network::is_there().then(|| network::begin(&spec.network, &hostname));
     let mounted = root::find_and_mount(&spec.root, booted, &mut loader)?;
     if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
-        growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT);
+        let grown = growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT, host);
+        if grown.is_break() {
+            power::stopped(host);
+        }
     }
     let modules = spec.guest_modules.take();
     let modules = modules.filter(|wanted| guest_modules::mount_partition(wanted, &mounted.disk));

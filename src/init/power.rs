@@ -22,23 +22,29 @@ pub fn not_started(failure: Failure) -> End {
 
 /// Sends the result, stops whatever runs, syncs, unmounts, says done, and switches off.
 pub fn off(end: End, host: &mut Host) -> ! {
-    for entry in log::take_pending() {
-        host.send(&Frame::control(Kind::Log, &entry));
-    }
+    host.send_log();
     if !host.is_there() {
         early::console_line(&describe(&end));
     }
     let nonce = host.nonce().to_owned();
     host.send(&Frame::control(Kind::Result, &Ended { process: 0, nonce, outcome: end.outcome, oom: end.oom }));
     host.drain();
+    leave(end.afterwards, host)
+}
+
+/// The end of a machine that the host stopped before there was a workload: there is no result to send.
+pub fn stopped(host: &mut Host) -> ! {
+    log::info("asked to stop before the workload began");
+    leave(Afterwards::PowerOff, host)
+}
+
+fn leave(afterwards: Afterwards, host: &mut Host) -> ! {
     kill_everything();
     root::leave();
-    for entry in log::take_pending() {
-        host.send(&Frame::control(Kind::Log, &entry));
-    }
+    host.send_log();
     host.send(&Frame { stream: 0, kind: Kind::Done, payload: Vec::new() });
     host.drain();
-    switch(end.afterwards)
+    switch(afterwards)
 }
 
 /// One line for a console that nobody but a person reads.

@@ -110,7 +110,7 @@ fn decode(bytes: &[u8], descriptor: Option<OwnedFd>) -> Option<Report> {
     match (bytes.first()?, descriptor) {
         (b'L', _) => {
             let level = [Level::Info, Level::Warning, Level::Error][usize::from(number.min(2))];
-            Some(Report::Log(Log { level, text: text(2) }))
+            Some(Report::Log(Log { level, text: text(2), note: false }))
         }
         (b'T', Some(master)) => Some(Report::Terminal(master)),
         (b'F', _) => Some(Report::Failed(Failure { status: number, reason: text(2) })),
@@ -133,7 +133,7 @@ mod tests {
     fn messages_and_descriptors_arrive_and_the_end_is_seen() {
         let (child, parent) = pair().unwrap();
         assert_eq!(parent.next().err(), Some(Errno::EAGAIN));
-        child.log(&Log { level: Level::Warning, text: "no mqueue".into() });
+        child.log(&Log { level: Level::Warning, text: "no mqueue".into(), note: false });
         child.terminal(std::io::stdin().as_fd());
         child.failed(&Failure::not_found("command not found: x"));
         drop(child);

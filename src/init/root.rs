@@ -7,7 +7,7 @@ use super::booted::{Booted, Choice};
 use super::failure::{Doing, Failure};
 use super::modules::Loader;
 use super::partition::{self, Found, Search};
-use super::{ephemeral, log};
+use super::{ephemeral, journal, log};
 use crate::guest::spec::Root;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -55,26 +55,25 @@ pub fn find_and_mount(root: &Root, booted: Booted, modules: &mut Loader) -> Resu
         log::info(format!("root file system {} mounted below a tmpfs that takes all writes", device.display()));
         return Ok(Mounted { device, disk, writable: Writable::Yes });
     }
-    let attempt = |flags| mount(Some(&device), ROOT, Some(root.fstype.as_str()), flags, None::<&str>);
-    let writable = match attempt(MsFlags::empty()) {
-        Ok(()) => Writable::Yes,
-        Err(Errno::EROFS | Errno::EACCES) => {
-            attempt(MsFlags::MS_RDONLY).doing(format!("mount the root file system of {}", device.display()))?;
-            log::warning(format!("the root disk is write-protected: {}", device.display()));
-            Writable::No
-        }
-        Err(errno) => {
-            let hint = if errno == Errno::ENODEV { ", which this kernel does not know" } else { "" };
-            return Err(Failure::machine(format!(
-                "cannot mount {} as {}{hint}: {}",
-                device.display(),
-                root.fstype,
-                errno.desc()
-            )));
-        }
-    };
+    let writable = mount_disk(&device, &root.fstype).map_err(|errno| {
+        let hint = if errno == Errno::ENODEV { ", which this kernel does not know" } else { "" };
+        let (device, fstype) = (device.display(), &root.fstype);
+        Failure::machine(format!("cannot mount {device} as {fstype}{hint}: {}", errno.desc()))
+    })?;
+    if writable == Writable::No {
+        log::warning(format!("the root disk is write-protected: {}", device.display()));
+    }
     log::info(format!("root file system {} mounted", device.display()));
     Ok(Mounted { device, disk, writable })
+}
+
+fn mount_disk(device: &Path, fstype: &str) -> nix::Result<Writable> {
+    let journal = journal::replay(device, fstype, ROOT)?;
+    let attempt = |flags, options: Option<&str>| mount(Some(device), ROOT, Some(fstype), flags, options);
+    match attempt(MsFlags::empty(), None) {
+        Err(Errno::EROFS | Errno::EACCES) => attempt(MsFlags::MS_RDONLY, journal.option()).map(|()| Writable::No),
+        result => result.map(|()| Writable::Yes),
+    }
 }
 
 /// Waits for the root's partition on the disk that was booted. Where nothing says which that was, the first one is taken

@@ -72,7 +72,7 @@ pub fn extract(disk: &Path, slice: Slice, to: &Path) {
 }
 
 /// The first byte at or after `at` that is in no hole.
-fn next_data(file: &File, at: u64) -> Option<u64> {
+pub fn next_data(file: &File, at: u64) -> Option<u64> {
     use nix::unistd::{Whence, lseek};
     lseek(file, at as i64, Whence::SeekData).ok().map(|data| data as u64)
 }

@@ -4,28 +4,40 @@
 //!  backup table to the new end ─▶ last partition enlarged ─▶ kernel told (BLKPG) ─▶ ext4 enlarged (EXT4_IOC_RESIZE_FS)
 //! ```
 //!
-//! Each step is looked at by itself, so that a boot goes on where an earlier one lost its power. A disk whose table is
-//! not bootdisk's is never written to. Nothing here can fail the boot: what does not grow works as before.
+//! Each step is looked at by itself, so that a boot goes on where an earlier one lost its power, or was asked to stop. A
+//! disk whose table is not bootdisk's is never written to. Nothing here can fail the boot: what does not grow works as
+//! before.
 //!
 //! Not supported: shrinking, file systems other than ext4.
 
 pub mod ext4;
+mod pace;
 pub mod plan;
+mod progress;
 pub mod table;
 
+use super::host::Host;
 use super::{log, partition};
+use ext4::Grown;
+use progress::Watch;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use table::Table;
 
-/// Enlarges the mounted root on `device` with this partition GUID, if its disk has room behind it.
-pub fn grow(device: &Path, partuuid: &str, mounted_at: &str) {
-    if let Err(reason) = try_grow(device, partuuid, mounted_at) {
-        log::warning(format!("the root file system keeps its size, {reason}"));
+/// Enlarges the mounted root on `device` with this partition GUID, if its disk has room behind it. `host` is told how
+/// far it is. Whether it got there or gave up; else `host` wants the machine to stop.
+pub fn grow(device: &Path, partuuid: &str, mounted_at: &str, host: &mut Host) -> ControlFlow<()> {
+    match try_grow(device, partuuid, mounted_at, host) {
+        Ok(Grown::Not) => {}
+        Ok(Grown::Whole) => log::info("root file system enlarged"),
+        Ok(Grown::Partly) => return ControlFlow::Break(()),
+        Err(reason) => log::warning(format!("the root file system does not have all of its disk: {reason}")),
     }
+    ControlFlow::Continue(())
 }
 
 /// A partition and the disk it is on.
@@ -39,12 +51,12 @@ struct Place {
     sectors: u64,
 }
 
-fn try_grow(device: &Path, partuuid: &str, mounted_at: &str) -> Result<(), String> {
-    let Ok(guid) = partuuid.parse() else { return Ok(()) };
+fn try_grow(device: &Path, partuuid: &str, mounted_at: &str, host: &mut Host) -> Result<Grown, String> {
+    let Ok(guid) = partuuid.parse() else { return Ok(Grown::Not) };
     let place = Place::of(device).map_err(|error| format!("its disk is not found: {error}"))?;
     let disk = File::open(&place.disk).map_err(|error| format!("its disk cannot be read: {error}"))?;
     // A table that is damaged is none of ours to mend: whoever finds it so says so, and the root stays as it is.
-    let Ok(Some(table)) = Table::read(&disk, place.sector, &guid) else { return Ok(()) };
+    let Ok(Some(table)) = Table::read(&disk, place.sector, &guid) else { return Ok(Grown::Not) };
     let mut mbr = vec![0; place.sector as usize];
     disk.read_exact_at(&mut mbr, 0).map_err(|error| format!("the first sector cannot be read: {error}"))?;
     let plan = plan::plan(&table, &mbr, place.sectors);
@@ -58,10 +70,8 @@ fn try_grow(device: &Path, partuuid: &str, mounted_at: &str) -> Result<(), Strin
             .map_err(|error| format!("the kernel does not take the larger partition: {error}"))?;
         log::info(format!("root partition enlarged from {} to {length} bytes", place.length));
     }
-    if ext4::grow(device, mounted_at, length.max(place.length))? {
-        log::info("root file system enlarged");
-    }
-    Ok(())
+    let mut watch = Watch::new(host);
+    ext4::grow(device, mounted_at, length.max(place.length), |progress| watch.step(progress))
 }
 
 impl Place {

@@ -470,7 +470,7 @@ fn what_pid_1_says_before_it_gives_up_is_the_reason() {
     let ran = with_guest(options(), |guest| {
         guest.greet();
         let text = "cannot mount the root file system: \x1b]0;x".to_owned();
-        guest.send(Frame::control(Kind::Log, &Log { level: Level::Error, text }));
+        guest.send(Frame::control(Kind::Log, &Log { level: Level::Error, text, note: false }));
         guest.event("SHUTDOWN", r#"{"guest": true, "reason": "guest-shutdown"}"#);
     });
     let message = "cannot mount the root file system: \\x1b]0;x".to_owned();

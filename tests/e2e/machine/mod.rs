@@ -3,6 +3,7 @@
 
 mod ephemeral;
 mod growth;
+mod journaled;
 mod network;
 mod power;
 mod resources;
