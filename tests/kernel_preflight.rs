@@ -190,7 +190,7 @@ fn the_fragments_together_are_a_configuration_that_passes() {
     bundle.modules = None;
     let report = preflight(&bundle, &Disk { initramfs: Packing::Gzip, ..DISK });
     assert!(report.checks.iter().all(|check| check.verdict == Verdict::Pass), "{report:?}");
-    assert_eq!(report.buses.len(), 5);
+    assert_eq!(report.buses.len(), 6);
 }
 
 /// An arm64 `Image` as far as its header goes, with a banner in it.
