@@ -127,7 +127,8 @@ fn old_or_whole(path: &Path, whole: &str, succeeded: bool) -> Option<String> {
     }
 }
 
-const SMALL: [&str; 6] = ["--firmware", "bios", "--esp-size", "34M", "--size", "80M"];
+/// Room for two kernels.
+const SMALL: [&str; 6] = ["--firmware", "bios", "--esp-size", "48M", "--size", "96M"];
 
 #[test]
 fn build_leaves_the_old_disk_or_the_whole_new_one() {
@@ -152,7 +153,7 @@ fn build_leaves_the_old_disk_or_the_whole_new_one() {
 fn run_keeps_no_disk_that_is_not_whole() {
     let bench = Bench::new(Kernel::Cloud);
     let mut words = arguments(&["run", "--accel", "tcg", "--qemu", "/bin/false"]);
-    words.extend(arguments(&["--esp-size", "34M", "--size", "80M"]));
+    words.extend(arguments(&["--esp-size", "48M", "--size", "96M"]));
     words.push(image("hello-c.oci").into_os_string());
     let disks = bench.path("cache/bootdisk/disks");
     let made = || -> Vec<PathBuf> {

@@ -223,7 +223,7 @@ fn data_that_cannot_be_written_is_a_failure_and_words_that_cannot_are_none() {
         let command = build("closed.img");
         let mut shell = bench.at_home("sh");
         shell.args(["-c", &format!("exec \"$@\" {closed}"), "sh"]).arg(command.get_program()).args(command.get_args());
-        assert_eq!(shell.status().unwrap().code(), Some(0), "{closed}");
+        assert_eq!(shell.output().unwrap().status.code(), Some(0), "{closed}");
         assert_eq!(sha256(&bench.path("closed.img")), whole, "{closed}");
     }
     let usage = bench.bootdisk().arg("no-such-command").stderr(full()).status().unwrap();
