@@ -58,6 +58,8 @@ pub mod once;
 #[cfg(feature = "host")]
 pub mod output;
 #[cfg(feature = "host")]
+pub mod own_folder;
+#[cfg(feature = "host")]
 pub mod pid1;
 #[cfg(feature = "host")]
 pub mod publish;

@@ -15,10 +15,10 @@
 mod seal;
 
 use crate::publish::FileError;
-use anyhow::{Context, Result, ensure};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use anyhow::{Context, Result};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -56,12 +56,7 @@ impl DiskCache {
     /// When `dir` cannot be made, is somebody else's, or nothing can be made in it.
     pub fn open(dir: PathBuf) -> Result<DiskCache> {
         let shown = || format!("cannot use the cache directory {}", crate::escape::path(&dir));
-        DirBuilder::new().recursive(true).mode(0o700).create(&dir).with_context(shown)?;
-        let facts = dir.metadata().with_context(shown)?;
-        ensure!(facts.uid() == nix::unistd::geteuid().as_raw(), "{}: it belongs to another user", shown());
-        if facts.mode() & 0o077 != 0 {
-            std::fs::set_permissions(&dir, Permissions::from_mode(0o700)).with_context(shown)?;
-        }
+        crate::own_folder::make_private(&dir)?;
         tempfile::tempfile_in(&dir).with_context(shown)?;
         Ok(DiskCache { dir, budget: BUDGET })
     }
@@ -205,6 +200,8 @@ fn is_full(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_disk_is_made_once() {
@@ -410,14 +407,14 @@ mod tests {
     #[test]
     fn the_folder_is_its_owners_alone() {
         let dir = tempfile::tempdir().unwrap();
-        for old in [0o755, 0o777, 0o700] {
+        for (old, taken) in [(0o755, true), (0o777, false), (0o700, true)] {
             let place = dir.path().join(format!("a{old}/disks"));
             let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
             drop(DiskCache::open(place.clone()).unwrap());
             assert_eq!(mode(&place), 0o700);
             std::fs::set_permissions(&place, Permissions::from_mode(old)).unwrap();
-            drop(DiskCache::open(place.clone()).unwrap());
-            assert_eq!(mode(&place), 0o700);
+            assert_eq!(DiskCache::open(place.clone()).is_ok(), taken, "{old:o}");
+            assert_eq!(mode(&place), if taken { 0o700 } else { old });
         }
     }
 }

@@ -123,6 +123,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::qemu::RunError, |e| e.hint());
     from!(crate::fit::Unfit, |e| e.hint());
     from!(crate::machines::MachineError, |e| e.hint());
+    from!(crate::own_folder::FolderError, |e| e.hint());
     None
 }
 

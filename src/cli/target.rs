@@ -12,6 +12,7 @@ use crate::cache::{CachedDisk, DiskCache, GetError};
 use crate::convert::{Event, Firmware, Writing};
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
+use crate::own_folder::within;
 use crate::qemu::Boot;
 use crate::qemu::paste::BootFilesAt;
 use crate::recognise::{self, Kind, Refusal, Wanted};
@@ -55,7 +56,8 @@ impl Target {
         let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
         let image = plan::open_image(target, disk, Wanted::Bootable)?;
         let plan = plan::open(image, target, disk, firmware, &Default::default(), &mut |event| progress.show(event))?;
-        let cache = env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(dir.join("bootdisk/disks")));
+        let cache =
+            env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(within(&dir, "bootdisk/disks")?));
         let write = |path: &Path, progress: &mut Progress| {
             plan.write(path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ())
         };
@@ -64,7 +66,7 @@ impl Target {
             Ok(disk) => return Ok(Target::Cached(disk)),
             Err(GetError::Build(error)) => return Err(error),
             Err(GetError::Cache(error)) => {
-                let text = crate::escape::chain(error.as_ref());
+                let text = super::report::sentence(&error);
                 progress.show(Event::Warning(&format!("nothing is kept for the next run: {text}")));
             }
         }

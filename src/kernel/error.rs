@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Arch, recipe};
 use crate::escape::escape;
+use crate::own_folder::FolderError;
 
 /// Why a kernel cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +123,9 @@ pub enum KernelError {
     /// GnuPG's verifier is not there.
     #[error("OpenPGP signatures are verified by a program that is not there: gpgv")]
     NoGpgv,
+    /// The store's folder could be somebody else's.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The store's folder is not known.
     #[error("no place for the kernel store: neither XDG_DATA_HOME nor HOME is an absolute path")]
     NoStore,
@@ -193,6 +197,7 @@ impl KernelError {
                 Some(format!("the store has one: bootdisk kernel default {}", escape(release.as_bytes())))
             }
             KernelError::NoDefault { arch, stored: None } => Some(recipe::of_host(*arch)),
+            KernelError::Folder(error) => error.hint(),
             KernelError::Unknown(_) => Some("bootdisk kernel list shows what there is".into()),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! Why a machine cannot be found or registered.
 
 use crate::escape::escape;
+use crate::own_folder::FolderError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -29,8 +30,8 @@ pub enum MachineError {
     #[error("the machine is not detached, its output is where it was started: {0}")]
     NotDetached(String),
     /// The runtime directory could be somebody else's.
-    #[error("the runtime directory is not this user's alone: {}", crate::escape::path(.0))]
-    NotOurs(PathBuf),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The file system refused.
     #[error("cannot use {}: {source}", crate::escape::path(.path))]
     Io {
@@ -53,7 +54,8 @@ impl MachineError {
             MachineError::None => "start one with bootdisk run -d".into(),
             MachineError::Several(_) => "give its name; bootdisk ps tells more about them".into(),
             MachineError::NotDetached(_) => "only machines started with run -d have a log".into(),
-            MachineError::NotOurs(_) => "set XDG_RUNTIME_DIR to a directory that only you can use".into(),
+            MachineError::Folder(error @ FolderError::Writable { .. }) => return error.hint(),
+            MachineError::Folder(_) => "take a folder of your own: export XDG_RUNTIME_DIR=$(mktemp -d)".into(),
             MachineError::Io { .. } => return None,
         })
     }

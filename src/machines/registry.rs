@@ -1,11 +1,12 @@
 //! All machines of this user: registering one, listing and finding them, and cleaning away what a killed `run` left.
 
-use super::directory::{self, directory};
+use super::directory::directory;
 use super::entry::Entry;
 use super::error::{MachineError, io};
 use super::record::{self, End, Record};
 use super::{log, name};
 use crate::file_lock::Locked;
+use crate::own_folder::{make_private, within};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -49,7 +50,7 @@ impl Registry {
     /// # Errors
     /// When nothing can be made there.
     pub fn open(dir: &Path) -> Result<Registry, MachineError> {
-        directory::make(&dir.join("machines"))?;
+        make_private(&within(dir, "machines")?)?;
         Ok(Registry { dir: dir.to_owned() })
     }
 
@@ -93,7 +94,7 @@ impl Registry {
         if dir.exists() {
             fs::remove_dir_all(&dir).map_err(io(&dir))?;
         }
-        directory::make(&dir)?;
+        make_private(&dir)?;
         // Waits at most for somebody who looks whether it is free.
         let lock = open_lock(&dir.join("lock")).map_err(io(&dir))?;
         let lock = Locked::wait(lock).map_err(io(&dir))?;

@@ -10,6 +10,7 @@ use super::error::RunError;
 use super::machine::Accel;
 use super::probe;
 use crate::arch::Architecture;
+use crate::own_folder;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -149,7 +150,8 @@ fn cache_dir() -> Option<PathBuf> {
     let base = var("XDG_RUNTIME_DIR")
         .or_else(|| var("XDG_CACHE_HOME"))
         .or_else(|| var("HOME").map(|home| home.join(".cache")));
-    Some(base?.join("bootdisk"))
+    // What another user says of KVM is not worth reading.
+    own_folder::within(&base?, "bootdisk").ok()
 }
 
 /// The file has the key in its first line and `works` or the reason in its second.
@@ -168,7 +170,7 @@ fn recall(file: &Path, key: &str) -> Option<Result<(), String>> {
 
 fn remember(file: &Path, key: &str, answer: &Result<(), String>) -> std::io::Result<()> {
     let dir = file.parent().ok_or(std::io::ErrorKind::NotFound)?;
-    fs::create_dir_all(dir)?;
+    own_folder::make_private(dir).map_err(std::io::Error::other)?;
     let mut new = tempfile::NamedTempFile::new_in(dir)?;
     let verdict = answer.as_ref().err().map_or("works", |reason| reason.lines().next().unwrap_or("fails"));
     writeln!(new, "{key}\n{verdict}")?;

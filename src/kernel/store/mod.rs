@@ -23,6 +23,7 @@ pub use entry::Entry;
 
 use super::{Arch, Bundle, Given, KernelError};
 use crate::file_lock::Locked;
+use crate::own_folder;
 
 /// Prefix of entries that are being written.
 const NEW: &str = ".new-";
@@ -56,7 +57,7 @@ impl Store {
     fn of(data_home: Option<OsString>, home: Option<OsString>) -> Result<Store, KernelError> {
         let absolute = |value: Option<OsString>| value.map(PathBuf::from).filter(|path| path.is_absolute());
         let data = absolute(data_home).or_else(|| absolute(home).map(|home| home.join(".local/share")));
-        Ok(Store::at(data.ok_or(KernelError::NoStore)?.join("bootdisk/kernels")))
+        Ok(Store::at(own_folder::within(&data.ok_or(KernelError::NoStore)?, "bootdisk/kernels")?))
     }
 
     /// The store in `dir`.
@@ -263,7 +264,7 @@ impl Store {
     }
 
     fn lock(&self) -> Result<Locked, KernelError> {
-        fs::create_dir_all(&self.dir).map_err(KernelError::io("write", &self.dir))?;
+        own_folder::make(&self.dir)?;
         let path = self.dir.join("lock");
         File::create(&path).map_err(KernelError::io("write", &path))?;
         lock(&path, Locked::wait)
