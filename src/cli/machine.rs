@@ -1,6 +1,7 @@
 //! The machine's options as people write them, shared by `run` and `test`.
 
-use crate::qemu::{AccelChoice, Bus, Nic};
+use crate::guest::spec::Network;
+use crate::qemu::{AccelChoice, Bus, Nic, Reach};
 use std::time::Duration;
 
 /// What starts the kernel.
@@ -90,6 +91,15 @@ impl NicOption {
     }
 }
 
+/// How far the guest gets: `asked` is what this boot is told of its network, `built` what the disk says itself.
+pub fn reach(host_loopback: bool, asked: Option<&Network>, built: Option<&Network>) -> Reach {
+    match (asked.or(built), host_loopback) {
+        (Some(Network::None), _) => Reach::Nothing,
+        (_, true) => Reach::Host,
+        (_, false) => Reach::Outside,
+    }
+}
+
 /// Seconds, with a fraction if need be, or with `s`, `m` or `h`.
 pub fn parse_timeout(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.char_indices().last() {
@@ -105,6 +115,25 @@ pub fn parse_timeout(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_without_a_network_reaches_nothing_whoever_said_so() {
+        let (dhcp, none) = (Some(Network::Dhcp), Some(Network::None));
+        for (host_loopback, asked, built, reached) in [
+            (false, &None, &None, Reach::Outside),
+            (false, &None, &dhcp, Reach::Outside),
+            (true, &None, &dhcp, Reach::Host),
+            (true, &dhcp, &none, Reach::Host),
+            (false, &dhcp, &none, Reach::Outside),
+            (false, &None, &none, Reach::Nothing),
+            (true, &None, &none, Reach::Nothing),
+            (true, &none, &dhcp, Reach::Nothing),
+            (false, &none, &None, Reach::Nothing),
+        ] {
+            let got = reach(host_loopback, asked.as_ref(), built.as_ref());
+            assert_eq!(got, reached, "{host_loopback} {asked:?} {built:?}");
+        }
+    }
 
     #[test]
     fn timeouts_read_as_people_write_them() {

@@ -5,7 +5,7 @@
 
 use super::console;
 use super::detach::{self, Side};
-use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
+use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout, reach};
 use super::options::{self, Global};
 use super::report::{self, WithHint};
 use super::target::{self, DirectBoot, Target};
@@ -71,6 +71,9 @@ pub struct Args {
     /// The network card [default: virtio]
     #[arg(long, value_name = "CARD")]
     nic: Option<NicOption>,
+    /// Let the guest reach what listens on this host's loopback addresses, as 10.0.2.2 and fec0::2
+    #[arg(long)]
+    host_loopback: bool,
     /// Forward a host port, on the loopback address unless one is given
     #[arg(long, short, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = parse_forward)]
     publish: Vec<Forward>,
@@ -146,7 +149,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     machine.size = args.disk.size.filter(|_| matches!(target, Target::Disk(_)));
     let overrides = overrides(args)?;
     let mut show = console::Console::new(global, args.console);
-    if let Err(unfit) = check(&disk, &machine, &overrides, args, &mut show) {
+    if let Err(unfit) = check(&disk, &mut machine, &overrides, args, &mut show) {
         let status = unfit.status();
         return Ok(report::exit(Err(unfit.into()), status));
     }
@@ -181,12 +184,14 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
 /// What is known of disk and machine before there is one.
 fn check(
     disk: &Existing,
-    machine: &MachineOptions,
+    machine: &mut MachineOptions,
     overrides: &Overrides,
     args: &Args,
     show: &mut console::Console,
 ) -> Result<(), Unfit> {
     let facts = Facts::of(disk);
+    machine.reach =
+        reach(args.host_loopback, overrides.network.as_ref(), facts.spec.as_ref().map(|spec| &spec.network));
     match fit::machine(&facts, machine) {
         // Nobody asked for this card, and without it the machine does what it can.
         Err(unfit @ Unfit::NoDriver { card: true, .. }) if args.nic.is_none() => show.note(&unfit.to_string()),

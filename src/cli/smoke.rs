@@ -61,6 +61,9 @@ pub struct Args {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Machine")]
 pub(super) struct Host {
+    /// Let the guest reach what listens on this host's loopback addresses, as 10.0.2.2 and fec0::2
+    #[arg(long)]
+    pub(super) host_loopback: bool,
     /// QEMU's program [default: qemu-system-ARCH in PATH]
     #[arg(long, value_name = "PROGRAM")]
     pub(super) qemu: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! From what is asked for to the tests that are made: spec files, the matrix, disks, and what is skipped.
 
-use super::machine::BootChoice;
+use super::machine::{BootChoice, reach};
 use super::options::Global;
 use super::smoke::Host;
 use super::smoke_spec::SpecTest;
@@ -247,6 +247,8 @@ impl Asked<'_> {
             Some("none") => None,
             Some(_) => Some(Nic::Virtio),
         };
+        let built = booted.spec().map(|spec| &spec.network);
+        machine.reach = reach(self.host.host_loopback, self.overrides.network.as_ref(), built);
         machine.boot = self.boot(booted, combination)?;
         machine.accel = match combination.get(Axis::Accel) {
             None => asked.accel.into(),

@@ -6,7 +6,7 @@
 //!
 //! Source: qemu(1); QEMU, qapi/block-core.json.
 
-use super::machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reboot};
+use super::machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reach, Reboot};
 use crate::arch::Architecture;
 use crate::guest::booted::SERIAL;
 use crate::guest::channel::PORT;
@@ -232,6 +232,10 @@ fn disk(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
 fn network(args: &mut Args, machine: &MachineOptions) {
     let Some(nic) = machine.network else { return };
     let mut netdev = "user,id=net".to_owned();
+    if machine.reach == Reach::Nothing {
+        // `restrict` is about IPv4 in some versions of QEMU's user network.
+        netdev.push_str(",restrict=on,ipv6=off");
+    }
     for forward in &machine.forwards {
         netdev.push_str(",hostfwd=");
         netdev.push_str(&forward.rule());
@@ -390,6 +394,9 @@ mod tests {
             (MachineOptions { memory: 96, cpus: 1, ..base() }, &["-smp 2", "-m 1024M"], &["-smp 1", "-m 96M"]),
             (MachineOptions { network: None, ..base() }, &["-netdev user,id=net", NIC], NONE),
             (MachineOptions { network: Some(Nic::E1000), ..base() }, &[NIC], &["-device e1000,netdev=net,romfile="]),
+            (MachineOptions { reach: Reach::Host, ..base() }, NONE, NONE),
+            (MachineOptions { reach: Reach::Nothing, ..base() }, &["-netdev user,id=net"],
+                &["-netdev user,id=net,restrict=on,ipv6=off"]),
             (MachineOptions { forwards, ..base() }, &["-netdev user,id=net"],
                 &["-netdev user,id=net,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:53-:5353"]),
             (MachineOptions { boot: direct(None), ..base() }, NONE,

@@ -85,6 +85,18 @@ pub enum Nic {
     E1000,
 }
 
+/// How far a guest with a network card gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Everything that this host reaches, but for its own loopback addresses.
+    #[default]
+    Outside,
+    /// This host's loopback addresses too: 127.0.0.1 is 10.0.2.2 there, and ::1 is fec0::2.
+    Host,
+    /// Nothing, whatever it does. Forwarded ports lead to it.
+    Nothing,
+}
+
 /// What there is to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Display {
@@ -132,6 +144,8 @@ pub struct MachineOptions {
     pub bus: Bus,
     /// The network card, `None` for no network.
     pub network: Option<Nic>,
+    /// How far the guest gets by it.
+    pub reach: Reach,
     /// Host ports that lead into the guest.
     pub forwards: Vec<Forward>,
     /// What there is to see.
@@ -164,6 +178,7 @@ impl MachineOptions {
             size: None,
             bus: Bus::Virtio,
             network: Some(Nic::Virtio),
+            reach: Reach::Outside,
             forwards: Vec::new(),
             display: Display::None,
             reboot: Reboot::Honour,

@@ -6,12 +6,13 @@ use super::control::Endpoint;
 use super::disk::{self, Disk};
 use super::error::RunError;
 use super::event::{Event, Finished, What};
+use super::fence::Unwatched;
 use super::firmware::{self, Firmware};
 use super::machine::{Boot, Bus, MachineOptions};
 use super::session::{Links, Session};
-use super::spawn::Process;
+use super::spawn::{Confined, Process};
 use super::streams::Streams;
-use super::{accel, binary, ports, sandbox, terminal};
+use super::{accel, binary, fence, ports, sandbox, terminal};
 use crate::arch::Architecture;
 use crate::guest::channel::{Overrides, Terminal};
 use std::ops::ControlFlow;
@@ -96,16 +97,22 @@ pub fn run_controlled(
         firmware_log: firmware_log_end.as_ref().map_or(SocketAt::Absent, |end| SocketAt::Fd(end.as_raw_fd())),
     };
     let ends = [Some(&qmp_end), Some(&channel_end), Some(&console_end), firmware_log_end.as_ref()];
-    let ends = ends.into_iter().flatten().map(|end| end.as_raw_fd());
-    let inherit: Vec<i32> = ends.chain(files(&disk, firmware.as_ref())).collect();
+    let ends: Vec<i32> = ends.into_iter().flatten().map(|end| end.as_raw_fd()).collect();
+    let inherit: Vec<i32> = ends.iter().copied().chain(files(&disk, firmware.as_ref())).collect();
     let started = Instant::now();
-    let (process, stays_root) = start(&qemu, machine, &wiring, inherit)?;
+    let (process, fence, stays_root) = start(&qemu, machine, &wiring, inherit, &ends)?;
     if let Some(why) = stays_root {
         _ = sink(Event { at: Duration::ZERO, what: What::Note(why.to_string()) });
     }
+    // It stands until QEMU, which the session ends, has gone.
+    let fence = fence.map(|fence| fence.watch(process.id())).transpose();
+    let fence = fence.map_err(RunError::host("watch what QEMU connects to"))?;
     // QEMU has its own copies now. Ours of its ends must go, or we would never see it close them.
     drop((qmp_end, channel_end, console_end, firmware_log_end, disk, firmware));
 
+    if let Some(gap) = fence.as_ref().and_then(|fence| fence.gap()) {
+        _ = sink(Event { at: started.elapsed(), what: What::Note(fence::without(gap)) });
+    }
     let links = Links { qmp, channel, console, firmware_log };
     Session::new(machine, options, terminal, process, links, streams, started)
         .map_err(RunError::host("watch the machine"))?
@@ -113,26 +120,32 @@ pub fn run_controlled(
         .run(&qemu, settled.accel, sink)
 }
 
-/// Starts QEMU, for root as somebody else where that is possible, or else with the reason.
+/// Starts QEMU, for root as somebody else where that is possible, or else with the reason; and the fence around it.
 fn start(
     qemu: &Path,
     machine: &MachineOptions,
     wiring: &Wiring,
     mut inherit: Vec<i32>,
-) -> Result<(Process, Option<Why>), RunError> {
-    let unusable = |source| RunError::QemuUnusable { program: qemu.to_owned(), source };
+    sockets: &[i32],
+) -> Result<(Process, Option<Unwatched>, Option<Why>), RunError> {
+    let start = |account, machine: &MachineOptions, inherit: &[i32]| {
+        let (gate, fence) = fence::around(machine, sockets)?.unzip();
+        let args = args::arguments(machine, wiring);
+        Process::start_confined(Confined { account, gate }, qemu, &args, inherit).map(|process| (process, fence))
+    };
     let (account, mut why) = account::choose(machine, wiring.accel);
     if account.is_some() {
         let mut machine = machine.clone();
         let loaded = Loaded::of(&mut machine.boot).map_err(RunError::host("copy the boot files"))?;
         inherit.extend(loaded.fds());
-        match Process::start_as(account, qemu, &args::arguments(&machine, wiring), &inherit) {
-            Ok(process) => return Ok((process, None)),
+        match start(account, &machine, &inherit) {
+            Ok((process, fence)) => return Ok((process, fence, None)),
             Err(_) => why = Some(Why::Refused),
         }
     }
-    let process = Process::start(qemu, &args::arguments(machine, wiring), &inherit).map_err(unusable)?;
-    Ok((process, why))
+    let unusable = |source| RunError::QemuUnusable { program: qemu.to_owned(), source };
+    let (process, fence) = start(None, machine, &inherit).map_err(unusable)?;
+    Ok((process, fence, why))
 }
 
 fn at(file: &impl AsRawFd) -> FileAt {

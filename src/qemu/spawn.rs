@@ -4,6 +4,7 @@
 //! thread that started it ends; dropping [`Process`] kills and reaps it.
 
 use super::account::Account;
+use super::fence::Gate;
 use crate::escape::escape;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
@@ -27,15 +28,24 @@ pub(super) struct Process {
     status: Option<ExitStatus>,
 }
 
+/// What a child is and may do less than we.
+#[derive(Default)]
+pub(super) struct Confined {
+    /// Another user.
+    pub(super) account: Option<Account>,
+    /// A gate that it closes behind itself.
+    pub(super) gate: Option<Gate>,
+}
+
 impl Process {
     /// Starts `program`; it gets the descriptors in `inherit` under the numbers they have here.
     pub(super) fn start(program: &Path, args: &[OsString], inherit: &[RawFd]) -> io::Result<Process> {
-        Process::start_as(None, program, args, inherit)
+        Process::start_confined(Confined::default(), program, args, inherit)
     }
 
-    /// As [`start`](Self::start), as another user.
-    pub(super) fn start_as(
-        account: Option<Account>,
+    /// As [`start`](Self::start), with less around it.
+    pub(super) fn start_confined(
+        confined: Confined,
         program: &Path,
         args: &[OsString],
         inherit: &[RawFd],
@@ -47,7 +57,7 @@ impl Process {
         unsafe {
             command.pre_exec(move || {
                 // First, as becoming somebody else makes the kernel forget the next line.
-                account.map_or(Ok(()), Account::become_it)?;
+                confined.account.map_or(Ok(()), Account::become_it)?;
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
                 if nix::unistd::getppid() != parent {
                     // We ended before the line above.
@@ -61,6 +71,9 @@ impl Process {
                 for &fd in &inherit {
                     // The descriptors stay open: their owners are alive in the parent's call of `start`.
                     fcntl(BorrowedFd::borrow_raw(fd), FcntlArg::F_SETFD(FdFlag::empty()))?;
+                }
+                if let Some(gate) = &confined.gate {
+                    gate.close();
                 }
                 Ok(())
             });

@@ -16,6 +16,13 @@ pub fn numbers() -> Vec<u8> {
 /// Writes the image as an archive in `directory`, with a volume at /volume that the image does not have, and one at
 /// /library that it has, with more than is copied to memory. /twice/a and /twice/b are one file.
 pub fn archive(directory: &Path) -> PathBuf {
+    let path = directory.join("busybox.oci.tar");
+    std::fs::write(&path, image().oci_archive()).unwrap();
+    path
+}
+
+/// The image, to be added to.
+pub fn image() -> ImageBuilder {
     let busybox = std::fs::read("/usr/bin/busybox").expect("busybox-static is installed");
     let mut tar = TarBuilder::new().dir("bin", 0o755).file("bin/busybox", 0o755, &busybox);
     for name in tools::stdout(Command::new("busybox").arg("--list")).lines().filter(|name| *name != "busybox") {
@@ -34,12 +41,9 @@ pub fn archive(directory: &Path) -> PathBuf {
         .file("twice/a", 0o644, b"one file\n")
         .hard_link("twice/b", "twice/a")
         .build();
-    let image = ImageBuilder::new()
+    ImageBuilder::new()
         .layer(tar)
         .cmd(&["/bin/sh"])
         .set("Volumes", json!({ "/volume": {}, "/library": {} }))
-        .tag("busybox:1");
-    let path = directory.join("busybox.oci.tar");
-    std::fs::write(&path, image.oci_archive()).unwrap();
-    path
+        .tag("busybox:1")
 }

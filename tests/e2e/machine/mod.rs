@@ -3,9 +3,11 @@
 
 mod ephemeral;
 mod growth;
+mod intruder;
 mod journaled;
 mod network;
 mod power;
+mod reach;
 mod resources;
 pub mod server;
 
