@@ -375,6 +375,11 @@ fn an_image_and_its_own_disk_have_one_userland() {
     let disk = bench.build(&zoo, "zoo.img", &[]);
     let text = inspect(&bench, &zoo, &["--diff", disk.to_str().unwrap()]).expect_status(0).text();
     assert!(text.contains("userland: identical (") && text.contains("kernel: different\n"), "{text}");
+    // The kernel counts only when asked for, and what could not be compared is told from what differs.
+    inspect(&bench, &zoo, &["--diff", disk.to_str().unwrap(), "--diff-all"]).expect_status(1);
+    inspect(&bench, &disk, &["--diff", disk.to_str().unwrap(), "--diff-all"]).expect_status(0);
+    inspect(&bench, &zoo, &["--diff", "no-such.img"]).expect_status(2);
+    inspect(&bench, "no-such.img", &[]).expect_status(1);
     let found = compared(&bench, &zoo, &disk);
     assert_eq!(
         (&found["userland_identical"], &found["kernel"][0]["b"]),
@@ -385,6 +390,8 @@ fn an_image_and_its_own_disk_have_one_userland() {
     let page = bench.path("diff.html");
     inspect(&bench, &zoo, &["--diff", disk.to_str().unwrap(), "--html", page.to_str().unwrap()]).expect(0, "");
     assert_eq!(tidy(&page), "");
+    let heading = "One userland, a kernel on one side only";
+    assert!(fs::read_to_string(&page).unwrap().contains(heading), "the page says {heading:?}");
 
     // A file system alone is a disk too; debugfs changes it, and every change is found.
     let root = bench.path("root.ext4");
@@ -414,11 +421,14 @@ fn an_image_and_its_own_disk_have_one_userland() {
     assert_eq!((&twice["userland_identical"], &twice["kernel_identical"]), (&json!(true), &json!(null)));
 }
 
+/// A comparison as JSON; its exit status says what it says.
 #[track_caller]
 fn compared(bench: &Bench, a: impl AsRef<OsStr>, b: impl AsRef<OsStr>) -> Value {
-    let ran = run(bench.bootdisk().arg("inspect").arg(a).arg("--diff").arg(b).arg("--json")).expect_status(0);
-    let value: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let ran = run(bench.bootdisk().arg("inspect").arg(a).arg("--diff").arg(b).arg("--json"));
+    let value: Value = serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     assert_eq!(against_schema(&value), None);
+    let same = value["userland_identical"] == true;
+    ran.expect_status(if same { 0 } else { 1 });
     value
 }
 

@@ -146,7 +146,7 @@ fn t40_eight_gigabytes_of_holes_in_a_kilobyte() {
     assert_eq!(*size, 8_589_934_080);
     let parts = merged.sink.parts(body);
     assert!(matches!(parts, [Part::Hole(8_589_933_568), Part::Data(data), ..] if data.len() == 512), "{parts:?}");
-    let mut limits = bootdisk::rootfs::Limits::default();
+    let mut limits = bootdisk::flatten::Limits::default();
     limits.layer.file_bytes = 8_589_934_079;
     let error = layers::Merged::new().add(&case("40"), &limits).unwrap_err();
     assert!(error.is_limit(), "{error}");

@@ -1,7 +1,7 @@
 //! `bootdisk inspect`: what is kernel, what is userland, what is missing to boot.
 
 use super::options::Global;
-use super::report::WithHint;
+use super::report::{FAILED, WithHint};
 use super::stdio;
 use crate::escape;
 use crate::image::{Image, Platform};
@@ -26,7 +26,15 @@ Examples:
   bootdisk inspect vmlinuz-6.1                    A kernel: what it has, what it lacks
   bootdisk inspect nginx.tar --diff nginx.img     Is the disk what the image was?
   bootdisk inspect app.tar --tree --layer 3       What layer 3 did
-  bootdisk inspect app.img --files mtree          Every file with its digest";
+  bootdisk inspect app.img --files mtree          Every file with its digest
+
+Exit status of --diff, as diff(1) has it: 0 the userlands are the same, 1 they differ or one side has none, 2
+something could not be read. Where neither side has a userland, the kernels decide.";
+
+/// Exit status when the two of a comparison differ.
+const DIFFERENT: u8 = 1;
+/// Exit status of a comparison that could not be made.
+const COMPARISON_FAILED: u8 = 2;
 
 /// Arguments of `bootdisk inspect`.
 #[derive(clap::Args)]
@@ -43,6 +51,9 @@ pub struct Args {
     /// Compare with another image, disk or kernel
     #[arg(long, value_name = "OTHER", conflicts_with_all = ["tree", "files"])]
     diff: Option<OsString>,
+    /// With --diff: let kernels, command lines and partition tables decide the exit status too
+    #[arg(long, requires = "diff")]
+    diff_all: bool,
     /// Print the userland's names as a tree
     #[arg(long, conflicts_with_all = ["json", "files"])]
     tree: bool,
@@ -58,6 +69,13 @@ pub struct Args {
     /// Platform of the image to take from an index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
+}
+
+impl Args {
+    /// The exit status of an error.
+    pub fn failed(&self) -> u8 {
+        if self.diff.is_some() { COMPARISON_FAILED } else { FAILED }
+    }
 }
 
 /// A form of listing.
@@ -97,11 +115,13 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
     if let Some(other) = &args.diff {
         let other = self::read(other, &select, hash)?;
         let found = diff::compare(&of(&read), &of(&other));
+        let same = if args.diff_all { found.is_same() } else { found.is_same_userland() };
+        let status = if same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) };
         if let Some(path) = &args.html {
-            return write_page(path, &render::html::render_diff(&found));
+            return write_page(path, &render::html::render_diff(&found)).map(|_| status);
         }
         let text = if args.json { render::json(&found)? } else { render::diff::render(&found, colour()) };
-        return print(|out| Ok(out.write_all(text.as_bytes())?));
+        return print(|out| Ok(out.write_all(text.as_bytes())?)).map(|_| status);
     }
     if let Some(path) = &args.html {
         return write_page(path, &render::html::render(&read.report));

@@ -107,7 +107,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
         Command::Ps(args) => report::exit(ps::run(&args), report::FAILED),
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),
         Command::Stop(args) => report::exit(stop::run(&args), report::FAILED),
-        Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), report::FAILED),
+        Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), args.failed()),
         Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
     }

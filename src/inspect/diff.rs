@@ -5,7 +5,10 @@
 
 use super::facts::Root;
 use super::listing::{digest, kind_name};
-use super::model::{Comparison, DIFF_SCHEMA, Difference, PathDifference, PathDifferences, Report, Side, VERSION};
+use super::model::{
+    Comparison, DIFF_SCHEMA, Difference, Disk, Kernel, Partition, PathDifference, PathDifferences, Report, Side,
+    VERSION,
+};
 use super::paths;
 use crate::escape::escape;
 use crate::kernel::Bundle;
@@ -34,8 +37,13 @@ pub struct Of<'a> {
 
 /// Compares.
 pub fn compare(a: &Of<'_>, b: &Of<'_>) -> Comparison {
-    let side =
-        |of: &Of<'_>| Side { name: of.report.name.clone(), kind: of.report.kind, verdict: of.report.verdict.clone() };
+    let side = |of: &Of<'_>| Side {
+        name: of.report.name.clone(),
+        kind: of.report.kind,
+        verdict: of.report.verdict.clone(),
+        kernel: kernels_of(of).first().map(|kernel| kernel.release.clone()),
+        userland: of.tree.is_some(),
+    };
     let kernel = kernels(a, b);
     let have_kernels = kernel_facts(a).is_some() || kernel_facts(b).is_some();
     let trees = a.tree.zip(b.tree);
@@ -51,36 +59,50 @@ pub fn compare(a: &Of<'_>, b: &Of<'_>) -> Comparison {
         kernel_identical: have_kernels.then_some(kernel.is_empty()),
         userland_identical: trees.map(|_| identical),
         kernel,
+        disk: partitions(a.report, b.report),
         userland,
         paths,
         notes: notes.map(|(which, note)| format!("{which}: {note}")).collect(),
     }
 }
 
-/// The kernels of one side as values by name; `None` when it has none.
-fn kernel_facts(of: &Of<'_>) -> Option<BTreeMap<String, String>> {
+/// The kernels of one side, the one it boots by default first.
+fn kernels_of<'a>(of: &Of<'a>) -> Vec<&'a Kernel> {
     let disk = of.report.disk.iter().flat_map(|disk| &disk.kernels);
-    let kernels: Vec<_> = of.report.kernel.iter().chain(disk).collect();
+    of.report.kernel.iter().chain(disk).collect()
+}
+
+/// The kernel that one side boots by default, as values by name; `None` when it has none.
+fn kernel_facts(of: &Of<'_>) -> Option<BTreeMap<String, String>> {
+    let kernel = *kernels_of(of).first()?;
     let mut facts = BTreeMap::new();
-    for (i, kernel) in kernels.iter().enumerate() {
-        let of = if kernels.len() == 1 { String::new() } else { format!(" {}", i + 1) };
-        let mut add = |name: &str, value: String| _ = facts.insert(format!("{name}{of}"), value);
-        add("release", kernel.release.clone());
-        add("architecture", kernel.architecture.clone());
-        add("size", kernel.size.to_string());
-        add("sha256", kernel.sha256.clone());
-        kernel.protocol.iter().for_each(|protocol| add("boot protocol", protocol.clone()));
-        add("EFI program", kernel.efi_stub.to_string());
-        kernel.compression.iter().for_each(|packed| add("compression", packed.clone()));
-        kernel.modules.iter().for_each(|modules| add("modules", modules.to_string()));
-    }
-    if let Some(disk) = &of.report.disk {
-        let options: Vec<&str> = disk.entries.iter().filter_map(|entry| entry.options.as_deref()).collect();
-        if !options.is_empty() {
-            facts.insert("command line".into(), options.join(" | "));
-        }
-    }
-    (!kernels.is_empty()).then_some(facts)
+    let mut add = |name: &str, value: String| _ = facts.insert(name.to_owned(), value);
+    add("release", kernel.release.clone());
+    add("architecture", kernel.architecture.clone());
+    add("size", kernel.size.to_string());
+    add("sha256", kernel.sha256.clone());
+    kernel.protocol.iter().for_each(|protocol| add("boot protocol", protocol.clone()));
+    add("EFI program", kernel.efi_stub.to_string());
+    kernel.compression.iter().for_each(|packed| add("compression", packed.clone()));
+    kernel.modules.iter().for_each(|modules| add("modules", modules.to_string()));
+    let entries = of.report.disk.iter().flat_map(|disk| &disk.entries);
+    let options = entries.map(|entry| entry.options.clone()).next().flatten();
+    options.into_iter().for_each(|options| add("command line", options));
+    Some(facts)
+}
+
+/// Kernels beside the default that only one of the two has, by their digests.
+fn others(a: &Of<'_>, b: &Of<'_>) -> Vec<Difference> {
+    let (all_a, all_b) = (kernels_of(a), kernels_of(b));
+    let missing = |from: &[&Kernel], there: &[&Kernel]| -> Vec<String> {
+        let beside = from.iter().skip(1);
+        let alone = beside.filter(|kernel| there.iter().all(|other| other.sha256 != kernel.sha256));
+        alone.map(|kernel| kernel.release.clone()).collect()
+    };
+    let what = "another kernel";
+    let only_a = missing(&all_a, &all_b).into_iter().map(|release| only(what, Some(&release), None));
+    let only_b = missing(&all_b, &all_a).into_iter().map(|release| only(what, None, Some(&release)));
+    only_a.chain(only_b).collect()
 }
 
 fn kernels(a: &Of<'_>, b: &Of<'_>) -> Vec<Difference> {
@@ -91,6 +113,7 @@ fn kernels(a: &Of<'_>, b: &Of<'_>) -> Vec<Difference> {
         (Some(a), Some(b)) => (a, b),
     };
     let mut differences = by_name(&of_a, &of_b);
+    differences.extend(others(a, b));
     if let Some((a, b)) = a.bundle.zip(b.bundle) {
         differences.extend(options(a, b));
     }
@@ -108,6 +131,22 @@ fn by_name(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<Di
     names.dedup();
     let differ = names.into_iter().filter(|name| a.get(*name) != b.get(*name));
     differ.map(|name| only(name, a.get(name), b.get(name))).collect()
+}
+
+/// Partitions that are not the same, of two disks; of anything else nothing.
+fn partitions(a: &Report, b: &Report) -> Vec<Difference> {
+    let (Some(a), Some(b)) = (&a.disk, &b.disk) else { return Vec::new() };
+    let facts = |disk: &Disk| -> BTreeMap<String, String> {
+        let table = [("size".to_owned(), disk.size.to_string()), ("table".to_owned(), disk.table.clone())];
+        let id = disk.id.iter().map(|id| ("identifier".to_owned(), id.clone()));
+        let partitions = disk.partitions.iter().map(|partition| {
+            let Partition { offset, length, type_id, .. } = partition;
+            let guid = partition.guid.as_deref().unwrap_or("none");
+            (format!("partition {}", partition.number), format!("{type_id}, {guid}, {length} bytes at {offset}"))
+        });
+        table.into_iter().chain(id).chain(partitions).collect()
+    };
+    by_name(&facts(a), &facts(b))
 }
 
 /// Options that the two configurations set differently.

@@ -630,18 +630,35 @@ pub struct Comparison {
     pub a: Side,
     /// The second.
     pub b: Side,
-    /// Nothing differs in the kernel; absent when neither has one.
+    /// Nothing differs in the kernels; absent when neither has one.
     pub kernel_identical: Option<bool>,
     /// Nothing differs in the userland; absent when one of them has none.
     pub userland_identical: Option<bool>,
     /// What differs in the kernel.
     pub kernel: Vec<Difference>,
+    /// What differs in size, table and partitions, of two disks.
+    pub disk: Vec<Difference>,
     /// What differs in what the userland says about itself.
     pub userland: Vec<Difference>,
     /// Names that differ.
     pub paths: PathDifferences,
     /// What is odd.
     pub notes: Vec<String>,
+}
+
+impl Comparison {
+    /// The userlands are the same; of two things without one, the kernels.
+    pub fn is_same_userland(&self) -> bool {
+        match (self.a.userland, self.b.userland) {
+            (false, false) => self.kernel_identical.unwrap_or(true),
+            _ => self.userland_identical == Some(true),
+        }
+    }
+
+    /// Nothing differs, in kernels and tables either.
+    pub fn is_same(&self) -> bool {
+        self.is_same_userland() && self.kernel_identical.unwrap_or(true) && self.disk.is_empty()
+    }
 }
 
 /// One of the two.
@@ -653,6 +670,10 @@ pub struct Side {
     pub kind: Kind,
     /// Its verdict.
     pub verdict: String,
+    /// The release of the kernel that it boots by default, or is.
+    pub kernel: Option<String>,
+    /// It has a userland that can be read.
+    pub userland: bool,
 }
 
 /// A value that differs.

@@ -32,6 +32,8 @@ fn one_userland_boots_with_every_kernel() {
     let (cloud, generic) = (Kernel::Cloud.release(), Kernel::Generic.release());
     let disk = bench.build(image("debian.oci"), "debian.img", &[]);
     let root = root_digest(&bench, &disk);
+    let before = bench.path("before.img");
+    tools::stdout(Command::new("cp").args(["--sparse=always"]).arg(&disk).arg(&before));
     let says = |firmware: &str, release: &str| {
         bench.run_other(&disk, &["--firmware", firmware], &SAY).expect(0, &format!("{release}\ndebian\n4755\n"));
     };
@@ -44,6 +46,14 @@ fn one_userland_boots_with_every_kernel() {
         |name: &str| tools::stdout(Command::new("mtype").args(["-i", &esp, &format!("::/loader/entries/{name}")]));
     assert!(entry("bootdisk.conf").contains(&format!("version {generic}\nlinux /bootdisk/linux2\n")));
     assert!(entry("bootdisk-old.conf").contains(&format!("version {cloud}\nlinux /bootdisk/linux\n")));
+    // inspect speaks of the one that is booted, and the kept one is no difference.
+    let report = run(bench.bootdisk().arg("inspect").arg(&disk)).expect_status(0).text();
+    assert!(report.starts_with(&format!("a disk of bootdisk: Linux {generic} and 1 more, ")), "{report}");
+    let compared = run(bench.bootdisk().arg("inspect").arg(&before).arg("--diff").arg(&disk)).expect_status(0).text();
+    let rows: Vec<&str> = compared.lines().skip_while(|line| *line != "kernel: different").collect();
+    assert!(rows.iter().any(|row| row.starts_with("  release") && row.contains(&generic)), "{compared}");
+    assert!(!compared.contains("another kernel"), "{compared}");
+    assert!(!compared.contains("release 2"), "{compared}");
 
     // From another distribution's package, and back.
     let package = make_rpm(&bench.path(""), &small_kernel::unpacked("cloud"), "kernel", "/boot\n/lib\n", "w1.zstdio");

@@ -1,5 +1,6 @@
 //! Boot files on FAT partitions, and boot menus in the userland: loader entries, kernels, initial RAM disks.
 
+use super::default::Pattern;
 use super::table::{self, Entry};
 use super::{Reading, entries};
 use crate::escape::escape;
@@ -13,6 +14,8 @@ use crate::recognise::pe;
 use crate::rootfs::Kind;
 use std::collections::BTreeMap;
 
+/// Path of systemd-boot's configuration.
+const CONFIG_PATH: &str = "loader/loader.conf";
 /// Longest configuration of a boot loader.
 const MAX_TEXT: u64 = 1 << 20;
 /// Longest kernel or initial RAM disk read.
@@ -36,10 +39,14 @@ impl Reading<'_> {
         let walk = volume.walk();
         let note = |fault| format!("partition {}: the FAT volume is damaged: {fault}", entry.number);
         self.report.notes.extend(walk.faults.iter().map(note));
-        let offered = self.offered(&volume, &walk, entry);
+        let mut offered = self.offered(&volume, &walk, entry);
+        let default = default_entry(&volume, &walk);
+        let is_default = |entry: &LoaderEntry| default.as_ref().is_some_and(|wanted| wanted.matches(&entry.evidence));
+        // What is started without anybody choosing comes first, in the report and in the headline.
+        offered.sort_by_key(|entry| !is_default(entry));
         let owners = owners(&walk, &offered);
         self.draw_fat(index, entry, (&volume, &walk), &owners);
-        self.boot_files((&volume, &walk), entry, &owners);
+        self.boot_files((&volume, &walk), entry, &owners, &offered);
         self.found.entries.extend(offered);
         self.found.entries.truncate(MAX_ENTRIES);
         if table::is_esp(&entry.type_id)
@@ -123,9 +130,13 @@ impl Reading<'_> {
         (volume, walk): (&Volume<impl ReadAt>, &Walk),
         entry: &Entry,
         owners: &BTreeMap<&str, Owner>,
+        offered: &[LoaderEntry],
     ) {
-        for file in walk.files.iter().filter(|file| !file.entry.is_directory && u64::from(file.entry.size) <= MAX_FILE)
-        {
+        let readable = |file: &&File| !file.entry.is_directory && u64::from(file.entry.size) <= MAX_FILE;
+        let mut files: Vec<&File> = walk.files.iter().filter(readable).collect();
+        let ranks = ranks(walk, offered);
+        files.sort_by_key(|file| ranks.get(file.path.as_str()).copied().unwrap_or(usize::MAX));
+        for file in files {
             let owner = owners.get(file.path.as_str());
             let evidence = format!("partition {}: {}", entry.number, escape(file.path.as_bytes()));
             let read = |what: &str, notes: &mut Vec<String>| match volume.read(&file.entry, MAX_FILE) {
@@ -185,6 +196,24 @@ impl Reading<'_> {
 fn is_efi_default(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     path.starts_with("efi/boot/boot") && path.ends_with(".efi")
+}
+
+/// The `default` of systemd-boot's configuration: the last such line counts (loader.conf(5)).
+fn default_entry(volume: &Volume<impl ReadAt>, walk: &Walk) -> Option<Pattern> {
+    let file = walk.find(CONFIG_PATH)?;
+    let text = volume.read(&file.entry, MAX_TEXT).ok()?;
+    Pattern::of_config(&text)
+}
+
+/// The first entry that names each file.
+fn ranks<'v>(walk: &'v Walk, offered: &[LoaderEntry]) -> BTreeMap<&'v str, usize> {
+    let mut ranks = BTreeMap::new();
+    for (rank, entry) in offered.iter().enumerate() {
+        for file in entry.linux.iter().chain(&entry.initrd).filter_map(|path| walk.find(path)) {
+            ranks.entry(file.path.as_str()).or_insert(rank);
+        }
+    }
+    ranks
 }
 
 /// Whose the files of a volume are: what entries name, then what names and folders tell.

@@ -11,6 +11,7 @@
 
 mod boot_files;
 pub mod content;
+mod default;
 pub mod entries;
 pub mod map;
 mod root;
@@ -263,9 +264,12 @@ impl<'a> Reading<'a> {
             self.report.notes.push("the map leaves out pieces, there are too many".into());
         }
         self.found.map = self.map.finish();
-        let mut releases: Vec<String> = self.found.kernels.iter().map(|kernel| kernel.release.clone()).collect();
-        releases.sort();
-        releases.dedup();
+        let mut releases: Vec<String> = Vec::new();
+        for kernel in &self.found.kernels {
+            if !releases.contains(&kernel.release) {
+                releases.push(kernel.release.clone());
+            }
+        }
         if let Some(tree) = &self.tree {
             let (userland, attention) = facts::of(tree);
             let process = self.spec.as_ref().map_or_else(|| init_of(tree), |spec| spec.process.clone());

@@ -2,17 +2,12 @@
 
 use super::{code, list, page, section, table, text};
 use crate::inspect::model::{Comparison, Difference, PathDifferences};
+use crate::inspect::render::diff::heading;
 use crate::inspect::render::units::count;
 
 /// The whole page.
 pub fn render(found: &Comparison) -> String {
-    let heading = match (found.userland_identical, found.kernel_identical) {
-        (Some(true), Some(false)) => "One userland, two kernels",
-        (Some(true), _) => "One userland",
-        (Some(false), Some(true)) => "One kernel, two userlands",
-        (None, Some(true)) => "One kernel",
-        _ => "What differs",
-    };
+    let heading = heading(found);
     let title = format!("{} and {}", found.a.name, found.b.name);
     let mut body = String::new();
     let rows = [("a", &found.a), ("b", &found.b)];
@@ -26,6 +21,9 @@ pub fn render(found: &Comparison) -> String {
     };
     let kernel = verdict(found.kernel_identical, "neither has one") + &differences("Of the kernel", &found.kernel);
     section(&mut body, "Kernel", &kernel);
+    if !found.disk.is_empty() {
+        section(&mut body, "Disk", &differences("Of table and partitions", &found.disk));
+    }
     let mut userland = verdict(found.userland_identical, "not compared: one of them has none that can be read");
     if found.userland_identical.is_some() {
         userland += &format!("<p>{} compared.</p>\n", count(found.paths.compared, "name"));
@@ -36,7 +34,7 @@ pub fn render(found: &Comparison) -> String {
     if !found.notes.is_empty() {
         section(&mut body, "Notes", &list(found.notes.iter().map(|note| text(note))));
     }
-    page(&title, &format!("Comparison {} {}", code(&found.a.name), code(&found.b.name)), heading, &body)
+    page(&title, &format!("Comparison {} {}", code(&found.a.name), code(&found.b.name)), &heading, &body)
 }
 
 fn differences(caption: &str, all: &[Difference]) -> String {

@@ -1,0 +1,77 @@
+//! Which entry systemd-boot starts when nobody chooses: the `default` line of loader.conf(5), a pattern of file names.
+
+/// A pattern with `*` for any characters and `?` for one. Sets of characters (`[a-z]`) match themselves alone.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pattern(Vec<u8>);
+
+impl Pattern {
+    /// The pattern of the last `default` line, if there is one.
+    pub fn of_config(text: &[u8]) -> Option<Pattern> {
+        let lines = text.split(|&byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
+        let values = lines.filter_map(|line| {
+            let value = line.strip_prefix(b"default")?;
+            value.first()?.is_ascii_whitespace().then(|| value.trim_ascii())
+        });
+        values.last().map(|value| Pattern(value.to_ascii_lowercase()))
+    }
+
+    /// Whether it means the entry in the file of this path. The suffix need not be in the pattern.
+    pub fn matches(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+        let stem = name.strip_suffix(".conf").unwrap_or(&name);
+        // Boot counting (`name+3-1.conf`) is no part of the name.
+        let bare = stem.rsplit_once('+').map_or(stem, |(bare, _)| bare);
+        [name.clone(), stem.to_owned(), bare.to_owned(), format!("{bare}.conf")]
+            .iter()
+            .any(|name| glob(&self.0, name.as_bytes()))
+    }
+}
+
+/// Linear in time times the number of stars: on a mismatch the last star takes one character more.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut from) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while from < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == text[from] => {
+                at += 1;
+                from += 1;
+            }
+            _ => {
+                let Some((star_at, taken)) = star else { return false };
+                star = Some((star_at, taken + 1));
+                at = star_at + 1;
+                from = taken + 1;
+            }
+        }
+    }
+    pattern[at..].iter().all(|&byte| byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_default_line_counts_and_is_a_pattern() {
+        for (config, path, wanted) in [
+            ("default bootdisk.conf\n", "loader/entries/bootdisk.conf", true),
+            ("default bootdisk.conf\n", "loader/entries/bootdisk-old.conf", false),
+            ("default bootdisk\n", "loader/entries/bootdisk.conf", true),
+            ("default\tbootdisk.conf\r\n", "loader/entries/bootdisk+2-1.conf", true),
+            ("#default a\ndefault a.conf\ndefault b.conf\n", "loader/entries/a.conf", false),
+            ("default debian-*\n", "loader/entries/Debian-6.1.conf", true),
+            ("default debian-?.conf\n", "loader/entries/debian-12.conf", false),
+            ("default *-old*\n", "loader/entries/x-y-old-z.conf", true),
+            ("defaults a.conf\ntimeout 3\n", "loader/entries/a.conf", false),
+            ("default *\n", "", true),
+        ] {
+            let found = Pattern::of_config(config.as_bytes()).is_some_and(|pattern| pattern.matches(path));
+            assert_eq!(found, wanted, "{config:?} and {path:?}");
+        }
+    }
+}
