@@ -7,7 +7,7 @@ use crate::escape;
 use crate::image::{Image, Platform};
 use crate::inspect::facts::Root;
 use crate::inspect::model::Report;
-use crate::inspect::{self, Subject, diff, image, kernel, listing, render};
+use crate::inspect::{self, Subject, diff, image, kernel, listing, paths, render};
 use crate::kernel::{Bundle, Store};
 use crate::publish::Document;
 use crate::source::Select;
@@ -35,6 +35,9 @@ something could not be read. Where neither side has a userland, the kernels deci
 const DIFFERENT: u8 = 1;
 /// Exit status of a comparison that could not be made.
 const COMPARISON_FAILED: u8 = 2;
+
+/// Most levels of a tree whose paths are written out: no path of more can be given to the kernel (PATH_MAX).
+const MAX_LEVELS: usize = 4096;
 
 /// Arguments of `bootdisk inspect`.
 #[derive(clap::Args)]
@@ -105,6 +108,9 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
     args.html.as_deref().map(Document::at).transpose()?;
     let hash = args.files.is_some() || args.diff.is_some();
     let read = read(&args.subject, &select, hash)?;
+    if hash {
+        has_paths_to_print(&read)?;
+    }
     if let Some(form) = args.files {
         let form = if form == Form::Mtree { listing::Form::Mtree } else { listing::Form::JsonLines };
         return print(|out| listing::files(userland(&read)?, form, out).map_err(Into::into));
@@ -114,6 +120,7 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
     }
     if let Some(other) = &args.diff {
         let other = self::read(other, &select, hash)?;
+        has_paths_to_print(&other)?;
         let found = diff::compare(&of(&read), &of(&other));
         let same = if args.diff_all { found.is_same() } else { found.is_same_userland() };
         let status = if same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) };
@@ -128,6 +135,19 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
     }
     let text = if args.json { render::json(&read.report)? } else { render::text::render(&read.report, colour()) };
     print(|out| Ok(out.write_all(text.as_bytes())?))
+}
+
+/// Whole paths are printed and looked up: of a deep tree they are as many bytes as the square of its levels.
+fn has_paths_to_print(read: &Read) -> Result<()> {
+    let deepest = read.tree.as_ref().map_or(0, paths::deepest);
+    if deepest <= MAX_LEVELS {
+        return Ok(());
+    }
+    Err(WithHint {
+        message: format!("names are {deepest} directories deep, at most {MAX_LEVELS} are listed: {}", read.report.name),
+        hint: "--tree shows them, with --depth as far as you like".into(),
+    }
+    .into())
 }
 
 fn write_page(path: &Path, page: &str) -> Result<ExitCode> {

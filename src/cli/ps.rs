@@ -89,9 +89,14 @@ fn table(rows: &[Row]) -> String {
             Some(end) if up.is_none() => format!("ended {}", end.status),
             _ => (*state).to_owned(),
         };
-        let up = up.map(age).unwrap_or_default();
-        let ports = fit(&escape(entry.record.ports.join(" ").as_bytes()), 16);
-        let line = format!("{shown_name:<name$}  {shown_image:<image$}  {state:<9}{up:>5}  {ports}");
+        let age = up.map(age).unwrap_or_default();
+        // Of one that has ended the reason tells more than the ports that nobody listens on any more.
+        let reason = entry.end.as_ref().filter(|_| up.is_none()).and_then(|end| end.sentence.as_deref());
+        let last = match reason {
+            Some(reason) => fit(&escape(reason.as_bytes()), 48),
+            None => fit(&escape(entry.record.ports.join(" ").as_bytes()), 16),
+        };
+        let line = format!("{shown_name:<name$}  {shown_image:<image$}  {state:<9}{age:>5}  {last}");
         text.push_str(line.trim_end());
         text.push('\n');
     }

@@ -23,6 +23,9 @@ pub enum Form {
     JsonLines,
 }
 
+/// Levels of a tree that are set off from each other; what is deeper stands below the last.
+const INDENTED: usize = 64;
+
 /// Writes the listing of a whole userland.
 pub fn files(tree: &Root, form: Form, out: &mut dyn Write) -> io::Result<()> {
     if form == Form::Mtree {
@@ -137,8 +140,9 @@ pub fn digest(size: u64, body: &Body) -> Option<String> {
 /// Writes a userland as a tree, `depth` levels of it.
 pub fn tree(tree: &Root, depth: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut result = Ok(());
+    let mut level = paths::Levels::default();
     paths::walk(tree, |path, _, id| {
-        let level = level(path);
+        let level = level.of(path);
         if result.is_ok() && level <= depth {
             result = writeln!(out, "{}", line(' ', path, level, tree.inode(id)));
         }
@@ -182,10 +186,6 @@ fn key(path: &[u8]) -> Vec<u8> {
     path.iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
 }
 
-fn level(path: &[u8]) -> usize {
-    if path == b"/" { 0 } else { path.iter().filter(|&&byte| byte == b'/').count() }
-}
-
 /// `+ -rw-r--r--    0:0      1.2 KiB  name`. In a tree the name stands below its directory; at level 0 it is the path.
 fn line<B>(mark: char, path: &[u8], level: usize, inode: &Inode<B>) -> String {
     let bytes = match &inode.kind {
@@ -200,7 +200,8 @@ fn line<B>(mark: char, path: &[u8], level: usize, inode: &Inode<B>) -> String {
     };
     let name = if level == 0 { escape(path) } else { escape(file_name(path)) };
     let owner = format!("{}:{}", inode.attrs.uid, inode.attrs.gid);
-    format!("{mark} {} {owner:>9} {bytes:>10}  {:indent$}{name}{slash}{target}", mode(inode), "", indent = 2 * level)
+    let indent = " ".repeat(2 * level.min(INDENTED));
+    format!("{mark} {} {owner:>9} {bytes:>10}  {indent}{name}{slash}{target}", mode(inode))
 }
 
 /// The ten characters of ls(1).
@@ -251,6 +252,21 @@ mod tests {
         let shown = text(|out| super::tree(&tree, 2, out));
         let names: Vec<&str> = shown.lines().map(|line| &line[35..]).collect();
         assert_eq!(names, ["/", "  a/", "    b/", "  l -> a"], "{shown}");
+    }
+
+    #[test]
+    fn a_tree_of_any_depth_is_written_in_little_room() {
+        let levels = 40_000;
+        let mut tree = made::<Body>(&[]);
+        let mut directory = Root::ROOT;
+        for _ in 0..levels {
+            let attrs = crate::rootfs::Attrs::default();
+            directory = tree.insert(directory, b"d", attrs, Kind::directory(), 0).unwrap();
+        }
+        assert_eq!(paths::deepest(&tree), levels);
+        let shown = text(|out| super::tree(&tree, usize::MAX, out));
+        assert_eq!(shown.lines().count(), levels + 1);
+        assert!(shown.len() < levels * 200, "{} bytes", shown.len());
     }
 
     #[test]

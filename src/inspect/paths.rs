@@ -114,6 +114,39 @@ pub fn walk<B>(tree: &Tree<B>, mut visit: impl FnMut(&[u8], u32, InodeId) -> boo
     }
 }
 
+/// Levels of paths that come in the order of a walk. Each goes on where one before it stands, so that nothing is counted
+/// from the start again.
+#[derive(Default)]
+pub struct Levels {
+    /// Lengths of the directories' paths that the last path is in, and of itself.
+    ends: Vec<usize>,
+}
+
+impl Levels {
+    /// How many directories the path is in; 0 for the root.
+    pub fn of(&mut self, path: &[u8]) -> usize {
+        if path == b"/" {
+            return 0;
+        }
+        let parent = path.len() - file_name(path).len() - 1;
+        while self.ends.last().is_some_and(|&end| end > parent) {
+            self.ends.pop();
+        }
+        self.ends.push(path.len());
+        self.ends.len()
+    }
+}
+
+/// How many directories the deepest name is in.
+pub fn deepest<B>(tree: &Tree<B>) -> usize {
+    let (mut levels, mut most) = (Levels::default(), 0);
+    walk(tree, |path, _, _| {
+        most = most.max(levels.of(path));
+        true
+    });
+    most
+}
+
 /// The last name of a path.
 pub fn file_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()

@@ -165,6 +165,14 @@ fn segment(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("log.{number}"))
 }
 
+/// When the log in a folder was last written to, in seconds since the epoch.
+pub(super) fn last_written(dir: &Path) -> Option<u64> {
+    let segments = std::fs::read_dir(dir).ok()?.flatten();
+    let segments = segments.filter(|found| found.file_name().as_encoded_bytes().starts_with(b"log."));
+    let times = segments.filter_map(|found| found.metadata().ok()?.modified().ok());
+    times.max()?.duration_since(std::time::UNIX_EPOCH).ok().map(|time| time.as_secs())
+}
+
 /// Reads a machine's log, which may still be growing.
 pub struct Reader {
     dir: PathBuf,

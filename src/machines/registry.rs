@@ -14,6 +14,8 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Exit status of a machine whose bootdisk was killed: 128 and SIGKILL's number, as a shell would have it.
+const KILLED: u8 = 137;
 /// How many machines that have ended are remembered.
 pub const KEPT: usize = 8;
 
@@ -193,7 +195,11 @@ fn clean(machines: &Path) {
         if Entry::is_live(&dir) {
             continue;
         }
-        match Entry::read(&dir).and_then(|entry| entry.end) {
+        let entry = Entry::read(&dir);
+        let end = entry.as_ref().and_then(|entry| entry.end.clone());
+        // A log outlives the one that wrote it, so that the last words of a killed machine can be read.
+        let killed = || entry.as_ref().filter(|entry| entry.record.detached).and_then(|_| killed(&dir));
+        match end.or_else(killed) {
             Some(end) => ended.push((end.ended, dir)),
             // What cannot be removed now is met again.
             None => _ = fs::remove_dir_all(&dir),
@@ -204,6 +210,15 @@ fn clean(machines: &Path) {
     for (_, dir) in ended.drain(..surplus) {
         _ = fs::remove_dir_all(&dir);
     }
+}
+
+/// Writes down the end of a detached machine whose bootdisk could not do so itself. `None` when that fails too.
+fn killed(dir: &Path) -> Option<End> {
+    let ended = log::last_written(dir).unwrap_or_else(now);
+    let end = End { status: KILLED, sentence: Some("its bootdisk was killed".to_owned()), ended };
+    record::write(dir, "end.json", &end).ok()?;
+    _ = fs::remove_file(dir.join("socket"));
+    Some(end)
 }
 
 impl Registered {
@@ -290,6 +305,28 @@ mod tests {
         }
         assert_eq!(names(&registry), []);
         assert_eq!(fs::read_dir(dir.path().join("machines")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_detached_machine_whose_bootdisk_was_killed_stays_with_its_log() {
+        let (dir, registry) = registry();
+        for (name, detached) in [("web", true), ("shell", false)] {
+            let place = dir.path().join("machines").join(name);
+            fs::create_dir(&place).unwrap();
+            record::write(&place, "machine.json", &Record { detached, ..record(name) }).unwrap();
+            fs::write(place.join("lock"), "").unwrap();
+            fs::write(place.join("log.0"), "last words").unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(names(&registry), [("web".to_owned(), false)]);
+        }
+        let entry = registry.find_detached(Some("web")).unwrap();
+        let end = entry.end.clone().unwrap();
+        assert_eq!((end.status, end.sentence.as_deref()), (137, Some("its bootdisk was killed")));
+        assert_eq!(fs::read_to_string(entry.dir().join("log.0")).unwrap(), "last words");
+        assert!(matches!(registry.find_running(Some("web")), Err(MachineError::Ended(_))));
+        let (_again, _listener) = registry.register(record("web")).unwrap();
+        assert!(registry.find_running(Some("web")).unwrap().live);
     }
 
     #[test]

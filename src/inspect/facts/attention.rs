@@ -104,11 +104,14 @@ const KINDS: [(&str, &str); 6] = [
 #[derive(Default)]
 pub struct Walked {
     found: [(u64, Vec<String>); KINDS.len()],
+    /// The name that is looked at is not the first of its file.
+    again: bool,
 }
 
 impl Walked {
-    /// The next name.
-    pub fn visit(&mut self, path: &[u8], inode: &Inode<Body>) {
+    /// The next name; `again` says that it is another name of a file that had its turn, which is listed and not counted.
+    pub fn visit(&mut self, path: &[u8], inode: &Inode<Body>, again: bool) {
+        self.again = again;
         let attrs = &inode.attrs;
         let owned = || format!("{:04o} {}:{}  {}", attrs.mode, attrs.uid, attrs.gid, shown(path));
         match &inode.kind {
@@ -144,7 +147,7 @@ impl Walked {
 
     fn add(&mut self, kind: usize, item: impl FnOnce() -> String) {
         let (count, items) = &mut self.found[kind];
-        *count += 1;
+        *count += u64::from(!self.again);
         if items.len() < LISTED {
             items.push(item());
         }
@@ -219,6 +222,20 @@ mod tests {
         assert_eq!(capabilities(&value), "cap_chown,cap_net_raw=ep");
         assert_eq!(capabilities(&value[..3]), "capabilities not understood");
         assert_eq!(capabilities(&[0xff; 64]).matches("cap_").count(), 64);
+    }
+
+    #[test]
+    fn a_file_of_several_names_counts_once_and_all_its_names_are_listed() {
+        let mut tree = crate::inspect::facts::Root::new(Default::default());
+        let root = crate::inspect::facts::Root::ROOT;
+        let attrs = crate::rootfs::Attrs { mode: 0o4755, ..Default::default() };
+        let kind = Kind::File { size: 0, body: Body::default() };
+        let file = tree.insert(root, b"su", attrs, kind, 0).unwrap();
+        tree.link(root, b"sudo", file, 0).unwrap();
+        tree.link(root, b"sug", file, 0).unwrap();
+        let (_, found) = crate::inspect::facts::of(&tree);
+        let setuid = found.iter().find(|one| one.kind == "setuid").unwrap();
+        assert_eq!((setuid.count, setuid.items.len()), (1, 3), "{setuid:?}");
     }
 
     #[test]

@@ -36,10 +36,11 @@ pub fn of(tree: &Root) -> (Userland, Vec<Attention>) {
     paths::walk(tree, |path, _, id| {
         let inode = tree.inode(id);
         let mut bytes = 0;
+        let first = inode.is_directory() || inode.names() == 1 || linked.insert(id);
         match &inode.kind {
             Kind::Directory(_) => userland.directories += 1,
             Kind::Symlink(_) => userland.symlinks += 1,
-            Kind::File { size, body } if inode.names() == 1 || linked.insert(id) => {
+            Kind::File { size, body } if first => {
                 bytes = *size;
                 userland.files += 1;
                 userland.bytes += size;
@@ -54,7 +55,7 @@ pub fn of(tree: &Root) -> (Userland, Vec<Attention>) {
             system.directory(path);
         }
         sizes.add(path, bytes);
-        attention.visit(path, inode);
+        attention.visit(path, inode, !first);
         true
     });
     userland.sizes = sizes.finish();

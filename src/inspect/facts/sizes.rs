@@ -23,7 +23,9 @@ pub struct Sizes {
 impl Sizes {
     /// The next path of the walk, with the bytes it has itself.
     pub fn add(&mut self, path: &[u8], bytes: u64) {
-        let depth = if path == b"/" { 0 } else { path.iter().filter(|&&byte| byte == b'/').count() };
+        // No more is counted than makes a difference: a path may have hundreds of thousands of levels.
+        let slashes = path.iter().filter(|&&byte| byte == b'/').take(DEPTH + 1).count();
+        let depth = if path == b"/" { 0 } else { slashes };
         if depth > DEPTH {
             if let Some(size) = self.open.get_mut(DEPTH) {
                 size.bytes += bytes;
