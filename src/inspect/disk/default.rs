@@ -8,11 +8,11 @@ impl Pattern {
     /// The pattern of the last `default` line, if there is one.
     pub fn of_config(text: &[u8]) -> Option<Pattern> {
         let lines = text.split(|&byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii);
-        let values = lines.filter_map(|line| {
+        let mut values = lines.filter_map(|line| {
             let value = line.strip_prefix(b"default")?;
             value.first()?.is_ascii_whitespace().then(|| value.trim_ascii())
         });
-        values.last().map(|value| Pattern(value.to_ascii_lowercase()))
+        values.next_back().map(|value| Pattern(value.to_ascii_lowercase()))
     }
 
     /// Whether it means the entry in the file of this path. The suffix need not be in the pattern.
