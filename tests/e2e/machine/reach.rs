@@ -231,7 +231,7 @@ fn a_guest_reaches_the_outside_and_names_and_nothing_on_the_hosts_loopback() {
         // The datagrams went before what was reached.
         assert_eq!(world.heard(), [""; 0]);
 
-        // Asked for, the same tries reach all of it.
+        // Asked for, the same tries lead there.
         let script = format!("{TRIES} intruder ask 10.0.2.2 7000; sleep 1000");
         let reached = ["tcp 10.0.2.2", "tcp fec0::2", "udp 10.0.2.2"].map(|what| format!("--expect={what}: reached"));
         let reached: Vec<&str> = reached.iter().map(String::as_str).collect();
@@ -239,7 +239,7 @@ fn a_guest_reaches_the_outside_and_names_and_nothing_on_the_hosts_loopback() {
         let ran: Ran = run(world.command(&bench, "10.77.0.2"), "test", &options, &image, &script).finish();
         ran.expect_status(0);
         let heard = world.heard();
-        for address in ["10.0.2.2", "10.0.2.200", "fec0::2"] {
+        for address in ["10.0.2.2", "fec0::2"] {
             assert!(heard.iter().any(|text| text == address), "{address} in {heard:?}");
         }
     });
