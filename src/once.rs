@@ -10,13 +10,28 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// A stream that was read.
 struct Stream {
-    device: u64,
-    inode: u64,
+    id: Id,
     read_as: &'static str,
     copy: Option<File>,
+}
+
+/// Which stream it is. The inode of a FIFO that was removed may be the next one's, but not the moment it was made.
+#[derive(PartialEq, Eq)]
+struct Id {
+    device: u64,
+    inode: u64,
+    /// `None` for what is on no disk, such as a shell's pipes, whose inodes are never used again.
+    made: Option<SystemTime>,
+}
+
+impl Id {
+    fn of(facts: &Metadata) -> Id {
+        Id { device: facts.dev(), inode: facts.ino(), made: facts.created().ok() }
+    }
 }
 
 static READ: Mutex<Vec<Stream>> = Mutex::new(Vec::new());
@@ -67,10 +82,10 @@ pub fn claim(facts: &Metadata, read_as: &'static str) -> io::Result<()> {
         return Ok(());
     }
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(first) = read.iter().find(|stream| stream.is(facts)) {
+    if let Some(first) = read.iter().find(|stream| stream.id == Id::of(facts)) {
         return Err(io::Error::other(Taken(first.read_as)));
     }
-    read.push(Stream { device: facts.dev(), inode: facts.ino(), read_as, copy: None });
+    read.push(Stream { id: Id::of(facts), read_as, copy: None });
     Ok(())
 }
 
@@ -79,22 +94,16 @@ pub fn keep(facts: &Metadata, copy: &File) {
     let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
     // Without a copy the next reader is told that it has been read.
     let copy = copy.try_clone().ok();
-    match read.iter_mut().find(|stream| stream.is(facts)) {
+    match read.iter_mut().find(|stream| stream.id == Id::of(facts)) {
         Some(stream) => stream.copy = copy,
-        None => read.push(Stream { device: facts.dev(), inode: facts.ino(), read_as: "a file", copy }),
+        None => read.push(Stream { id: Id::of(facts), read_as: "a file", copy }),
     }
 }
 
 /// What was read from a stream before.
 pub fn copy_of(facts: &Metadata) -> Option<File> {
     let read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-    read.iter().find(|stream| stream.is(facts))?.copy.as_ref()?.try_clone().ok()
-}
-
-impl Stream {
-    fn is(&self, facts: &Metadata) -> bool {
-        (self.device, self.inode) == (facts.dev(), facts.ino())
-    }
+    read.iter().find(|stream| stream.id == Id::of(facts))?.copy.as_ref()?.try_clone().ok()
 }
 
 #[cfg(test)]
