@@ -122,6 +122,6 @@ fn an_image_without_an_init_says_so() {
     build.arg("build").arg(image).arg("-o").arg(&disk).args(["--init", "image"]);
     let built = e2e::run(&mut build).expect(0, "");
     assert!(built.stderr.contains("warning: the image has no init of its own"), "{}", built.stderr);
-    let ran = bench.run(&disk, &[]).expect(127, "");
+    let ran = bench.run(&disk, &[]).expect(125, "");
     assert!(ran.stderr.contains("error: the image has no init of its own"), "{}", ran.stderr);
 }
