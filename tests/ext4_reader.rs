@@ -84,6 +84,7 @@ fn it_reads_what_mke2fs_wrote() {
 }
 
 /// Reads everything there is, and returns what was seen.
+#[expect(clippy::ptr_arg, reason = "a file system is read from what has a size of its own")]
 fn read_all(bytes: &Vec<u8>) -> Result<Vec<u8>, ReadError> {
     let fs = FileSystem::open(bytes, 0)?;
     fs.verify_groups()?;

@@ -159,7 +159,8 @@ fn what_is_no_volume_is_refused() {
 #[test]
 fn chains_that_cannot_be_are_told_read_no_further_and_never_edited() {
     let end = 0x0fff_ffff;
-    let cases: [(&str, &[(u32, u32)], Why, bool); 9] = [
+    type Case<'a> = (&'a str, &'a [(u32, u32)], Why, bool);
+    let cases: [Case<'_>; 9] = [
         ("a ring of one", &[(0, 0)], Why::Long, true),
         ("a ring of two", &[(0, 1), (1, 0)], Why::Long, true),
         ("a number beyond all clusters", &[(1, 0x0fff_0000 - 10)], Why::Leaves, false),

@@ -120,7 +120,8 @@ pub(super) mod tests {
     #[test]
     fn the_way_to_a_disk_says_controller_and_unit() {
         let pci = |names: &[&str]| names.iter().map(|name| PciAddress::parse(name).unwrap()).collect();
-        let cases: [(&str, &[(&str, &[u8])], Attachment); 9] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a [u8])], Attachment);
+        let cases: [Case<'_>; 9] = [
             (
                 "pci0000:00/0000:00:01.0/virtio0/block/vda",
                 &[("devices/pci0000:00/0000:00:01.0/virtio0/block/vda/serial", b"bootdisk")],

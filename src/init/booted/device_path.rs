@@ -52,8 +52,11 @@ fn parse(mut bytes: &[u8]) -> Option<DevicePath> {
     path.filter(|path| !path.pci.is_empty())
 }
 
+/// A node's type and subtype, its data, and what follows it.
+type Node<'a> = ((u8, u8), &'a [u8], &'a [u8]);
+
 /// One node: type and subtype, data, and what follows.
-fn next(bytes: &[u8]) -> Option<((u8, u8), &[u8], &[u8])> {
+fn next(bytes: &[u8]) -> Option<Node<'_>> {
     let length = usize::from(u16_at(bytes, 2)?);
     let (node, rest) = bytes.split_at_checked(length)?;
     Some(((*node.first()?, *node.get(1)?), node.get(4..)?, rest))
