@@ -54,6 +54,12 @@ impl Sparse {
     /// Copies bytes out; absent pages are zeros.
     pub fn get(&self, offset: u64, buffer: &mut [u8]) {
         let pages = self.pages.borrow();
+        // Almost all are entries of the table, four bytes each.
+        if let (page, within) = place(offset)
+            && let Some(bytes) = pages.get(&page).and_then(|bytes| bytes.get(within..within + buffer.len()))
+        {
+            return buffer.copy_from_slice(bytes);
+        }
         for (page, within, range) in spans(offset, buffer.len()) {
             let length = range.len();
             match pages.get(&page) {
@@ -74,6 +80,11 @@ impl Sparse {
             return;
         }
         let mut pages = self.pages.borrow_mut();
+        if let (page, within) = place(offset)
+            && let Some(bytes) = pages.get_mut(&page).and_then(|bytes| bytes.get_mut(within..within + data.len()))
+        {
+            return bytes.copy_from_slice(data);
+        }
         for (page, within, range) in spans(offset, data.len()) {
             let part = &data[range];
             let bytes = match pages.entry(page) {
@@ -91,13 +102,17 @@ fn spans(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, Range<
     let mut done = 0;
     std::iter::from_fn(move || {
         (done < length).then(|| {
-            let at = offset + done as u64;
-            let within = (at % PAGE as u64) as usize;
+            let (page, within) = place(offset + done as u64);
             let n = (PAGE - within).min(length - done);
             done += n;
-            (at / PAGE as u64, within, done - n..done)
+            (page, within, done - n..done)
         })
     })
+}
+
+/// A page's number and an offset in it.
+fn place(offset: u64) -> (u64, usize) {
+    (offset / PAGE as u64, (offset % PAGE as u64) as usize)
 }
 
 impl Read for Sparse {

@@ -10,10 +10,12 @@
 //! is part of the kernel's identity, when the store is checked.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::inputs;
 use crate::kernel::KernelError;
@@ -44,6 +46,29 @@ pub struct Pack {
     file: PathBuf,
     id: String,
     modules: BTreeMap<String, Packed>,
+    /// Opened for the first module and kept: a build reads some fifty.
+    reader: Mutex<Option<Reader>>,
+}
+
+/// The file, and what unpacks its frames.
+struct Reader {
+    file: File,
+    length: u64,
+    decompressor: zstd::bulk::Decompressor<'static>,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("file", &self.file).field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    fn open(path: &Path) -> io::Result<Reader> {
+        let file = inputs::open(path)?;
+        let length = file.metadata()?.len();
+        Ok(Reader { file, length, decompressor: zstd::bulk::Decompressor::new()? })
+    }
 }
 
 impl Pack {
@@ -51,7 +76,8 @@ impl Pack {
     pub(crate) fn open(dir: &Path, id: &str, index: &str) -> Result<Pack, KernelError> {
         let modules = index.lines().map(parse_line).collect::<Option<_>>();
         let reason = || KernelError::Damaged { reason: "its list of modules is not one".into(), id: id.to_owned() };
-        Ok(Pack { file: dir.join(PACK), id: id.to_owned(), modules: modules.ok_or_else(reason)? })
+        let modules = modules.ok_or_else(reason)?;
+        Ok(Pack { file: dir.join(PACK), id: id.to_owned(), modules, reader: Mutex::default() })
     }
 
     /// The modules by path below the modules directory.
@@ -65,17 +91,20 @@ impl Pack {
         let shown = crate::escape::escape(path.as_bytes());
         let changed = |_| damaged(format!("module {shown} has changed"));
         let module = self.modules.get(path).ok_or_else(|| damaged(format!("module {shown} is gone")))?;
-        let file = inputs::open(&self.file).map_err(KernelError::io("open", &self.file))?;
-        let limit = file.metadata().map_err(KernelError::io("read", &self.file))?.len();
-        if module.offset.checked_add(module.length).is_none_or(|end| end > limit) {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match &mut *reader {
+            Some(reader) => reader,
+            none => none.insert(Reader::open(&self.file).map_err(KernelError::io("open", &self.file))?),
+        };
+        if module.offset.checked_add(module.length).is_none_or(|end| end > reader.length) {
             return Err(damaged(format!("module {shown} is cut short")));
         }
         let mut frame = vec![0; module.length as usize];
-        file.read_exact_at(&mut frame, module.offset).map_err(changed)?;
+        reader.file.read_exact_at(&mut frame, module.offset).map_err(changed)?;
         // Each frame says how long its content is, so that one buffer of that length takes it.
         let size = zstd::zstd_safe::get_frame_content_size(&frame).ok().flatten().filter(|size| *size <= MAX_MODULE);
         let size = size.ok_or_else(|| damaged(format!("module {shown} has changed")))?;
-        zstd::bulk::decompress(&frame, size as usize).map_err(changed)
+        reader.decompressor.decompress(&frame, size as usize).map_err(changed)
     }
 }
 
