@@ -18,6 +18,20 @@ pub fn any() -> bool {
     unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) == 0 }
 }
 
+/// Whether a process is on its way out, or gone: what is left of it waits for others of its PID namespace to go first.
+pub fn is_ending(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/stat")).map_or(true, |stat| has_exited(&stat).unwrap_or(true))
+}
+
+/// Looks for `PF_EXITING` among the flags: the seventh field after the name, which ends with the last `)` (proc(5)).
+fn has_exited(stat: &[u8]) -> Option<bool> {
+    const PF_EXITING: u64 = 4;
+    let behind_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let fields = std::str::from_utf8(&stat[behind_name..]).ok()?;
+    let flags: u64 = fields.split_ascii_whitespace().nth(6)?.parse().ok()?;
+    Some(flags & PF_EXITING != 0)
+}
+
 fn outcome(status: i32) -> Outcome {
     if libc::WIFSIGNALED(status) {
         return Outcome::Signaled(libc::WTERMSIG(status) as u8);
@@ -28,6 +42,20 @@ fn outcome(status: i32) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_exits_is_told_from_one_that_runs() {
+        let running = b"4711 (a) b (c)) S 1 4711 4711 0 -1 4194560 103 0 0 0 0 0 0 0 20 0 1 0 226 2 3";
+        let exiting = b"4711 (a) b (c)) D 1 4711 4711 0 -1 4194564 103 0 0 0 0 0 0 0 20 0 1 0 226 2 3";
+        assert_eq!((has_exited(running), has_exited(exiting)), (Some(false), Some(true)));
+        assert_eq!(has_exited(b"4711 (cut) S 1"), None);
+        assert!(!is_ending(std::process::id() as i32));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        while !is_ending(child.id() as i32) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+    }
 
     #[test]
     fn every_status_and_every_signal_is_told() {

@@ -309,7 +309,7 @@ impl<'a> Machine<'a> {
             return log::warning(format!("the host used a process number twice: {}", exec.process));
         }
         if let Err(failure) = self.exec(&exec) {
-            let outcome = Outcome::NotStarted { status: failure.status, reason: failure.reason };
+            let outcome = not_started(failure);
             let nonce = self.host.nonce().to_owned();
             let ended = crate::guest::channel::Ended { process: exec.process, nonce, outcome, oom: false };
             self.host.send(&Frame::control(Kind::Result, &ended));
@@ -322,7 +322,7 @@ impl<'a> Machine<'a> {
                 return Err(Failure::machine("the workload has not started yet"));
             }
             Some(workload) if !workload.has_ended() => {}
-            _ => return Err(Failure::machine("the workload has ended")),
+            _ => return Err(workload_has_ended()),
         }
         if self.running.len() > MAX_PROCESSES {
             return Err(Failure::machine(format!("more than {MAX_PROCESSES} processes were asked for at once")));
@@ -345,6 +345,7 @@ impl<'a> Machine<'a> {
     }
 
     fn reaped(&mut self, pid: i32, outcome: Outcome) {
+        let outcome = if self.ended_with_workload(pid, &outcome) { not_started(workload_has_ended()) } else { outcome };
         let Some(process) = self.running.iter_mut().find(|process| process.pid == pid) else { return };
         process.reaped(outcome, self.host);
         if process.number == 0 {
@@ -355,6 +356,16 @@ impl<'a> Machine<'a> {
                 _ = signals::send(-1, libc::SIGKILL);
             }
         }
+    }
+
+    /// Whether a process beside the workload was killed because its PID namespace ends: its status would say that
+    /// somebody killed it. The namespace's first process, which is the workload, is collected after all others.
+    fn ended_with_workload(&self, pid: i32, outcome: &Outcome) -> bool {
+        let is_workload = |running: &&Running| running.number == 0;
+        let beside = self.running.iter().any(|running| running.pid == pid && running.number != 0);
+        let killed = *outcome == Outcome::Signaled(libc::SIGKILL as u8);
+        let workload_runs = self.running.iter().find(is_workload).is_some_and(|workload| !workload.has_ended());
+        beside && killed && !(workload_runs && !children::is_ending(self.workload_pid))
     }
 
     /// Tells the host of every process whose output has been sent. The workload's end, once nothing else is left.
@@ -388,6 +399,14 @@ impl<'a> Machine<'a> {
             other => other,
         }
     }
+}
+
+fn not_started(failure: Failure) -> Outcome {
+    Outcome::NotStarted { status: failure.status, reason: failure.reason }
+}
+
+fn workload_has_ended() -> Failure {
+    Failure::machine("the workload has ended, and every process beside it with it")
 }
 
 /// What a process beside the workload inherits from it: the environment, and the user and folder it does not name.

@@ -136,8 +136,19 @@ fn nginx_is_looked_into_and_a_scratch_image_has_no_shell() {
     assert!(line.contains(" running ") && line.ends_with(&format!("{port}:80")), "{table}");
     assert_eq!(table.lines().count(), 3, "{table}");
 
-    // Stopped the way its image says, and remembered.
+    // Stopped the way its image says, and remembered. What runs beside the workload ends with it, and says so.
+    let beside: Vec<Running> =
+        (0..4).map(|_| Running::start(&mut exec(&bench, &["web"], &["sleep", "1000"]))).collect();
+    wait_until(&bench, "web", "test $(grep -lx sleep /proc/[0-9]*/comm | wc -l) -ge 4");
     run(bench.bootdisk().args(["stop", "web"])).expect(0, "");
+    for process in beside {
+        let ended = process.finish().expect(125, "");
+        assert!(
+            ended.stderr.contains("the workload has ended, and every process beside it with it"),
+            "{}",
+            ended.stderr
+        );
+    }
     let names: Vec<Value> = machines(&bench, &[]).iter().map(|machine| machine["name"].clone()).collect();
     assert_eq!(names, ["hello"]);
     let ended = machines(&bench, &["-a"]).into_iter().find(|machine| machine["name"] == "web").unwrap();
