@@ -42,6 +42,7 @@ mod files;
 mod guest_modules;
 mod hello;
 mod layouts;
+mod libraries;
 mod machine;
 mod machines;
 mod nginx;

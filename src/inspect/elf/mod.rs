@@ -73,8 +73,10 @@ pub struct Facts {
     pub needed: Vec<Vec<u8>>,
     /// Its own name as a library.
     pub soname: Option<Vec<u8>>,
-    /// Where its libraries are looked for first: `DT_RUNPATH`, else `DT_RPATH`.
+    /// Where libraries are looked for: `DT_RUNPATH`, else `DT_RPATH`.
     pub run_path: Option<Vec<u8>>,
+    /// `run_path` is `DT_RPATH`, which also holds for what the libraries need in their turn (ld.so(8)).
+    pub run_path_is_inherited: bool,
     /// The oldest Linux it was made for: the ABI note.
     pub minimum_kernel: Option<[u32; 3]>,
     /// Bits of `GNU_PROPERTY_X86_ISA_1_NEEDED`: bit n is x86-64-v(n+1).
@@ -116,6 +118,7 @@ pub fn parse(file: &[u8]) -> Option<Facts> {
         needed: Vec::new(),
         soname: None,
         run_path: None,
+        run_path_is_inherited: false,
         minimum_kernel: None,
         isa_needed: 0,
         go: None,
@@ -213,6 +216,7 @@ impl Facts {
             }
         }
         // ld.so(8): DT_RPATH counts only where there is no DT_RUNPATH.
+        self.run_path_is_inherited = self.run_path.is_none() && old_path.is_some();
         self.run_path = self.run_path.take().or(old_path);
         Some(())
     }
