@@ -364,8 +364,8 @@ impl<'a> Machine<'a> {
         let is_workload = |running: &&Running| running.number == 0;
         let beside = self.running.iter().any(|running| running.pid == pid && running.number != 0);
         let killed = *outcome == Outcome::Signaled(libc::SIGKILL as u8);
-        let workload_runs = self.running.iter().find(is_workload).is_some_and(|workload| !workload.has_ended());
-        beside && killed && !(workload_runs && !children::is_ending(self.workload_pid))
+        let is_over = self.running.iter().find(is_workload).is_none_or(Running::has_ended);
+        beside && killed && (is_over || children::is_ending(self.workload_pid))
     }
 
     /// Tells the host of every process whose output has been sent. The workload's end, once nothing else is left.
