@@ -72,6 +72,8 @@ pub mod recognise;
 #[cfg(feature = "host")]
 pub mod rootfs;
 #[cfg(feature = "host")]
+pub mod session;
+#[cfg(feature = "host")]
 pub mod smoke;
 #[cfg(feature = "host")]
 pub mod source;

@@ -3,6 +3,7 @@
 //! What PID 1 is to do stays as the disk's boot specification has it; only the modules are the new kernel's, and PID 1
 //! itself is this program's. The root partition is not opened.
 
+use crate::arch::Arch;
 use crate::boot::exchange::{self, New};
 use crate::boot::existing::Existing;
 use crate::boot::initramfs;
@@ -12,7 +13,7 @@ use crate::guest::spec::{self, BootSpec};
 use crate::kernel::modules::select;
 use crate::kernel::package::file_of_cpio;
 use crate::kernel::preflight::{self, preflight};
-use crate::kernel::{Arch, Bundle, Packing};
+use crate::kernel::{Bundle, Packing};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;

@@ -15,9 +15,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bootdisk::arch::Arch;
 use bootdisk::kernel::modules::{Selection, select};
 use bootdisk::kernel::preflight::{Disk, Verdict};
-use bootdisk::kernel::{Arch, Bundle, Given, Packing, Store, ikconfig, preflight};
+use bootdisk::kernel::{Bundle, Given, Packing, Store, ikconfig, preflight};
 use small_kernel::{make_package, make_root, only, unpacked};
 use small_packages::{make_apk, make_rpm, shell};
 

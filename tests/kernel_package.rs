@@ -13,8 +13,9 @@ use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
+use bootdisk::arch::Arch;
 use bootdisk::kernel::modules::{Selection, select};
-use bootdisk::kernel::{Arch, Bundle, KernelError, ikconfig};
+use bootdisk::kernel::{Bundle, KernelError, ikconfig};
 use small_kernel::{make_package, make_root, only, unpacked};
 
 fn temporary() -> tempfile::TempDir {

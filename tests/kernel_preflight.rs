@@ -11,9 +11,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use bootdisk::arch::Arch;
 use bootdisk::kernel::preflight::{Disk, Report, Verdict};
 use bootdisk::kernel::requirements::{Level, requirements};
-use bootdisk::kernel::{Arch, Bundle, Config, Packing, preflight};
+use bootdisk::kernel::{Bundle, Config, Packing, preflight};
 use small_kernel::{cut_kernel, make_root, only, unpacked};
 
 const DISK: Disk = Disk { arch: Arch::X86_64, bios: true, uefi: true, initramfs: Packing::None };

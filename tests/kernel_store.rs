@@ -11,9 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bootdisk::arch::Arch;
 use bootdisk::cli::kernel::{KernelArgs, run_in};
 use bootdisk::kernel::modules::select;
-use bootdisk::kernel::{Arch, Bundle, KernelError, Store};
+use bootdisk::kernel::{Bundle, KernelError, Store};
 use clap::Parser;
 use small_kernel::make_root;
 

@@ -3,7 +3,8 @@
 #[path = "support/machine.rs"]
 mod machine;
 
-use bootdisk::qemu::{Access, Bus, Outcome, RunError, SessionOptions, What};
+use bootdisk::qemu::{Access, Bus, RunError};
+use bootdisk::session::{Outcome, SessionOptions, What};
 use machine::{Then, boot, boot_with, disk};
 use std::ffi::OsStr;
 use std::ops::ControlFlow;

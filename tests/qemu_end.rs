@@ -6,11 +6,10 @@ mod machine;
 #[path = "support/tools.rs"]
 mod tools;
 
-use bootdisk::qemu::console::{KEPT, lines};
-use bootdisk::qemu::event::Why;
-use bootdisk::qemu::{
-    Accel, AccelChoice, Boot, Event, MachineOptions, Outcome, Reboot, RunError, SessionOptions, What,
-};
+use bootdisk::qemu::{Accel, AccelChoice, Boot, MachineOptions, Reboot, RunError};
+use bootdisk::session::console::{KEPT, lines};
+use bootdisk::session::event::Why;
+use bootdisk::session::{Event, Outcome, SessionOptions, What};
 use machine::{Ran, Then, boot, boot_with, children_of, disk, is_alive};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

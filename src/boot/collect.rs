@@ -5,15 +5,16 @@
 //! another boot menu that speaks of our folder, keeps all of them.
 
 use super::bios::read::Slot;
-use super::exchange::{FOLDER, MAX_ENTRY};
 use super::loader;
 use crate::disk::gpt::SECTOR;
 use crate::escape::escape;
 use crate::formats::ReadAt;
-use crate::formats::boot_entry::Entry as BootEntry;
+use crate::formats::boot_entry::{self, Entry as BootEntry};
 use crate::formats::fat::edit::Editor;
 use crate::formats::fat::{Entry, Error, File, Volume};
 
+/// Folder of kernels and initramfses on the ESP.
+pub(super) const FOLDER: &str = "bootdisk";
 /// Longest boot menu that is looked through, in bytes.
 const MAX_MENU: u64 = 1 << 20;
 /// Ends of names of boot menus: of GRUB, SYSLINUX, rEFInd, Limine, and scripts of the EFI shell.
@@ -71,7 +72,7 @@ pub fn stale(editor: &Editor<'_>, kept: &[(u64, u64)]) -> Result<Stale, Error> {
 
 /// An entry, or what of it was not understood.
 fn entry_of(volume: &Volume<impl ReadAt>, entry: &Entry) -> Result<Result<BootEntry, String>, Error> {
-    let text = match volume.read(entry, MAX_ENTRY) {
+    let text = match volume.read(entry, boot_entry::LONGEST) {
         Err(Error::TooLong(limit)) => return Ok(Err(format!("it has more than {limit} bytes"))),
         text => text?,
     };

@@ -16,7 +16,7 @@
 //! Not supported: disks without a boot entry of ours, BIOS disks of versions without slots, ESPs that are damaged.
 
 use super::bios::{self, read::Slot};
-use super::collect::{self, Stale};
+use super::collect::{self, FOLDER, Stale};
 use super::command_line;
 use super::esp::Extent;
 use super::loader;
@@ -29,13 +29,8 @@ use crate::output::Output;
 use std::io;
 use thiserror::Error;
 
-/// Folder of kernels and initramfses on the ESP.
-pub(super) const FOLDER: &str = "bootdisk";
 /// Name of the entry that keeps the kernel before.
 const KEPT: &str = "bootdisk-old.conf";
-/// Longest boot entry.
-pub(super) const MAX_ENTRY: u64 = 65_536;
-
 /// Disks that can be told to have everything so far.
 pub trait Durable: Output {
     /// Returns when what was written is on the disk.
@@ -149,7 +144,7 @@ impl Old {
     fn read(editor: &Editor<'_>) -> Result<Old, ExchangeError> {
         let volume = editor.volume();
         let file = loader::find_entry(volume)?.ok_or(ExchangeError::NoEntry(loader::ENTRY_PATH))?;
-        let text = volume.read(&file, MAX_ENTRY)?;
+        let text = volume.read(&file, boot_entry::LONGEST)?;
         let text = String::from_utf8(text).map_err(|_| ExchangeError::NoEntry("it is no text"))?;
         let entry = boot_entry::Entry::parse(text.as_bytes());
         let in_folder = |path: &&String| {

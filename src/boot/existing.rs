@@ -18,8 +18,6 @@ use thiserror::Error;
 
 /// Longest kernel or initramfs that is taken from an ESP, in bytes.
 const MAX_FILE: u64 = 1 << 30;
-/// Longest boot entry.
-const MAX_ENTRY: u64 = 65_536;
 
 /// Why a disk cannot be booted.
 #[derive(Debug, Error)]
@@ -176,7 +174,7 @@ impl Existing {
         let esp = self.esp(loader::ENTRY_PATH)?;
         let found = loader::find_entry(&esp).map_err(in_file(loader::ENTRY_PATH))?;
         let file = found.ok_or_else(|| ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned()))?;
-        let text = esp.read(&file, MAX_ENTRY).map_err(in_file(&file.name))?;
+        let text = esp.read(&file, boot_entry::LONGEST).map_err(in_file(&file.name))?;
         let entry = boot_entry::Entry::parse(&text);
         let wrong = |what| Err(ExistingError::Entry { file: file.name.clone(), what });
         match (entry.linux(), entry.initrd.is_empty()) {

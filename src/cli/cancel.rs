@@ -11,7 +11,7 @@ pub struct Cancel(Handle);
 impl Cancel {
     /// Begins to listen.
     pub fn on_signals() -> io::Result<Cancel> {
-        let hangup = (!crate::qemu::hangup_is_ignored()).then_some(SIGHUP);
+        let hangup = (!crate::session::hangup_is_ignored()).then_some(SIGHUP);
         let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup))?;
         let handle = signals.handle();
         std::thread::Builder::new().name("signals".into()).spawn(move || {

@@ -3,8 +3,8 @@
 use super::options::Global;
 use super::stdio::say;
 use crate::guest::channel::Level;
-use crate::qemu::event::Why;
-use crate::qemu::{self, Event, Finished, Outcome, What};
+use crate::session::event::Why;
+use crate::session::{self, Event, Finished, Outcome, What};
 use std::io::IsTerminal;
 
 /// How many of the console's last lines an error shows.
@@ -18,7 +18,7 @@ pub struct Console {
     quiet: bool,
     /// Notes are shown.
     notes: bool,
-    text: qemu::console::Text,
+    text: session::console::Text,
     /// The console is on standard output already.
     handed_over: bool,
     /// PID 1 has said hello.
@@ -85,7 +85,7 @@ impl Console {
         if self.all || self.handed_over || (needs_no_look && !never_came_up) {
             return;
         }
-        let last = qemu::console::lines(&finished.console, LAST_LINES);
+        let last = session::console::lines(&finished.console, LAST_LINES);
         if !last.is_empty() {
             say("the console's last lines:\n");
             last.iter().for_each(|line| say(&format!("  {line}\n")));

@@ -3,9 +3,9 @@
 use super::options::{Global, KernelKeys};
 use super::plan;
 use super::progress::Progress;
+use crate::arch::Arch;
 use crate::boot::existing::Existing;
 use crate::convert::Event;
-use crate::kernel::Arch;
 use crate::swap;
 use anyhow::{Context, Result};
 use clap::Args;

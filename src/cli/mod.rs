@@ -22,12 +22,6 @@ mod report;
 mod run;
 mod size;
 mod smoke;
-mod smoke_keys;
-mod smoke_plan;
-#[cfg(test)]
-mod smoke_schema;
-mod smoke_settings;
-mod smoke_spec;
 mod stdio;
 mod stop;
 mod summary;

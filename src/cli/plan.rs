@@ -2,11 +2,11 @@
 
 use super::options::{self, Disk, KernelKeys};
 use super::report::WithHint;
-use crate::arch::Architecture;
+use crate::arch::{Arch, Architecture};
 use crate::convert::{Firmware, Observer, Options, Plan};
 use crate::guest::channel::Overrides;
 use crate::image::{Image, Platform};
-use crate::kernel::{Arch, Bundle, Given, Store};
+use crate::kernel::{Bundle, Given, Store};
 use crate::recognise::Wanted;
 use crate::source::{self, Reference, Select, SourceError};
 use anyhow::{Context, Result, anyhow};

@@ -15,8 +15,9 @@ use crate::guest::channel::{MAX_DOCUMENT, Overrides};
 use crate::machines::log::Logger;
 use crate::machines::{MachineError, Record, Registered, Registry};
 use crate::once;
-use crate::qemu::control::Endpoint;
-use crate::qemu::{self, Access, Boot, Finished, Forward, MachineOptions, SessionOptions, Streams, What};
+use crate::qemu::{self, Access, Boot, Forward, MachineOptions};
+use crate::session::control::Endpoint;
+use crate::session::{self, Finished, SessionOptions, Streams, What};
 use anyhow::Context;
 use std::ffi::OsString;
 use std::fs::File;
@@ -169,7 +170,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         (Some(child), Some(registered)) => run_detached(&machine, options, child, registered, endpoint, show),
         (_, registered) => {
             let streams = Streams::inherited().context("cannot use the standard streams")?;
-            let finished = qemu::run_controlled(&machine, options, streams, endpoint, &mut |event| {
+            let finished = session::run_controlled(&machine, options, streams, endpoint, &mut |event| {
                 show.event(&event);
                 ControlFlow::Continue(())
             })?;
@@ -254,7 +255,7 @@ fn run_detached(
     let logger = registered.log().context("cannot begin the machine's log")?;
     let streams = log_streams(&logger).context("cannot use the machine's log")?;
     let (mut child, mut released) = (Some(child), Ok(()));
-    let finished = qemu::run_controlled(machine, options, streams, endpoint, &mut |event| {
+    let finished = session::run_controlled(machine, options, streams, endpoint, &mut |event| {
         show.event(&event);
         if let What::WorkloadStarted | What::HandedOver(_) = event.what
             && let Some(child) = child.take()

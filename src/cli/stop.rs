@@ -2,7 +2,7 @@
 
 use super::exec::connect;
 use crate::machines::{Entry, Registry};
-use crate::qemu::control::ControlError;
+use crate::session::control::ControlError;
 use anyhow::{Context, bail};
 use std::process::ExitCode;
 use std::thread::sleep;

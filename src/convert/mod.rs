@@ -16,7 +16,7 @@ pub use size::SizeError;
 pub use verify::{Expected, expected_userland, verify};
 
 use self::facts::{Facts, all_modules, boot_spec, ingredients};
-use crate::arch::Architecture;
+use crate::arch::{Arch, Architecture};
 use crate::boot::{command_line, loader};
 use crate::disk::gpt::Layout;
 use crate::ext4;
@@ -27,7 +27,7 @@ use crate::identity::DiskIdentity;
 use crate::image::Image;
 use crate::kernel::modules::{Selection, select};
 use crate::kernel::preflight::{self, preflight};
-use crate::kernel::{Arch, Bundle, Packing};
+use crate::kernel::{Bundle, Packing};
 use crate::pid1::init_binary;
 use anyhow::{Result, anyhow, bail};
 use std::path::PathBuf;

@@ -17,6 +17,8 @@
 
 use std::fmt;
 
+/// Longest entry that is read, in bytes.
+pub const LONGEST: u64 = 65_536;
 /// Keys whose values are paths, each of a file that the entry needs.
 const PATHS: [&str; 6] = ["linux", "initrd", "efi", "uki", "devicetree", "devicetree-overlay"];
 /// The other keys of the specification. `uki-url` leads to another machine.

@@ -14,7 +14,6 @@
 
 use super::failure::{Doing, Failure};
 use super::journal;
-use super::root::ROOT;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -31,8 +30,8 @@ const LAYERS: &str = "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work";
 /// Folders of the disk can be renamed, and files with several names stay one file when they are changed.
 const AS_A_DISK: &str = "redirect_dir=on,index=on";
 
-/// Mounts all three, the overlay at [`ROOT`].
-pub fn mount(device: &Path, fstype: &str) -> Result<(), Failure> {
+/// Mounts all three, the overlay at `at`.
+pub fn mount(device: &Path, fstype: &str, at: &str) -> Result<(), Failure> {
     for folder in [LOWER, UPPER] {
         fs::create_dir_all(folder).doing(format!("create {folder}"))?;
     }
@@ -42,7 +41,7 @@ pub fn mount(device: &Path, fstype: &str) -> Result<(), Failure> {
     make_folders().doing("prepare a tmpfs for an ephemeral root")?;
     let overlay = |options: &str| {
         let options = Some(options);
-        nix::mount::mount(Some("overlay"), ROOT, Some("overlay"), MsFlags::empty(), options)
+        nix::mount::mount(Some("overlay"), at, Some("overlay"), MsFlags::empty(), options)
     };
     // An older overlayfs does not know the options beyond the layers.
     overlay(&format!("{LAYERS},{AS_A_DISK}")).or_else(|_| overlay(LAYERS)).map_err(|errno| match errno {

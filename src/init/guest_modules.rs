@@ -12,8 +12,8 @@
 //! A request loads every module that the name is, or is an alias of, after what each depends on (modules.dep(5),
 //! modprobe.d(5) "softdep"). Not supported: the image's modprobe.d, with its options and blacklists.
 
+use super::folders::make_folders;
 use super::modules::{insert_file, matches};
-use super::userland::make_folders;
 use super::{log, partition};
 use crate::guest::spec::GuestModules;
 use nix::mount::{MsFlags, mount};

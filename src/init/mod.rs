@@ -27,6 +27,7 @@ mod ephemeral;
 mod etc_files;
 mod etc_mounts;
 mod failure;
+mod folders;
 mod growth;
 mod guest_modules;
 mod handover;

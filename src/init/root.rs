@@ -51,7 +51,7 @@ pub fn find_and_mount(root: &Root, booted: Booted, modules: &mut Loader) -> Resu
     let Found { disk, node: device } = wait_for(&root.partuuid, booted, modules)?;
     fs::create_dir_all(ROOT).doing(format!("create {ROOT}"))?;
     if root.ephemeral {
-        ephemeral::mount(&device, &root.fstype)?;
+        ephemeral::mount(&device, &root.fstype, ROOT)?;
         log::info(format!("root file system {} mounted below a tmpfs that takes all writes", device.display()));
         return Ok(Mounted { device, disk, writable: Writable::Yes });
     }

@@ -9,6 +9,7 @@
 
 use super::etc_mounts::EtcMounts;
 use super::failure::{Doing, Failure};
+use super::folders::{make_folders, new_folder};
 use super::root::{ROOT, Writable};
 use super::{guest_modules, log, seed};
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{chdir, chroot};
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// What to make of the root.
@@ -44,9 +45,6 @@ pub enum Devices {
     /// devtmpfs: all devices of the machine.
     Machine,
 }
-
-/// Names that are walked for one path, links' targets included: rings of links end, and no path exhausts the stack.
-const MAX_STEPS: u32 = 1000;
 
 struct Mount {
     fstype: &'static str,
@@ -209,10 +207,6 @@ fn make_etc() {
     }
 }
 
-fn new_folder(path: &Path) -> std::io::Result<()> {
-    fs::DirBuilder::new().mode(0o755).create(path)
-}
-
 /// Nodes and links of /dev. What is there already (devtmpfs) is left.
 fn populate_dev() {
     for (name, mode, major, minor) in NODES {
@@ -287,31 +281,6 @@ fn make_working_dir(folder: &str) {
     }
 }
 
-/// Makes what is missing of an absolute path, behind symbolic links that lead nowhere yet too.
-pub fn make_folders(path: &Path) -> std::io::Result<()> {
-    let mut steps_left = MAX_STEPS;
-    follow_and_make(path, &mut steps_left)
-}
-
-fn follow_and_make(path: &Path, steps_left: &mut u32) -> std::io::Result<()> {
-    *steps_left = steps_left.checked_sub(1).ok_or(Errno::ELOOP)?;
-    if fs::metadata(path).is_ok() {
-        // A file in the way is told of when the folder is entered.
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        follow_and_make(parent, steps_left)?;
-    }
-    match fs::read_link(path) {
-        Ok(target) => follow_and_make(&path.parent().unwrap_or(Path::new("/")).join(target), steps_left),
-        Err(_) => match new_folder(path) {
-            // `a/..` of a target: there by now.
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        },
-    }
-}
-
 /// An absolute path without `..`: relative paths of a configuration are relative to `/`.
 pub fn in_root(path: &str) -> PathBuf {
     let mut clean = PathBuf::from("/");
@@ -336,25 +305,8 @@ fn make_read_only() {
 
 #[cfg(test)]
 mod tests {
-    use super::{follow_and_make, in_root, make_folders};
-    use std::os::unix::fs::symlink;
+    use super::in_root;
     use std::path::Path;
-
-    #[test]
-    fn folders_are_made_behind_links_that_lead_nowhere_and_rings_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        symlink("deep/er", at("link")).unwrap();
-        symlink("second", at("first")).unwrap();
-        symlink("first", at("second")).unwrap();
-        make_folders(&at("link/a/b")).unwrap();
-        assert!(at("deep/er/a/b").is_dir());
-        assert!(make_folders(&at("first/a")).is_err());
-        assert!(follow_and_make(&at("link/../x"), &mut 3).is_ok() && at("deep/x").is_dir());
-        std::fs::write(at("file"), "").unwrap();
-        assert!(make_folders(&at("file/a")).is_err());
-        assert!(make_folders(&at(&"a/".repeat(100_000))).is_err());
-    }
 
     #[test]
     fn configured_paths_stay_in_the_root() {

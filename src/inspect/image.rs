@@ -3,11 +3,12 @@
 use super::body::{Hidden, Looker};
 use super::facts::{self, Root};
 use super::model::{self, Boot, HiddenFile, Kind, Layer, Layers, Report, StoredKernel};
+use crate::arch::Arch;
 use crate::escape::escape;
 use crate::flatten::{self, LayerStats};
 use crate::image::{BlobError, Image};
 use crate::kernel::preflight::{Disk, Verdict, preflight};
-use crate::kernel::{Arch, Packing, Store};
+use crate::kernel::{Packing, Store};
 use crate::layer::Warnings;
 use crate::rootfs::{Attrs, Tree};
 

@@ -1,12 +1,13 @@
 //! The report on a kernel: what it is, what it was built with, what it lacks to boot a disk of ours.
 
 use super::model::{self, Check, Kind, Report};
+use crate::arch::Arch;
 use crate::escape::escape;
 use crate::formats::bzimage;
 use crate::kernel::config::Setting;
 use crate::kernel::config::line;
 use crate::kernel::preflight::{Disk, Verdict, preflight};
-use crate::kernel::{Arch, BootFile, Bundle, Config, KernelError, Packing, ikconfig, image};
+use crate::kernel::{BootFile, Bundle, Config, KernelError, Packing, ikconfig, image};
 
 /// What is known of a kernel.
 pub fn facts(bundle: &Bundle, evidence: &str) -> model::Kernel {

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Arch, recipe};
+use super::recipe;
+use crate::arch::Arch;
 use crate::escape::escape;
 use crate::own_folder::FolderError;
 

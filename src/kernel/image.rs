@@ -11,7 +11,7 @@
 //! Specifications: Linux Documentation/arch/x86/boot.rst, Documentation/arm64/booting.rst ("Call the kernel image"),
 //! Documentation/riscv/boot-image-header.rst, drivers/firmware/efi/libstub/zboot-header.S; PE format; System V ABI.
 
-use super::Arch;
+use crate::arch::Arch;
 use crate::formats::bzimage::{self, Header, Invalid, Payload};
 use crate::recognise::{self, Kind, Refusal, Wanted};
 use std::path::Path;

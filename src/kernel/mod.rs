@@ -9,7 +9,6 @@
 //!
 //! Nothing here writes to a disk image, runs a program or needs root. Not supported: unified kernel images.
 
-mod arch;
 mod bootfile;
 pub mod bundle;
 pub mod config;
@@ -30,12 +29,12 @@ pub mod signature;
 pub mod store;
 
 pub(crate) use crate::unpack;
-pub use arch::Arch;
 pub use bootfile::BootFile;
-pub use bundle::{Bundle, Given};
+pub use bundle::Bundle;
 pub use config::Config;
 pub use error::KernelError;
 pub(crate) use input::Input;
+pub use open::Given;
 pub use preflight::{Packing, preflight};
 pub use signature::Keys;
 pub use store::Store;

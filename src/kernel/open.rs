@@ -4,19 +4,80 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::bootfile;
 use super::error::shown;
 use super::image::{self, Format as Form, Image};
+use super::modules::place::{MODULE_ROOTS, module_file};
 use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
-use super::package::{self, Facts, Source, is_reference};
-use super::{BootFile, Bundle, Config, Given, Input, KernelError, Keys, config, ikconfig, is_release, unpack};
+use super::package::{self, Facts, Source, Unpacked, is_reference};
+use super::{BootFile, Bundle, Config, Input, KernelError, Keys, config, ikconfig, unpack};
 use crate::formats::bzimage;
 use crate::recognise::{self, Kind, Names, Refusal, Wanted};
 
-/// Where modules directories are, in a package or below a root directory.
-const MODULE_ROOTS: [&str; 2] = ["lib/modules/", "usr/lib/modules/"];
+/// What is given for one kernel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// A boot file, a package, a container image or a directory that holds a kernel, told apart by content; or several
+    /// that belong together: packages of which one has the kernel and others its modules, or a boot file with the
+    /// directory of its modules and its configuration.
+    pub files: &'a [PathBuf],
+    /// `lib/modules/RELEASE`, or a directory with that or with `RELEASE` in it, instead of what the files bring.
+    pub modules: Option<&'a Path>,
+    /// The configuration, instead of what the files bring.
+    pub config: Option<&'a Path>,
+    /// Keys of which one must have signed each of the files, modules and configuration included.
+    pub keys: Option<&'a Keys>,
+}
+
+impl Bundle {
+    /// Opens a boot file, a package, a container image or a directory that holds a kernel, told apart by content. `modules` is
+    /// `lib/modules/RELEASE`, or a directory with that or with `RELEASE` in it, and replaces what `path` brings.
+    ///
+    /// # Errors
+    /// What is no kernel is called by its name; see [`KernelError::hint`] for the remedy.
+    pub fn open(path: &Path, modules: Option<&Path>) -> Result<Bundle, KernelError> {
+        Bundle::of(&Given { files: &[path.to_owned()], modules, ..Given::default() })
+    }
+
+    /// Puts together what was given.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`]; modules of another release than the kernel's are refused, and with keys what is not signed.
+    pub fn of(given: &Given<'_>) -> Result<Bundle, KernelError> {
+        open(given, None)
+    }
+
+    /// The kernel that the layers of an image bring, called `name` in errors.
+    ///
+    /// # Errors
+    /// When there is none, or several.
+    pub fn of_image(image: &crate::image::Image, name: &str) -> Result<Bundle, KernelError> {
+        let path = PathBuf::from(name);
+        let unpacked = Unpacked::of(image, &path)?;
+        open_sources(vec![Source::Image(Arc::new(unpacked), path)], Parts::default(), None)
+    }
+
+    /// The files of the kernel that this machine runs.
+    ///
+    /// # Errors
+    /// When the boot file is not where distributions put it.
+    pub fn host_files() -> Result<Vec<PathBuf>, KernelError> {
+        let names =
+            nix::sys::utsname::uname().map_err(|errno| KernelError::io("read", "/proc/version")(errno.into()))?;
+        host_files(Path::new("/"), &names.release().to_string_lossy())
+    }
+
+    /// Takes the modules in `dir` (as in [`Bundle::open`]) instead of its own; `None` changes nothing.
+    pub fn replace_modules(&mut self, dir: Option<&Path>) -> Result<(), KernelError> {
+        if let Some(dir) = dir {
+            self.modules = Some(open_modules(dir, &self.release)?);
+        }
+        Ok(())
+    }
+}
 
 /// Something that is given for a kernel.
 enum Piece {
@@ -504,12 +565,6 @@ fn is_kernel_name(name: &str) -> bool {
         && ["vmlinuz", "bzImage", "Image"]
             .iter()
             .any(|stem| name.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])))
-}
-
-/// Splits `lib/modules/RELEASE/FILE` into RELEASE and FILE.
-pub(super) fn module_file(path: &str) -> Option<(&str, &str)> {
-    let (release, file) = MODULE_ROOTS.iter().find_map(|root| path.strip_prefix(root))?.split_once('/')?;
-    is_release(release).then_some((release, file))
 }
 
 fn word(text: &str) -> String {

@@ -7,10 +7,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::Bundle;
 use super::config::{Options, Setting};
 use super::image::Format;
 use super::requirements::{Level, Requirement, When, requirements};
-use super::{Arch, Bundle};
+use crate::arch::Arch;
 use crate::escape::escape;
 use crate::formats::bzimage;
 

@@ -2,7 +2,7 @@
 //!
 //! Specification: os-release(5) for `ID` and `ID_LIKE`.
 
-use super::Arch;
+use crate::arch::Arch;
 
 /// Commands that fetch a kernel and add it to the store, by a distribution's `ID`.
 type Recipe = fn(&Name) -> String;

@@ -3,8 +3,8 @@
 //! A block is comment lines (the reason), at most one line of marks (`#! required; module ext4`) and options;
 //! `kernel-configs/README.md` has the grammar. Text and tool cannot drift: they are one file.
 
-use super::Arch;
 use super::config;
+use crate::arch::Arch;
 
 /// The fragments of an architecture by topic.
 macro_rules! fragments {

@@ -9,6 +9,7 @@
 //! Nothing but digits is a digit: signs in octal fields, `+`, exponents and trailing letters are errors, because
 //! readers disagree on them.
 
+use super::error::ErrorKind;
 use crate::rootfs::Time;
 
 /// A numeric header field of up to 12 bytes. `None`: neither octal nor base-256.
@@ -76,6 +77,14 @@ pub fn pax_time(text: &[u8]) -> Option<(Time, bool)> {
         (None, false) => (Time { secs: i64::MAX, nanos: 0 }, true),
         (None, true) => (Time { secs: i64::MIN, nanos: 0 }, true),
     })
+}
+
+/// A decimal record; an empty one takes back.
+pub fn of_record(field: &'static str, value: &[u8]) -> Result<Option<u64>, ErrorKind> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    decimal(value).map(Some).ok_or_else(|| ErrorKind::NotANumber { field, value: value.into() })
 }
 
 #[cfg(test)]

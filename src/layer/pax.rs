@@ -8,7 +8,7 @@
 
 use super::Limits;
 use super::error::ErrorKind;
-use super::number::{decimal, pax_time};
+use super::number::{decimal, of_record, pax_time};
 use super::sparse::Records as SparseRecords;
 use super::warnings::{WarningKind, Warnings};
 use super::xattr::{Collected, Recorded};
@@ -74,13 +74,13 @@ impl Extended {
         match key {
             b"path" => self.path = name("path", value)?,
             b"linkpath" => self.linkpath = name("linkpath", value)?,
-            b"size" => self.size = number("size", value)?,
-            b"uid" => self.uid = number("uid", value)?,
-            b"gid" => self.gid = number("gid", value)?,
+            b"size" => self.size = of_record("size", value)?,
+            b"uid" => self.uid = of_record("uid", value)?,
+            b"gid" => self.gid = of_record("gid", value)?,
             b"mtime" => self.mtime = time(value, warnings)?,
-            b"SCHILY.devmajor" => self.devmajor = number("SCHILY.devmajor", value)?,
-            b"SCHILY.devminor" => self.devminor = number("SCHILY.devminor", value)?,
-            b"SCHILY.realsize" => self.realsize = number("SCHILY.realsize", value)?,
+            b"SCHILY.devmajor" => self.devmajor = of_record("SCHILY.devmajor", value)?,
+            b"SCHILY.devminor" => self.devminor = of_record("SCHILY.devminor", value)?,
+            b"SCHILY.realsize" => self.realsize = of_record("SCHILY.realsize", value)?,
             // star's name of the types tar has no letter for.
             b"SCHILY.filetype" if matches!(value, b"socket" | b"door" | b"event-port") => {
                 return Err(ErrorKind::FileType(value.into()));
@@ -144,14 +144,6 @@ fn name(field: &'static str, value: &[u8]) -> Result<Option<Box<[u8]>>, ErrorKin
         return Err(ErrorKind::Nul(field));
     }
     Ok((!value.is_empty()).then(|| value.into()))
-}
-
-/// A decimal record; an empty one takes back.
-pub fn number(field: &'static str, value: &[u8]) -> Result<Option<u64>, ErrorKind> {
-    if value.is_empty() {
-        return Ok(None);
-    }
-    decimal(value).map(Some).ok_or_else(|| ErrorKind::NotANumber { field, value: value.into() })
 }
 
 fn time(value: &[u8], warnings: &mut Warnings) -> Result<Option<Time>, ErrorKind> {

@@ -17,8 +17,7 @@ use super::Limits;
 use super::error::{Error, ErrorKind};
 use super::header::{BLOCK, Header};
 use super::input::Input;
-use super::number::{self, decimal};
-use super::pax::number as pax_number;
+use super::number::{self, decimal, of_record};
 
 /// A valid map and the length of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,11 +79,11 @@ impl Records {
     pub fn set(&mut self, key: &[u8], value: &[u8], limits: &Limits) -> Result<(), ErrorKind> {
         self.any = true;
         match key {
-            b"major" => self.major = pax_number("GNU.sparse.major", value)?,
-            b"minor" => self.minor = pax_number("GNU.sparse.minor", value)?,
-            b"size" => self.size = pax_number("GNU.sparse.size", value)?,
-            b"realsize" => self.real_size = pax_number("GNU.sparse.realsize", value)?,
-            b"numblocks" => self.count = pax_number("GNU.sparse.numblocks", value)?,
+            b"major" => self.major = of_record("GNU.sparse.major", value)?,
+            b"minor" => self.minor = of_record("GNU.sparse.minor", value)?,
+            b"size" => self.size = of_record("GNU.sparse.size", value)?,
+            b"realsize" => self.real_size = of_record("GNU.sparse.realsize", value)?,
+            b"numblocks" => self.count = of_record("GNU.sparse.numblocks", value)?,
             b"name" if value.contains(&0) => return Err(ErrorKind::Nul("GNU.sparse.name")),
             b"name" => self.name = (!value.is_empty()).then(|| value.into()),
             b"map" => self.map = Some(parse_map(value, limits)?),

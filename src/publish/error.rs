@@ -1,6 +1,6 @@
 //! Why an output cannot be made, and what to do about it.
 
-use super::target::free_bytes;
+use super::space::free_bytes;
 use crate::escape::{self, os_error};
 use std::io;
 use std::path::{Path, PathBuf};

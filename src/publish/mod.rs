@@ -17,6 +17,7 @@ mod leftovers;
 mod name;
 mod partial;
 mod place;
+mod space;
 mod target;
 
 pub use document::Document;

@@ -11,6 +11,7 @@
 //! Not supported: devices, pipes and sockets as output.
 
 use super::error::failed;
+use super::space::free_bytes;
 use super::target::{self, Taken, Target};
 use super::{FileError, keep, leftovers};
 use crate::output::Output;
@@ -57,7 +58,7 @@ impl PartialFile {
     /// An error when fewer than `needed` bytes are free where the output will lie.
     pub fn require_space(&self, needed: u64) -> Result<(), FileError> {
         let path = self.target.path();
-        let free = target::free_bytes(&path).map_err(failed("ask for the free space of", &path))?;
+        let free = free_bytes(&path).map_err(failed("ask for the free space of", &path))?;
         if free < needed { Err(FileError::NoSpace { needed, free, path }) } else { Ok(()) }
     }
 

@@ -137,13 +137,6 @@ pub fn kind(file_type: FileType) -> &'static str {
     }
 }
 
-/// Bytes an unprivileged user can still write where `path` lies or will lie.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let facts = nix::sys::statvfs::statvfs(directory)?;
-    Ok(facts.blocks_available().saturating_mul(facts.fragment_size()))
-}
-
 /// The mode bits this process takes from new files. Asking with umask(2) would change it for a moment, for every
 /// thread; where /proc does not say, the usual 022.
 pub fn umask() -> u32 {

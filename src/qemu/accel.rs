@@ -7,7 +7,7 @@
 //! of the host's side needs Linux (memfd, /proc, /dev/fdset).
 
 use super::error::RunError;
-use super::machine::Accel;
+use super::machine::{Accel, AccelChoice};
 use super::probe;
 use crate::arch::Architecture;
 use crate::own_folder;
@@ -15,35 +15,6 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-
-/// What the user asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AccelChoice {
-    /// KVM or HVF where it works, else TCG.
-    #[default]
-    Auto,
-    /// KVM or an error.
-    Kvm,
-    /// HVF or an error.
-    Hvf,
-    /// TCG.
-    Tcg,
-}
-
-impl FromStr for AccelChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<AccelChoice, String> {
-        match text {
-            "auto" => Ok(AccelChoice::Auto),
-            "kvm" => Ok(AccelChoice::Kvm),
-            "hvf" => Ok(AccelChoice::Hvf),
-            "tcg" => Ok(AccelChoice::Tcg),
-            _ => Err(format!("accelerator is none of auto, kvm, hvf and tcg: {text}")),
-        }
-    }
-}
 
 /// An accelerator, and a line for the user when it is not the one that was hoped for.
 #[derive(Clone, Debug, PartialEq, Eq)]

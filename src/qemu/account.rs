@@ -146,7 +146,7 @@ fn copy(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::accel::AccelChoice;
+    use super::super::machine::AccelChoice;
     use super::*;
     use crate::arch::Architecture;
     use std::os::unix::fs::PermissionsExt;

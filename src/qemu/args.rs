@@ -288,7 +288,7 @@ fn sockets(args: &mut Args, wiring: &Wiring) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::qemu::accel::AccelChoice;
+    use crate::qemu::machine::AccelChoice;
 
     fn machine(arch: Architecture) -> MachineOptions {
         MachineOptions { cpus: 2, accel: AccelChoice::Tcg, ..MachineOptions::new(arch, "disk.img".into()) }

@@ -87,7 +87,7 @@ fn make_overlay(size: u64, scratch: Option<&Path>) -> Result<File, RunError> {
 }
 
 /// A guest may write gigabytes, and /tmp is memory on many hosts.
-pub(super) fn scratch_dir() -> PathBuf {
+pub(crate) fn scratch_dir() -> PathBuf {
     std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 

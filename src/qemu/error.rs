@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Why a machine could not be started. What happens after its start is an [`Outcome`](super::Outcome).
+/// Why a machine could not be started. What happens after its start is an [`Outcome`](crate::session::Outcome).
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// No QEMU for this architecture.
@@ -33,8 +33,8 @@ pub enum RunError {
         status: String,
         /// What it said on standard error, escaped.
         message: String,
-        /// It is older than [`super::binary::OLDEST`].
-        too_old: bool,
+        /// The oldest version that will do, where this one is older.
+        needs: Option<(u32, u32)>,
     },
     /// QEMU runs and does not speak to us.
     #[error("QEMU does not answer: {0}")]
@@ -46,6 +46,8 @@ pub enum RunError {
         arch: &'static str,
         /// Debian's package that has it.
         package: &'static str,
+        /// Environment variables that name its files instead.
+        variables: (&'static str, &'static str),
     },
     /// Firmware named by the environment cannot be read.
     #[error("cannot open UEFI firmware {}: {source}", shown(.path))]
@@ -148,12 +150,10 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             RunError::QemuMissing { package, .. } => format!("install {package}, or name the program with --qemu"),
-            RunError::QemuFailed { too_old: true, .. } => {
-                let (major, minor) = super::binary::OLDEST;
+            RunError::QemuFailed { needs: Some((major, minor)), .. } => {
                 format!("bootdisk needs QEMU {major}.{minor} or later")
             }
-            RunError::FirmwareMissing { package, .. } => {
-                let (code, vars) = super::firmware::VARIABLES;
+            RunError::FirmwareMissing { package, variables: (code, vars), .. } => {
                 format!("install {package}, or set {code} and {vars} to its files")
             }
             RunError::DiskInUse(_) => "stop the other machine, or make a copy of the disk".into(),
@@ -176,7 +176,7 @@ impl RunError {
         })
     }
 
-    pub(super) fn host(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    pub(crate) fn host(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
         move |source| RunError::Host { what, source }
     }
 }

@@ -74,7 +74,7 @@ fn choose(
         Architecture::Aarch64 => (AARCH64, "qemu-efi-aarch64"),
     };
     let found = known.iter().find(|(code, vars)| exists(Path::new(code)) && exists(Path::new(vars)));
-    let (code, vars) = found.ok_or(RunError::FirmwareMissing { arch: arch.name(), package })?;
+    let (code, vars) = found.ok_or(RunError::FirmwareMissing { arch: arch.name(), package, variables: VARIABLES })?;
     Ok((code.into(), vars.into()))
 }
 

@@ -3,9 +3,8 @@
 //! The host side listens on 127.0.0.1 unless an address is given, where docker listens on every address: a test machine
 //! is not meant for the neighbours. Not supported: port ranges, IPv6 addresses (QEMU's user network forwards IPv4).
 
-use super::error::RunError;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 /// Which transport is forwarded.
@@ -90,17 +89,6 @@ impl Forward {
     pub(super) fn rule(&self) -> String {
         let protocol = if self.protocol == Protocol::Udp { "udp" } else { "tcp" };
         format!("{protocol}:{}:{}-:{}", self.address, self.host, self.guest)
-    }
-
-    /// Listens for an instant: a port somebody else has is named before QEMU starts. QEMU listens anew afterwards, and
-    /// if the port goes in between, QEMU's own message remains.
-    pub fn check_free(&self) -> Result<(), RunError> {
-        let address = SocketAddrV4::new(self.address, self.host);
-        let bound = match self.protocol {
-            Protocol::Tcp => TcpListener::bind(address).map(drop),
-            Protocol::Udp => UdpSocket::bind(address).map(drop),
-        };
-        bound.map_err(|source| super::ports::refused(*self, source))
     }
 }
 

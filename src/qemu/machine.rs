@@ -1,11 +1,11 @@
 //! The machine as values: what the user asks for, and what is left of it once the host has been looked at.
 
-use super::accel::AccelChoice;
 use super::forward::Forward;
 use crate::arch::Architecture;
 use crate::inputs::FileId;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// What starts the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,34 @@ impl Accel {
             Accel::Kvm => "kvm",
             Accel::Hvf => "hvf",
             Accel::Tcg => "tcg",
+        }
+    }
+}
+
+/// What the user asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccelChoice {
+    /// KVM or HVF where it works, else TCG.
+    #[default]
+    Auto,
+    /// KVM or an error.
+    Kvm,
+    /// HVF or an error.
+    Hvf,
+    /// TCG.
+    Tcg,
+}
+
+impl FromStr for AccelChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<AccelChoice, String> {
+        match text {
+            "auto" => Ok(AccelChoice::Auto),
+            "kvm" => Ok(AccelChoice::Kvm),
+            "hvf" => Ok(AccelChoice::Hvf),
+            "tcg" => Ok(AccelChoice::Tcg),
+            _ => Err(format!("accelerator is none of auto, kvm, hvf and tcg: {text}")),
         }
     }
 }

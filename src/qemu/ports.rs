@@ -1,9 +1,9 @@
 //! Whether the host's side of forwarded ports can be had, found out before QEMU starts.
 
 use super::error::RunError;
-use super::forward::Forward;
+use super::forward::{Forward, Protocol};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 
 /// Checks all forwards of one machine: against each other, then each against the host.
 ///
@@ -11,7 +11,18 @@ use std::net::Ipv4Addr;
 /// The first that cannot be had.
 pub(super) fn check(forwards: &[Forward]) -> Result<(), RunError> {
     twice(forwards)?;
-    forwards.iter().try_for_each(Forward::check_free)
+    forwards.iter().try_for_each(check_free)
+}
+
+/// Listens for an instant: a port somebody else has is named before QEMU starts. QEMU listens anew afterwards, and
+/// if the port goes in between, QEMU's own message remains.
+fn check_free(forward: &Forward) -> Result<(), RunError> {
+    let address = SocketAddrV4::new(forward.address, forward.host);
+    let bound = match forward.protocol {
+        Protocol::Tcp => TcpListener::bind(address).map(drop),
+        Protocol::Udp => UdpSocket::bind(address).map(drop),
+    };
+    bound.map_err(|source| refused(*forward, source))
 }
 
 /// One port on one address is one listener's. Every address includes each.
@@ -29,7 +40,7 @@ fn twice(forwards: &[Forward]) -> Result<(), RunError> {
 }
 
 /// What keeps a port from being listened on, as an error of its own.
-pub(super) fn refused(forward: Forward, source: io::Error) -> RunError {
+fn refused(forward: Forward, source: io::Error) -> RunError {
     match source.kind() {
         io::ErrorKind::PermissionDenied => RunError::PortPrivileged { forward },
         io::ErrorKind::AddrNotAvailable => RunError::PortAddress { forward },

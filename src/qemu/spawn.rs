@@ -21,7 +21,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 const COMPLAINT: usize = 8 << 10;
 
 /// A running QEMU.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     stderr: ChildStderr,
     said: Vec<u8>,
@@ -39,7 +39,7 @@ pub(super) struct Confined {
 
 impl Process {
     /// Starts `program`; it gets the descriptors in `inherit` under the numbers they have here.
-    pub(super) fn start(program: &Path, args: &[OsString], inherit: &[RawFd]) -> io::Result<Process> {
+    pub(crate) fn start(program: &Path, args: &[OsString], inherit: &[RawFd]) -> io::Result<Process> {
         Process::start_confined(Confined::default(), program, args, inherit)
     }
 
@@ -84,17 +84,17 @@ impl Process {
         Ok(Process { child, stderr, said: Vec::new(), status: None })
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Its standard error, to poll for; [`listen`](Self::listen) reads it.
-    pub(super) fn stderr(&self) -> BorrowedFd<'_> {
+    pub(crate) fn stderr(&self) -> BorrowedFd<'_> {
         self.stderr.as_fd()
     }
 
     /// Reads what is there of its standard error; `false` when it has closed it.
-    pub(super) fn listen(&mut self) -> bool {
+    pub(crate) fn listen(&mut self) -> bool {
         let mut buffer = [0; 4096];
         loop {
             match self.stderr.read(&mut buffer) {
@@ -110,7 +110,7 @@ impl Process {
     }
 
     /// What it said on standard error, its own name left away, as one escaped line.
-    pub(super) fn complaint(&mut self) -> String {
+    pub(crate) fn complaint(&mut self) -> String {
         self.listen();
         let lines = self.said.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         let texts: Vec<String> = lines.map(|line| escape(without_program(line))).collect();
@@ -118,7 +118,7 @@ impl Process {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
         }
@@ -126,7 +126,7 @@ impl Process {
     }
 
     /// Ends it and waits for its end.
-    pub(super) fn kill(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn kill(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.ended()? {
             return Ok(status);
         }
@@ -154,7 +154,7 @@ fn without_program(line: &[u8]) -> &[u8] {
     }
 }
 
-pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     use nix::fcntl::OFlag;
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;

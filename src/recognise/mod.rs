@@ -13,6 +13,7 @@
 //! Where signatures come from is said beside them. Not looked for: what a name ends with.
 
 pub mod disk;
+pub mod ends;
 mod folder;
 mod hint;
 mod magic;
@@ -20,11 +21,13 @@ pub mod names;
 pub mod pe;
 mod refusal;
 mod text;
+mod wanted;
 
 pub use disk::Disk;
 pub use magic::file_system;
 pub use names::Names;
-pub use refusal::{Refusal, Wanted};
+pub use refusal::Refusal;
+pub use wanted::Wanted;
 
 use crate::image::Format;
 use crate::unpack;
@@ -107,7 +110,7 @@ pub fn file(file: &File) -> io::Result<Kind> {
     let mut bytes = vec![0; START.min(usize::try_from(size).unwrap_or(START))];
     let length = read_at(file, 0, &mut bytes)?;
     bytes.truncate(length);
-    Ok(match disk::at_the_end(file, &bytes, size) {
+    Ok(match ends::at_the_end(file, &bytes, size) {
         Some(found) => found,
         None => named_by(&bytes, &mut |at, block| read_at(file, at, block).is_ok_and(|length| length == block.len())),
     })

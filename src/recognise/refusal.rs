@@ -2,41 +2,10 @@
 
 use super::names::Names;
 use super::text::Text;
-use super::{Disk, Kind, hint};
+use super::{Disk, Kind, Wanted, hint};
 use crate::escape::escape;
 use crate::image::Format;
 use std::path::{Path, PathBuf};
-
-/// What a command takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// `build`.
-    Image,
-    /// `run` and `test`.
-    Bootable,
-    /// `kernel set`.
-    Disk,
-    /// `--kernel`, and `kernel` with a file.
-    Kernel,
-    /// `inspect`.
-    Anything,
-}
-
-impl Wanted {
-    fn words(self) -> &'static str {
-        match self {
-            Wanted::Image => "an image",
-            Wanted::Bootable => "an image or a disk",
-            Wanted::Disk => "a disk",
-            Wanted::Kernel => "a kernel",
-            Wanted::Anything => "an image, a disk or a kernel",
-        }
-    }
-
-    fn takes_disks(self) -> bool {
-        matches!(self, Wanted::Bootable | Wanted::Disk | Wanted::Anything)
-    }
-}
 
 /// Why something cannot be used. Who shows it says what it is about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

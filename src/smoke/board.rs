@@ -7,7 +7,7 @@ use super::trouble::Trouble;
 use super::verdict::{Held, Unmet, Verdict};
 use super::watch::{Hit, Stream, Watch};
 use crate::guest::channel::Outcome as Workload;
-use crate::qemu::console;
+use crate::session::console;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

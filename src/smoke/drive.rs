@@ -10,20 +10,18 @@
 
 use super::board::{Board, State};
 use super::caught::caught;
-use super::expect::{Expectation, Http};
+use super::expect::Expectation;
 use super::log::{LogFile, Logs, Lost};
-use super::matrix::Combination;
-use super::probe::{self, Health};
+use super::probe;
+use super::test::Test;
 use super::verdict::{Report, Verdict};
 use super::watch::Stream;
-use crate::guest::channel::{Outcome as Workload, Overrides};
-use crate::guest::spec::Healthcheck;
+use crate::guest::channel::Outcome as Workload;
 use crate::publish::Document;
-use crate::qemu::control::{self, Connection, Dialer};
-use crate::qemu::event::Why;
-use crate::qemu::{
-    self, Display, Event, Finished, Forward, MachineOptions, Outcome, RunError, SessionOptions, Streams, What,
-};
+use crate::qemu::{self, Display, Forward, MachineOptions, RunError};
+use crate::session::control::{self, Connection, Dialer};
+use crate::session::event::Why;
+use crate::session::{self, Event, Finished, Outcome, SessionOptions, Streams, What};
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
@@ -39,111 +37,6 @@ const LAST_LINES: usize = 15;
 const ATTEMPTS: u32 = 3;
 /// The warden looks at the clock at least this often.
 const TICK: Duration = Duration::from_millis(200);
-
-/// A test of one machine.
-#[derive(Clone, Debug)]
-pub struct Test {
-    /// For reports.
-    pub name: String,
-    /// For reports.
-    pub combination: Combination,
-    /// The machine; ports for the checks are added to its forwards.
-    pub machine: MachineOptions,
-    /// What differs from the disk's boot specification.
-    pub overrides: Overrides,
-    /// What must hold. Without any, health or status 0 is taken for it.
-    pub expectations: Vec<Expectation>,
-    /// The image's health check.
-    pub healthcheck: Option<Healthcheck>,
-    /// TCP ports the image exposes.
-    pub exposed: Vec<u16>,
-    /// For everything.
-    pub timeout: Duration,
-    /// For the first byte of the console, or PID 1.
-    pub boot_timeout: Duration,
-    /// Where the logs go, if anywhere: a folder that exists.
-    pub log_dir: Option<PathBuf>,
-    /// What their names begin with; no other test's do.
-    pub log_name: String,
-}
-
-impl Test {
-    /// A test of this machine that expects nothing in particular.
-    #[cfg(test)]
-    pub(super) fn of(machine: MachineOptions) -> Test {
-        Test {
-            name: "test".into(),
-            combination: Combination::default(),
-            machine,
-            overrides: Overrides::default(),
-            expectations: Vec::new(),
-            healthcheck: None,
-            exposed: Vec::new(),
-            timeout: Duration::from_secs(120),
-            boot_timeout: Duration::from_secs(60),
-            log_dir: None,
-            log_name: "test".into(),
-        }
-    }
-
-    /// Whether the image has a health check that asks something.
-    pub fn has_health(&self) -> bool {
-        self.health().is_some()
-    }
-
-    /// What must hold, and why if nothing was said.
-    fn expected(&self) -> (Vec<Expectation>, Option<&'static str>) {
-        if self.expectations.iter().any(Expectation::is_positive) {
-            return (self.expectations.clone(), None);
-        }
-        let (expectation, why) = match self.health() {
-            Some(_) => (Expectation::Healthy, "nothing else was said, and the image has a HEALTHCHECK"),
-            None => (Expectation::ExitCode(0), "nothing else was said, and the image has no HEALTHCHECK"),
-        };
-        (self.expectations.iter().cloned().chain([expectation]).collect(), Some(why))
-    }
-
-    fn health(&self) -> Option<Health> {
-        self.healthcheck.as_ref().and_then(Health::of)
-    }
-
-    fn http_port(&self, http: &Http) -> u16 {
-        match (http.port, &self.exposed[..]) {
-            (Some(port), _) => port,
-            (None, &[port]) => port,
-            (None, _) => 80,
-        }
-    }
-
-    /// Which port was taken where none was said and the image exposes several, or none.
-    fn assumed_port(&self, http: &Http) -> Option<String> {
-        let exposed = match &self.exposed[..] {
-            _ if http.port.is_some() => return None,
-            [] => "no port".to_owned(),
-            [_] => return None,
-            several => several.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
-        };
-        let port = self.http_port(http);
-        Some(format!("port {port} was asked, as none was given and the image exposes {exposed}"))
-    }
-
-    /// A report of a test that was not made.
-    pub fn unmade(&self, verdict: Verdict) -> Report {
-        let (expectations, assumed) = self.expected();
-        Report {
-            name: self.name.clone(),
-            combination: self.combination.clone(),
-            expectations: Board::new(expectations).into_state().held(),
-            assumed,
-            verdict,
-            phases: Default::default(),
-            last_lines: Vec::new(),
-            elapsed: Duration::ZERO,
-            screen: None,
-            lost: None,
-        }
-    }
-}
 
 /// Boots the machine, and returns when there is a verdict and nothing is left of the machine. A signal's
 /// number in `cancelled` ends it.
@@ -267,7 +160,7 @@ impl Drive<'_> {
             };
             let finished = start()
                 .map_err(host("start a thread"))
-                .and_then(|()| qemu::run_controlled(&self.machine, options, streams, endpoint, &mut sink));
+                .and_then(|()| session::run_controlled(&self.machine, options, streams, endpoint, &mut sink));
             board.end_of(Stream::Console);
             drop(over);
             finished

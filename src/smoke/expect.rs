@@ -61,12 +61,6 @@ pub struct Exec {
 /// Why text is not an expectation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpectError {
-    /// Nothing to look for.
-    #[error("expected text is empty")]
-    Empty,
-    /// Not a regular expression.
-    #[error("not a regular expression: {0}")]
-    Regex(String),
     /// Not a port.
     #[error("port is not a number from 1 to 65535: {0}")]
     Port(String),

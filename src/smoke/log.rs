@@ -3,9 +3,9 @@
 //!
 //! A log that cannot be written does not end the test: the verdict stands, and beside it that its evidence is lost.
 
-use super::drive::Test;
+use super::test::Test;
 use crate::publish::{self, FileError};
-use crate::qemu::{Event, What};
+use crate::session::{Event, What};
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;

@@ -21,15 +21,17 @@ mod phases;
 mod probe;
 pub mod report;
 pub mod schedule;
+mod test;
 mod trouble;
 pub mod verdict;
 mod watch;
 
 pub use caught::caught;
-pub use drive::{Test, drive};
+pub use drive::drive;
 pub use expect::Expectation;
 pub use log::name_logs;
 pub use matrix::{Axis, Combination, Matrix};
 pub use pattern::Pattern;
 pub use phases::Phases;
+pub use test::Test;
 pub use verdict::{Report, Verdict};

@@ -8,7 +8,6 @@
 //! The automaton is simulated as Thompson wrote it (Communications of the ACM 11, 6, 1968): every state it may be in at
 //! once, so that the time for a character has a bound that follows from the expression's size.
 
-use super::expect::ExpectError;
 use regex_automata::nfa::thompson::{NFA, State, WhichCaptures};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
@@ -28,12 +27,23 @@ pub struct Pattern {
     automaton: NFA,
 }
 
+/// Why text is not a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// Nothing to look for.
+    #[error("expected text is empty")]
+    Empty,
+    /// Not a regular expression.
+    #[error("not a regular expression: {0}")]
+    Regex(String),
+}
+
 impl Pattern {
     /// Plain text.
     ///
     /// # Errors
     /// When it is empty: that would hold at once.
-    pub fn text(text: &str) -> Result<Pattern, ExpectError> {
+    pub fn text(text: &str) -> Result<Pattern, PatternError> {
         Pattern::compile(text, &regex::escape(text), false)
     }
 
@@ -41,12 +51,12 @@ impl Pattern {
     ///
     /// # Errors
     /// When it is none, or matches the empty text.
-    pub fn regex(text: &str) -> Result<Pattern, ExpectError> {
+    pub fn regex(text: &str) -> Result<Pattern, PatternError> {
         Pattern::compile(text, text, true)
     }
 
-    fn compile(source: &str, expression: &str, is_regex: bool) -> Result<Pattern, ExpectError> {
-        let refuse = |why: String| ExpectError::Regex(why);
+    fn compile(source: &str, expression: &str, is_regex: bool) -> Result<Pattern, PatternError> {
+        let refuse = |why: String| PatternError::Regex(why);
         // The crate's message is a drawing of several lines; its last says what is wrong.
         let last = |text: String| text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let parsed = syntax::parse_with(expression, &syntax::Config::new().multi_line(true));
@@ -55,7 +65,7 @@ impl Pattern {
         let automaton = NFA::compiler().configure(wanted).build_from_hir(&parsed);
         let automaton = automaton.map_err(|_| refuse(format!("it takes more than {LARGEST} bytes when compiled")))?;
         let pattern = Pattern { source: source.to_owned(), is_regex, automaton };
-        if Reader::new(&pattern).at_the_end() { Err(ExpectError::Empty) } else { Ok(pattern) }
+        if Reader::new(&pattern).at_the_end() { Err(PatternError::Empty) } else { Ok(pattern) }
     }
 }
 
@@ -190,10 +200,10 @@ mod tests {
     #[test]
     fn patterns_that_hold_for_nothing_are_refused() {
         for empty in ["", "x*", "^", "$", r"\z", r"\B"] {
-            assert_eq!(Pattern::regex(empty).unwrap_err(), ExpectError::Empty, "{empty}");
+            assert_eq!(Pattern::regex(empty).unwrap_err(), PatternError::Empty, "{empty}");
         }
-        assert_eq!(Pattern::text("").unwrap_err(), ExpectError::Empty);
-        assert!(matches!(Pattern::regex("(").unwrap_err(), ExpectError::Regex(_)));
+        assert_eq!(Pattern::text("").unwrap_err(), PatternError::Empty);
+        assert!(matches!(Pattern::regex("(").unwrap_err(), PatternError::Regex(_)));
         assert!(Pattern::regex("(a{1000}){1000}").is_err());
     }
 

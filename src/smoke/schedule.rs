@@ -1,7 +1,8 @@
 //! Many tests, as many side by side as memory and processors allow.
 
 use super::caught::caught;
-use super::drive::{Test, drive};
+use super::drive::drive;
+use super::test::Test;
 use super::verdict::{Report, Verdict};
 use crate::escape::os_error;
 use std::sync::atomic::{AtomicUsize, Ordering};

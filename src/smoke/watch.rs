@@ -5,7 +5,7 @@
 //! not finish. What is found does not depend on the pieces that the text arrives in.
 
 use super::pattern::{Pattern, Reader};
-use crate::qemu::console::Text;
+use crate::session::console::Text;
 use std::collections::VecDeque;
 
 /// Lines kept for a failure's report.

@@ -5,7 +5,8 @@
 
 #![allow(dead_code)]
 
-use bootdisk::qemu::{AccelChoice, Event, Finished, MachineOptions, RunError, SessionOptions, Streams, What, run};
+use bootdisk::qemu::{AccelChoice, MachineOptions, RunError};
+use bootdisk::session::{Event, Finished, SessionOptions, Streams, What, run};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;

@@ -176,7 +176,8 @@ impl<'a> Editor<'a> {
 
     /// Makes a file in the directory at `directory`. There must be none of this name.
     pub fn create(&mut self, directory: &str, name: &str, body: &[u8]) -> Result<Entry, Error> {
-        let short = short_name(name, &self.volume.entries(directory)?)?;
+        let others = self.volume.entries(directory)?;
+        let short = short_name(name, |short| others.iter().any(|other| other.short == *short))?;
         let parts = long_name(name, &short);
         let slots = self.free_slots(directory, 1 + parts.len())?;
         let cluster = self.store(body)?;

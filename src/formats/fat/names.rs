@@ -1,6 +1,5 @@
 //! Names: the short one of eight and three characters that every file has, and the long one before it.
 
-use super::directory::Entry;
 use super::{ENTRY, Error};
 
 /// Characters of one part of a long name, and where they stand in it.
@@ -24,7 +23,7 @@ pub fn short_text(entry: &[u8]) -> String {
 }
 
 /// A short name that no other entry has: letters and digits of the long one, and a number.
-pub fn short_name(name: &str, others: &[Entry]) -> Result<[u8; 11], Error> {
+pub fn short_name(name: &str, is_taken: impl Fn(&[u8; 11]) -> bool) -> Result<[u8; 11], Error> {
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
     let kept = |text: &str, most: usize| -> Vec<u8> {
         text.bytes().filter(u8::is_ascii_alphanumeric).take(most).map(|b| b.to_ascii_uppercase()).collect()
@@ -38,8 +37,7 @@ pub fn short_name(name: &str, others: &[Entry]) -> Result<[u8; 11], Error> {
         short[8..8 + extension.len()].copy_from_slice(&extension);
         short
     };
-    let unused = |short: &[u8; 11]| others.iter().all(|other| other.short != *short);
-    (1..=999).map(numbered).find(unused).ok_or_else(|| Error::DirectoryFull(name.to_owned()))
+    (1..=999).map(numbered).find(|short| !is_taken(short)).ok_or_else(|| Error::DirectoryFull(name.to_owned()))
 }
 
 /// The parts of a long name, in the order they stand in: the last part first.

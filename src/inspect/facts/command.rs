@@ -5,11 +5,11 @@
 
 use super::libraries::{self, Needed};
 use super::{Root, shown};
+use crate::arch::Arch;
 use crate::guest::spec::{DEFAULT_PATH, Process};
 use crate::inspect::elf::{self, Kind as ElfKind};
 use crate::inspect::model::{Asks, Command, Elf};
 use crate::inspect::paths::{self, Found};
-use crate::kernel::Arch;
 use crate::rootfs::Kind;
 
 /// Interpreters of interpreters the kernel follows (fs/exec.c).

@@ -1,6 +1,6 @@
 //! The text of a comparison.
 
-use super::text::Page;
+use super::page::Page;
 use super::units::{count, fit};
 use crate::inspect::model::{Comparison, Difference};
 

@@ -1,6 +1,6 @@
 //! The text about disks and kernels.
 
-use super::text::Page;
+use super::page::Page;
 use super::units::{count, size};
 use crate::inspect::model::{Disk, Fact, Kernel, Owner, Range};
 

@@ -3,6 +3,7 @@
 pub mod diff;
 pub mod disk;
 pub mod html;
+pub mod page;
 pub mod text;
 pub mod units;
 

@@ -7,15 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::place::{MAX_MODULE, module_file};
 use crate::inputs;
 use crate::kernel::modinfo::normal_name;
-use crate::kernel::open::module_file;
 use crate::kernel::package::Source;
 use crate::kernel::store::pack::Pack;
 use crate::kernel::{KernelError, unpack};
 
-/// Longest module accepted, in bytes, packed or not; the largest of a distribution's has 20 MB.
-pub const MAX_MODULE: u64 = 256 << 20;
 /// Most bytes of modules kept in memory at once.
 const MAX_KEPT: u64 = 512 << 20;
 /// Names of the lists of [`Builtin`].

@@ -4,7 +4,7 @@
 //! of ours, and USB sticks, so that one disk boots wherever it is attached. Kernels lack most of them, as Debian's cloud
 //! kernel has no USB: what is absent takes no room.
 
-use crate::kernel::Arch;
+use crate::arch::Arch;
 
 /// When PID 1 loads a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

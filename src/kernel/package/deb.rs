@@ -15,8 +15,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::digests::Digests;
+use super::signed::{self, Kind, Signature};
 use super::{Facts, Visit, ar, shown, tar, walk};
-use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{Input, KernelError, unpack};
 
 /// Longest control file accepted, in bytes.
@@ -64,8 +64,8 @@ pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
                 names.push(name.to_owned());
                 covers.push(range);
             }
-        } else if packets.len() < signature::MAX_COUNT
-            && let Some(bytes) = unpack::read_bounded(body, signature::MAX).map_err(KernelError::io("read", path))?
+        } else if packets.len() < signed::MAX_COUNT
+            && let Some(bytes) = unpack::read_bounded(body, signed::MAX).map_err(KernelError::io("read", path))?
         {
             packets.push(bytes);
         }

@@ -19,6 +19,7 @@ mod deb;
 mod digests;
 mod image;
 mod rpm;
+pub(in crate::kernel) mod signed;
 pub mod tar;
 mod tarball;
 
@@ -27,7 +28,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::signature::Signature;
+use self::signed::Signature;
 use super::{Input, KernelError, unpack};
 pub(crate) use image::{Unpacked, is_reference};
 

@@ -18,9 +18,9 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::digests::Hashing;
+use super::signed::{self, Kind, Signature};
 use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, hex, invalid};
 use crate::kernel::input::Reader;
-use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{Input, KernelError, unpack};
 
 /// First bytes of a lead.
@@ -106,7 +106,7 @@ pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
     let covers = at..at + header.bytes.len() as u64;
     let packets = [SIG_DSA, SIG_RSA].into_iter().filter_map(|tag| signature.binary(tag).map(<[u8]>::to_vec));
     let coded = signature.strings(SIG_OPENPGP).into_iter().filter_map(|text| STANDARD.decode(text).ok());
-    let small = |bytes: &Vec<u8>| bytes.len() as u64 <= signature::MAX;
+    let small = |bytes: &Vec<u8>| bytes.len() as u64 <= signed::MAX;
     let found: Vec<Signature> = packets
         .chain(coded)
         .filter(small)

@@ -16,9 +16,9 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 
 use super::digests::Digests;
+use super::signed::{self, Kind, Signature};
 use super::{Facts, Visit, deliver, hex, tar, walk};
 use crate::kernel::input::Reader;
-use crate::kernel::signature::{self, Kind, Signature};
 use crate::kernel::{Input, KernelError, unpack};
 
 /// Longest `.PKGINFO` accepted, in bytes.
@@ -122,7 +122,7 @@ fn signatures_in(tar: &[u8]) -> io::Result<(Vec<Made>, bool)> {
     while let Some(entry) = walk.next_file()? {
         let kind = SIGNATURES.iter().find(|(prefix, _)| entry.path.starts_with(prefix));
         if let Some((_, kind)) = kind
-            && let Some(bytes) = unpack::read_bounded(walk.body(), signature::MAX)?
+            && let Some(bytes) = unpack::read_bounded(walk.body(), signed::MAX)?
         {
             found.push((*kind, bytes));
         }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::rsa;
+use super::spki;
 use crate::kernel::error::shown;
 use crate::kernel::{KernelError, unpack};
 use crate::once;
@@ -84,7 +84,7 @@ impl Keys {
         }
         self.rings.extend(rings);
         for info in infos {
-            let key = rsa::of_info(&info).ok_or_else(|| no_key("a public key of another algorithm than RSA"))?;
+            let key = spki::of_info(&info).ok_or_else(|| no_key("a public key of another algorithm than RSA"))?;
             self.rsa.push((key, shown(path.file_name().map_or(path, Path::new))));
         }
         Ok(())

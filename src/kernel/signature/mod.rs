@@ -22,6 +22,7 @@
 mod gpgv;
 mod keys;
 mod rsa;
+mod spki;
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -29,34 +30,11 @@ use std::path::PathBuf;
 
 pub use keys::Keys;
 
+use super::package::signed::{Kind, MAX, MAX_COUNT, Signature};
 use super::{Input, KernelError, package};
 
-/// Longest signature accepted, in bytes; OpenPGP's have less than 2 KiB.
-pub(super) const MAX: u64 = 64 << 10;
-/// Most signatures of one file that are looked at.
-pub(super) const MAX_COUNT: usize = 16;
 /// What detached signatures are called, after the name of what they sign.
 const DETACHED: [&str; 2] = ["sig", "asc"];
-
-/// How a signature was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// OpenPGP signature packets, armoured or not.
-    OpenPgp,
-    /// RSA, PKCS #1 v1.5, of a SHA-1.
-    RsaSha1,
-    /// RSA, PKCS #1 v1.5, of a SHA-256.
-    RsaSha256,
-}
-
-/// A signature that was found with a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Signature {
-    pub(super) kind: Kind,
-    pub(super) bytes: Vec<u8>,
-    /// What it covers: these bytes of the file, in this order.
-    pub(super) covers: Vec<Range<u64>>,
-}
 
 /// Why a signature was not accepted.
 #[derive(Debug)]

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 
 pub use entry::Entry;
 
-use super::{Arch, Bundle, Given, KernelError};
+use super::{Bundle, Given, KernelError};
+use crate::arch::Arch;
 use crate::file_lock::Locked;
 use crate::own_folder;
 

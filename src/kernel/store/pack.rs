@@ -20,7 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::inputs;
 use crate::kernel::KernelError;
 use crate::kernel::bootfile::sha256;
-use crate::kernel::modules::tree::MAX_MODULE;
+use crate::kernel::modules::place::MAX_MODULE;
 
 /// Name of the file with the frames.
 pub const PACK: &str = "modules.pack";

@@ -22,6 +22,7 @@ mod rules;
 mod watch;
 
 pub(super) use filter::Gate;
+pub(crate) use watch::Fence;
 pub(super) use watch::Unwatched;
 
 use super::machine::{MachineOptions, Reach};

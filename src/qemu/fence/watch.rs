@@ -27,7 +27,7 @@ pub(in crate::qemu) struct Unwatched {
 }
 
 /// A fence. It falls when this is dropped, which must be after QEMU's end.
-pub(in crate::qemu) struct Fence {
+pub(crate) struct Fence {
     thread: Option<JoinHandle<()>>,
     stop: Option<PipeWriter>,
     gap: Option<String>,

@@ -3,7 +3,7 @@
 use super::super::board::{Board, describe};
 use super::super::expect::Exec;
 use super::EXEC_PAUSE;
-use crate::qemu::control::{self, Captured, ControlError, Dialer};
+use crate::session::control::{self, Captured, ControlError, Dialer};
 use std::time::{Duration, Instant};
 
 /// Bytes of a process's output that are kept.
@@ -44,7 +44,7 @@ pub(super) fn run(dialer: &Dialer, command: &[String], timeout: Duration) -> Res
 
 /// How it ended, and the last line it wrote.
 pub(super) fn said(captured: &Captured) -> String {
-    let last = |bytes: &[u8]| crate::qemu::console::lines(bytes, 1).pop();
+    let last = |bytes: &[u8]| crate::session::console::lines(bytes, 1).pop();
     let line = last(&captured.stderr).or_else(|| last(&captured.stdout));
     let line = line.map(|line| format!(", its last line: {line}"));
     format!("{}{}", describe(&captured.outcome), line.unwrap_or_default())

@@ -9,7 +9,7 @@ use super::super::board::Board;
 use super::exec;
 use crate::guest::channel::Outcome;
 use crate::guest::spec::Healthcheck;
-use crate::qemu::control::{ControlError, Dialer};
+use crate::session::control::{ControlError, Dialer};
 use std::time::{Duration, Instant};
 
 /// When each thing is to happen.

@@ -8,7 +8,7 @@
 
 use super::super::board::Board;
 use super::PAUSE;
-use crate::qemu::control::Dialer;
+use crate::session::control::Dialer;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

@@ -1,0 +1,252 @@
+//! `bootdisk test`: boots images or disks, watches them, and answers with a verdict.
+
+mod error;
+mod keys;
+mod names;
+mod plan;
+#[cfg(test)]
+mod schema;
+mod settings;
+mod spec;
+
+pub use error::SpecError;
+
+use self::keys::Definition;
+use self::plan::Planned;
+use self::settings::Settings;
+use self::spec::SpecTest;
+use super::options::{self, Global};
+use super::stdio;
+use crate::publish::Document;
+use crate::qemu;
+use crate::smoke::{Report, Test, Verdict, report, schedule, verdict};
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+/// The end of the help.
+const EXAMPLES: &str = "\
+Examples:
+  bootdisk test app.tar                                   Is it healthy, or does it end with 0?
+  bootdisk test nginx.img --http / --reject 'emerg'       Does it serve?
+  bootdisk test nginx.img --http-status 404:/missing      Does it refuse?
+  bootdisk test nginx.oci --http / --matrix firmware=bios,uefi bus=virtio,nvme
+  bootdisk test db.tar --tcp 5432 --env POSTGRES_PASSWORD=x --exec 'pg_isready -q -U postgres'
+  bootdisk test --junit report.xml                        Everything in ./smoke.toml
+
+Without any expectation the image's HEALTHCHECK is used; without one, that the workload ends with status 0. The
+first machine of an image builds its disk, which is kept in the cache. A disk is never written to.
+
+Every option under Expectations, Machine, Disk and Workload is a key of smoke.toml by its long name, in a [[test]]
+and in [defaults]. What is given here goes before what the file says; what may be repeated adds to it.
+
+Exit status: 0 all held, 1 something did not, 124 time was up, 125 a test could not be made, none could, or the
+command line is wrong, 128+N when signal N interrupted it.";
+
+/// What the spec file is called when nothing is named.
+const SPEC: &str = "smoke.toml";
+
+/// Arguments of `bootdisk test`.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Image, as for build, or a disk that build made [default: the tests in ./smoke.toml]
+    target: Option<OsString>,
+    /// Make the tests of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    spec: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    host: Host,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What this host contributes. No key of a spec file: which programs run here is not for a file to say.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Machine")]
+pub(super) struct Host {
+    /// Let the guest reach what listens on this host's loopback addresses, as 10.0.2.2 and fec0::2
+    #[arg(long)]
+    pub(super) host_loopback: bool,
+    /// QEMU's program [default: qemu-system-ARCH in PATH]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) qemu: Option<PathBuf>,
+    /// One more argument for QEMU, after ours
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub(super) qemu_arg: Vec<OsString>,
+    /// Add a graphics card, so that a picture of a failed boot's screen is kept in --log-dir
+    #[arg(long, requires = "log_dir")]
+    pub(super) display: bool,
+}
+
+/// How it is told.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Results")]
+struct Output {
+    /// Print one JSON document instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Write a JUnit report too; - is standard output
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Keep console and output of every machine in this folder
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+    /// Machines at once, at most [default: what processors and memory allow]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Print QEMU's command lines, and boot nothing
+    #[arg(long, conflicts_with_all = ["json", "junit"])]
+    dry_run: bool,
+}
+
+impl Args {
+    /// `--matrix bus=nvme disk.img`: an option with any number of values has taken the target for one of them.
+    fn find_target(&mut self) {
+        let matrix = &mut self.settings.machine.matrix;
+        let is_axis = matrix.last().is_none_or(|last| last.contains('='));
+        if self.target.is_none() && self.spec.is_none() && matrix.len() > 1 && !is_axis {
+            self.target = matrix.pop().map(OsString::from);
+        }
+    }
+}
+
+/// Makes the tests and prints their verdicts. `matches` is where `args` come from.
+pub fn run(global: &Global, mut args: Args, matches: &ArgMatches) -> Result<ExitCode> {
+    args.find_target();
+    let absolute = |path: &Path| std::path::absolute(path);
+    let log_dir = args.output.log_dir.as_deref().map(absolute).transpose()?;
+    let junit = args.output.junit.as_deref().map(report_place).transpose()?;
+    if let Some(dir) = &log_dir {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", crate::escape::path(dir)))?;
+    }
+    let tests = tests(&args, matches)?;
+    let planned = plan::plan(global, &args.host, &tests, log_dir.as_deref())?;
+    if args.output.dry_run {
+        return dry_run(&planned);
+    }
+    // By now everything that is read has been opened.
+    junit.as_ref().map_or(Ok(()), Document::check)?;
+    let reports = make(global, &planned, args.output.jobs);
+    let written = junit.map_or(Ok(()), |junit| write_junit(&junit, &reports));
+    let text = match args.output.json {
+        true => report::json::render(&reports),
+        false => report::table::render(&reports, std::io::stdout().is_terminal() && super::report::may_colour()),
+    };
+    // A verdict is told even where its report could not be written.
+    stdio::data(text.as_bytes())?;
+    written?;
+    Ok(ExitCode::from(verdict::status(&reports)))
+}
+
+/// Where the report goes, whatever folder this program works in by then.
+fn report_place(path: &Path) -> Result<Document> {
+    let path = if path == Path::new("-") { path.to_owned() } else { std::path::absolute(path)? };
+    Ok(Document::at(&path)?)
+}
+
+fn write_junit(junit: &Document, reports: &[Report]) -> Result<()> {
+    let document = report::junit::render(reports).context("cannot render the JUnit report")?;
+    Ok(junit.write(&document)?)
+}
+
+/// The tests as they are asked for: of the command line, or of a spec file.
+fn tests(args: &Args, matches: &ArgMatches) -> Result<Vec<SpecTest>> {
+    if let Some(target) = args.target.clone() {
+        let name = names::name_of(&target);
+        return Ok(vec![SpecTest { name, target, settings: args.settings.clone() }]);
+    }
+    let path = args.spec.clone().unwrap_or_else(|| SPEC.into());
+    if args.spec.is_none() && !path.exists() {
+        return Err(super::report::WithHint {
+            message: format!("no image, no disk, and no {SPEC} here"),
+            hint: "name an image or a disk, or write smoke.toml; see bootdisk test --help".into(),
+        }
+        .into());
+    }
+    Ok(spec::read(&path, &Definition::new().of_command_line(matches))?)
+}
+
+/// Boots what can be booted. What cannot has its report already.
+fn make(global: &Global, planned: &Planned, jobs: Option<u16>) -> Vec<Report> {
+    let cancelled = Arc::new(AtomicUsize::new(0));
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // Without it a signal still ends each machine, and us.
+        _ = signal_hook::flag::register_usize(signal, cancelled.clone(), signal as usize);
+    }
+    let told = !global.quiet && global.progress != options::ProgressMode::None;
+    let done = |report: &Report| {
+        if told {
+            let place = report.combination.to_string();
+            let space = if place.is_empty() { "" } else { " " };
+            let name = crate::escape::escape(report.name.as_bytes());
+            let time = verdict::seconds(report.elapsed);
+            stdio::say(&format!("{} {name}{space}{place} ({time})\n", report.verdict.name()));
+        }
+    };
+    let (tests, unmade) = planned.split();
+    unmade.iter().for_each(|(_, report)| done(report));
+    let made = schedule::run(&tests, schedule::Host::this(), jobs.map(usize::from), &cancelled, &done);
+    planned.in_order(made, unmade)
+}
+
+/// The command lines, each as a script that can be pasted.
+fn dry_run(planned: &Planned) -> Result<ExitCode> {
+    let (tests, unmade) = planned.split();
+    let mut text = String::new();
+    for (_, report) in &unmade {
+        text.push_str(&format!("# {} {}: {}\n", report.name, report.combination, report.verdict.reasons().join("; ")));
+    }
+    for test in &tests {
+        text.push_str(&pasted(test)?);
+    }
+    stdio::data(text.as_bytes())?;
+    let made = unmade.iter().all(|(_, report)| !matches!(report.verdict, Verdict::Error(_)));
+    Ok(ExitCode::from(if made { 0 } else { super::report::MACHINE_FAILED }))
+}
+
+fn pasted(test: &Test) -> Result<String> {
+    let name = crate::escape::escape(test.name.as_bytes());
+    let boot_files = match test.machine.boot {
+        qemu::Boot::Direct { .. } => Some(super::target::boot_files_at(&test.machine.disk)?),
+        _ => None,
+    };
+    let script = qemu::paste::script(&test.machine, boot_files.as_ref())?;
+    Ok(format!("# {}\n{script}", format!("{name} {}", test.combination).trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_target_may_stand_behind_the_matrix() {
+        for (line, target, matrix) in [
+            ("--matrix bus=nvme disk.img", Some("disk.img"), vec!["bus=nvme"]),
+            ("--matrix bus=nvme firmware=bios disk.img", Some("disk.img"), vec!["bus=nvme", "firmware=bios"]),
+            ("disk.img --matrix bus=nvme", Some("disk.img"), vec!["bus=nvme"]),
+            ("disk.img --matrix bus=nvme other", Some("disk.img"), vec!["bus=nvme", "other"]),
+            ("--matrix bus=nvme", None, vec!["bus=nvme"]),
+            ("--matrix disk.img", None, vec!["disk.img"]),
+        ] {
+            let mut args = Line::parse_from(["test"].into_iter().chain(line.split(' '))).args;
+            args.find_target();
+            assert_eq!(args.target.as_deref(), target.map(OsString::from).as_deref(), "{line}");
+            assert_eq!(args.settings.machine.matrix, matrix, "{line}");
+        }
+    }
+}

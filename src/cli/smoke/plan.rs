@@ -1,0 +1,334 @@
+//! From what is asked for to the tests that are made: spec files, the matrix, disks, and what is skipped.
+
+use super::Host;
+use super::spec::SpecTest;
+use crate::arch::Architecture;
+use crate::boot::existing::Existing;
+use crate::cli::machine::{BootChoice, reach};
+use crate::cli::options::Global;
+use crate::cli::target::{DirectBoot, Target};
+use crate::fit::{self, Facts, Unfit};
+use crate::guest::channel::Overrides;
+use crate::guest::spec::BootSpec;
+use crate::qemu::{AccelChoice, Boot, Bus, Display, MachineOptions, Nic, accel, binary};
+use crate::smoke::{Axis, Combination, Expectation, Matrix, Report, Test, Verdict, caught, name_logs};
+use anyhow::Result;
+use clap::ValueEnum;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Tests in their order, with the disks they boot.
+#[derive(Default)]
+pub struct Planned {
+    slots: Vec<Slot>,
+    /// They go when the tests are over.
+    _disks: Vec<(Target, Option<DirectBoot>)>,
+}
+
+enum Slot {
+    Boot(Box<Test>),
+    Unmade(Box<Report>),
+}
+
+impl Planned {
+    /// The tests to boot, and by place the reports of those that are not.
+    pub fn split(&self) -> (Vec<Test>, Vec<(usize, Report)>) {
+        let (mut tests, mut unmade) = (Vec::new(), Vec::new());
+        for (place, slot) in self.slots.iter().enumerate() {
+            match slot {
+                Slot::Boot(test) => tests.push((**test).clone()),
+                Slot::Unmade(report) => unmade.push((place, (**report).clone())),
+            }
+        }
+        (tests, unmade)
+    }
+
+    /// All reports in the order of what was asked for.
+    pub fn in_order(&self, made: Vec<Report>, unmade: Vec<(usize, Report)>) -> Vec<Report> {
+        let (mut made, mut unmade) = (made.into_iter(), unmade.into_iter());
+        let next = |slot: &Slot| match slot {
+            Slot::Boot(_) => made.next(),
+            Slot::Unmade(_) => unmade.next().map(|(_, report)| report),
+        };
+        self.slots.iter().filter_map(next).collect()
+    }
+}
+
+/// Builds what has to be built, and decides what is booted how. What fails for one test is that test's verdict.
+pub fn plan(global: &Global, host: &Host, tests: &[SpecTest], log_dir: Option<&Path>) -> Result<Planned> {
+    let mut planned = Planned::default();
+    for test in tests {
+        let first = planned.slots.len();
+        planned.add(global, host, test, log_dir)?;
+        none_is_no_success(&mut planned.slots[first..]);
+    }
+    let boots = planned.slots.iter_mut().filter_map(|slot| match slot {
+        Slot::Boot(test) => Some(&mut **test),
+        Slot::Unmade(_) => None,
+    });
+    name_logs(boots);
+    Ok(planned)
+}
+
+/// A test of which every combination was skipped was asked for and could not be made.
+fn none_is_no_success(slots: &mut [Slot]) {
+    let skipped = |slot: &Slot| matches!(slot, Slot::Unmade(report) if matches!(report.verdict, Verdict::Skipped(_)));
+    if !slots.iter().all(skipped) {
+        return;
+    }
+    for slot in slots {
+        if let Slot::Unmade(report) = slot
+            && let Verdict::Skipped(why) = &report.verdict
+        {
+            report.verdict = Verdict::Error(format!("{why}; no combination of the matrix can be made"));
+        }
+    }
+}
+
+impl Planned {
+    fn add(&mut self, global: &Global, host: &Host, test: &SpecTest, log_dir: Option<&Path>) -> Result<()> {
+        let matrix = test.settings.matrix()?;
+        let asked = Asked { test, host, overrides: test.settings.process.overrides()?, log_dir };
+        let kernels: Vec<Option<&String>> = match matrix.values(Axis::Kernel) {
+            [] => vec![None],
+            kernels => kernels.iter().map(Some).collect(),
+        };
+        for kernel in kernels {
+            let combinations = matrix.combinations().into_iter();
+            let combinations = combinations.filter(|one| one.get(Axis::Kernel) == kernel.map(String::as_str));
+            let opened =
+                caught(|| asked.open(global, &matrix, kernel)).unwrap_or_else(|why| Err(anyhow::Error::msg(why)));
+            match opened {
+                Ok(booted) => {
+                    self.slots.extend(combinations.map(|combination| asked.slot(&booted, combination)));
+                    self._disks.push((booted.target, booted.direct));
+                }
+                Err(error) => {
+                    let verdict = Verdict::Error(crate::cli::report::sentence(&error));
+                    self.slots.extend(combinations.map(|combination| asked.unmade(combination, verdict.clone())));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const NO_HEALTH: &str = "healthy was asked for, and the image has no HEALTHCHECK";
+
+/// For a machine that is never made.
+const DEFAULT_ARCH: Architecture = Architecture::X86_64;
+
+/// A disk, and what it says about itself.
+struct Booted {
+    target: Target,
+    disk: Existing,
+    direct: Option<DirectBoot>,
+    facts: Facts,
+}
+
+impl Booted {
+    /// Reads what the disk says; for a direct boot its boot files too.
+    fn open(target: Target, direct: bool) -> Result<Booted> {
+        let disk = Existing::open(&target.path())?;
+        let facts = Facts::of(&disk);
+        let direct = (direct && facts.direct).then(|| DirectBoot::take(disk.boot_files()?)).transpose()?;
+        Ok(Booted { target, disk, direct, facts })
+    }
+
+    fn spec(&self) -> Option<&BootSpec> {
+        self.facts.spec.as_ref()
+    }
+}
+
+struct Asked<'a> {
+    test: &'a SpecTest,
+    host: &'a Host,
+    overrides: Overrides,
+    log_dir: Option<&'a Path>,
+}
+
+impl Asked<'_> {
+    /// The disk that is booted, made with this kernel of the matrix.
+    fn open(&self, global: &Global, matrix: &Matrix, kernel: Option<&String>) -> Result<Booted> {
+        let ways = match matrix.values(Axis::Firmware) {
+            [] => self.test.settings.machine.firmware.into_iter().collect(),
+            values => values.iter().filter_map(|value| BootChoice::from_str(value, false).ok()).collect::<Vec<_>>(),
+        };
+        let mut disk = self.test.settings.disk.clone();
+        disk.kernel = kernel.map(OsString::from).or(disk.kernel);
+        let target = Target::open(global, &self.test.target, &disk, &ways)?;
+        Booted::open(target, ways.contains(&BootChoice::Direct))
+    }
+
+    fn slot(&self, booted: &Booted, combination: Combination) -> Slot {
+        let machine = caught(|| self.machine(booted, &combination)).unwrap_or_else(|why| Err(Verdict::Error(why)));
+        match machine.and_then(|machine| self.can_ask(&machine, &combination).map(|()| machine)) {
+            Ok(machine) => {
+                let test = self.test(machine, combination);
+                let exposed = booted.spec().map_or(vec![], |spec| tcp_ports(&spec.exposed_ports));
+                let healthcheck = booted.spec().and_then(|spec| spec.healthcheck.clone());
+                let test = Test { exposed, healthcheck, ..test };
+                // A disk that says nothing about its image may have one.
+                match self.test.settings.expectations.healthy && booted.spec().is_some() && !test.has_health() {
+                    true => Slot::Unmade(Box::new(test.unmade(Verdict::Error(NO_HEALTH.into())))),
+                    false => Slot::Boot(Box::new(test)),
+                }
+            }
+            Err(verdict) => self.unmade(combination, verdict),
+        }
+    }
+
+    fn unmade(&self, combination: Combination, verdict: Verdict) -> Slot {
+        let test = self.test(MachineOptions::new(DEFAULT_ARCH, PathBuf::new()), combination);
+        Slot::Unmade(Box::new(test.unmade(verdict)))
+    }
+
+    fn test(&self, machine: MachineOptions, combination: Combination) -> Test {
+        let expectations = &self.test.settings.expectations;
+        Test {
+            name: self.test.name.clone(),
+            combination,
+            machine,
+            overrides: self.overrides.clone(),
+            expectations: expectations.all(),
+            healthcheck: None,
+            exposed: Vec::new(),
+            timeout: expectations.timeout,
+            boot_timeout: expectations.boot_timeout,
+            log_dir: self.log_dir.map(Path::to_owned),
+            log_name: String::new(),
+        }
+    }
+
+    /// Whether what is expected can be asked of this machine.
+    fn can_ask(&self, machine: &MachineOptions, combination: &Combination) -> Result<(), Verdict> {
+        let asks = |expectation: &Expectation| matches!(expectation, Expectation::Tcp(_) | Expectation::Http(_));
+        let expectations = self.test.settings.expectations.all();
+        if let Some(asking) = expectations.iter().find(|one| asks(one)).filter(|_| machine.network.is_none()) {
+            return Err(cannot(combination, &[Axis::Nic], format!("no network card: {asking} cannot be asked")));
+        }
+        Ok(())
+    }
+
+    /// The machine of a combination, or why there is none.
+    fn machine(&self, booted: &Booted, combination: &Combination) -> Result<MachineOptions, Verdict> {
+        let asked = &self.test.settings.machine;
+        let arch = booted.disk.architecture().map_err(|error| Verdict::Error(error.to_string()))?;
+        let mut machine = MachineOptions::new(arch, booted.target.path());
+        machine.memory = asked.memory;
+        machine.cpus = asked.cpus;
+        machine.qemu = self.host.qemu.clone();
+        machine.firmware_log = true;
+        machine.extra = self.host.qemu_arg.clone();
+        machine.display = if self.host.display { Display::Hidden } else { Display::None };
+        machine.bus = match combination.get(Axis::Bus) {
+            None => asked.bus.into(),
+            Some("nvme") => Bus::Nvme,
+            Some("ahci") => Bus::Ahci,
+            Some("scsi") => Bus::Scsi,
+            Some("ide") => Bus::Ide,
+            Some("usb") => Bus::Usb,
+            Some(_) => Bus::Virtio,
+        };
+        machine.network = match combination.get(Axis::Nic) {
+            None => asked.nic.card(),
+            Some("e1000") => Some(Nic::E1000),
+            Some("none") => None,
+            Some(_) => Some(Nic::Virtio),
+        };
+        let built = booted.spec().map(|spec| &spec.network);
+        machine.reach = reach(self.host.host_loopback, self.overrides.network.as_ref(), built);
+        machine.boot = self.boot(booted, combination)?;
+        machine.accel = match combination.get(Axis::Accel) {
+            None => asked.accel.into(),
+            Some(name) => {
+                let choice: AccelChoice = name.parse().map_err(Verdict::Error)?;
+                if choice != AccelChoice::Tcg {
+                    let works =
+                        binary::find(arch, machine.qemu.as_deref()).and_then(|qemu| accel::settle(choice, arch, &qemu));
+                    works.map_err(|error| Verdict::Skipped(error.to_string()))?;
+                }
+                choice
+            }
+        };
+        if !has_bus(arch, machine.bus) {
+            return Err(cannot(combination, &[Axis::Bus], "an aarch64 machine has no IDE".into()));
+        }
+        fit::machine(&booted.facts, &machine).map_err(|unfit| unmade(&unfit, combination))?;
+        Ok(machine)
+    }
+
+    fn boot(&self, booted: &Booted, combination: &Combination) -> Result<Boot, Verdict> {
+        let bios = booted.facts.bios;
+        let choice = match combination.get(Axis::Firmware) {
+            Some("bios") => BootChoice::Bios,
+            Some("uefi") => BootChoice::Uefi,
+            Some(_) => BootChoice::Direct,
+            None => {
+                self.test.settings.machine.firmware.unwrap_or(if bios { BootChoice::Bios } else { BootChoice::Uefi })
+            }
+        };
+        match choice {
+            BootChoice::Bios => Ok(Boot::Bios),
+            BootChoice::Uefi => Ok(Boot::Uefi),
+            BootChoice::Direct => match &booted.direct {
+                Some(direct) => Ok(direct.boot()),
+                None => Err(unmade(&Unfit::NoKernel, combination)),
+            },
+        }
+    }
+}
+
+/// Whether QEMU's machine of this architecture can have it.
+fn has_bus(arch: Architecture, bus: Bus) -> bool {
+    (arch, bus) != (Architecture::Aarch64, Bus::Ide)
+}
+
+/// Why a machine is not made, by what another combination could have instead.
+fn unmade(unfit: &Unfit, combination: &Combination) -> Verdict {
+    let axes: &[Axis] = match unfit {
+        Unfit::NoStage | Unfit::NoLoader | Unfit::NoKernel => &[Axis::Firmware, Axis::Kernel],
+        Unfit::NoDriver { card: true, .. } => &[Axis::Nic, Axis::Kernel],
+        Unfit::NoDriver { .. } => &[Axis::Bus, Axis::Kernel],
+        Unfit::Memory { .. } | Unfit::Workload(_) => &[],
+    };
+    cannot(combination, axes, unfit.to_string())
+}
+
+/// One of several values that were asked for together is skipped. What was asked for by itself cannot be made.
+fn cannot(combination: &Combination, axes: &[Axis], why: String) -> Verdict {
+    match axes.iter().any(|&axis| combination.get(axis).is_some()) {
+        true => Verdict::Skipped(why),
+        false => Verdict::Error(why),
+    }
+}
+
+/// The TCP ports among `PORT`, `PORT/tcp` and `PORT/udp`.
+fn tcp_ports(exposed: &[String]) -> Vec<u16> {
+    let port = |text: &String| match text.split_once('/') {
+        None => text.parse().ok(),
+        Some((port, "tcp")) => port.parse().ok(),
+        Some(_) => None,
+    };
+    exposed.iter().filter_map(port).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_made_is_skipped_only_as_one_of_several() {
+        let combination = Matrix::parse(["bus=ide,virtio"]).unwrap().combinations().remove(0);
+        assert_eq!(cannot(&combination, &[Axis::Bus], "no".into()), Verdict::Skipped("no".into()));
+        assert_eq!(cannot(&combination, &[Axis::Nic], "no".into()), Verdict::Error("no".into()));
+        assert!(has_bus(Architecture::X86_64, Bus::Ide) && has_bus(Architecture::Aarch64, Bus::Ahci));
+        assert!(!has_bus(Architecture::Aarch64, Bus::Ide));
+    }
+
+    #[test]
+    fn exposed_ports_of_tcp() {
+        let ports = ["80/tcp", "53/udp", "8080", "x"].map(str::to_owned);
+        assert_eq!(tcp_ports(&ports), [80, 8080]);
+    }
+}

@@ -1,0 +1,365 @@
+//! `smoke.toml`: images and disks with what is expected of them.
+//!
+//! ```toml
+//! [defaults]                      # optional; anything of a test but its name and what is tested
+//! timeout = "90s"
+//!
+//! [[test]]
+//! name = "web"                    # the file's name without its extension when absent
+//! image = "nginx.oci"             # or disk = "nginx.img"; relative to this file
+//! http = "/"                      # one value, or a list
+//! http-status = ["404:/missing"]
+//! matrix = ["firmware=bios,uefi", "bus=virtio,nvme"]
+//! command = ["nginx", "-g", "daemon off;"]
+//! ```
+//!
+//! Keys are those of the command line, see `keys`. An unknown key is an error: a misspelt expectation would hold
+//! for ever. Names differ, as reports and logs are found by them.
+
+use super::error::{LONGEST, MOST, SpecError};
+use super::keys::{Definition, Given};
+use super::names::name_of;
+use crate::escape::escape;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use toml::de::{DeTable, DeValue};
+
+/// Longest name of a test, in characters.
+const LONGEST_NAME: usize = 200;
+/// What a test has and the defaults have not.
+const OWN: [&str; 3] = ["name", "image", "disk"];
+
+/// A test of the file, with the defaults and the command line's options.
+#[derive(Debug)]
+pub struct SpecTest {
+    pub name: String,
+    pub target: OsString,
+    pub settings: super::settings::Settings,
+}
+
+/// What is wrong, and in which line; 0 is no line of the file.
+type Wrong = (usize, String);
+
+/// Reads a spec file; `more` is said of all its tests.
+///
+/// # Errors
+/// See [`SpecError`].
+pub fn read(path: &Path, more: &[Given]) -> Result<Vec<SpecTest>, SpecError> {
+    let shown = || crate::escape::path(path);
+    let cannot = |source| SpecError::Read { path: shown(), source };
+    let file = crate::once::open(path, "the tests").map_err(cannot)?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::io::Read::take(file, LONGEST + 1), &mut text).map_err(cannot)?;
+    if text.len() as u64 > LONGEST {
+        return Err(SpecError::Long(shown()));
+    }
+    parse(&text, path, more)
+}
+
+fn parse(text: &str, path: &Path, more: &[Given]) -> Result<Vec<SpecTest>, SpecError> {
+    let shown = crate::escape::path(path);
+    let wrong = |(line, message): Wrong| {
+        let place = if line == 0 { "somewhere".into() } else { format!("line {line}") };
+        SpecError::Wrong { path: shown.clone(), place, message }
+    };
+    let file = File { text, dir: path.parent().unwrap_or(Path::new("")), definition: Definition::new() };
+    let (defaults, tests) = file.sections().map_err(wrong)?;
+    if !(1..=MOST).contains(&tests.len()) {
+        return Err(SpecError::Count { path: shown.clone(), count: tests.len() });
+    }
+    let tests = tests.iter().map(|(line, given)| Ok((*line, file.test(*line, &[&defaults, given, more])?)));
+    let tests = tests.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    apart(&tests).map_err(wrong)?;
+    Ok(tests.into_iter().map(|(_, test)| test).collect())
+}
+
+struct File<'a> {
+    text: &'a str,
+    dir: &'a Path,
+    definition: Definition,
+}
+
+/// The defaults, and each test with its line.
+type Sections = (Vec<Given>, Vec<(usize, Vec<Given>)>);
+
+impl File<'_> {
+    fn line(&self, at: usize) -> usize {
+        1 + self.text[..self.text.floor_char_boundary(at)].matches('\n').count()
+    }
+
+    fn sections(&self) -> Result<Sections, Wrong> {
+        let document = DeTable::parse(self.text).map_err(|error| {
+            let line = error.span().map_or(0, |span| self.line(span.start));
+            (line, escape(error.message().lines().next().unwrap_or_default().as_bytes()))
+        })?;
+        let (mut defaults, mut tests) = (Vec::new(), Vec::new());
+        for (key, value) in document.get_ref() {
+            let line = self.line(key.span().start);
+            match (&**key.get_ref(), value.get_ref()) {
+                ("defaults", DeValue::Table(table)) => defaults = self.table(table, &OWN)?,
+                ("test", DeValue::Array(list)) => {
+                    for one in list {
+                        let line = self.line(one.span().start);
+                        let DeValue::Table(table) = one.get_ref() else { return Err((line, NO_TEST.into())) };
+                        tests.push((line, self.table(table, &[])?));
+                    }
+                }
+                ("defaults", _) => return Err((line, "the defaults are written below [defaults]".into())),
+                ("test", _) => return Err((line, NO_TEST.into())),
+                (other, _) => {
+                    let other = escape(other.as_bytes());
+                    return Err((line, format!("unknown key {other}; a file has [defaults] and [[test]]")));
+                }
+            }
+        }
+        Ok((defaults, tests))
+    }
+
+    fn table(&self, table: &DeTable<'_>, foreign: &[&str]) -> Result<Vec<Given>, Wrong> {
+        let given = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+            let line = self.line(key.span().start);
+            let key: &toml::de::DeString<'_> = key.get_ref();
+            if foreign.contains(&&**key) {
+                return Err((line, format!("{key} is a test's own and no default")));
+            }
+            self.definition.given(key, line, value.get_ref(), self.dir).map_err(|message| (line, message))
+        };
+        table.iter().map(given).collect()
+    }
+
+    fn test(&self, line: usize, layers: &[&[Given]]) -> Result<SpecTest, Wrong> {
+        let keys = self.definition.read(&self.definition.merge(layers)).map_err(|(at, message)| {
+            let at = if at == 0 { line } else { at };
+            (at, message)
+        })?;
+        let target: OsString = match (keys.image, keys.disk) {
+            (Some(image), None) => image.into(),
+            (None, Some(disk)) => disk.into(),
+            _ => return Err((line, "a test needs one of image and disk".into())),
+        };
+        keys.settings.matrix().map_err(|error| (line, error.to_string()))?;
+        let name = match keys.name {
+            Some(name) => checked(name).map_err(|message| (line, message))?,
+            None => name_of(&target),
+        };
+        Ok(SpecTest { name, target, settings: keys.settings })
+    }
+}
+
+const NO_TEST: &str = "each test is written below [[test]]";
+
+/// A name that every report can show.
+fn checked(name: String) -> Result<String, String> {
+    let length = name.chars().count();
+    if !(1..=LONGEST_NAME).contains(&length) {
+        return Err(format!("a test's name has {length} characters, from 1 to {LONGEST_NAME} are shown"));
+    }
+    let shown = escape(name.as_bytes());
+    if shown.replace("\\\\", "\\") != name {
+        return Err(format!("a test's name has a character that cannot be shown: {shown}"));
+    }
+    Ok(name)
+}
+
+/// Refuses two tests of one name.
+fn apart(tests: &[(usize, SpecTest)]) -> Result<(), Wrong> {
+    let mut lines = BTreeMap::new();
+    for (line, test) in tests {
+        if let Some(before) = lines.insert(&test.name, line) {
+            let name = escape(test.name.as_bytes());
+            return Err((
+                *line,
+                format!("a test of this name is in line {before}, give one of them another `name`: {name}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::Axis;
+
+    fn file(text: &str) -> Result<Vec<SpecTest>, String> {
+        parse(text, Path::new("f"), &[]).map_err(|error| error.to_string())
+    }
+
+    fn shown(test: &SpecTest) -> Vec<String> {
+        test.settings.expectations.all().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_file_as_the_documentation_has_it() {
+        let text = "[defaults]\ntimeout = \"90s\"\n\n[[test]]\nname = \"web\"\nimage = \"nginx.oci\"\n\
+            http = \"/\"\nhttp-status = [\"404:/missing\"]\nmatrix = [\"firmware=bios,uefi\"]\n\n\
+            [[test]]\ndisk = \"x.img\"\nexit-code = 7\ncommand = [\"sh\", \"-c\", \"exit 7\"]\n";
+        let tests = file(text).unwrap();
+        assert_eq!(tests[0].settings.expectations.timeout.as_secs(), 90);
+        assert_eq!(shown(&tests[0]), ["http /", "http-status 404:/missing"]);
+        assert_eq!(tests[0].settings.matrix().unwrap().values(Axis::Firmware), ["bios", "uefi"]);
+        assert_eq!((&*tests[1].name, shown(&tests[1])), ("x", vec!["exit-code 7".into()]));
+        assert_eq!(tests[1].settings.process.command, ["sh", "-c", "exit 7"]);
+    }
+
+    #[test]
+    fn every_key_is_a_default_and_a_test_adds_to_it_or_replaces_it() {
+        let text = "[defaults]\nhttp = '/'\nexec = ['true']\ntcp = 80\nhealthy = true\nexit-code = 1\nenv = ['A=1']\n\
+            user = 'web'\nmatrix = 'bus=nvme'\ncommand = ['x', '-y']\nwait-online = true\nmemory = '2g'\nbus = 'scsi'\n\
+            cmdline = '-x'\nread-only = true\nstop-timeout = 3\n[[test]]\nname='a'\nimage='i'\n[[test]]\nname='b'\n\
+            image='i'\nhttp = ['/b']\nhealthy = false\nexit-code = 2\nenv = 'B=2'\nuser = 'root'\nmatrix = 'nic=e1000'\n\
+            command = \"z 'two words'\"\nwait-online = 5\n";
+        let tests = file(text).unwrap();
+        let [a, b] = &tests[..] else { panic!("{tests:?}") };
+        assert_eq!(shown(a), ["tcp 80", "http /", "exec true", "healthy", "exit-code 1"]);
+        assert_eq!(shown(b), ["tcp 80", "http /", "http /b", "exec true", "exit-code 2"]);
+        let process = |test: &SpecTest| test.settings.process.clone();
+        assert_eq!((process(a).env, process(b).env), (vec!["A=1".into()], vec!["A=1".into(), "B=2".to_owned()]));
+        assert_eq!(
+            (process(a).command, process(b).command),
+            (vec!["x".into(), "-y".to_owned()], vec!["z".into(), "two words".to_owned()])
+        );
+        assert_eq!((process(a).wait_online, process(b).wait_online), (Some(30), Some(5)));
+        assert_eq!((process(a).user, process(b).user), (Some("web".into()), Some("root".into())));
+        assert_eq!(
+            (&a.settings.machine.matrix, &b.settings.machine.matrix),
+            (&vec!["bus=nvme".into()], &vec!["nic=e1000".to_owned()])
+        );
+        assert_eq!((b.settings.machine.memory, &*b.settings.disk.cmdline), (2048, "-x"));
+        assert!(process(b).read_only && process(b).stop_timeout == Some(3));
+    }
+
+    /// `env = ["NAME"]` is `--env NAME`.
+    #[test]
+    fn a_variable_without_a_value_has_the_one_it_has_here() {
+        let tests = file("[[test]]\nimage='i'\nenv = ['PATH', 'NOT_SET_ANYWHERE_42']\n").unwrap();
+        let env = tests[0].settings.process.overrides().unwrap().env;
+        assert_eq!(env, [format!("PATH={}", std::env::var("PATH").unwrap()), "NOT_SET_ANYWHERE_42".into()]);
+    }
+
+    #[test]
+    fn the_command_line_is_said_of_every_test_and_goes_first() {
+        let line = [
+            "test",
+            "--timeout",
+            "7s",
+            "--http",
+            "/line",
+            "--matrix",
+            "bus=nvme",
+            "nic=none",
+            "--healthy",
+            "--",
+            "x",
+            "-y",
+        ];
+        let command = <super::super::Args as clap::Args>::augment_args(clap::Command::new("test"));
+        let more = Definition::new().of_command_line(&command.get_matches_from(line));
+        let text = "[[test]]\nimage='i'\ntimeout='9s'\nboot-timeout='5s'\nhttp='/'\nmatrix='bus=ide'\ncommand='z'\n";
+        let tests = parse(text, Path::new("f"), &more).unwrap();
+        let settings = &tests[0].settings;
+        assert_eq!(shown(&tests[0]), ["http /", "http /line", "healthy"]);
+        assert_eq!((settings.expectations.timeout.as_secs(), settings.expectations.boot_timeout.as_secs()), (7, 5));
+        assert_eq!(settings.machine.matrix, ["bus=nvme", "nic=none"]);
+        assert_eq!(settings.process.command, ["x", "-y"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        let test = |keys: &str| format!("[[test]]\nimage = 'i'\n{keys}\n");
+        for (text, message) in [
+            (String::new(), "f has 0 tests, from 1 to 1000 are run"),
+            ("[[test]]\nname = 'a'\n".into(), "f, line 1: a test needs one of image and disk"),
+            ("[[test]]\nimage = 'a'\ndisk = 'b'\n".into(), "f, line 1: a test needs one of image and disk"),
+            ("[[test]\n".into(), "f, line 1: "),
+            ("test = 1\n".into(), "f, line 1: each test is written below [[test]]"),
+            ("[tests]\n".into(), "f, line 1: unknown key tests; a file has [defaults] and [[test]]"),
+            ("[defaults]\nimage = 'x'\n".into(), "f, line 2: image is a test's own and no default"),
+            (
+                "[defaults]\ntimeout = 'x'\n[[test]]\nimage = 'i'\n".into(),
+                "f, line 2: invalid value 'x' for '--timeout <TIME>': not a time",
+            ),
+            (test("expct = ['x']"), "f, line 3: unknown key expct; a similar one is expect"),
+            (test("time-out = '1s'"), "f, line 3: unknown key time-out; a similar one is timeout"),
+            (test("json = true"), "f, line 3: unknown key json"),
+            (test("qemu = '/bin/sh'"), "f, line 3: unknown key qemu"),
+            (test("\"\\u001b[1m\" = 1"), "f, line 3: unknown key \\x1b[1m"),
+            (test("timeout = ['1s', '2s']"), "f, line 3: timeout takes one value"),
+            (test("timeout = true"), "f, line 3: timeout needs a value"),
+            (test("healthy = 'yes'"), "f, line 3: healthy is true or false"),
+            (test("http = { path = '/' }"), "f, line 3: http is neither"),
+            (test("tcp = [80, 0]"), "f, line 3: invalid value '0' for '--tcp <PORT>'"),
+            (test("cpus = 300"), "f, line 3: invalid value '300' for '--cpus <N>'"),
+            (test("bus = 'isa'"), "f, line 3: invalid value 'isa' for '--bus <BUS>' [possible values: virtio"),
+            (
+                test("http = '/missing=404'"),
+                "f, line 3: invalid value '/missing=404' for '--http <[:PORT]/PATH>': a status goes before",
+            ),
+            (test("modules = 'x'"), "f, line 3: the following required arguments were not provided: --kernel"),
+            (test("command = \"'open\""), "f, line 3: command has an open quote"),
+            (test("matrix = 'bus=isa'"), "f, line 1: bus of the matrix is none of"),
+            (test("name = ''"), "f, line 1: a test's name has 0 characters"),
+            (test(&format!("name = '{}'", "x".repeat(70_000))), "f, line 1: a test's name has 70000 characters"),
+            (test("name = \"a\\nb\""), "f, line 1: a test's name has a character that cannot be shown: a\\nb"),
+        ] {
+            let error = file(&text).unwrap_err();
+            assert!(error.starts_with(message), "{message} but {error}");
+        }
+    }
+
+    #[test]
+    fn two_tests_of_one_name_are_refused_with_both_places() {
+        for text in [
+            "[[test]]\nname = 'a'\nimage = 'x'\n[[test]]\nname = 'a'\nimage = 'y'\n",
+            "[[test]]\nimage = 'a.tar'\n\n[[test]]\nimage = 'b/a.tar'\n",
+            "[[test]]\nname = 'a'\nimage = 'x'\n[[test]]\ndisk = 'a.img'\n",
+        ] {
+            let error = file(text).unwrap_err();
+            assert!(
+                error.contains("is in line 1,") && error.starts_with("f, line 4: ") && error.ends_with(": a"),
+                "{error}"
+            );
+        }
+        assert!(file("[[test]]\nname = 'a/b'\nimage = 'x'\n[[test]]\nname = 'a-b'\nimage = 'x'\n").is_ok());
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("k.deb"), "").unwrap();
+        let read = |text: &str| {
+            let path = dir.path().join("smoke.toml");
+            std::fs::write(&path, text).unwrap();
+            super::read(&path, &[]).unwrap().remove(0)
+        };
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        for (image, expected) in [
+            ("a.tar", at("a.tar")),
+            ("oci:a.oci:tag", format!("oci:{}", at("a.oci:tag"))),
+            ("/b/a.tar", "/b/a.tar".into()),
+            ("-", "-".into()),
+            ("docker://a", "docker://a".into()),
+        ] {
+            assert_eq!(read(&format!("[[test]]\nimage = '{image}'\n")).target, OsString::from(expected), "{image}");
+        }
+        let text = "[[test]]\ndisk = 'd.img'\nkernel = 'k.deb'\nenv-file = 'e'\nmatrix = 'kernel=k.deb,6.1,x/y'\n";
+        let test = read(text);
+        assert_eq!(test.target, OsString::from(at("d.img")));
+        assert_eq!(test.settings.disk.kernel, Some(at("k.deb").into()));
+        assert_eq!(test.settings.process.env_file, [dir.path().join("e")]);
+        assert_eq!(test.settings.machine.matrix, [format!("kernel={},6.1,{}", at("k.deb"), at("x/y"))]);
+        assert_eq!(read("[[test]]\nimage = 'i'\nkernel = '6.1.0'\n").settings.disk.kernel, Some("6.1.0".into()));
+    }
+
+    /// `docs/smoke.toml.schema.json`, for editors. `BOOTDISK_BLESS=1` writes it anew.
+    #[test]
+    fn the_schema_of_the_file_has_every_key() {
+        let schema = super::super::schema::render(&Definition::new());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/smoke.toml.schema.json");
+        if std::env::var_os("BOOTDISK_BLESS").is_some() {
+            std::fs::write(&path, &schema).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).unwrap() == schema, "BOOTDISK_BLESS=1 writes {} anew", path.display());
+    }
+}

@@ -1,0 +1,234 @@
+//! One machine from its first instruction to its end: a loop that waits for whatever comes next.
+//!
+//! ```text
+//!  wait ─▶ read ─┬─ monitor       QMP: greeting → qmp_capabilities → cont → … SHUTDOWN, RESET, GUEST_PANICKED … → quit
+//!                ├─ conversation  channel: hello → welcome → started → data both ways → result → done
+//!                ├─ own_init      channel: hello → welcome → handed over; then the console is all there is
+//!                ├─ clients       control connections: processes beside the workload, stop, state
+//!                ├─ firmware      its log, or the console: when it hands over
+//!                ├─ last_words    console and firmware's log: what a boot says that never gets to PID 1
+//!                └─ signals, standard input, console (kept, and searched for a panic until the hello)
+//!       ─▶ decide                 deadlines, what an end means; a first signal asks the guest to stop, a second quits
+//!       ─▶ write, deliver
+//! ```
+//!
+//! Every path ends in [`Session::conclude`], which settles the outcome and makes QEMU quit; what was already sent is
+//! still read and passed on afterwards.
+
+mod boot;
+pub mod channel;
+mod clients;
+pub mod console;
+pub mod control;
+mod conversation;
+mod decide;
+pub mod event;
+mod firmware;
+mod last_words;
+mod line;
+mod monitor;
+mod own_init;
+mod read;
+mod run;
+mod signals;
+mod space;
+pub mod streams;
+pub mod terminal;
+mod wait;
+mod write;
+
+pub use event::{Event, Finished, Outcome, Scarce, What};
+pub use run::{SessionOptions, run, run_controlled};
+pub use signals::hangup_is_ignored;
+pub use streams::Streams;
+
+use self::boot::Boot;
+use self::channel::Channel;
+use self::clients::Clients;
+use self::console::Console;
+use self::control::Endpoint;
+use self::event::Why;
+use self::line::Line;
+use self::run::Sink;
+use self::signals::Signals;
+use self::streams::{Bell, Writer};
+use self::terminal::{Raw, is_terminal};
+use crate::guest::channel::Terminal;
+use crate::qemu::qmp::Qmp;
+use crate::qemu::spawn::{Process, set_nonblocking};
+use crate::qemu::{Accel, Links, MachineOptions, RunError, binary};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+/// Where the conversation with QEMU is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Capabilities,
+    Cont,
+    Running,
+}
+
+/// A stop that was asked for.
+struct Stopping {
+    why: Why,
+    until: Instant,
+    /// When an own init gets the next press of the power button.
+    press_at: Instant,
+    /// How often it was pressed.
+    presses: u32,
+}
+
+/// A machine and everything that is joined to it.
+struct Session<'a> {
+    machine: &'a MachineOptions,
+    options: SessionOptions,
+    terminal: Option<Terminal>,
+    /// The user's own terminal, where the workload gets one.
+    terminal_fd: Option<OwnedFd>,
+    hung_up: bool,
+    process: Process,
+    phase: Phase,
+    qmp: Qmp,
+    qmp_open: bool,
+    port: Line,
+    channel: Channel,
+    console_line: Line,
+    console: Console,
+    firmware_line: Option<Line>,
+    complains: bool,
+    stdin: OwnedFd,
+    stdin_open: bool,
+    /// Standard input on its way to the console of an own init.
+    typed: Vec<u8>,
+    writers: [Writer; 2],
+    reader_gone: [Option<Instant>; 2],
+    bell: Bell,
+    signals: Signals,
+    raw: Option<Raw>,
+    boot: Boot,
+    short_boots: u32,
+    silent_resets: u32,
+    started: Instant,
+    heard: Instant,
+    stopping: Option<Stopping>,
+    verdict: Option<Outcome>,
+    kill_at: Option<Instant>,
+    hurry: bool,
+    /// The host has no space.
+    full: Option<space::Full>,
+    clients: Clients,
+    events: Vec<Event>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Session<'a> {
+    /// A machine that waits for its monitor to be spoken to.
+    fn new(
+        machine: &'a MachineOptions,
+        options: SessionOptions,
+        terminal: Option<Terminal>,
+        process: Process,
+        links: Links,
+        streams: Streams,
+        started: Instant,
+    ) -> io::Result<Session<'a>> {
+        set_nonblocking(links.qmp.as_fd())?;
+        let bell = Bell::new()?;
+        let own = [&streams.stdin, &streams.stdout].into_iter().find(|fd| is_terminal(fd.as_fd()));
+        let terminal_fd = own.filter(|_| terminal.is_some()).map(OwnedFd::try_clone).transpose()?;
+        Ok(Session {
+            machine,
+            options,
+            terminal,
+            terminal_fd,
+            hung_up: false,
+            process,
+            phase: Phase::Greeting,
+            qmp: Qmp::new(links.qmp),
+            qmp_open: true,
+            port: Line::new(links.channel)?,
+            channel: Channel::new(),
+            console_line: Line::new(links.console)?,
+            console: Console::default(),
+            firmware_line: links.firmware_log.map(Line::new).transpose()?,
+            complains: true,
+            stdin: streams.stdin,
+            stdin_open: true,
+            typed: Vec::new(),
+            writers: [Writer::new(streams.stdout, &bell)?, Writer::new(streams.stderr, &bell)?],
+            reader_gone: [None; 2],
+            bell,
+            signals: Signals::listen()?,
+            raw: None,
+            boot: Boot::new(),
+            short_boots: 0,
+            silent_resets: 0,
+            started,
+            heard: started,
+            stopping: None,
+            verdict: None,
+            kill_at: None,
+            hurry: false,
+            full: None,
+            clients: Clients::new(Endpoint::default()),
+            events: Vec::new(),
+            buffer: vec![0; 65_536],
+        })
+    }
+
+    /// With an endpoint that clients come through.
+    fn controlled(mut self, endpoint: Endpoint) -> Self {
+        self.clients = Clients::new(endpoint);
+        self
+    }
+
+    /// Runs the machine to its end.
+    fn run(mut self, qemu: &Path, accel: Accel, sink: Sink<'_>) -> Result<Finished, RunError> {
+        let status = loop {
+            let ready = self.wait().map_err(RunError::host("wait for the machine"))?;
+            self.read(&ready, accel)?;
+            self.decide(Instant::now());
+            self.look_after_clients();
+            self.write()?;
+            self.deliver(sink);
+            if let Some(status) = self.ended()? {
+                break status;
+            }
+        };
+        if self.phase != Phase::Running && self.verdict.is_none() {
+            let too_old = binary::version(qemu).is_some_and(|version| version < binary::OLDEST);
+            let needs = too_old.then_some(binary::OLDEST);
+            let message = self.process.complaint();
+            return Err(RunError::QemuFailed { status: status.to_string(), message, needs });
+        }
+        // What QEMU had sent before it went.
+        while self.port.open && self.read_port() {}
+        while self.console_line.open && self.read_console() {}
+        while self.read_firmware_log() {}
+        self.flush_outputs();
+        self.deliver(sink);
+        drop(self.raw.take());
+        let elapsed = self.started.elapsed();
+        let outcome = match self.verdict.take() {
+            Some(outcome) => outcome,
+            None if self.boot.result.is_some() => self.natural_end(),
+            None => Outcome::QemuGone { status: status.to_string(), message: self.process.complaint() },
+        };
+        let lost = streams::lost(&self.writers);
+        let finished = Finished { outcome, elapsed, console: std::mem::take(&mut self.console).into_kept(), lost };
+        self.dismiss_clients(&finished);
+        Ok(finished)
+    }
+
+    fn tell(&mut self, what: What) {
+        self.events.push(Event { at: self.started.elapsed(), what });
+    }
+}
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! `run`: from options to a machine that has ended.
+
+use super::control::Endpoint;
+use super::event::{Event, Finished, What};
+use super::streams::Streams;
+use super::{Session, terminal};
+use crate::guest::channel::{Overrides, Terminal};
+use crate::qemu::{self, MachineOptions, RunError, Started};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// What a session wants of its machine.
+#[derive(Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// What differs from the disk's boot specification.
+    pub overrides: Overrides,
+    /// `-t`: the workload gets a terminal.
+    pub terminal: bool,
+    /// `-i`: the workload gets our standard input.
+    pub stdin: bool,
+    /// SIGHUP says nothing about the machine.
+    pub detached: bool,
+    /// The machine must have ended after this time.
+    pub timeout: Option<Duration>,
+}
+
+/// Gets every event as it happens; `Break` ends the machine at once.
+pub type Sink<'a> = &'a mut dyn FnMut(Event) -> ControlFlow<()>;
+
+/// Boots the machine and returns when it has ended. Nothing of it is left then, whatever happened.
+///
+/// The thread that calls must live until this returns (it does, unless it is killed): the kernel ends QEMU with it.
+///
+/// # Errors
+/// Whatever keeps the machine from starting. From its first instruction on, everything is an [`super::Outcome`].
+pub fn run(
+    machine: &MachineOptions,
+    options: SessionOptions,
+    streams: Streams,
+    sink: Sink<'_>,
+) -> Result<Finished, RunError> {
+    run_controlled(machine, options, streams, Endpoint::default(), sink)
+}
+
+/// As [`run`], with clients that come through `endpoint`: see [`super::control`].
+///
+/// # Errors
+/// As [`run`].
+pub fn run_controlled(
+    machine: &MachineOptions,
+    options: SessionOptions,
+    streams: Streams,
+    endpoint: Endpoint,
+    sink: Sink<'_>,
+) -> Result<Finished, RunError> {
+    let terminal = describe_terminal(&options, &streams)?;
+    let Started { qemu, accel, process, links, fence, at } = qemu::start(machine, &mut |at, note| {
+        // Whoever breaks here will break at the first event of the machine.
+        _ = sink(Event { at, what: What::Note(note) });
+    })?;
+    let finished = Session::new(machine, options, terminal, process, links, streams, at)
+        .map_err(RunError::host("watch the machine"))?
+        .controlled(endpoint)
+        .run(&qemu, accel, sink);
+    // It stands until QEMU, which the session ends, has gone.
+    drop(fence);
+    finished
+}
+
+fn describe_terminal(options: &SessionOptions, streams: &Streams) -> Result<Option<Terminal>, RunError> {
+    if !options.terminal {
+        return Ok(None);
+    }
+    if !options.stdin {
+        return Ok(Some(terminal::describe(&streams.stdout)));
+    }
+    match terminal::is_terminal(streams.stdin.as_fd()) {
+        true => Ok(Some(terminal::describe(&streams.stdin))),
+        false => Err(RunError::NotATerminal),
+    }
+}

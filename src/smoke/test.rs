@@ -1,0 +1,117 @@
+//! A test: a machine, what must hold of it, and what follows where little was said.
+
+use super::board::Board;
+use super::expect::{Expectation, Http};
+use super::matrix::Combination;
+use super::probe::Health;
+use super::verdict::{Report, Verdict};
+use crate::guest::channel::Overrides;
+use crate::guest::spec::Healthcheck;
+use crate::qemu::MachineOptions;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A test of one machine.
+#[derive(Clone, Debug)]
+pub struct Test {
+    /// For reports.
+    pub name: String,
+    /// For reports.
+    pub combination: Combination,
+    /// The machine; ports for the checks are added to its forwards.
+    pub machine: MachineOptions,
+    /// What differs from the disk's boot specification.
+    pub overrides: Overrides,
+    /// What must hold. Without any, health or status 0 is taken for it.
+    pub expectations: Vec<Expectation>,
+    /// The image's health check.
+    pub healthcheck: Option<Healthcheck>,
+    /// TCP ports the image exposes.
+    pub exposed: Vec<u16>,
+    /// For everything.
+    pub timeout: Duration,
+    /// For the first byte of the console, or PID 1.
+    pub boot_timeout: Duration,
+    /// Where the logs go, if anywhere: a folder that exists.
+    pub log_dir: Option<PathBuf>,
+    /// What their names begin with; no other test's do.
+    pub log_name: String,
+}
+
+impl Test {
+    /// A test of this machine that expects nothing in particular.
+    #[cfg(test)]
+    pub(super) fn of(machine: MachineOptions) -> Test {
+        Test {
+            name: "test".into(),
+            combination: Combination::default(),
+            machine,
+            overrides: Overrides::default(),
+            expectations: Vec::new(),
+            healthcheck: None,
+            exposed: Vec::new(),
+            timeout: Duration::from_secs(120),
+            boot_timeout: Duration::from_secs(60),
+            log_dir: None,
+            log_name: "test".into(),
+        }
+    }
+
+    /// Whether the image has a health check that asks something.
+    pub fn has_health(&self) -> bool {
+        self.health().is_some()
+    }
+
+    /// What must hold, and why if nothing was said.
+    pub(super) fn expected(&self) -> (Vec<Expectation>, Option<&'static str>) {
+        if self.expectations.iter().any(Expectation::is_positive) {
+            return (self.expectations.clone(), None);
+        }
+        let (expectation, why) = match self.health() {
+            Some(_) => (Expectation::Healthy, "nothing else was said, and the image has a HEALTHCHECK"),
+            None => (Expectation::ExitCode(0), "nothing else was said, and the image has no HEALTHCHECK"),
+        };
+        (self.expectations.iter().cloned().chain([expectation]).collect(), Some(why))
+    }
+
+    pub(super) fn health(&self) -> Option<Health> {
+        self.healthcheck.as_ref().and_then(Health::of)
+    }
+
+    pub(super) fn http_port(&self, http: &Http) -> u16 {
+        match (http.port, &self.exposed[..]) {
+            (Some(port), _) => port,
+            (None, &[port]) => port,
+            (None, _) => 80,
+        }
+    }
+
+    /// Which port was taken where none was said and the image exposes several, or none.
+    pub(super) fn assumed_port(&self, http: &Http) -> Option<String> {
+        let exposed = match &self.exposed[..] {
+            _ if http.port.is_some() => return None,
+            [] => "no port".to_owned(),
+            [_] => return None,
+            several => several.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
+        };
+        let port = self.http_port(http);
+        Some(format!("port {port} was asked, as none was given and the image exposes {exposed}"))
+    }
+
+    /// A report of a test that was not made.
+    pub fn unmade(&self, verdict: Verdict) -> Report {
+        let (expectations, assumed) = self.expected();
+        Report {
+            name: self.name.clone(),
+            combination: self.combination.clone(),
+            expectations: Board::new(expectations).into_state().held(),
+            assumed,
+            verdict,
+            phases: Default::default(),
+            last_lines: Vec::new(),
+            elapsed: Duration::ZERO,
+            screen: None,
+            lost: None,
+        }
+    }
+}
