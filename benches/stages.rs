@@ -8,6 +8,7 @@
 //! Whole builds beside other programs are `scripts/bench`'s.
 
 #[path = "../tests/support/layers.rs"]
+#[allow(dead_code, reason = "it is for tests, and a part of it for this")]
 mod layers;
 
 use bootdisk::arch::Architecture;

@@ -5,30 +5,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test prints is shown when it fails")]
 
-#[path = "../support/e2e_archive.rs"]
-mod archive;
-#[path = "../support/busybox.rs"]
-mod busybox;
-#[path = "../support/e2e.rs"]
-mod e2e;
-#[path = "../support/e2e_disk.rs"]
-mod e2e_disk;
-#[path = "../support/images.rs"]
-mod images;
-#[path = "../support/kernels.rs"]
-mod kernels;
-#[path = "../support/layers.rs"]
-mod layers;
-#[path = "../support/pty.rs"]
-mod pty;
-#[path = "../support/schema.rs"]
-mod schema;
-#[path = "../support/small_kernel.rs"]
-mod small_kernel;
-#[path = "../support/small_packages.rs"]
-mod small_packages;
-#[path = "../support/tools.rs"]
-mod tools;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod aarch64;
 mod bad_input;
@@ -55,3 +33,7 @@ mod starting;
 mod strange_disks;
 mod verify;
 mod workflow;
+
+use support::{
+    busybox, e2e, e2e_archive as archive, e2e_disk, images, layers, pty, schema, small_kernel, small_packages, tools,
+};

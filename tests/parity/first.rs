@@ -32,7 +32,7 @@ pub const PARAGRAPHS: [Paragraph; 16] = [
     say("its children die of them", "sleep 100 & kill $!; wait $!; echo $?", "143\n"),
     say(
         "an orphan comes to it",
-        "p=$(sh -c 'sleep 100 > /dev/null & echo $!'); sleep 0.3; cut -d' ' -f4 /proc/$p/stat; kill -9 $p",
+        "p=$(sh -c 'sleep 100 > /dev/null & echo $!'); cut -d' ' -f4 /proc/$p/stat; kill -9 $p",
         "1\n",
     ),
     say("it catches what it wants", "trap 'echo caught' USR1; kill -USR1 $$; trap - USR1", "caught\n"),

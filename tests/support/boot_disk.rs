@@ -1,42 +1,17 @@
 //! A disk with Debian's kernel and an initramfs of one shell script, made by the library alone.
 
-#![allow(dead_code)] // Each test program uses its part.
-
-use super::tools;
+use super::small_kernel::{only, unpacked};
 use bootdisk::arch::Architecture;
 use bootdisk::boot::{self, Boot, Firmware};
 use bootdisk::disk::gpt::{Guids, Layout};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use uuid::Uuid;
 
 /// What [`initramfs`] prints in front of the command line once the kernel has started it.
 pub const SENTINEL: &str = "init reached, command line <";
-/// The kernel of Debian's cloud package, unpacked once a checkout.
+/// The kernel of Debian's cloud package.
 pub fn kernel() -> Vec<u8> {
-    let folder = std::env::var_os("BOOTDISK_TEST_KERNELS").map_or("target/test-data/kernels".into(), PathBuf::from);
-    let package = std::fs::read_dir(&folder)
-        .unwrap_or_else(|error| panic!("no kernel packages in {}: {error}", folder.display()))
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.file_name().unwrap().to_string_lossy().contains("-cloud-amd64_"))
-        .unwrap_or_else(|| panic!("no cloud kernel's package in {}", folder.display()));
-    // linux-image-RELEASE_VERSION_amd64.deb
-    let name = package.file_name().unwrap().to_string_lossy();
-    let release = name.strip_prefix("linux-image-").and_then(|rest| rest.split('_').next()).unwrap().to_owned();
-    let cached = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vmlinuz-{release}"));
-    if let Ok(kernel) = std::fs::read(&cached) {
-        return kernel;
-    }
-    let scratch = tempfile::tempdir().unwrap();
-    let files = scratch.path().join("files.tar");
-    let script = "dpkg-deb --fsys-tarfile \"$1\" > \"$2\" && tar -xOf \"$2\" \"./boot/vmlinuz-$3\" > \"$2.kernel\"";
-    tools::stdout(Command::new("sh").args(["-c", script, "sh"]).args([&package, &files]).arg(&release));
-    let kernel = std::fs::read(scratch.path().join("files.tar.kernel")).unwrap();
-    // Another test, of this program or another, may do the same at the same time: each renames a whole file of its own.
-    let mine = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    std::fs::write(&mine, &kernel).unwrap();
-    mine.persist(&cached).unwrap();
-    kernel
+    std::fs::read(only(&unpacked("cloud").join("boot"), "vmlinuz-")).unwrap()
 }
 
 /// An initramfs whose /init says what the command line is and powers off, `filling` bytes larger than needed.

@@ -1,7 +1,5 @@
 //! An image of busybox with its names in /bin, made in code: a userland with a shell in two megabytes.
 
-#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this one")]
-
 use super::images::{ImageBuilder, TarBuilder};
 use super::tools;
 use serde_json::json;

@@ -3,8 +3,6 @@
 //! A [`Bench`] is a home of its own (data, cache, runtime directory) with one kernel in its store. Kernels come from
 //! `BOOTDISK_TEST_KERNELS` and images from `BOOTDISK_TEST_IMAGES`; `scripts/test` makes and sets both.
 
-#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this one")]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;

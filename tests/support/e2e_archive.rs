@@ -1,7 +1,5 @@
 //! Images written by hand: a `docker save` archive of layers given as bytes, every digest as the test wants it.
 
-#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this one")]
-
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;

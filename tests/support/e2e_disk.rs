@@ -1,7 +1,5 @@
 //! A finished disk in the eyes of other people's tools: sgdisk, sfdisk, fsck.fat, e2fsck, blkid.
 
-#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this one")]
-
 use super::tools;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};

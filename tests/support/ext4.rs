@@ -1,8 +1,6 @@
 //! File systems for the tests: trees built by path, written to sparse files, checked with e2fsprogs.
 
-#![allow(dead_code)]
-
-use crate::tools;
+use super::tools;
 use bootdisk::ext4::hash::half_md4;
 use bootdisk::ext4::{Body, Descriptors, Params, SealError, Sealed, Writer};
 use bootdisk::output::Output;

@@ -1,8 +1,6 @@
 //! Compares a file system, as our reader sees it, with the tree it was written from.
 
-#![allow(dead_code)]
-
-use crate::ext4::{ROOT, Written};
+use super::ext4::{ROOT, Written};
 use bootdisk::ext4::read::{FileSystem, Inode, Kind as Found};
 use bootdisk::rootfs::{InodeId, Kind};
 use std::collections::HashMap;

@@ -3,15 +3,14 @@
 //!
 //! Nothing of bootdisk's own disk writers is used: what is tested is PID 1 alone.
 
-#![allow(dead_code)]
-
+use super::small_kernel::unpacked;
 use super::tools;
 use bootdisk::arch::Architecture;
 use bootdisk::guest::channel::*;
 use bootdisk::guest::spec::{self, BootSpec, Init, Module, Network, Process, Root};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -51,17 +50,7 @@ struct Kernel {
 fn kernel() -> &'static Kernel {
     static KERNEL: OnceLock<Kernel> = OnceLock::new();
     KERNEL.get_or_init(|| {
-        let folder = std::env::var_os("BOOTDISK_TEST_KERNELS")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-data/kernels"), PathBuf::from);
-        let package = fs::read_dir(&folder)
-            .unwrap_or_else(|error| panic!("{}: {error}; scripts/test downloads it", folder.display()))
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.to_string_lossy().contains("cloud-amd64"))
-            .expect("a cloud kernel package in BOOTDISK_TEST_KERNELS");
-        // Several test binaries may come here at once: each unpacks to a place of its own.
-        let at = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("init-kernel-{}", std::process::id()));
-        _ = fs::remove_dir_all(&at);
-        tools::stdout(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&at));
+        let at = unpacked("cloud");
         let files = tools::stdout(Command::new("find").arg(&at).args(["-name", "*.ko", "-o", "-name", "vmlinuz-*"]));
         let named = |name: &str| files.lines().find(|line| line.rsplit('/').next() == Some(name)).map(PathBuf::from);
         let image = files.lines().find(|line| line.contains("/vmlinuz-")).map(PathBuf::from).expect("a kernel");
@@ -485,20 +474,15 @@ impl Session {
         self.qemu.wait_for_end(&console);
     }
 
-    /// Sends QMP commands without waiting for anything but the greeting.
+    /// Has QEMU execute a QMP command.
     pub fn qmp(&mut self, command: &str) {
         let mut socket = connect(&self.folder.path().join("qmp"));
-        let mut byte = [0u8; 1];
-        let mut greeting = Vec::new();
-        while byte[0] != b'\n' && socket.read(&mut byte).unwrap() == 1 {
-            greeting.push(byte[0]);
+        let mut lines = BufReader::new(socket.try_clone().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.next().unwrap().starts_with("{\"QMP\""));
+        for command in ["qmp_capabilities", command] {
+            socket.write_all(format!("{{\"execute\":\"{command}\"}}\n").as_bytes()).unwrap();
+            lines.find(|line| line.contains("\"return\"")).expect("QEMU answers");
         }
-        assert!(greeting.starts_with(b"{\"QMP\""));
-        socket.write_all(b"{\"execute\":\"qmp_capabilities\"}\n").unwrap();
-        socket.write_all(format!("{{\"execute\":\"{command}\"}}\n").as_bytes()).unwrap();
-        // The answers; the socket must stay open until the command was read.
-        _ = socket.read(&mut [0u8; 4096]);
-        std::thread::sleep(Duration::from_millis(200));
     }
 
     /// Takes the power away.

@@ -9,9 +9,6 @@
 //! ```
 //!
 //! Nothing here is checked: an `ImageBuilder` writes what it is told, so that tests can tell it nonsense.
-//! Include with `#[path = "support/images.rs"] mod images;`.
-
-#![allow(dead_code)]
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -9,8 +9,6 @@
 //!
 //! A tree is shown in the same shorthand, sorted, the later names of a hard linked file as `name:=first`.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use bootdisk::flatten::{ApplyError, LayerStats, Limits, apply};
 use bootdisk::layer::{Entry, Error, Limits as LayerLimits, Reader, Warnings};
 use bootdisk::rootfs::memory::{MemoryBody, MemorySink};

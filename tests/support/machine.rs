@@ -3,8 +3,6 @@
 //! The sector prints its message to the serial port, byte by byte, and acts: powers off, hangs, resets, prints for
 //! ever, or writes itself to the second sector through the BIOS, reads it back and prints the message of the copy.
 
-#![allow(dead_code)]
-
 use bootdisk::qemu::{AccelChoice, MachineOptions, RunError};
 use bootdisk::session::{Event, Finished, SessionOptions, Streams, What, run};
 use std::ffi::OsStr;

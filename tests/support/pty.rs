@@ -1,7 +1,5 @@
 //! A program on a terminal of its own, driven as a person would: type, wait for what appears, change the window's size.
 
-#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this one")]
-
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, grantpt, posix_openpt, ptsname_r, unlockpt};

@@ -1,8 +1,6 @@
 //! QEMU by hand, for tests below the level of `bootdisk run`: a disk, a firmware, a serial port.
 //!
 //! Always TCG: `/dev/kvm` may exist and hang every guest.
-#![allow(dead_code)] // Each test program uses its part.
-
 use serde_json::json;
 use std::io::Read;
 use std::path::{Path, PathBuf};

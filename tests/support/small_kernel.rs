@@ -1,8 +1,5 @@
 //! A small kernel that is real where it is looked at: the setup part of Debian's, and some of its modules.
 
-// Each test program includes this file and uses some of it.
-#![allow(dead_code)]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,8 +1,5 @@
 //! Packages of other distributions than Debian, made by the real tools of a small kernel's files.
 
-// Each test program includes this file and uses some of it.
-#![allow(dead_code)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -16,7 +16,6 @@ pub fn run(command: &mut Command) -> Output {
 
 /// `e2fsck -fn`, which changes nothing. The clock of a guest that is emulated on a busy host may be ahead of the host's,
 /// so times in the future are no complaint.
-#[allow(dead_code, reason = "not every test program has file systems")]
 pub fn e2fsck(image: &Path) -> Output {
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/e2fsck.conf");
     run(Command::new("e2fsck").arg("-fn").arg(image).env("LC_ALL", "C").env("E2FSCK_CONFIG", config))
@@ -37,7 +36,6 @@ pub fn stdout(command: &mut Command) -> String {
 
 /// Writes a file that is executed soon. Another program does it: a child that another test starts meanwhile has no copy
 /// of the descriptor then, for which execve(2) would find the file busy.
-#[allow(dead_code, reason = "not every test program makes programs")]
 pub fn program(path: &Path, text: &[u8], mode: u32) {
     let mut install = Command::new("sh");
     install.args(["-c", "cat > \"$1\" && chmod \"$2\" \"$1\"", "sh"]).arg(path).arg(format!("{mode:o}"));

@@ -1,0 +1,104 @@
+//! What a real Docker Engine builds and saves: its archive, one layer a symbolic link to another image's, against what
+//! Docker itself says of the images.
+
+use crate::support::tools;
+use bootdisk::source::{self, Reference, Select, SourceError};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A Docker Engine of this test's own, without network and without anybody else's images.
+struct Daemon {
+    child: Child,
+    socket: String,
+}
+
+impl Daemon {
+    fn start(dir: &Path) -> Daemon {
+        let at = |name: &str| dir.join(name).to_str().unwrap().to_string();
+        let socket = format!("unix://{}", at("socket"));
+        let mut command = Command::new("dockerd");
+        command.args([format!("--data-root={}", at("data")), format!("--exec-root={}", at("exec"))]);
+        command.args([format!("--pidfile={}", at("pid")), format!("--host={socket}"), "--storage-driver=vfs".into()]);
+        command.args(["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"]);
+        command.args(["--bridge=none", "--userland-proxy=false"]);
+        let log = std::fs::File::create(dir.join("log")).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+        let mut daemon = Daemon { child: child.expect("dockerd; scripts/test installs what the tests need"), socket };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !tools::run(daemon.docker().arg("version")).status.success() {
+            let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+            assert!(daemon.child.try_wait().unwrap().is_none() && Instant::now() < deadline, "{}", log());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        daemon
+    }
+
+    fn docker(&self) -> Command {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_BUILDKIT", "0").args(["-H", &self.socket]);
+        command
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Asked to end, it ends its containerd too.
+        _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), nix::sys::signal::SIGTERM);
+        _ = self.child.wait();
+    }
+}
+
+#[test]
+fn docker_save() {
+    // A socket's path is at most 108 bytes long.
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let daemon = Daemon::start(dir.path());
+    let context = dir.path().join("context");
+    std::fs::create_dir(&context).unwrap();
+    for name in ["a", "b"] {
+        std::fs::write(context.join(name), name.repeat(5000)).unwrap();
+    }
+    let build = |tag: &str, dockerfile: &str| {
+        std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+        tools::stdout(daemon.docker().args(["build", "-q", "-t", tag]).arg(&context));
+    };
+    build("app:1", "FROM scratch\nCOPY a /a\nENV X=y\nCMD [\"/a\"]\n");
+    build("app:2", "FROM scratch\nCOPY b /b\nCOPY a /a\nUSER 1:2\nVOLUME /v\nEXPOSE 80\nENTRYPOINT [\"/b\"]\n");
+    let archive = dir.path().join("both.tar");
+    tools::stdout(daemon.docker().args(["save", "-o"]).arg(&archive).args(["app:1", "app:2"]));
+    let listing = tools::stdout(Command::new("tar").arg("-tvf").arg(&archive));
+    assert!(listing.contains("layer.tar -> ../"), "no linked layer:\n{listing}");
+
+    let select = Select::default();
+    let open = |choice: &str| {
+        let reference = format!("{}{choice}", archive.display());
+        source::open(&Reference::parse(reference.as_ref()).unwrap(), &select)
+    };
+    let SourceError::Several(mut names) = open("").unwrap_err() else { panic!("two images and no choice") };
+    // Docker 20 writes its manifest in no fixed order.
+    names.sort();
+    assert!(names[0].starts_with("app:1 (sha256:") && names[1].starts_with("app:2 (sha256:"), "{names:?}");
+    for tag in ["app:1", "app:2"] {
+        let image = open(&format!(":{tag}")).unwrap();
+        let said = tools::stdout(daemon.docker().args(["image", "inspect", tag]));
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let diff_ids: Vec<_> = image.diff_ids().map(|digest| digest.to_string()).collect();
+        assert_eq!(said[0]["RootFS"]["Layers"], serde_json::json!(diff_ids));
+        assert_eq!(said[0]["Id"], image.config_digest.to_string());
+        let words =
+            |words: &[String]| if words.is_empty() { serde_json::Value::Null } else { serde_json::json!(words) };
+        assert_eq!(said[0]["Config"]["Cmd"], words(&image.config.cmd));
+        assert_eq!(said[0]["Config"]["Entrypoint"], words(&image.config.entrypoint));
+        assert_eq!(said[0]["Config"]["Env"], words(&image.config.env));
+        assert_eq!(said[0]["Config"]["User"], image.config.user);
+        assert_eq!(said[0]["Created"], image.created.clone().unwrap());
+        for i in 0..image.layers.len() {
+            let mut stream = image.open_layer(i).unwrap();
+            std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+            stream.finish().unwrap();
+        }
+    }
+    let second = open(":app:2").unwrap().config;
+    assert_eq!((second.volumes, second.exposed_ports), (vec!["/v".to_string()], vec!["80/tcp".to_string()]));
+}
