@@ -67,6 +67,23 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
+/// A document as indented JSON with a line end. Every character that a terminal would obey or nobody would see is `\uNNNN`
+/// (RFC 8259, section 7): what reads it as JSON sees the same text as without.
+pub fn json(document: &impl serde::Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string_pretty(document)?;
+    let mut out = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if c == '\x7f' || is_unprintable(c) {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| _ = write!(out, "\\u{unit:04x}"));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+    Ok(out)
+}
+
 /// C1 controls and the characters of general category Cf and Zl/Zp that change what a reader sees.
 fn is_unprintable(c: char) -> bool {
     matches!(c,
@@ -77,7 +94,7 @@ fn is_unprintable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{chain, escape};
+    use super::{chain, escape, json};
 
     #[test]
     fn plain_text_stays_as_it_is() {
@@ -110,5 +127,14 @@ mod tests {
         assert_eq!(escape(b"a\x1b]0;t\x07\r\n\\"), "a\\x1b]0;t\\x07\\r\\n\\\\");
         assert_eq!(escape("x\u{202e}y\u{9b}z".as_bytes()), "x\\u{202e}y\\u{9b}z");
         assert_eq!(escape(b"\xff\xc3"), "\\xff\\xc3");
+    }
+
+    #[test]
+    fn json_says_what_it_said_and_orders_no_terminal() {
+        let text = "a\u{1b}]0;x\u{7}\u{7f}\u{9b}2J\u{202e}\u{e0041}\\ \"é\n";
+        let document = json(&[text]).unwrap();
+        assert!(document.chars().all(|c| c == '\n' || !c.is_control() && !super::is_unprintable(c)), "{document}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&document).unwrap(), [text]);
+        assert!(document.contains(r"\u007f\u009b2J\u202e\udb40\udc41\\ "), "{document}");
     }
 }

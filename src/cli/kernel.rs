@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::stdio;
 use crate::arch::Architecture;
 use crate::convert::{Event, Firmware};
-use crate::escape::escape;
+use crate::escape::{self, escape};
 use crate::kernel::preflight::{Disk, Report, Verdict};
 use crate::kernel::requirements::requirements;
 use crate::kernel::store::{Added, Entry};
@@ -194,7 +194,7 @@ fn list(store: &Store, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
                 Err(error) => json!({ "error": error.to_string() }),
             })
             .collect();
-        writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?;
+        write!(out, "{}", escape::json(&rows)?)?;
         return Ok(());
     }
     if entries.is_empty() {
@@ -246,7 +246,7 @@ fn show(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<()> {
     let rows = facts(&bundle, entry.as_ref(), &selection);
     if one.json {
         let object: serde_json::Map<_, _> = rows.into_iter().map(|(key, _, value)| (key.to_owned(), value)).collect();
-        writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?;
+        write!(out, "{}", escape::json(&object)?)?;
         return Ok(());
     }
     for (_, label, value) in rows {
@@ -320,7 +320,7 @@ fn check(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<ExitCo
     let report = preflight(&bundle, &disk);
     let selection = modules::select(&bundle)?;
     if one.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&report_json(&bundle, &report))?)?;
+        write!(out, "{}", escape::json(&report_json(&bundle, &report))?)?;
     } else {
         write_report(&bundle, &report, out)?;
         for warning in &selection.warnings {

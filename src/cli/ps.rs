@@ -1,7 +1,7 @@
 //! `bootdisk ps`: the machines this user started, as a table of at most 80 columns or as JSON.
 
 use super::exec::connect;
-use crate::escape::escape;
+use crate::escape::{self, escape};
 use crate::machines::{Entry, Registry};
 use serde_json::json;
 use std::process::ExitCode;
@@ -73,7 +73,7 @@ fn as_json(rows: &[Row]) -> anyhow::Result<String> {
             "reason": end.as_ref().and_then(|end| end.sentence.as_ref()),
         })
     };
-    Ok(serde_json::to_string_pretty(&rows.iter().map(object).collect::<Vec<_>>())? + "\n")
+    Ok(escape::json(&rows.iter().map(object).collect::<Vec<_>>())?)
 }
 
 /// Names are shown whole as long as they are not excessive: they are what one types.

@@ -114,10 +114,10 @@ fn a_vmlinux_boots_directly_and_is_refused_where_a_firmware_must_start_it() {
     }
 }
 
-/// `kernel set` under strace, which writes down what goes to the disk and when it is settled, and may kill it on its way.
+/// `kernel set` under strace, which writes down what is opened, what goes to the disk and when it is settled, and may kill it on its way.
 fn traced_set(bench: &Bench, disk: &Path, log: &Path, killed_at: Option<usize>) {
     let mut command = bench.at_home("strace");
-    command.args(["-f", "-qq", "-e", "trace=pwrite64,fdatasync", "-o"]).arg(log);
+    command.args(["-f", "-qq", "-e", "trace=pwrite64,fdatasync,openat", "-o"]).arg(log);
     if let Some(number) = killed_at {
         command.args(["-e", &format!("inject=pwrite64:signal=SIGKILL:when={number}")]);
     }
@@ -135,8 +135,13 @@ fn a_kernel_set_that_is_killed_leaves_a_disk_that_boots() {
     let (disk, log) = (bench.path("disk.img"), bench.path("strace.log"));
     fs::copy(&before, &disk).unwrap();
     traced_set(&bench, &disk, &log, None);
+    let trace = fs::read_to_string(&log).unwrap();
+    let opened = trace.lines().filter(|line| line.contains("openat(") && line.contains("disk.img"));
+    let to_write: Vec<bool> = opened.map(|line| line.contains("O_RDWR")).collect();
+    let last = to_write.iter().position(|to_write| *to_write);
+    assert_eq!(last, to_write.len().checked_sub(1), "what is locked is what is read and written from then on: {trace}");
     let (mut writes, mut around) = (0, vec![2]);
-    for line in fs::read_to_string(&log).unwrap().lines() {
+    for line in trace.lines() {
         writes += usize::from(line.contains("pwrite64("));
         // `when` counts from 1.
         around.extend(line.contains("fdatasync(").then_some([writes, writes + 1]).into_iter().flatten());

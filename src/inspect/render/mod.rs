@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// Any document of this part as JSON, with a line break at its end.
 pub fn json(document: &impl Serialize) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(document).map(|text| text + "\n")
+    crate::escape::json(document)
 }
 
 /// Whether an image would need a kernel to boot, in a few words.

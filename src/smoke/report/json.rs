@@ -22,9 +22,7 @@ pub fn render(reports: &[Report]) -> String {
         },
         "tests": reports.iter().map(test).collect::<Vec<_>>(),
     });
-    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    text.push('\n');
-    text
+    crate::escape::json(&document).unwrap_or_default()
 }
 
 fn test(report: &Report) -> Value {
