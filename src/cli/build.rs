@@ -20,7 +20,7 @@ Examples:
   docker save nginx | bootdisk build - -o nginx.img
   bootdisk build app.tar -o app.img --size 4G --env MODE=production
   bootdisk build oci:layout:v2 -o app.img --kernel vmlinuz --modules /lib/modules/6.1.0-56-amd64
-  bootdisk build debian.oci -o shell.img -- bash -l
+  bootdisk build debian.oci -o shell.img bash -l
   bootdisk build fedora.tar -o fedora.img --init image     The image's systemd becomes PID 1";
 
 /// Arguments of `bootdisk build`.

@@ -1,7 +1,9 @@
 //! `bootdisk exec`: a process beside the workload of a machine that runs.
 
 use super::env;
+use super::report::WithHint;
 use super::stdio::say;
+use super::words::LEFT_OUT;
 use crate::guest::channel::Outcome;
 use crate::machines::{Entry, Registry};
 use crate::qemu::RunError;
@@ -18,10 +20,10 @@ use std::time::{Duration, Instant};
 /// The end of the help.
 const EXAMPLES: &str = "\
 Examples:
-  bootdisk exec web -- cat /etc/nginx/nginx.conf
-  bootdisk exec -it web -- bash
+  bootdisk exec web cat /etc/nginx/nginx.conf
+  bootdisk exec -it web bash
   bootdisk exec -i -- sh -c 'cat >/srv/data' <data     In the only machine that runs
-  bootdisk exec --user 0 --workdir / web -- id
+  bootdisk exec --user 0 --workdir / web id
 
 The process gets the workload's environment, user and working directory where the options say nothing else. Without
 -i its standard input is /dev/null. When this command ends first, the process gets SIGHUP.
@@ -36,7 +38,7 @@ const HELLO: Duration = Duration::from_secs(60);
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The machine's name [default: the only one that runs]
+    /// The machine's name; it can be omitted before `--` if only one machine is running
     machine: Option<String>,
     /// Pass standard input to the process
     #[arg(long, short)]
@@ -56,27 +58,50 @@ pub struct Args {
     /// Working directory
     #[arg(long, short, value_name = "DIR")]
     workdir: Option<String>,
-    /// Command and arguments
-    #[arg(last = true, value_name = "COMMAND", required = true)]
+    /// Command and arguments; no option behind it is bootdisk's
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+impl Args {
+    /// The machine that is named.
+    fn machine(&self) -> Option<&str> {
+        self.machine.as_deref().filter(|name| *name != LEFT_OUT)
+    }
+
+    /// What is to be executed.
+    fn command(&self) -> anyhow::Result<Vec<String>> {
+        if !self.command.is_empty() {
+            return Ok(self.command.clone());
+        }
+        let machine = self.machine().map_or("NAME".into(), |name| crate::escape::escape(name.as_bytes()));
+        Err(WithHint {
+            message: format!("no command to run in {machine}"),
+            hint: format!(
+                "bootdisk exec {machine} COMMAND, or bootdisk exec -- COMMAND if only one machine is running"
+            ),
+        }
+        .into())
+    }
 }
 
 /// Runs the process and returns its exit status.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let command = args.command()?;
     let streams = Streams::inherited().context("cannot use the standard streams")?;
     if args.tty && args.interactive && !terminal::is_terminal(streams.stdin.as_fd()) {
         return Err(RunError::NotATerminal.into());
     }
     let described = if args.interactive { &streams.stdin } else { &streams.stdout };
     let exec = Exec {
-        command: args.command.clone(),
+        command,
         env: env::collect(&args.env_file, &args.env)?,
         user: args.user.clone(),
         working_dir: args.workdir.clone(),
         terminal: args.tty.then(|| terminal::describe(described)),
         stdin: args.interactive,
     };
-    let entry = Registry::of_user()?.find_running(args.machine.as_deref())?;
+    let entry = Registry::of_user()?.find_running(args.machine())?;
     let connection = connect(&entry, HELLO)?;
     if connection.state().phase == Phase::Booting && std::io::stderr().is_terminal() {
         say(&format!("note: {} is booting; the process starts after its workload\n", entry.record.name));

@@ -26,6 +26,7 @@ mod stdio;
 mod stop;
 mod summary;
 mod target;
+mod words;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -37,10 +38,10 @@ Examples:
   bootdisk kernel add linux-image-*.deb               A kernel to boot with, once
   docker save nginx | bootdisk build - -o nginx.img   Any image to a disk
   bootdisk run nginx.img -p 8080:80                   Boot it, and reach it at localhost:8080
-  bootdisk run app.tar -- sh -c 'id; uname -a'        Build, keep in the cache, boot
+  bootdisk run app.tar sh -c 'id; uname -a'           Build, keep in the cache, boot
   bootdisk test nginx.img --http /                    Boot it, ask it, and say whether it answered
   bootdisk run -d --name web nginx.img                Boot it in the background
-  bootdisk exec -it web -- bash                       A shell in it; bootdisk stop web ends it
+  bootdisk exec -it web bash                          A shell in it; bootdisk stop web ends it
 
 Exit status: 0 done, 1 failed, 2 wrong usage. For run and exec it is the process's own and for test the verdict's;
 with these three 125 says that bootdisk failed or was used wrongly. See bootdisk run --help and bootdisk test --help.";
@@ -82,13 +83,19 @@ enum Command {
 /// Parses the process's arguments and does what they say.
 pub fn main() -> ExitCode {
     crate::inputs::remember();
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = arranged(std::env::args_os().collect());
     let parsed = Cli::command().try_get_matches_from(&words);
     let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
     match parsed {
         Ok((cli, matches)) => run(cli, &matches),
         Err(error) => report::told_by_clap(&error, status_of(&error, &words)),
     }
+}
+
+fn arranged(words: Vec<OsString>) -> Vec<OsString> {
+    let mut root = Cli::command();
+    root.build();
+    words::arrange(&root, words)
 }
 
 fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
@@ -134,11 +141,9 @@ mod tests {
             ("-q run x --cpus 0", 125),
             ("--progress plain run x --cpus 0", 125),
             ("run x --progress loud", 125),
-            ("exec", 125),
-            ("exec web", 125),
+            ("exec web --nope x", 125),
             ("exec --nope -- x", 125),
             ("test x --http nowhere", 125),
-            ("test x --spec y", 125),
             ("test --display", 125),
             ("run --help", 0),
             ("exec -h", 0),

@@ -236,7 +236,7 @@ pub struct Process {
         value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub wait_online: Option<u32>,
     /// Command and arguments instead of the image's
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", help_heading = "Arguments")]
     pub command: Vec<String>,
 }
 

@@ -30,12 +30,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const EXAMPLES: &str = "\
 Examples:
   bootdisk run nginx.img -p 8080:80
-  bootdisk run -it debian.oci -- bash
+  bootdisk run -it debian.oci bash
   echo 1+1 | bootdisk run -i bc.tar
-  bootdisk run app.img --timeout 30s --env MODE=test -- /app/selftest
+  bootdisk run app.img --timeout 30s --env MODE=test /app/selftest
   bootdisk run app.img --firmware uefi --bus nvme --console
   bootdisk run app.img --write --size 20G        the file, its root partition and its file system grow
   bootdisk run -d --name web nginx.img -p 8080:80
+
+The command begins with the first word behind the image that is no option, and no option behind that is bootdisk's;
+-- is only needed before a command that begins with a hyphen.
 
 Exit status: the workload's own, 128+N when signal N ended it, 127 when the command is not in the image, 126
 when it is not executable, 124 on timeout, 125 when bootdisk or the machine failed or the command line is wrong.

@@ -16,7 +16,9 @@ use self::plan::Planned;
 use self::settings::Settings;
 use self::spec::SpecTest;
 use super::options::{self, Global};
+use super::report::WithHint;
 use super::stdio;
+use super::words::LEFT_OUT;
 use crate::publish::Document;
 use crate::qemu;
 use crate::smoke::{Report, Test, Verdict, report, schedule, verdict};
@@ -58,7 +60,7 @@ pub struct Args {
     /// Image, as for build, or a disk that build made [default: the tests in ./smoke.toml]
     target: Option<OsString>,
     /// Make the tests of this file
-    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
@@ -108,19 +110,26 @@ struct Output {
 }
 
 impl Args {
-    /// `--matrix bus=nvme disk.img`: an option with any number of values has taken the target for one of them.
-    fn find_target(&mut self) {
-        let matrix = &mut self.settings.machine.matrix;
-        let is_axis = matrix.last().is_none_or(|last| last.contains('='));
-        if self.target.is_none() && self.spec.is_none() && matrix.len() > 1 && !is_axis {
-            self.target = matrix.pop().map(OsString::from);
+    /// What is named to be tested.
+    fn target(&self) -> Result<Option<&OsString>> {
+        let target = self.target.as_ref().filter(|target| *target != LEFT_OUT);
+        match (target, &self.spec) {
+            (Some(target), Some(_)) => Err(WithHint {
+                message: format!("--spec names the tests of a file, and an image is named too: {}", shown(target)),
+                hint: "omit one of them; a command for all tests of the file stands behind --".into(),
+            }
+            .into()),
+            (target, _) => Ok(target),
         }
     }
 }
 
+fn shown(target: &OsString) -> String {
+    crate::escape::path(Path::new(target))
+}
+
 /// Makes the tests and prints their verdicts. `matches` is where `args` come from.
-pub fn run(global: &Global, mut args: Args, matches: &ArgMatches) -> Result<ExitCode> {
-    args.find_target();
+pub fn run(global: &Global, args: Args, matches: &ArgMatches) -> Result<ExitCode> {
     let absolute = |path: &Path| std::path::absolute(path);
     let log_dir = args.output.log_dir.as_deref().map(absolute).transpose()?;
     let junit = args.output.junit.as_deref().map(report_place).transpose()?;
@@ -159,13 +168,13 @@ fn write_junit(junit: &Document, reports: &[Report]) -> Result<()> {
 
 /// The tests as they are asked for: of the command line, or of a spec file.
 fn tests(args: &Args, matches: &ArgMatches) -> Result<Vec<SpecTest>> {
-    if let Some(target) = args.target.clone() {
+    if let Some(target) = args.target()?.cloned() {
         let name = names::name_of(&target);
         return Ok(vec![SpecTest { name, target, settings: args.settings.clone() }]);
     }
     let path = args.spec.clone().unwrap_or_else(|| SPEC.into());
     if args.spec.is_none() && !path.exists() {
-        return Err(super::report::WithHint {
+        return Err(WithHint {
             message: format!("no image, no disk, and no {SPEC} here"),
             hint: "name an image or a disk, or write smoke.toml; see bootdisk test --help".into(),
         }
@@ -220,33 +229,4 @@ fn pasted(test: &Test) -> Result<String> {
     };
     let script = qemu::paste::script(&test.machine, boot_files.as_ref())?;
     Ok(format!("# {}\n{script}", format!("{name} {}", test.combination).trim_end()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
-
-    #[test]
-    fn the_target_may_stand_behind_the_matrix() {
-        for (line, target, matrix) in [
-            ("--matrix bus=nvme disk.img", Some("disk.img"), vec!["bus=nvme"]),
-            ("--matrix bus=nvme firmware=bios disk.img", Some("disk.img"), vec!["bus=nvme", "firmware=bios"]),
-            ("disk.img --matrix bus=nvme", Some("disk.img"), vec!["bus=nvme"]),
-            ("disk.img --matrix bus=nvme other", Some("disk.img"), vec!["bus=nvme", "other"]),
-            ("--matrix bus=nvme", None, vec!["bus=nvme"]),
-            ("--matrix disk.img", None, vec!["disk.img"]),
-        ] {
-            let mut args = Line::parse_from(["test"].into_iter().chain(line.split(' '))).args;
-            args.find_target();
-            assert_eq!(args.target.as_deref(), target.map(OsString::from).as_deref(), "{line}");
-            assert_eq!(args.settings.machine.matrix, matrix, "{line}");
-        }
-    }
 }

@@ -74,7 +74,7 @@ pub struct Expectations {
 pub struct Machine {
     /// Boot every combination: firmware=bios,uefi,direct accel=tcg,kvm kernel=A,B bus=virtio,nvme,ahci,scsi,ide,usb
     /// nic=virtio,e1000,none. A combination that the kernel has no driver for is skipped, as long as another can be made
-    #[arg(long, value_name = "AXIS=VALUE,VALUE", num_args = 1..)]
+    #[arg(long, value_name = "AXIS=VALUE,VALUE ...")]
     pub matrix: Vec<String>,
     /// What starts the kernel [default: bios when the disk has a boot stage for it, else uefi]
     #[arg(long, value_name = "FIRMWARE")]
