@@ -29,7 +29,7 @@ const SYSTEMS: [&str; 9] = [
 impl Init {
     /// Who is in charge of what this starts.
     pub fn settle(self, process: &Process) -> Init {
-        let command = process.entrypoint.iter().chain(&process.cmd).next();
+        let command = process.words().next();
         match self {
             Init::Auto if command.is_some_and(|command| SYSTEMS.contains(&command.as_str())) => Init::Image,
             Init::Auto => Init::Container,

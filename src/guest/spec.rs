@@ -147,6 +147,15 @@ pub struct Process {
     pub stop_timeout: u32,
 }
 
+impl Process {
+    /// What is executed and its arguments: the entrypoint, then the command. An entrypoint that is one empty string is
+    /// none (moby, daemon/create.go, `mergeAndVerifyConfig`; containerd, CRI, `WithProcessArgs`).
+    pub fn words(&self) -> impl Iterator<Item = &String> + Clone {
+        let entrypoint = if self.entrypoint == [""] { &[][..] } else { &self.entrypoint };
+        entrypoint.iter().chain(&self.cmd)
+    }
+}
+
 /// What a container runtime waits.
 fn default_stop_timeout() -> u32 {
     10
@@ -188,6 +197,25 @@ pub struct Module {
 #[cfg(test)]
 mod tests {
     use super::Process;
+
+    #[test]
+    fn an_entrypoint_of_one_empty_string_is_none_and_every_other_empty_string_is_a_word() {
+        let list = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        for (entrypoint, cmd, words) in [
+            (&[""][..], &["/app", "x"][..], &["/app", "x"][..]),
+            (&[], &["/app"], &["/app"]),
+            (&[""], &[], &[]),
+            (&[], &[], &[]),
+            (&[""], &[""], &[""]),
+            (&[], &[""], &[""]),
+            (&["", "x"], &["/app"], &["", "x", "/app"]),
+            (&["", ""], &["/app"], &["", "", "/app"]),
+            (&["/app", ""], &["", "x"], &["/app", "", "", "x"]),
+        ] {
+            let process = Process { entrypoint: list(entrypoint), cmd: list(cmd), ..Process::default() };
+            assert!(process.words().eq(words), "{entrypoint:?} {cmd:?}");
+        }
+    }
 
     #[test]
     fn a_process_made_here_is_one_read_from_an_empty_document() {

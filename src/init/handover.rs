@@ -37,7 +37,7 @@ type Program = (PathBuf, Vec<CString>, Vec<CString>);
 fn prepare(plan: &userland::Plan, process: &Process, hostname: &str) -> Result<Program, Failure> {
     userland::enter(plan)?;
     let env = environment::compose(&process.env, hostname, "/root", Some("linux"));
-    let words: Vec<String> = process.entrypoint.iter().chain(&process.cmd).cloned().collect();
+    let words: Vec<String> = process.words().cloned().collect();
     let (path, words) = match words.first() {
         // The image's command is an init itself.
         Some(first) if is_init(first) => (command::look_up(first, &env)?, words),

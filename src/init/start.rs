@@ -185,7 +185,7 @@ fn take(standard: Standard) -> nix::Result<()> {
 /// The part that is about the image: who, where, with what, and which file.
 fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     let process = start.process;
-    let words: Vec<&String> = process.entrypoint.iter().chain(&process.cmd).collect();
+    let words: Vec<&String> = process.words().collect();
     let Some(name) = words.first() else {
         return Err(Failure::machine("the image has no command, and none was given"));
     };

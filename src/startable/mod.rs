@@ -106,7 +106,7 @@ pub fn doubts<B>(
 /// What is wrong with the command, or with the init that is wanted in its place.
 fn command<U: Userland>(userland: &U, process: &Process, init: Init) -> Option<Doubt> {
     let mut look = Look::new(userland, &process.working_dir);
-    let command = process.entrypoint.iter().chain(&process.cmd).next();
+    let command = process.words().next();
     if init == Init::Image {
         let found = PLACES.iter().any(|path| look.resolve(path.as_bytes()).is_some());
         // A command that is an init itself may be anywhere.

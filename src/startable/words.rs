@@ -18,7 +18,7 @@ const SHOWN: usize = 40;
 
 /// What is wrong with the words of a process.
 pub fn in_words(process: &Process, init: Init) -> Vec<Doubt> {
-    let arguments = || process.entrypoint.iter().chain(&process.cmd);
+    let arguments = || process.words();
     let mut all = Vec::new();
     if init != Init::Image && arguments().next().is_none() {
         all.push(Doubt::NoCommand);

@@ -19,7 +19,7 @@ const MAX_WORDS: usize = 64;
 
 /// What is known of the command of a process.
 pub fn find(tree: &Root, process: &Process) -> Command {
-    let words: Vec<&String> = process.entrypoint.iter().chain(&process.cmd).collect();
+    let words: Vec<&String> = process.words().collect();
     let mut command = Command {
         words: words.iter().take(MAX_WORDS).map(|word| shown(word.as_bytes())).collect(),
         user: shown(process.user.as_bytes()),
