@@ -10,6 +10,8 @@
 //!
 //! The rules, where the specification is silent or tools disagree:
 //!
+//! - The root directory is 0755 and root's, whatever an entry `./` says: containerd passes such an entry over
+//!   (archive/tar.go, "resolved to root"), and with Docker it is hidden by the container's own layer.
 //! - An entry replaces what is at its path; only a directory over a directory merges, and then the attributes are the
 //!   new ones, extended attributes too. Whatever loses its last name gives its body back to the sink.
 //! - `..` in an entry's name is resolved in the text; a name that leaves the image is refused. `..` in a link's target
@@ -207,16 +209,19 @@ impl<S: BodySink> Applier<'_, S> {
         }
     }
 
-    /// The entry `./`: the root directory's own attributes.
+    /// The entry `./`. Its time is the root directory's; mode, owner and extended attributes stay those of
+    /// [`implied_directory`].
     fn root(&mut self, entry: Entry) -> Result<(), Stop> {
-        match entry.kind {
-            EntryKind::Directory => {
-                let attrs = self.admit(entry.attrs, &entry.path)?;
-                self.tree.set_attrs(Tree::<S::Body>::ROOT, attrs);
-                Ok(())
-            }
-            _ => Err(Refusal::RootNotDirectory.into()),
+        let EntryKind::Directory = entry.kind else { return Err(Refusal::RootNotDirectory.into()) };
+        let stated = self.admit(entry.attrs, &entry.path)?;
+        let kept = Attrs { mtime: stated.mtime, ..implied_directory() };
+        if stated != kept {
+            let Attrs { mode, uid, gid, .. } = stated;
+            let more = if stated.xattrs.is_some() { ", extended attributes" } else { "" };
+            self.warnings.add(WarningKind::RootAttributes, format!("{mode:04o} {uid}:{gid}{more}").as_bytes());
         }
+        self.tree.set_attrs(Tree::<S::Body>::ROOT, kept);
+        Ok(())
     }
 
     fn member(&mut self, entry: Entry, parent: &[u8], name: &[u8], reader: &mut Reader) -> Result<(), Stop> {

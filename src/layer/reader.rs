@@ -9,7 +9,8 @@
 //! | a PAX name *and* a GNU long name; two `x`, two `L` or two `K` headers | refused |
 //! | a size on anything but a regular file | refused: some skip a body and some read it as members |
 //! | a numeric field that is no number, in any header | refused, as Go does |
-//! | a regular file named `x/` | a directory, as in v7; refused when it has a size |
+//! | a file of type NUL named `x/` | a directory, as in v7; refused when it has a size |
+//! | a file of type `0` named `x/` | a file, as Go has it; GNU tar and bsdtar make a directory of it |
 //! | unknown type | a regular file, as POSIX says, with a warning |
 //! | `V` label | skipped |
 //! | one block of zeros | the end, refused if anything but the stream's end follows |
@@ -302,7 +303,7 @@ impl<'a> Reader<'a> {
         }
         Ok(match header.typeflag() {
             // Version 7 had no type for directories.
-            0 | b'0' if path.ends_with(b"/") => EntryKind::Directory,
+            0 if path.ends_with(b"/") => EntryKind::Directory,
             0 | b'0' | b'7' | b'S' => EntryKind::File { size: stored },
             b'1' => EntryKind::HardLink(target),
             b'2' if target.len() > tree::SYMLINK_MAX => return Err(ErrorKind::TargetTooLong(target.len())),

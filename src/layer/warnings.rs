@@ -34,6 +34,10 @@ pub enum WarningKind {
     Overlay,
     /// A symbolic link named `..` or nothing: dropped.
     RootLink,
+    /// Other attributes for the root directory than a container's has: not taken.
+    RootAttributes,
+    /// A PAX record for all members that names none of them: nobody's.
+    GlobalRecord,
 }
 
 impl WarningKind {
@@ -50,6 +54,10 @@ impl WarningKind {
             WarningKind::Aufs => "AUFS bookkeeping in the layer, dropped",
             WarningKind::Overlay => "overlayfs bookkeeping in the layer, kept as it is",
             WarningKind::RootLink => "symbolic link in place of the root directory, dropped",
+            WarningKind::RootAttributes => {
+                "attributes for the root directory, which stays 0755 and root's as in a container"
+            }
+            WarningKind::GlobalRecord => "PAX record for all members, ignored as container runtimes do",
         }
     }
 }

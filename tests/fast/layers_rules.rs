@@ -221,12 +221,29 @@ fn implied_directories_and_the_root() {
         let attrs = merged.attrs(path);
         assert_eq!((attrs.mode, attrs.uid, attrs.gid, attrs.mtime.secs), (0o755, 0, 0, 0), "{path:?}");
     }
-    let root = Member::dir("./").mode(0o1777).owner(7, 8).mtime(9).record("SCHILY.xattr.user.a", "b");
-    let merged = merge(&[layer("a"), archive(&[root]), layer("b")]).unwrap();
-    let attrs = merged.attrs("");
-    assert_eq!((attrs.mode, attrs.uid, attrs.gid, attrs.mtime.secs), (0o1777, 7, 8, 9));
-    assert!(attrs.xattrs.is_some());
-    assert_eq!(merged.short(), "a b");
+}
+
+#[test]
+fn the_root_directory_is_0755_and_roots_whatever_a_layer_says_and_a_warning_tells_what_it_said() {
+    for (entry, said) in [
+        (Member::dir("./").mode(0o755), None),
+        (Member::dir("./").mode(0o700), Some("0700 0:0")),
+        (Member::dir("/").mode(0o755).owner(1000, 1000), Some("0755 1000:1000")),
+        (Member::dir(".").mode(0o1777).record("SCHILY.xattr.user.a", "b"), Some("1777 0:0, extended attributes")),
+        (Member::dir("x/..").mode(0), Some("0000 0:0")),
+    ] {
+        for place in 0..3 {
+            let mut layers = vec![layer("a"), layer("b")];
+            layers.insert(place, archive(&[entry.clone().mtime(9)]));
+            let merged = merge(&layers).unwrap();
+            let attrs = merged.attrs("");
+            assert_eq!((attrs.mode, attrs.uid, attrs.gid, attrs.mtime.secs), (0o755, 0, 0, 9), "{said:?}");
+            assert!(attrs.xattrs.is_none());
+            let warned: Vec<String> = merged.warnings.iter().flat_map(|(_, _, texts)| texts.to_vec()).collect();
+            assert_eq!(warned, said.map(str::to_owned).into_iter().collect::<Vec<_>>());
+            assert_eq!(merged.short(), "a b");
+        }
+    }
 }
 
 #[test]
