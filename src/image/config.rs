@@ -1,6 +1,7 @@
 //! The image configuration: what the image is for, what to start, and the digests of its layers.
 //!
-//! Docker writes `null` where OCI leaves a field out; both are empty here. Text is kept exactly as it is: the guest
+//! Docker writes `null` where OCI leaves a field out; both are empty here. Names of fields are taken in any case, and a
+//! command that is one text as one word, as Docker takes both. Text is kept exactly as it is: the guest
 //! interprets it. Fields of Windows (`ArgsEscaped`) and of builders (`OnBuild`, `Shell`) are not read.
 //!
 //! OCI image-spec, config.md; Docker image spec v1.2 for `Hostname`, `Healthcheck`.
@@ -8,7 +9,7 @@
 use crate::escape::escape;
 use crate::guest::spec::{Healthcheck, Process};
 use crate::image::json;
-use crate::image::{Digest, DocumentError, MAX_LAYERS, Platform};
+use crate::image::{Digest, DocumentError, MAX_LAYERS, Platform, parse_json};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
@@ -23,13 +24,13 @@ pub struct Config {
     #[serde(deserialize_with = "json::or_default")]
     pub user: String,
     /// Each usually `NAME=VALUE`, in the image's order.
-    #[serde(deserialize_with = "json::list")]
+    #[serde(deserialize_with = "json::texts")]
     pub env: Vec<String>,
     /// The fixed part of the command.
-    #[serde(deserialize_with = "json::list")]
+    #[serde(deserialize_with = "json::words")]
     pub entrypoint: Vec<String>,
     /// The rest of the command.
-    #[serde(deserialize_with = "json::list")]
+    #[serde(deserialize_with = "json::words")]
     pub cmd: Vec<String>,
     /// Empty is `/`.
     #[serde(deserialize_with = "json::or_default")]
@@ -72,7 +73,7 @@ impl Config {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct RawHealthcheck {
-    #[serde(deserialize_with = "json::list")]
+    #[serde(deserialize_with = "json::texts")]
     test: Vec<String>,
     #[serde(deserialize_with = "json::or_default")]
     interval: i64,
@@ -177,7 +178,7 @@ struct RawRootfs {
 
 /// Parses a configuration file of an image with `layers` layers.
 pub fn parse(bytes: &[u8], layers: usize) -> Result<ConfigFile, ConfigError> {
-    let raw: RawFile = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
+    let raw: RawFile = parse_json(bytes).map_err(DocumentError::Json)?;
     let rootfs = raw.rootfs.ok_or(ConfigError::NoRootfs)?;
     if rootfs.kind != "layers" {
         return Err(ConfigError::RootfsType(rootfs.kind));

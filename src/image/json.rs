@@ -5,6 +5,7 @@
 //! near the size of the document. Structures refuse a field that comes twice (serde's derive does that), maps refuse a
 //! name that comes twice (RFC 7493, section 2.3). Depth is limited by serde_json.
 
+use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +29,39 @@ pub fn optional_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
     deserializer.deserialize_option(ListVisitor(PhantomData))
+}
+
+/// A list of texts; one that is `null` is empty, as Go has it.
+pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts: Vec<Option<String>> = list(deserializer)?;
+    Ok(texts.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// The same, or one text, which is then the only word of the list (moby, `strslice.StrSlice`).
+pub fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    deserializer.deserialize_any(WordsVisitor)
+}
+
+struct WordsVisitor;
+
+impl<'de> Visitor<'de> for WordsVisitor {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a text or a list of at most {MAX_ITEMS} texts")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(vec![text.to_owned()])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        texts(SeqAccessDeserializer::new(seq))
+    }
 }
 
 struct ListVisitor<T>(PhantomData<T>);
@@ -123,6 +157,34 @@ mod tests {
         labels: BTreeMap<String, String>,
         #[serde(default, deserialize_with = "name_set")]
         volumes: Vec<String>,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    struct Command {
+        #[serde(default, deserialize_with = "words")]
+        words: Vec<String>,
+    }
+
+    #[test]
+    fn a_command_is_a_list_or_one_word() {
+        for (text, expected) in [
+            ("{}", Some(&[][..])),
+            (r#"{"words":null}"#, Some(&[])),
+            (r#"{"words":[]}"#, Some(&[])),
+            (r#"{"words":""}"#, Some(&[""])),
+            (r#"{"words":"sleep 1"}"#, Some(&["sleep 1"])),
+            (r#"{"words":["a",null,""]}"#, Some(&["a", "", ""])),
+            (r#"{"words":7}"#, None),
+            (r#"{"words":{}}"#, None),
+            (r#"{"words":[["a"]]}"#, None),
+        ] {
+            let parsed: Option<Command> = crate::image::parse_json(text.as_bytes()).ok();
+            assert_eq!(
+                parsed.map(|command| command.words),
+                expected.map(|words| words.iter().map(|&word| word.to_owned()).collect()),
+                "{text}"
+            );
+        }
     }
 
     fn parse(text: &str) -> Result<Sample, serde_json::Error> {

@@ -8,7 +8,7 @@
 
 use crate::escape::escape;
 use crate::image::json;
-use crate::image::{Digest, Platform};
+use crate::image::{Digest, Platform, parse_json};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -38,8 +38,6 @@ pub struct Descriptor {
     /// Names and remarks.
     #[serde(default, deserialize_with = "json::text_map")]
     pub annotations: BTreeMap<String, String>,
-    #[serde(default)]
-    artifact_type: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -66,10 +64,11 @@ impl Descriptor {
             || self.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
     }
 
-    /// Whether an entry of an index may be an image or a further index. Entries of other types are to be passed over.
+    /// Whether an entry of an index may be an image or a further index. Entries of other types are to be passed over. Its
+    /// `artifactType` says nothing about that: an image may have one too.
     pub fn may_be_image(&self) -> bool {
         let kind = self.media_type.as_deref().map_or(Some(DocumentKind::Manifest), DocumentKind::of);
-        kind.is_some() && self.artifact_type.is_none() && !self.is_attestation()
+        kind.is_some() && !self.is_attestation()
     }
 }
 
@@ -145,7 +144,7 @@ pub enum DocumentError {
     /// Neither an index nor a manifest.
     #[error("neither an image manifest nor an index")]
     Neither,
-    /// Something else that is kept like an image.
+    /// Something else that is kept like an image. What is configured like an image is one, whatever its `artifactType`.
     #[error("not a container image but an artifact of type {}", escape(.0.as_bytes()))]
     Artifact(String),
     /// An encrypted layer.
@@ -160,6 +159,11 @@ pub enum DocumentError {
 }
 
 impl DocumentError {
+    /// Whether it is sound and something else than an image: a signature, a list of parts, a chart.
+    pub fn is_no_image(&self) -> bool {
+        matches!(self, DocumentError::Artifact(_) | DocumentError::LayerType(..) | DocumentError::Neither)
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -198,12 +202,12 @@ pub fn parse(bytes: &[u8], expected: Option<&str>) -> Result<Document, DocumentE
         #[serde(default)]
         schema_version: Option<u64>,
     }
-    let version: Version = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
+    let version: Version = parse_json(bytes).map_err(DocumentError::Json)?;
     let expected = expected.and_then(DocumentKind::of);
     if version.schema_version == Some(1) || expected == Some(DocumentKind::Schema1) {
         return Err(DocumentError::Schema1);
     }
-    let raw: RawDocument = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
+    let raw: RawDocument = parse_json(bytes).map_err(DocumentError::Json)?;
     let said = raw.media_type.as_deref().and_then(DocumentKind::of);
     if raw.fs_layers.is_some() || said == Some(DocumentKind::Schema1) {
         return Err(DocumentError::Schema1);
@@ -245,7 +249,7 @@ fn image_manifest(
         config_type,
         "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
     );
-    if !is_image || artifact.is_some() {
+    if !is_image {
         return Err(DocumentError::Artifact(artifact.unwrap_or_else(|| config_type.into())));
     }
     if layers.len() > MAX_LAYERS {

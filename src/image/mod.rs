@@ -15,6 +15,7 @@
 //! Where the bytes come from is the business of [`crate::source`].
 
 mod ahead;
+mod any_case;
 mod blob;
 mod config;
 mod digest;
@@ -30,6 +31,7 @@ mod stream;
 mod zstandard;
 
 pub use ahead::LayersAhead;
+pub use any_case::from_slice as parse_json;
 pub use blob::{Blob, BlobError, BlobFault, Format};
 pub use config::{Config, ConfigError, ConfigFile, MAX_CONFIG, Step, parse as parse_config};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};

@@ -8,9 +8,12 @@
 //! | `arm/v6` | v6, v5 |
 //! | `arm64`, `arm64/v8` | v8 or none |
 //! | `arm64/v9` | v9, v8 or none |
+//! | `amd64`, `arm64`, when there is nothing else | v2, v3, … of amd64, v9 of arm64, the lowest first |
 //! | anything else | the same variant |
 //!
-//! A lower variant runs on a higher machine, never the other way round. `os.version` and `os.features` matter only to
+//! A lower variant runs on a higher machine. The other way round only where no variant was asked for and the image has
+//! no other: Docker and containerd take an image that is the only one, and most machines can do what v2 and v3 want.
+//! `os.version` and `os.features` matter only to
 //! Windows and are not read. OCI image-spec, image-index.md, "Platform Variants".
 
 use crate::escape::escape;
@@ -77,9 +80,17 @@ impl Platform {
             _ => return (self.variant == image.variant).then_some(0),
         };
         match (number(&self.variant, baseline), number(&image.variant, baseline)) {
-            (Some(wanted), Some(offered)) => wanted.checked_sub(offered),
+            (Some(wanted), Some(offered)) => wanted.checked_sub(offered).or_else(|| {
+                let any_will_do = self.variant.is_none() && self.architecture != "arm";
+                any_will_do.then(|| AS_A_LAST_RESORT + offered)
+            }),
             _ => (self.variant == image.variant).then_some(0),
         }
+    }
+
+    /// Whether this is an image that not every machine `wanted` stands for can run.
+    pub fn is_beyond(&self, wanted: &Platform) -> bool {
+        wanted.accepts(self).is_some_and(|rank| rank >= AS_A_LAST_RESORT)
     }
 
     /// Whether it is the mark of what is no image at all: attestations have `unknown/unknown`.
@@ -87,6 +98,9 @@ impl Platform {
         self.os == "unknown" && self.architecture == "unknown"
     }
 }
+
+/// The rank of variants that are higher than the one a machine certainly is.
+const AS_A_LAST_RESORT: u32 = 1000;
 
 /// The number of a variant such as `v7`, or the baseline's when there is no variant.
 fn number(variant: &Option<String>, baseline: u32) -> Option<u32> {
@@ -136,7 +150,9 @@ mod tests {
             ("linux/amd64", "linux/amd64", Some(0)),
             ("linux/amd64", "linux/amd64/v1", Some(0)),
             ("linux/x86_64", "linux/amd64", Some(0)),
-            ("linux/amd64", "linux/amd64/v2", None),
+            ("linux/amd64", "linux/amd64/v2", Some(1002)),
+            ("linux/amd64", "linux/amd64/v3", Some(1003)),
+            ("linux/amd64/v2", "linux/amd64/v3", None),
             ("linux/amd64/v3", "linux/amd64/v3", Some(0)),
             ("linux/amd64/v3", "linux/amd64/v2", Some(1)),
             ("linux/amd64/v3", "linux/amd64", Some(2)),
@@ -151,7 +167,8 @@ mod tests {
             ("linux/armhf", "linux/arm/v7", Some(0)),
             ("linux/arm64", "linux/arm64/v8", Some(0)),
             ("linux/aarch64", "linux/arm64", Some(0)),
-            ("linux/arm64", "linux/arm64/v9", None),
+            ("linux/arm64", "linux/arm64/v9", Some(1009)),
+            ("linux/arm", "linux/arm/v8", None),
             ("linux/arm64/v9", "linux/arm64", Some(1)),
             ("linux/riscv64", "linux/riscv64", Some(0)),
             ("linux/riscv64/rva20u64", "linux/riscv64", None),

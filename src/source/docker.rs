@@ -17,7 +17,7 @@
 use crate::escape::escape;
 use crate::image::{
     Blob, BlobFault, ConfigFile, Digest, DocumentError, Image, LayerBlob, MAX_CONFIG, Platform, list, optional_list,
-    parse_config,
+    parse_config, parse_json,
 };
 use crate::source::archive::Archive;
 use crate::source::{Choice, SourceError, match_names};
@@ -70,6 +70,9 @@ pub fn open(archive: &Archive, choice: Option<&Choice>, wanted: &Platform) -> Re
     if candidates.len() > 1 {
         let available = candidates.iter().map(|candidate| candidate.config.platform.to_string()).collect();
         candidates.retain(|candidate| wanted.accepts(&candidate.config.platform).is_some());
+        // What is beyond the machine only where there is nothing else.
+        let certain = candidates.iter().any(|candidate| !candidate.config.platform.is_beyond(wanted));
+        candidates.retain(|candidate| !certain || !candidate.config.platform.is_beyond(wanted));
         if candidates.is_empty() {
             return Err(SourceError::NoPlatform { wanted: Box::new(wanted.clone()), available });
         }
@@ -88,8 +91,7 @@ fn read_manifest(archive: &Archive) -> Result<Vec<Entry>, SourceError> {
     let blob = archive.regular(MANIFEST.as_bytes())?;
     check_limit(&blob, MAX_DOCKER_MANIFEST).map_err(manifest_error)?;
     let bytes = blob.read().map_err(|fault| blob.error(fault))?;
-    let Entries(entries) =
-        serde_json::from_slice(&bytes).map_err(|error| manifest_error(DocumentError::Json(error)))?;
+    let Entries(entries) = parse_json(&bytes).map_err(|error| manifest_error(DocumentError::Json(error)))?;
     match entries.unwrap_or_default() {
         entries if entries.is_empty() => Err(SourceError::NoImage),
         entries if entries.len() > MAX_IMAGES => {
@@ -176,10 +178,11 @@ impl Candidate<'_> {
             let (size, digest) = (blob.size(), digest_in_blob_name(name));
             layers.push(LayerBlob { blob, digest, size, media_type: None, diff_id: diff_id.clone() });
         }
+        let warnings = super::oci::warnings(&self.config, &platform, wanted);
         Ok(Image {
             name: self.entry.repo_tags.first().cloned(),
             platform,
-            warnings: super::oci::history_warning(&self.config).into_iter().collect(),
+            warnings,
             config_digest: self.digest,
             created: self.config.created,
             config: self.config.config,

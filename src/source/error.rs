@@ -1,7 +1,7 @@
 //! What can be wrong with a source. Each error is one sentence; what it is about comes from the input and is escaped.
 
 use crate::escape::escape;
-use crate::image::{BlobError, ConfigError, DocumentError, Platform};
+use crate::image::{BlobError, BlobFault, ConfigError, DocumentError, Platform};
 use crate::recognise::Refusal;
 use crate::source::archive::ArchiveError;
 use std::io;
@@ -103,6 +103,12 @@ pub enum SourceError {
     /// No image in the index or archive.
     #[error("no container image in it")]
     NoImage,
+    /// Several entries, and none of them is an image that is there and fits.
+    #[error("no container image in it that can be used: {}", .0.join("; "))]
+    NothingFits(
+        /// Each entry with the reason, escaped.
+        Vec<String>,
+    ),
     /// No image of this name.
     #[error("no image {wanted} in it, only: {}", .available.join(", "))]
     NotFound {
@@ -171,6 +177,21 @@ impl SourceError {
         Some(fixed.into())
     }
 
+    /// Whether it is about an entry that is no image, or is not there, so that another may be meant.
+    pub(super) fn passes_over(&self) -> bool {
+        self.is_absence()
+            || match self {
+                SourceError::Document { source, .. } => source.is_no_image(),
+                SourceError::Config { source, .. } => matches!(source, ConfigError::NoRootfs),
+                _ => false,
+            }
+    }
+
+    /// Whether a part of the entry is not there.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, SourceError::Blob(BlobError { fault: BlobFault::Missing, .. }))
+    }
+
     /// Whether another part of the same source may have what was asked for.
     pub(super) fn is_about_choice(&self) -> bool {
         matches!(
@@ -179,6 +200,7 @@ impl SourceError {
                 | SourceError::NoPlatform { .. }
                 | SourceError::Platform { .. }
                 | SourceError::NoImage
+                | SourceError::NothingFits(_)
         )
     }
 }

@@ -20,6 +20,7 @@
 //! an archive are only compared with each other, never used as paths of this machine.
 
 mod archive;
+mod choose;
 mod docker;
 mod error;
 mod oci;
@@ -97,7 +98,7 @@ fn open_directory(
     match transport {
         Transport::Oci | Transport::Detect => {
             crate::inputs::note_folder(path);
-            let opened = oci::open(&Store::Directory(path.into()), choice, wanted);
+            let opened = choose::open(&Store::Directory(path.into()), choice, wanted);
             opened.map_err(|error| name_directory(error, path))
         }
         Transport::OciArchive | Transport::DockerArchive => Err(SourceError::Directory),
@@ -138,16 +139,18 @@ fn open_archive(
         }),
         Transport::DockerArchive | Transport::OciArchive if !is_docker && !is_oci => Err(no_image()),
         Transport::DockerArchive => docker::open(&archive, choice, wanted),
-        Transport::OciArchive => oci::open(&store, choice, wanted),
+        Transport::OciArchive => choose::open(&store, choice, wanted),
         Transport::Oci => Err(SourceError::NotADirectory),
         Transport::Detect if is_docker => {
             let result = docker::open(&archive, choice, wanted);
             match result {
-                Err(error) if is_oci && error.is_about_choice() => oci::open(&store, choice, wanted).map_err(|_| error),
+                Err(error) if is_oci && error.is_about_choice() => {
+                    choose::open(&store, choice, wanted).map_err(|_| error)
+                }
                 other => other,
             }
         }
-        Transport::Detect if is_oci => oci::open(&store, choice, wanted),
+        Transport::Detect if is_oci => choose::open(&store, choice, wanted),
         Transport::Detect => Err(no_image()),
     }
 }

@@ -7,15 +7,15 @@
 //! ```
 //!
 //! Every document is compared with size and digest before it is parsed. Blobs are regular files, or regular members of
-//! the archive. Attestations, artifacts and entries of unknown types are passed over. Of several manifests the first that
-//! fits the platform best is taken.
+//! the archive. Attestations and entries of unknown types are passed over, and so is what turns out to be no image (a
+//! signature, a chart) or not to be there, as long as something else fits. Which of several is taken: see `choose`.
 //!
 //! OCI image-spec, image-layout.md, image-index.md, manifest.md.
 
-use crate::escape::escape;
+use crate::escape::{chain, escape};
 use crate::image::{
-    Blob, BlobError, BlobFault, ConfigFile, Descriptor, Document, DocumentError, DocumentKind, Image, LayerBlob,
-    MAX_CONFIG, MAX_MANIFEST, Manifest, Platform, parse_config, parse_document,
+    Blob, BlobError, BlobFault, ConfigFile, Descriptor, Digest, Document, DocumentError, DocumentKind, Image,
+    LayerBlob, MAX_CONFIG, MAX_MANIFEST, Manifest, Platform, parse_config, parse_document, parse_json,
 };
 use crate::source::archive::Archive;
 use crate::source::{Choice, SourceError, match_names};
@@ -80,6 +80,13 @@ impl Store {
         Ok(self.blob(descriptor)?.read_verified(descriptor)?)
     }
 
+    /// The manifest or index that a descriptor describes.
+    fn parsed(&self, descriptor: &Descriptor) -> Result<Document, SourceError> {
+        let bytes = self.document(descriptor, MAX_MANIFEST)?;
+        let parsed = parse_document(&bytes, descriptor.media_type.as_deref());
+        document_error(&descriptor.digest.to_string(), parsed)
+    }
+
     /// A file that has no digest.
     fn plain_document(&self, name: &str) -> Result<Vec<u8>, SourceError> {
         let blob = self.file(name)?;
@@ -93,37 +100,31 @@ impl Store {
 
 /// A manifest that may be meant.
 #[derive(Clone)]
-struct Leaf {
+pub(super) struct Leaf {
     /// Which entry of `index.json` led here.
-    entry: usize,
-    name: Option<String>,
-    descriptor: Descriptor,
-    platform: Option<Platform>,
+    pub(super) entry: usize,
+    pub(super) name: Option<String>,
+    pub(super) descriptor: Descriptor,
+    pub(super) platform: Option<Platform>,
 }
 
-/// The image of a layout that fits.
-pub fn open(store: &Store, choice: Option<&Choice>, wanted: &Platform) -> Result<Image, SourceError> {
+/// The manifests that the choice may mean, and what was passed over on the way to them.
+pub(super) fn search(store: &Store, choice: Option<&Choice>) -> Result<(Vec<Leaf>, Vec<Passed>), SourceError> {
     check_layout(store)?;
     let index = document_error(INDEX, parse_document(&store.plain_document(INDEX)?, Some(INDEX_TYPE)))?;
     let Document::Index(entries) = index else { return Err(SourceError::NoImage) };
-    let mut search = Search { store, leaves: Vec::new(), indexes: 0 };
+    let mut search = Search { store, leaves: Vec::new(), passed: Vec::new(), indexes: 0 };
     for position in chosen_entries(&entries, choice)? {
         let name = names(&entries[position]).first().cloned();
         search.follow(position, name, &entries[position], 0)?;
     }
-    let mut leaves = search.leaves;
     if let Some(Choice::Digest(digest)) = choice {
         let is_entry = entries.iter().any(|entry| entry.digest == *digest);
         if !is_entry {
-            let available = leaves.iter().map(Leaf::describe).collect();
-            leaves.retain(|leaf| leaf.descriptor.digest == *digest);
-            if leaves.is_empty() {
-                return Err(SourceError::NotFound { wanted: digest.to_string(), available });
-            }
+            search.only(digest)?;
         }
     }
-    let leaf = choose(store, leaves, wanted)?;
-    load(store, &leaf, wanted)
+    Ok((search.leaves, search.passed))
 }
 
 fn document_error<T>(name: &str, result: Result<T, DocumentError>) -> Result<T, SourceError> {
@@ -140,7 +141,7 @@ fn check_layout(store: &Store) -> Result<(), SourceError> {
         SourceError::Blob(BlobError { fault: BlobFault::Missing, .. }) => SourceError::NoLayout,
         other => other,
     })?;
-    let layout: Result<Layout, _> = serde_json::from_slice(&bytes).map_err(DocumentError::Json);
+    let layout: Result<Layout, _> = parse_json(&bytes).map_err(DocumentError::Json);
     let version = document_error(LAYOUT, layout)?.version;
     if version.starts_with("1.") { Ok(()) } else { Err(SourceError::LayoutVersion(version)) }
 }
@@ -195,8 +196,43 @@ fn describe(name: Option<&String>, descriptor: &Descriptor) -> String {
 }
 
 impl Leaf {
-    fn describe(&self) -> String {
+    fn new(entry: usize, name: Option<String>, descriptor: &Descriptor) -> Leaf {
+        Leaf { entry, name, descriptor: descriptor.clone(), platform: descriptor.platform() }
+    }
+
+    pub(super) fn describe(&self) -> String {
         describe(self.name.as_ref(), &self.descriptor)
+    }
+}
+
+/// An entry that is no image or is not there, and why. It matters only if nothing else fits.
+pub(super) struct Passed {
+    entry: String,
+    why: SourceError,
+}
+
+impl Passed {
+    pub(super) fn new(leaf: &Leaf, why: SourceError) -> Passed {
+        Passed { entry: leaf.describe(), why }
+    }
+
+    /// As a part of a list.
+    pub(super) fn line(&self) -> String {
+        let why = match &self.why {
+            SourceError::Document { source, .. } => source.to_string(),
+            other => chain(other),
+        };
+        format!("{}: {why}", self.entry)
+    }
+
+    /// As an error of its own.
+    pub(super) fn alone(self) -> SourceError {
+        self.why
+    }
+
+    /// What the user of another entry is to know.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.why.is_absence().then(|| format!("passed over, as it is not whole: {}", self.line()))
     }
 }
 
@@ -204,6 +240,7 @@ impl Leaf {
 struct Search<'a> {
     store: &'a Store,
     leaves: Vec<Leaf>,
+    passed: Vec<Passed>,
     indexes: usize,
 }
 
@@ -223,16 +260,19 @@ impl Search<'_> {
         if depth >= MAX_DEPTH || self.indexes > MAX_INDEXES {
             return Err(SourceError::Nesting(MAX_DEPTH));
         }
-        let bytes = self.store.document(descriptor, MAX_MANIFEST)?;
-        let parsed = parse_document(&bytes, descriptor.media_type.as_deref());
-        match document_error(&descriptor.digest.to_string(), parsed)? {
-            Document::Manifest(_) => self.add(entry, name, descriptor),
-            Document::Index(entries) => {
+        match self.store.parsed(descriptor) {
+            Ok(Document::Manifest(_)) => self.add(entry, name, descriptor),
+            Ok(Document::Index(entries)) => {
                 for nested in entries.iter().filter(|nested| nested.may_be_image()) {
                     self.follow(entry, name.clone(), nested, depth + 1)?;
                 }
                 Ok(())
             }
+            Err(error) if error.passes_over() => {
+                self.passed.push(Passed::new(&Leaf::new(entry, name, descriptor), error));
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -240,53 +280,28 @@ impl Search<'_> {
         if self.leaves.len() == MAX_MANIFESTS {
             return Err(SourceError::Nesting(MAX_DEPTH));
         }
-        self.leaves.push(Leaf { entry, name, descriptor: descriptor.clone(), platform: descriptor.platform() });
+        self.leaves.push(Leaf::new(entry, name, descriptor));
         Ok(())
     }
-}
 
-/// The one manifest that fits: the best for the platform of each entry, if that is the same for all entries.
-fn choose(store: &Store, mut leaves: Vec<Leaf>, wanted: &Platform) -> Result<Leaf, SourceError> {
-    if leaves.len() == 1 {
-        return leaves.pop().ok_or(SourceError::NoImage);
-    }
-    let mut best: Vec<(u32, Leaf)> = Vec::new();
-    let mut available = Vec::new();
-    for leaf in leaves {
-        let platform = match &leaf.platform {
-            Some(platform) => platform.clone(),
-            None => manifest_and_config(store, &leaf.descriptor)?.1.platform,
-        };
-        match wanted.accepts(&platform) {
-            None => available.push(platform.to_string()),
-            Some(rank) => match best.iter_mut().find(|(_, other)| other.entry == leaf.entry) {
-                Some(other) if rank < other.0 => *other = (rank, leaf),
-                Some(_) => {}
-                None => best.push((rank, leaf)),
-            },
-        }
-    }
-    let same = best.windows(2).all(|pair| pair[0].1.descriptor.digest == pair[1].1.descriptor.digest);
-    if !same {
-        return Err(SourceError::Several(best.iter().map(|(_, leaf)| leaf.describe()).collect()));
-    }
-    match best.into_iter().next() {
-        Some((_, leaf)) => Ok(leaf),
-        None if available.is_empty() => Err(SourceError::NoImage),
-        None => {
-            available.sort();
-            available.dedup();
-            Err(SourceError::NoPlatform { wanted: Box::new(wanted.clone()), available })
+    /// Leaves the manifest of this digest, and nothing that could stand in for it.
+    fn only(&mut self, digest: &Digest) -> Result<(), SourceError> {
+        let available = self.leaves.iter().map(Leaf::describe).collect();
+        self.leaves.retain(|leaf| leaf.descriptor.digest == *digest);
+        self.passed.clear();
+        match self.leaves.is_empty() {
+            true => Err(SourceError::NotFound { wanted: digest.to_string(), available }),
+            false => Ok(()),
         }
     }
 }
 
-fn manifest_and_config(store: &Store, descriptor: &Descriptor) -> Result<(Manifest, ConfigFile), SourceError> {
-    let name = descriptor.digest.to_string();
-    let bytes = store.document(descriptor, MAX_MANIFEST)?;
-    let Document::Manifest(manifest) = document_error(&name, parse_document(&bytes, descriptor.media_type.as_deref()))?
-    else {
-        return Err(SourceError::Document { name, source: DocumentError::Neither });
+pub(super) fn manifest_and_config(
+    store: &Store,
+    descriptor: &Descriptor,
+) -> Result<(Manifest, ConfigFile), SourceError> {
+    let Document::Manifest(manifest) = store.parsed(descriptor)? else {
+        return Err(SourceError::Document { name: descriptor.digest.to_string(), source: DocumentError::Neither });
     };
     let bytes = store.document(&manifest.config, MAX_CONFIG)?;
     let config = parse_config(&bytes, manifest.layers.len())
@@ -294,7 +309,7 @@ fn manifest_and_config(store: &Store, descriptor: &Descriptor) -> Result<(Manife
     Ok((manifest, config))
 }
 
-fn load(store: &Store, leaf: &Leaf, wanted: &Platform) -> Result<Image, SourceError> {
+pub(super) fn load(store: &Store, leaf: &Leaf, wanted: &Platform) -> Result<Image, SourceError> {
     let (manifest, config) = manifest_and_config(store, &leaf.descriptor)?;
     let platform = check_platform(&config, leaf.platform.as_ref(), wanted)?;
     let mut layers = Vec::new();
@@ -307,10 +322,11 @@ fn load(store: &Store, leaf: &Leaf, wanted: &Platform) -> Result<Image, SourceEr
             diff_id: diff_id.clone(),
         });
     }
+    let warnings = warnings(&config, &platform, wanted);
     Ok(Image {
         name: leaf.name.clone(),
         platform,
-        warnings: history_warning(&config).into_iter().collect(),
+        warnings,
         config_digest: manifest.config.digest,
         created: config.created,
         config: config.config,
@@ -343,8 +359,16 @@ pub fn check_platform(
     Ok(actual)
 }
 
+/// What is odd about an image and does no harm, or not everywhere.
+pub fn warnings(config: &ConfigFile, platform: &Platform, wanted: &Platform) -> Vec<String> {
+    let beyond = platform
+        .is_beyond(wanted)
+        .then(|| format!("the image is for {platform}: not every machine of {wanted} has such a processor"));
+    history_warning(config).into_iter().chain(beyond).collect()
+}
+
 /// A history that does not tell of the layers there are. Tools repack images without rewriting it.
-pub fn history_warning(config: &ConfigFile) -> Option<String> {
+fn history_warning(config: &ConfigFile) -> Option<String> {
     let (told, layers) = (config.history_layers?, config.diff_ids.len());
     (told != layers).then(|| format!("the image has {layers} layers but its history tells of {told}"))
 }

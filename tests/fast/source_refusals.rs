@@ -377,7 +377,8 @@ fn a12_a13_a23_documents_that_are_something_else() {
     let empty = "application/vnd.oci.empty.v1+json";
     refused(with_manifest(|m| m["config"]["mediaType"] = json!(empty)), "not a container image but an artifact");
     refused(with_manifest(|m| m["config"]["mediaType"] = json!("application/vnd.cncf.helm.config.v1+json")), "helm");
-    refused(with_manifest(|m| m["artifactType"] = json!("x/y")), "an artifact of type x/y");
+    let of_type = |m: &mut Value| (m["artifactType"], m["config"]["mediaType"]) = (json!("x/y"), json!(empty));
+    refused(with_manifest(of_type), "an artifact of type x/y");
     refused(with_manifest(|m| m["config"] = json!(null)), "neither an image manifest nor an index");
     refused(with_manifest(|m| m["mediaType"] = json!("\x1b[2J")), "artifact of type \\x1b[2J");
     // An index that its entry calls a manifest.
