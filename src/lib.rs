@@ -24,6 +24,8 @@ pub mod cache;
 #[cfg(feature = "host")]
 pub mod cli;
 #[cfg(feature = "host")]
+pub mod contents;
+#[cfg(feature = "host")]
 pub mod convert;
 #[cfg(feature = "host")]
 pub mod disk;

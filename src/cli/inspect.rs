@@ -3,11 +3,11 @@
 use super::options::Global;
 use super::report::{FAILED, WithHint};
 use super::stdio;
+use crate::contents::{Root, of_image, paths};
 use crate::escape;
 use crate::image::{Image, Platform};
-use crate::inspect::facts::Root;
 use crate::inspect::model::Report;
-use crate::inspect::{self, Subject, diff, image, kernel, listing, paths, render};
+use crate::inspect::{self, Subject, diff, image, kernel, listing, render};
 use crate::kernel::{Bundle, Store};
 use crate::publish::Document;
 use crate::source::Select;
@@ -167,7 +167,7 @@ fn read(subject: &OsStr, select: &Select, hash: bool) -> Result<Read> {
     let opened = inspect::open(subject, select, store.as_ref()).with_context(place)?;
     Ok(match opened {
         Subject::Image(found) => {
-            let scan = image::scan(&found, usize::MAX, hash).with_context(place)?;
+            let scan = of_image::scan(&found, usize::MAX, hash).with_context(place)?;
             Read { report: image::report(&shown, &found, &scan, store.as_ref()), tree: Some(scan.tree), bundle: None }
         }
         Subject::Disk(disk) => {
@@ -199,7 +199,7 @@ fn one_layer(subject: &OsStr, select: &Select, number: u32) -> Result<ExitCode> 
     let tree = |image: &Image, layers: usize| -> Result<Root> {
         match layers {
             0 => Ok(listing::nothing()),
-            layers => Ok(image::scan(image, layers, false).with_context(place)?.tree),
+            layers => Ok(of_image::scan(image, layers, false).with_context(place)?.tree),
         }
     };
     let (before, after) = (tree(&found, number as usize - 1)?, tree(&found, number as usize)?);

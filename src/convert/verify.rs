@@ -9,16 +9,15 @@
 //! ```
 
 use crate::boot::existing::Existing;
+use crate::contents::body::Looker;
+use crate::contents::of_disk::read;
+use crate::contents::of_image::{ImageError, scan};
+use crate::contents::{Root, compare};
 use crate::disk::gpt::{Layout, Role};
 use crate::disk::table;
 use crate::ext4;
 use crate::ext4::read::FileSystem;
 use crate::image::Image;
-use crate::inspect::body::Looker;
-use crate::inspect::diff;
-use crate::inspect::disk::userland::read;
-use crate::inspect::facts::Root;
-use crate::inspect::image::{ImageError, scan};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs::File;
 
@@ -97,7 +96,7 @@ fn boot_files(disk: &Existing, expected: &Expected<'_>) -> Result<()> {
 /// Compares every name, attribute, link and body of the file system at `offset` with the image's.
 fn userland(file: &File, offset: u64, expected: &Root) -> Result<()> {
     let found = read_whole(file, offset)?;
-    let differences = diff::paths(expected, &found);
+    let differences = compare::paths(expected, &found);
     if let Some(first) = differences.items.first() {
         let count = differences.count();
         let what = if first.what.is_empty() { "name".to_owned() } else { first.what.join(", ") };

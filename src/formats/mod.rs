@@ -3,6 +3,7 @@
 //! ```text
 //!  gpt         partition tables          fat         FAT12, FAT16, FAT32: a reader, an editor of FAT32
 //!  boot_entry  boot menu entries         bzimage     the header of an x86 kernel
+//!  elf         what programs say         sqlite, ndb rows of rpm's databases
 //! ```
 //!
 //! What is read was written by strangers. So every reader is bounded: no field of the input decides how much memory or
@@ -14,8 +15,14 @@ pub mod boot_entry;
 #[cfg(feature = "host")]
 pub mod bzimage;
 #[cfg(feature = "host")]
+pub mod elf;
+#[cfg(feature = "host")]
 pub mod fat;
 pub mod gpt;
+#[cfg(feature = "host")]
+pub mod ndb;
+#[cfg(feature = "host")]
+pub mod sqlite;
 
 use std::fs::File;
 use std::io;

@@ -1,99 +1,19 @@
-//! An image, read once: its layers applied to a tree, what each of them did, and the report from both.
+//! The report on an image that was read.
 
-use super::body::{Hidden, Looker};
-use super::facts::{self, Root};
+use super::facts;
 use super::model::{self, Boot, HiddenFile, Kind, Layer, Layers, Report, StoredKernel};
 use crate::arch::Arch;
+use crate::contents::body::Hidden;
+use crate::contents::of_image::Scan;
 use crate::escape::escape;
-use crate::flatten::{self, LayerStats};
-use crate::image::{BlobError, Image};
+use crate::image::Image;
 use crate::kernel::preflight::{Disk, Verdict, preflight};
 use crate::kernel::{Packing, Store};
-use crate::layer::Warnings;
-use crate::rootfs::{Attrs, Tree};
 
 /// Longest command of a history that is kept, in bytes.
 const MAX_COMMAND: usize = 4096;
 /// Most hidden files that are named.
 const MAX_HIDDEN: usize = 20;
-
-/// Why an image cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ImageError {
-    /// A layer is damaged.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// A layer breaks a rule.
-    #[error("layer {number}")]
-    Apply {
-        /// From 1.
-        number: usize,
-        /// What is wrong.
-        source: flatten::ApplyError,
-    },
-}
-
-/// An image that was read.
-pub struct Scan {
-    /// The merged tree.
-    pub tree: Root,
-    /// What each layer was.
-    pub stats: Vec<Stats>,
-    /// What was noted while bodies passed.
-    pub looker: Looker,
-    /// What is odd, one sentence each, printable.
-    pub notes: Vec<String>,
-}
-
-/// What one layer was.
-pub struct Stats {
-    /// As the applier counted.
-    pub applied: LayerStats,
-    /// Names in the tree before and after.
-    pub names: (u32, u32),
-    /// How it is stored.
-    pub format: &'static str,
-}
-
-/// Reads the lowest `layers` layers of an image, with digests of every file if `hash` says so.
-pub fn scan(image: &Image, layers: usize, hash: bool) -> Result<Scan, ImageError> {
-    let mut looker = Looker::new(hash);
-    let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
-    let mut warnings = Warnings::default();
-    let mut notes = image.warnings.clone();
-    let mut stats = Vec::new();
-    for index in 0..image.layers.len().min(layers) {
-        looker.layer = index as u32;
-        let before = tree.entry_count();
-        let mut stream = image.open_layer(index)?;
-        let format = stream.format().name();
-        notes.extend(stream.warning());
-        let limits = flatten::Limits::default();
-        match flatten::apply(&mut tree, index as u32, &mut stream, &mut looker, &limits, &mut warnings) {
-            Ok(applied) => {
-                stream.finish()?;
-                stats.push(Stats { applied, names: (before, tree.entry_count()), format });
-            }
-            // A damaged blob is the cause, and the odd tar in it only the effect.
-            Err(source) => {
-                stream.finish_after_error()?;
-                return Err(ImageError::Apply { number: index + 1, source });
-            }
-        }
-    }
-    notes.extend(warnings.to_string().lines().map(str::to_owned));
-    notes.extend(looker_notes(&looker));
-    Ok(Scan { tree, stats, looker, notes })
-}
-
-/// What a sink had to leave out.
-pub fn looker_notes(looker: &Looker) -> Vec<String> {
-    let full = looker
-        .full
-        .then(|| "not everything was kept that this report is made from: there is too much of it".to_owned());
-    let unhashed = looker.unhashed.then(|| "some files are mostly holes and have no digest here".to_owned());
-    full.into_iter().chain(unhashed).collect()
-}
 
 /// The report on an image that was read. `store` is asked which kernels would boot it.
 pub fn report(name: &str, image: &Image, scan: &Scan, store: Option<&Store>) -> Report {

@@ -3,10 +3,11 @@
 //! Listings are written as they come, so that millions of names cost no memory. Names are in byte order, each directory
 //! before what is in it.
 
-use super::body::Body;
-use super::facts::Root;
-use super::paths::{self, file_name};
 use super::render::units::size;
+use crate::contents::Root;
+use crate::contents::body::{Body, digest};
+use crate::contents::compare::kind_name;
+use crate::contents::paths::{self, file_name};
 use crate::escape::escape;
 use crate::rootfs::tree::Inode;
 use crate::rootfs::{InodeId, Kind, Time, Tree};
@@ -116,27 +117,6 @@ fn json_line(path: &[u8], inode: &Inode<Body>, link_to: Option<String>, out: &mu
     writeln!(out, "{object}")
 }
 
-/// A kind's name.
-pub fn kind_name<B>(kind: &Kind<B>) -> &'static str {
-    match kind {
-        Kind::Directory(_) => "directory",
-        Kind::File { .. } => "file",
-        Kind::Symlink(_) => "symlink",
-        Kind::CharDevice { .. } => "char",
-        Kind::BlockDevice { .. } => "block",
-        Kind::Fifo => "fifo",
-    }
-}
-
-/// SHA-256 of a file in hexadecimal. An empty file may never have gone through the sink.
-pub fn digest(size: u64, body: &Body) -> Option<String> {
-    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    match &body.sha256 {
-        Some(digest) => Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
-        None => (size == 0).then(|| EMPTY.to_owned()),
-    }
-}
-
 /// Writes a userland as a tree, `depth` levels of it.
 pub fn tree(tree: &Root, depth: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut result = Ok(());
@@ -238,7 +218,7 @@ pub fn nothing() -> Root {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::paths::tests::tree as made;
+    use crate::contents::paths::tests::tree as made;
 
     fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
         let mut out = Vec::new();

@@ -1,31 +1,25 @@
 //! What is inside: the kernel and userland report on an image, a disk or a kernel.
 //!
 //! ```text
-//!  image ─ layers ─▶ apply ─┐                              ┌─ facts ─▶ userland, command, worth a look
-//!                           ├─▶ tree, facts of bodies ─────┤
-//!  disk ─ ext4 ─▶ read ─────┘    (paths, body, elf, …)     └─ listing ─▶ --tree, --files, --diff
-//!   ├─ table, ESP ─▶ map, loader entries, initramfs
-//!   └─ bzImage ───▶ kernel ◀── kernel given by itself
+//!  image, disk ─▶ contents: tree, facts of bodies ─┬─ facts ─▶ userland, command, worth a look
+//!                                                  └─ listing ─▶ --tree, --files, --diff
+//!  disk ─┬─ table, ESP ─▶ map, loader entries, initramfs
+//!        └─ bzImage ───▶ kernel ◀── kernel given by itself
 //!                      all of it ─▶ model::Report ─▶ render: text, JSON, one page of HTML
 //! ```
 //!
 //! It reads only: nothing of an image is executed, nothing is written but the report. Memory is bounded by the number
 //! of names, not by bytes. Where something cannot be read the report says so and goes on.
 
-pub mod body;
 pub mod diff;
 pub mod disk;
-pub mod elf;
 pub mod facts;
 pub mod image;
 pub mod initramfs;
 pub mod kernel;
 pub mod listing;
 pub mod model;
-pub mod packages;
-pub mod paths;
 pub mod render;
-pub mod rules;
 
 use crate::escape;
 use crate::image::Image;

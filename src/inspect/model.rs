@@ -4,6 +4,7 @@
 //! [`crate::escape`] where it was read. Numbers are bytes unless their names say otherwise. `docs/inspect.schema.json`
 //! is the schema; a field that is added leaves [`VERSION`] as it is, one that changes or goes raises it.
 
+use crate::contents::compare::PathDifferences;
 use serde::Serialize;
 
 /// Name of the schema.
@@ -685,42 +686,4 @@ pub struct Difference {
     pub a: Option<String>,
     /// In the second.
     pub b: Option<String>,
-}
-
-/// Names that differ.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct PathDifferences {
-    /// Only in the first.
-    pub only_a: u64,
-    /// Only in the second.
-    pub only_b: u64,
-    /// In both, and not the same.
-    pub changed: u64,
-    /// Names compared, the root included.
-    pub compared: u64,
-    /// The first of them: `-` only in the first, `+` only in the second, `~` changed, with what.
-    pub items: Vec<PathDifference>,
-}
-
-impl PathDifferences {
-    /// Names that differ.
-    pub fn count(&self) -> u64 {
-        self.only_a + self.only_b + self.changed
-    }
-
-    /// Whether nothing differs.
-    pub fn is_empty(&self) -> bool {
-        self.count() == 0
-    }
-}
-
-/// A name that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PathDifference {
-    /// `-`, `+`, `~`.
-    pub mark: char,
-    /// The path.
-    pub path: String,
-    /// What differs.
-    pub what: Vec<String>,
 }

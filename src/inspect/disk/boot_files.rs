@@ -3,13 +3,14 @@
 use super::default::Pattern;
 use super::table::{self, Entry};
 use super::{Reading, entries};
+use crate::contents::Root;
+use crate::contents::body::Body;
+use crate::contents::paths;
 use crate::escape::escape;
 use crate::formats::ReadAt;
 use crate::formats::fat::{File, Volume, Walk};
-use crate::inspect::body::Body;
-use crate::inspect::facts::Root;
 use crate::inspect::model::{Fact, LoaderEntry, Owner, Usage};
-use crate::inspect::{initramfs, kernel, paths};
+use crate::inspect::{initramfs, kernel};
 use crate::recognise::pe;
 use crate::rootfs::Kind;
 use std::collections::BTreeMap;

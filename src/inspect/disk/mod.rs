@@ -16,12 +16,10 @@ pub mod entries;
 pub mod map;
 mod root;
 pub mod table;
-pub mod userland;
-
-use super::body::Looker;
-use super::facts::{self, Root};
-use super::image::looker_notes;
+pub use super::facts;
 use super::model::{self, Fact, Kind, Owner, Partition, Report, Usage};
+use crate::contents::body::{Looker, left_out};
+use crate::contents::{Root, of_disk, paths};
 use crate::escape::escape;
 use crate::ext4::read::FileSystem;
 use crate::formats::ReadAt;
@@ -187,7 +185,7 @@ impl<'a> Reading<'a> {
         partition.uuid = Some(uuid::Uuid::from_bytes(fs.uuid()).to_string());
         let mut other = Looker::new(false);
         let looker = if is_root { &mut self.looker } else { &mut other };
-        let read = match userland::read(&fs, looker) {
+        let read = match of_disk::read(&fs, looker) {
             Ok(read) => read,
             Err(error) => return self.note(entry, &error),
         };
@@ -291,7 +289,7 @@ impl<'a> Reading<'a> {
         } else {
             self.report.verdict = facts::of_disk(None, &releases, self.spec.is_some());
         }
-        self.report.notes.extend(looker_notes(&self.looker));
+        self.report.notes.extend(left_out(&self.looker));
         self.report.notes.truncate(100);
         self.report.disk = Some(self.found);
         Scan { report: self.report, tree: self.tree }
@@ -300,7 +298,7 @@ impl<'a> Reading<'a> {
 
 /// What a kernel starts that is told nothing else: the first init there is.
 fn init_of(tree: &Root) -> Process {
-    let found = PLACES.iter().find(|place| super::paths::resolve(tree, place.as_bytes()).is_some());
+    let found = PLACES.iter().find(|place| paths::resolve(tree, place.as_bytes()).is_some());
     Process { entrypoint: found.map(|place| (*place).to_owned()).into_iter().collect(), ..Process::default() }
 }
 

@@ -2,9 +2,9 @@
 //! is a secret by its name.
 
 use super::shown;
-use crate::inspect::body::Body;
+use crate::contents::body::Body;
+use crate::contents::paths::file_name;
 use crate::inspect::model::Attention;
-use crate::inspect::paths::file_name;
 use crate::rootfs::Kind;
 use crate::rootfs::tree::Inode;
 
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn a_file_of_several_names_counts_once_and_all_its_names_are_listed() {
-        let mut tree = crate::inspect::facts::Root::new(Default::default());
-        let root = crate::inspect::facts::Root::ROOT;
+        let mut tree = crate::contents::Root::new(Default::default());
+        let root = crate::contents::Root::ROOT;
         let attrs = crate::rootfs::Attrs { mode: 0o4755, ..Default::default() };
         let kind = Kind::File { size: 0, body: Body::default() };
         let file = tree.insert(root, b"su", attrs, kind, 0).unwrap();

@@ -4,12 +4,13 @@
 //! the root; then through the interpreters of scripts. What the kernel would do with binfmt_misc is not known here.
 
 use super::libraries::{self, Needed};
-use super::{Root, shown};
+use super::shown;
 use crate::arch::Arch;
+use crate::contents::Root;
+use crate::contents::paths::{self, Found};
+use crate::formats::elf::{self, Kind as ElfKind};
 use crate::guest::spec::{DEFAULT_PATH, Process};
-use crate::inspect::elf::{self, Kind as ElfKind};
 use crate::inspect::model::{Asks, Command, Elf};
-use crate::inspect::paths::{self, Found};
 use crate::rootfs::Kind;
 
 /// Interpreters of interpreters the kernel follows (fs/exec.c).

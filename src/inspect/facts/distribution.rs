@@ -1,6 +1,7 @@
 //! Which distribution a userland is: os-release(5), and the older files that say less.
 
-use super::{Root, shown, text};
+use super::{shown, text};
+use crate::contents::Root;
 use crate::inspect::model::Distribution;
 
 /// Where os-release is, the first that exists counts.

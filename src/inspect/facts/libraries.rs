@@ -6,11 +6,12 @@
 //! of all of them, its own folders. A library of another class or machine is passed over, as loaders do. Not known here:
 //! `LD_PRELOAD`, what a program loads by itself, `hwcaps` folders, `$LIB` and `$PLATFORM`.
 
-use super::{Root, shown, text};
+use super::{shown, text};
+use crate::contents::Root;
+use crate::contents::paths::{self, Found, file_name};
+use crate::formats::elf;
 use crate::guest::spec::Process;
-use crate::inspect::elf;
 use crate::inspect::model::Library;
-use crate::inspect::paths::{self, Found, file_name};
 use crate::rootfs::Kind;
 use std::collections::{HashSet, VecDeque};
 

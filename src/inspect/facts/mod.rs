@@ -1,7 +1,7 @@
 //! From a userland's tree to what can be said about it, each with its evidence.
 //!
 //! Nothing is executed and no file is opened: what is known of bodies was noted while they passed
-//! ([`super::body`]). One walk over the tree serves counts, sizes, runtimes and the files worth a look.
+//! ([`crate::contents::body`]). One walk over the tree serves counts, sizes, runtimes and the files worth a look.
 
 pub mod attention;
 pub mod command;
@@ -15,15 +15,12 @@ mod verdict;
 
 pub use verdict::{of_disk, of_image};
 
-use super::body::Body;
 use super::model::{Attention, Userland};
-use super::paths;
+use crate::contents::body::Body;
+use crate::contents::{Root, paths};
 use crate::escape::escape;
-use crate::rootfs::{Kind, Tree};
+use crate::rootfs::Kind;
 use std::collections::HashSet;
-
-/// A userland's tree.
-pub type Root = Tree<Body>;
 
 /// Everything that is said about a userland but its command, and the files worth a look.
 pub fn of(tree: &Root) -> (Userland, Vec<Attention>) {

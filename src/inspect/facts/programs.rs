@@ -1,9 +1,10 @@
 //! Programs a userland is known by: shells, and what can be process 1.
 
-use super::{Root, shown};
+use super::shown;
+use crate::contents::Root;
+use crate::contents::paths::{self, Found};
 use crate::guest::own_init::PLACES;
 use crate::inspect::model::Fact;
-use crate::inspect::paths::{self, Found};
 use crate::rootfs::Kind;
 use std::collections::BTreeSet;
 
@@ -63,7 +64,7 @@ fn fact(place: &str, found: &Found) -> Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::paths::tests::tree;
+    use crate::contents::paths::tests::tree;
 
     #[test]
     fn a_shell_is_what_its_links_lead_to() {

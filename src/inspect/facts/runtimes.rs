@@ -1,9 +1,9 @@
 //! Language runtimes, by the names that their programs and folders have.
 
 use super::shown;
-use crate::inspect::body::Body;
+use crate::contents::body::Body;
+use crate::contents::paths::file_name;
 use crate::inspect::model::Fact;
-use crate::inspect::paths::file_name;
 use std::collections::BTreeMap;
 
 /// Program names, alone or with a version behind them, and the language.

@@ -1,8 +1,8 @@
 //! Where a userland's bytes are: the largest directories, three levels deep.
 
 use super::shown;
+use crate::contents::paths::file_name;
 use crate::inspect::model::Size;
-use crate::inspect::paths::file_name;
 
 /// Levels below the root.
 const DEPTH: usize = 3;

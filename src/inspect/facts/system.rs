@@ -1,11 +1,12 @@
 //! The parts of a system: C library, packages, certificates, users, and whatever there is of a kernel.
 
-use super::{Root, file, shown, text};
-use crate::inspect::body::Body;
+use super::{file, shown, text};
+use crate::contents::CERTIFICATES;
+use crate::contents::Root;
+use crate::contents::body::Body;
+use crate::contents::packages::Count;
+use crate::contents::paths;
 use crate::inspect::model::{Fact, Packages, Users};
-use crate::inspect::packages::Count;
-use crate::inspect::paths;
-use crate::inspect::rules::CERTIFICATES;
 use std::collections::BTreeMap;
 
 /// Most names listed.

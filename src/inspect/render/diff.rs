@@ -79,7 +79,8 @@ fn difference(page: &mut Page, difference: &Difference) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inspect::model::{DIFF_SCHEMA, Kind, PathDifferences, Side, VERSION};
+    use crate::contents::compare::PathDifferences;
+    use crate::inspect::model::{DIFF_SCHEMA, Kind, Side, VERSION};
 
     /// `1` it is the same on both sides, `2` it differs, `a` only the first has one, `-` neither.
     fn comparison(userland: char, kernel: char) -> Comparison {

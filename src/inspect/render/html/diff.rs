@@ -1,7 +1,8 @@
 //! A comparison as a page: both verdicts, then what differs in the kernel and in the userland, name by name.
 
 use super::{code, list, page, section, table, text};
-use crate::inspect::model::{Comparison, Difference, PathDifferences};
+use crate::contents::compare::PathDifferences;
+use crate::inspect::model::{Comparison, Difference};
 use crate::inspect::render::diff::heading;
 use crate::inspect::render::units::count;
 
@@ -60,7 +61,7 @@ fn paths(paths: &PathDifferences) -> String {
         '+' => "only in b",
         _ => "changed",
     };
-    let row = |item: &crate::inspect::model::PathDifference| {
+    let row = |item: &crate::contents::compare::PathDifference| {
         vec![word(item.mark).to_owned(), code(&item.path), text(&item.what.join(", "))]
     };
     let mut out =

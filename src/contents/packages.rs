@@ -9,9 +9,6 @@
 //!
 //! Not read: rpm's old Berkeley DB (`Packages`), which is named. Nothing here trusts a size or a pointer it reads.
 
-pub mod ndb;
-pub mod sqlite;
-
 use std::collections::BTreeMap;
 
 /// Packages whose versions tell the version of something else in the report.

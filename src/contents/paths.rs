@@ -153,7 +153,7 @@ pub fn file_name(path: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::rootfs::Attrs;
 

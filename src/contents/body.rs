@@ -11,10 +11,9 @@
 //!
 //! Layers and file systems that exist both end here, so that one report is made from either.
 
-use super::elf;
-use super::packages::{self, Count, ndb, sqlite};
+use super::packages::{self, Count};
 use super::rules::{Want, want};
-use crate::formats::bzimage;
+use crate::formats::{bzimage, elf, ndb, sqlite};
 use crate::kernel::image;
 use crate::rootfs::{Attrs, BodySink};
 use sha2::{Digest, Sha256};
@@ -318,6 +317,24 @@ impl BodySink for Looker {
             self.hidden.truncate(HIDDEN);
         }
     }
+}
+
+/// SHA-256 of a file in hexadecimal. An empty file may never have gone through the sink.
+pub fn digest(size: u64, body: &Body) -> Option<String> {
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    match &body.sha256 {
+        Some(digest) => Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+        None => (size == 0).then(|| EMPTY.to_owned()),
+    }
+}
+
+/// What a sink had to leave out.
+pub fn left_out(looker: &Looker) -> Vec<String> {
+    let full = looker
+        .full
+        .then(|| "not everything was kept that this report is made from: there is too much of it".to_owned());
+    let unhashed = looker.unhashed.then(|| "some files are mostly holes and have no digest here".to_owned());
+    full.into_iter().chain(unhashed).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! A userland read back from an ext4 partition: the same tree, and the same facts of bodies, as from an image.
 
+use crate::contents::Root;
+use crate::contents::body::{Body, Looker};
 use crate::escape::escape;
 use crate::ext4::read::{FileSystem, Inode, Kind as Found, Name, ReadError};
 use crate::flatten::Limits;
-use crate::inspect::body::{Body, Looker};
-use crate::inspect::facts::Root;
 use crate::rootfs::{Attrs, BodySink, InodeId, Kind, Tree};
 use std::collections::{HashMap, HashSet};
 
