@@ -10,6 +10,7 @@
 //! code map and the rules that hold between the parts.
 
 pub mod escape;
+pub mod fnmatch;
 pub mod formats;
 pub mod guest;
 #[cfg(any(feature = "init", test))]
@@ -75,6 +76,8 @@ pub mod recognise;
 pub mod rootfs;
 #[cfg(feature = "host")]
 pub mod session;
+#[cfg(feature = "host")]
+pub mod shorten;
 #[cfg(feature = "host")]
 pub mod smoke;
 #[cfg(feature = "host")]

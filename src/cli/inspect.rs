@@ -1,7 +1,7 @@
 //! `bootdisk inspect`: what is kernel, what is userland, what is missing to boot.
 
 use super::options::Global;
-use super::report::{FAILED, WithHint};
+use super::report::{self, FAILED, WithHint};
 use super::stdio;
 use crate::contents::{Root, of_image, paths};
 use crate::escape;
@@ -14,7 +14,7 @@ use crate::source::Select;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -127,13 +127,21 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
         if let Some(path) = &args.html {
             return write_page(path, &render::html::render_diff(&found)).map(|_| status);
         }
-        let text = if args.json { render::json(&found)? } else { render::diff::render(&found, colour()) };
+        let text = if args.json {
+            render::json(&found)?
+        } else {
+            render::diff::render(&found, report::may_colour(&io::stdout()))
+        };
         return print(|out| Ok(out.write_all(text.as_bytes())?)).map(|_| status);
     }
     if let Some(path) = &args.html {
         return write_page(path, &render::html::render(&read.report));
     }
-    let text = if args.json { render::json(&read.report)? } else { render::text::render(&read.report, colour()) };
+    let text = if args.json {
+        render::json(&read.report)?
+    } else {
+        render::text::render(&read.report, report::may_colour(&io::stdout()))
+    };
     print(|out| Ok(out.write_all(text.as_bytes())?))
 }
 
@@ -211,9 +219,4 @@ fn print(write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<ExitCode> {
     write(&mut out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn colour() -> bool {
-    let wanted = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    io::stdout().is_terminal() && wanted("NO_COLOR").is_none() && wanted("TERM").is_none_or(|term| term != "dumb")
 }

@@ -21,6 +21,7 @@ use crate::kernel::preflight::{Disk, Report, Verdict};
 use crate::kernel::requirements::requirements;
 use crate::kernel::store::{Added, Entry};
 use crate::kernel::{Bundle, Given, KernelError, Packing, Store, modules, preflight};
+use crate::shorten::fit;
 
 /// Keeps kernels to boot disks with, and says what they lack.
 #[derive(Debug, Args)]
@@ -393,13 +394,6 @@ fn wrapped_at(out: &mut dyn Write, indent: usize, label: &str, text: &str) -> io
 
 fn shown(path: &Path) -> String {
     escape(path.as_os_str().as_encoded_bytes())
-}
-
-fn fit(text: &str, width: usize) -> String {
-    match text.chars().count() <= width {
-        true => text.to_owned(),
-        false => text.chars().take(width - 1).chain(['…']).collect(),
-    }
 }
 
 fn mebibytes(bytes: u64) -> String {

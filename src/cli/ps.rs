@@ -3,6 +3,7 @@
 use super::exec::connect;
 use crate::escape::{self, escape};
 use crate::machines::{Entry, Registry};
+use crate::shorten::{fit, fit_end};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -113,23 +114,6 @@ fn age(seconds: u64) -> String {
     }
 }
 
-/// The beginning of a text that is too long.
-fn fit(text: &str, width: usize) -> String {
-    match text.chars().count() <= width {
-        true => text.to_owned(),
-        false => text.chars().take(width - 1).chain(['…']).collect(),
-    }
-}
-
-/// The end of a text that is too long: of a path, that is the part that tells.
-fn fit_end(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    match length <= width {
-        true => text.to_owned(),
-        false => ['…'].into_iter().chain(text.chars().skip(length - width + 1)).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,11 +125,5 @@ mod tests {
         {
             assert_eq!(age(seconds), text);
         }
-    }
-
-    #[test]
-    fn texts_are_cut_where_they_tell_least() {
-        assert_eq!((fit("abcdef", 4).as_str(), fit("abcd", 4).as_str()), ("abc…", "abcd"));
-        assert_eq!(fit_end("/long/path/disk.img", 9), "…disk.img");
     }
 }

@@ -27,7 +27,7 @@ pub fn exit(result: anyhow::Result<ExitCode>, failed: u8) -> ExitCode {
         // Whoever read our output has read enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(128 + libc::SIGPIPE as u8),
         Err(error) => {
-            stdio::say(&render(&error, colour()));
+            stdio::say(&render(&error, may_colour(&std::io::stderr())));
             ExitCode::from(failed)
         }
     }
@@ -48,14 +48,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     io.and_then(stdio::stream_error).is_some_and(stdio::StreamError::reader_has_gone)
 }
 
-fn colour() -> bool {
-    std::io::stderr().is_terminal() && may_colour()
-}
-
-/// Whether a terminal may get colours: NO_COLOR (no-color.org), and terminals that have none.
-pub fn may_colour() -> bool {
+/// Whether a stream may get colours: it is a terminal that has some, and NO_COLOR (no-color.org) does not say no.
+pub fn may_colour(stream: &impl IsTerminal) -> bool {
     let wanted = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    wanted("NO_COLOR").is_none() && wanted("TERM").is_none_or(|term| term != "dumb")
+    stream.is_terminal() && wanted("NO_COLOR").is_none() && wanted("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// An error as one line, its hint included.

@@ -13,8 +13,9 @@
 //! modprobe.d(5) "softdep"). Not supported: the image's modprobe.d, with its options and blacklists.
 
 use super::folders::make_folders;
-use super::modules::{insert_file, matches};
+use super::modules::insert_file;
 use super::{log, partition};
+use crate::fnmatch;
 use crate::guest::spec::GuestModules;
 use nix::mount::{MsFlags, mount};
 use std::collections::BTreeSet;
@@ -142,7 +143,7 @@ impl<'a> Lists<'a> {
     /// The modules that have the name as an alias.
     fn aliased(&self, name: &str) -> Vec<String> {
         let aliases = self.alias.lines().filter_map(|line| line.strip_prefix("alias ")?.rsplit_once(' '));
-        let means = |pattern: &str| matches(normal_pattern(pattern).as_bytes(), name.as_bytes());
+        let means = |pattern: &str| fnmatch::matches(normal_pattern(pattern).as_bytes(), name.as_bytes());
         aliases.filter(|(pattern, _)| means(pattern)).map(|(_, module)| module.to_owned()).collect()
     }
 

@@ -189,7 +189,7 @@ fn brief(value: &Value) -> String {
         },
         other => other.to_string(),
     };
-    super::render::units::fit(&text, LONGEST)
+    crate::shorten::fit(&text, LONGEST)
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ use crate::smoke::{Report, Test, Verdict, report, schedule, verdict};
 use anyhow::{Context, Result};
 use clap::ArgMatches;
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -147,7 +146,7 @@ pub fn run(global: &Global, args: Args, matches: &ArgMatches) -> Result<ExitCode
     let written = junit.map_or(Ok(()), |junit| write_junit(&junit, &reports));
     let text = match args.output.json {
         true => report::json::render(&reports),
-        false => report::table::render(&reports, std::io::stdout().is_terminal() && super::report::may_colour()),
+        false => report::table::render(&reports, super::report::may_colour(&std::io::stdout())),
     };
     // A verdict is told even where its report could not be written.
     stdio::data(text.as_bytes())?;

@@ -1,6 +1,8 @@
 //! Which entry systemd-boot starts when nobody chooses: the `default` line of loader.conf(5), a pattern of file names.
 
-/// A pattern with `*` for any characters and `?` for one. Sets of characters (`[a-z]`) match themselves alone.
+use crate::fnmatch;
+
+/// A pattern, in lower case.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pattern(Vec<u8>);
 
@@ -23,33 +25,8 @@ impl Pattern {
         let bare = stem.rsplit_once('+').map_or(stem, |(bare, _)| bare);
         [name.clone(), stem.to_owned(), bare.to_owned(), format!("{bare}.conf")]
             .iter()
-            .any(|name| glob(&self.0, name.as_bytes()))
+            .any(|name| fnmatch::matches(&self.0, name.as_bytes()))
     }
-}
-
-/// Linear in time times the number of stars: on a mismatch the last star takes one character more.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut from) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while from < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, from));
-                at += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == text[from] => {
-                at += 1;
-                from += 1;
-            }
-            _ => {
-                let Some((star_at, taken)) = star else { return false };
-                star = Some((star_at, taken + 1));
-                at = star_at + 1;
-                from = taken + 1;
-            }
-        }
-    }
-    pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
 #[cfg(test)]
@@ -69,6 +46,8 @@ mod tests {
             ("default *-old*\n", "loader/entries/x-y-old-z.conf", true),
             ("defaults a.conf\ntimeout 3\n", "loader/entries/a.conf", false),
             ("default *\n", "", true),
+            ("default debian-[0-9]*\n", "loader/entries/debian-12.conf", true),
+            ("default debian-[!0-9]*\n", "loader/entries/debian-12.conf", false),
         ] {
             let found = Pattern::of_config(config.as_bytes()).is_some_and(|pattern| pattern.matches(path));
             assert_eq!(found, wanted, "{config:?} and {path:?}");

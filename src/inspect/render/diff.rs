@@ -1,8 +1,9 @@
 //! The text of a comparison.
 
 use super::page::Page;
-use super::units::{count, fit};
+use super::units::count;
 use crate::inspect::model::{Comparison, Difference};
+use crate::shorten::fit;
 
 /// Longest value on a line.
 const VALUE: usize = 56;

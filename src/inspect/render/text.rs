@@ -1,9 +1,10 @@
 //! A report as text.
 
 use super::page::{Page, WIDTH};
-use super::units::{count, fit, size};
+use super::units::{count, size};
 use super::{disk, kernels_line};
 use crate::inspect::model::{Attention, Command, Fact, Kind, Layers, Report, Userland};
+use crate::shorten::fit;
 
 /// Items of a section "worth a look" that are shown.
 const ITEMS: usize = 12;
