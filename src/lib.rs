@@ -86,5 +86,3 @@ pub mod source;
 pub mod startable;
 #[cfg(feature = "host")]
 pub mod swap;
-#[cfg(feature = "host")]
-pub(crate) mod unpack;

@@ -1,33 +1,13 @@
-//! The initramfs: a cpio archive in the "new ASCII" format, as the kernel unpacks it into its first root.
+//! The initramfs: the files that the kernel unpacks into its first root, as a cpio archive.
 //!
-//! ```text
-//! header (110: "070701" and 13 numbers of 8 hexadecimal digits) ─ name NUL ─ pad to 4 ─ body ─ pad to 4 ─ ...
-//! ... "TRAILER!!!" ─ pad to 512
-//! ```
-//!
-//! Same input, same bytes: times are 0, owners root, inode numbers count up from 1, the order is the caller's.
-//! Not supported: links, more than 4 GiB. Specification: Linux Documentation/driver-api/early-userspace/
-//! buffer-format.rst; `cpio(5)`, "New ASCII Format".
+//! Same input, same bytes: the order is the caller's, and each directory comes before what is in it.
 
 use std::collections::BTreeSet;
 use std::io;
 
+use crate::formats::cpio::{CHARACTER, DIRECTORY, REGULAR, Writer};
 pub use crate::kernel::Packing;
 use crate::kernel::modules::Selection;
-
-/// Magic of an entry without a checksum.
-const MAGIC: &[u8; 6] = b"070701";
-/// Name of the last entry.
-const TRAILER: &str = "TRAILER!!!";
-/// Names and bodies begin at multiples of this.
-const ALIGN: usize = 4;
-/// The whole archive is a multiple of this.
-const BLOCK: usize = 512;
-
-/// `S_IFDIR`, `S_IFCHR` and `S_IFREG` of inode(7).
-const DIRECTORY: u32 = 0o040_000;
-const CHARACTER: u32 = 0o020_000;
-const REGULAR: u32 = 0o100_000;
 
 /// A module's place and bytes.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +52,10 @@ pub fn write(
     packing: Packing,
 ) -> Result<Vec<u8>, InitramfsError> {
     let modules_size: usize = modules.iter().map(|module| module.bytes.len() + 512).sum();
-    let mut archive =
-        Archive { bytes: Vec::with_capacity(init.len() + spec.len() + modules_size + 8192), ..Archive::default() };
+    let writer = Writer::with_capacity(init.len() + spec.len() + modules_size + 8192);
+    let mut archive = Archive { writer, names: BTreeSet::new() };
     for name in ["dev", "proc", "sys", "run", "tmp", "newroot"] {
-        archive.directory(name);
+        archive.directory(name)?;
     }
     // The kernel opens it as PID 1's first three descriptors, before PID 1 can mount devtmpfs.
     archive.entry("dev/console", CHARACTER | 0o600, (5, 1), &[])?;
@@ -87,7 +67,7 @@ pub fn write(
     for module in modules {
         archive.file(module.path, 0o644, module.bytes)?;
     }
-    pack(archive.finish(), packing)
+    pack(archive.writer.finish(), packing)
 }
 
 fn pack(archive: Vec<u8>, packing: Packing) -> Result<Vec<u8>, InitramfsError> {
@@ -103,10 +83,8 @@ fn pack(archive: Vec<u8>, packing: Packing) -> Result<Vec<u8>, InitramfsError> {
     })
 }
 
-#[derive(Default)]
 struct Archive {
-    bytes: Vec<u8>,
-    inodes: u32,
+    writer: Writer,
     names: BTreeSet<String>,
 }
 
@@ -120,52 +98,21 @@ impl Archive {
         let above: Vec<usize> = name.match_indices('/').map(|(at, _)| at).collect();
         for at in above {
             if !self.names.contains(&name[..at]) {
-                self.directory(&name[..at]);
+                self.directory(&name[..at])?;
             }
         }
         self.entry(name, REGULAR | mode, (0, 0), body)
     }
 
-    fn directory(&mut self, name: &str) {
-        self.names.insert(name.to_owned());
-        self.header(name, DIRECTORY | 0o755, 2, (0, 0), 0);
+    fn directory(&mut self, name: &str) -> Result<(), InitramfsError> {
+        self.entry(name, DIRECTORY | 0o755, (0, 0), &[])
     }
 
     fn entry(&mut self, name: &str, mode: u32, device: (u32, u32), body: &[u8]) -> Result<(), InitramfsError> {
         if !self.names.insert(name.to_owned()) {
             return Err(InitramfsError::Twice(name.to_owned()));
         }
-        let size = u32::try_from(body.len()).map_err(|_| InitramfsError::TooLarge(name.to_owned()))?;
-        self.header(name, mode, 1, device, size);
-        self.bytes.extend_from_slice(body);
-        self.pad(ALIGN);
-        Ok(())
-    }
-
-    fn header(&mut self, name: &str, mode: u32, links: u32, device: (u32, u32), size: u32) {
-        self.inodes += 1;
-        let inode = if name == TRAILER { 0 } else { self.inodes };
-        // In order: c_ino, c_mode, c_uid, c_gid, c_nlink, c_mtime, c_filesize, c_maj, c_min, c_rmaj, c_rmin,
-        // c_namesize (with its NUL), c_chksum (0 in this format).
-        let name_size = name.len() as u32 + 1;
-        let fields = [inode, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name_size, 0];
-        self.bytes.extend_from_slice(MAGIC);
-        for field in fields {
-            self.bytes.extend_from_slice(format!("{field:08X}").as_bytes());
-        }
-        self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.push(0);
-        self.pad(ALIGN);
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.header(TRAILER, 0, 1, (0, 0), 0);
-        self.pad(BLOCK);
-        self.bytes
-    }
-
-    fn pad(&mut self, to: usize) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(to), 0);
+        self.writer.add(name, mode, device, body).map_err(|_| InitramfsError::TooLarge(name.to_owned()))
     }
 }
 

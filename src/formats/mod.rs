@@ -4,6 +4,7 @@
 //!  gpt         partition tables          fat         FAT12, FAT16, FAT32: a reader, an editor of FAT32
 //!  boot_entry  boot menu entries         bzimage     the header of an x86 kernel
 //!  elf         what programs say         sqlite, ndb rows of rpm's databases
+//!  ar, cpio    archives, file by file    unpack, lz4 packed streams
 //! ```
 //!
 //! What is read was written by strangers. So every reader is bounded: no field of the input decides how much memory or
@@ -11,18 +12,28 @@
 //! fault is its own affair. PID 1 uses [`gpt`]; everything else is for the host.
 
 #[cfg(feature = "host")]
+pub mod ar;
+#[cfg(feature = "host")]
+pub mod body;
+#[cfg(feature = "host")]
 pub mod boot_entry;
 #[cfg(feature = "host")]
 pub mod bzimage;
+#[cfg(feature = "host")]
+pub mod cpio;
 #[cfg(feature = "host")]
 pub mod elf;
 #[cfg(feature = "host")]
 pub mod fat;
 pub mod gpt;
 #[cfg(feature = "host")]
+pub mod lz4;
+#[cfg(feature = "host")]
 pub mod ndb;
 #[cfg(feature = "host")]
 pub mod sqlite;
+#[cfg(feature = "host")]
+pub mod unpack;
 
 use std::fs::File;
 use std::io;

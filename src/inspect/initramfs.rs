@@ -1,7 +1,7 @@
 //! What is in an initial RAM disk: cpio archives one after the other, each packed or not.
 //!
 //! ```text
-//!  "070701" 13 fields of 8 hexadecimal digits   name   body   …   TRAILER!!!   zeros   next archive
+//!  archive   zeros   next archive   …
 //! ```
 //!
 //! Archives that are not packed may be followed by others (processor microcode comes first that way); a packed one is
@@ -10,16 +10,15 @@
 
 use super::model::Initramfs;
 use crate::escape::escape;
+use crate::formats::{cpio, unpack};
 use crate::guest::spec::{self, BootSpec};
-use crate::kernel::{modules, unpack};
+use crate::kernel::modules;
 use std::io::{self, BufRead, BufReader, Read};
 
 /// Bytes read of all archives, unpacked.
 const MAX_BYTES: u64 = 1 << 30;
 /// Most entries.
 const MAX_ENTRIES: u64 = 1_000_000;
-/// Longest name.
-const MAX_NAME: u64 = 4096;
 /// Longest boot specification.
 const MAX_SPEC: u64 = 4 << 20;
 /// Most modules that are named.
@@ -92,50 +91,33 @@ fn archives(input: &mut impl BufRead, found: &mut Initramfs, spec: &mut Option<B
 
 /// One archive, to its trailer.
 fn archive(input: &mut impl Read, found: &mut Initramfs, boot_spec: &mut Option<BootSpec>) -> io::Result<()> {
-    let bad = |what: &'static str| io::Error::new(io::ErrorKind::InvalidData, what);
-    loop {
-        let mut header = [0; 110];
-        input.read_exact(&mut header)?;
-        if !header.starts_with(b"07070") {
-            return Err(bad("an entry without its magic number"));
-        }
-        let field = |i: usize| {
-            let text = std::str::from_utf8(&header[6 + 8 * i..14 + 8 * i]).ok()?;
-            u64::from_str_radix(text, 16).ok()
-        };
-        let number = |i| field(i).ok_or_else(|| bad("an entry with a number that is none"));
-        let (mode, size, name_size) = (number(1)?, number(6)?, number(11)?);
-        if name_size == 0 || name_size > MAX_NAME {
-            return Err(bad("an entry with an impossible name"));
-        }
-        let mut name = vec![0; ((110 + name_size).next_multiple_of(4) - 110) as usize];
-        input.read_exact(&mut name)?;
-        let name = &name[..name_size as usize - 1];
-        if name == b"TRAILER!!!" {
-            return Ok(());
-        }
-        found.files += u64::from(mode & 0o170_000 == 0o100_000);
+    let mut walk = cpio::Walk::new(input, MAX_ENTRIES);
+    while let Some(entry) = walk.next_entry()? {
+        found.files += u64::from(entry.is_regular());
         if found.files > MAX_ENTRIES {
-            return Err(bad("more files than are read"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more files than are read"));
         }
+        let name = &entry.name;
         let path = name.strip_prefix(b"./").or(name.strip_prefix(b"/")).unwrap_or(name);
-        let mut body = input.by_ref().take(size.next_multiple_of(4));
-        if path == spec::PATH.trim_start_matches('/').as_bytes() && size <= MAX_SPEC {
+        if path == spec::PATH.trim_start_matches('/').as_bytes() && entry.size <= MAX_SPEC {
             let mut bytes = Vec::new();
-            body.read_to_end(&mut bytes)?;
-            bytes.truncate(size as usize);
+            walk.body().read_to_end(&mut bytes)?;
             *boot_spec = serde_json::from_slice(&bytes).ok();
             found.boot_spec = serde_json::from_slice(&bytes).ok().map(printable);
-        } else if io::copy(&mut body, &mut io::sink())? != size.next_multiple_of(4) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if matches!(path, b"init" | b"sbin/init" | b"linuxrc") && found.init.is_none() {
-            found.init = Some(format!("/{}", escape(path)));
-        }
-        let module = std::str::from_utf8(path).ok().and_then(modules::tree::module_name);
-        if let Some(module) = module.filter(|_| found.modules.len() < MAX_MODULES) {
-            found.modules.push(escape(module.as_bytes()));
-        }
+        name_found(path, found);
+    }
+    Ok(())
+}
+
+/// Notes an init and a module by their paths.
+fn name_found(path: &[u8], found: &mut Initramfs) {
+    if matches!(path, b"init" | b"sbin/init" | b"linuxrc") && found.init.is_none() {
+        found.init = Some(format!("/{}", escape(path)));
+    }
+    let module = std::str::from_utf8(path).ok().and_then(modules::tree::module_name);
+    if let Some(module) = module.filter(|_| found.modules.len() < MAX_MODULES) {
+        found.modules.push(escape(module.as_bytes()));
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::{KernelError, unpack};
+use super::KernelError;
+use crate::formats::unpack;
 use crate::inputs;
 
 /// Longest boot file accepted, in bytes.

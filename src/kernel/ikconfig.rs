@@ -9,9 +9,10 @@
 
 use std::io::{self, Read};
 
+use super::config;
 use super::image::{self, Image};
-use super::{config, lz4, unpack};
 use crate::formats::bzimage::Payload;
+use crate::formats::{lz4, unpack};
 
 /// What stands before the packed configuration.
 const START: &[u8; 8] = b"IKCFG_ST";

@@ -9,7 +9,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{KernelError, unpack};
+use super::KernelError;
+use crate::formats::unpack;
 use crate::inputs;
 
 /// An open file, and what it is called.

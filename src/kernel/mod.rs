@@ -17,7 +17,6 @@ mod error;
 pub mod ikconfig;
 pub mod image;
 mod input;
-mod lz4;
 pub mod modinfo;
 pub mod modules;
 mod open;
@@ -28,7 +27,6 @@ pub mod requirements;
 pub mod signature;
 pub mod store;
 
-pub(crate) use crate::unpack;
 pub use bootfile::BootFile;
 pub use bundle::Bundle;
 pub use config::Config;

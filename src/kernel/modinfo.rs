@@ -1,16 +1,12 @@
 //! `.modinfo`: what a kernel module says about itself.
 //!
 //! ```text
-//! ELF header ─ e_shoff ─▶ section headers ─ e_shstrndx ─▶ names;  ".modinfo" ─▶ key=value NUL key=value NUL ...
+//! section ".modinfo": key=value NUL key=value NUL ...
 //! ```
 //!
-//! Not supported: 32-bit and big-endian objects, more than 65,279 sections (extended numbering).
-//! Specification: System V ABI, "ELF-64 Object File Format"; Linux include/linux/module.h (`MODULE_INFO`).
+//! Specification: Linux include/linux/module.h (`MODULE_INFO`).
 
-/// Size of an ELF-64 header, in bytes.
-const ELF_HEADER: usize = 64;
-/// Size of an ELF-64 section header, in bytes.
-const SECTION_HEADER: usize = 64;
+use crate::formats::elf::sections::{self, Fault};
 
 /// What a module needs and provides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,48 +91,19 @@ fn softdep_pre(value: &str) -> impl Iterator<Item = String> + '_ {
 
 /// The bytes of the section called `name`.
 fn section<'a>(elf: &'a [u8], name: &[u8]) -> Result<&'a [u8], Invalid> {
-    // EI_CLASS 2 is 64-bit, EI_DATA 1 is little-endian.
-    if elf.len() < ELF_HEADER || elf[..6] != [0x7f, b'E', b'L', b'F', 2, 1] {
-        return Err(Invalid::NotElf);
-    }
-    let (table, count) = (u64_at(elf, 0x28), u16_at(elf, 0x3c));
-    if usize::from(u16_at(elf, 0x3a)) != SECTION_HEADER {
-        return Err(Invalid::NotElf);
-    }
-    let table = slice(elf, table, u64::from(count) * SECTION_HEADER as u64)?;
-    let headers = table.chunks_exact(SECTION_HEADER);
-    let names = headers.clone().nth(usize::from(u16_at(elf, 0x3e))).ok_or(Invalid::Truncated)?;
-    let names = slice(elf, u64_at(names, 0x18), u64_at(names, 0x20))?;
-    let is_it = |header: &&[u8]| {
-        let at = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        names.get(at..).is_some_and(|rest| rest.starts_with(name) && rest.get(name.len()) == Some(&0))
-    };
-    let header = headers.into_iter().find(is_it).ok_or(Invalid::NoModinfo)?;
-    slice(elf, u64_at(header, 0x18), u64_at(header, 0x20))
-}
-
-fn slice(bytes: &[u8], offset: u64, length: u64) -> Result<&[u8], Invalid> {
-    let end = offset.checked_add(length).ok_or(Invalid::Truncated)?;
-    let (start, end) = (usize::try_from(offset), usize::try_from(end));
-    let (Ok(start), Ok(end)) = (start, end) else { return Err(Invalid::Truncated) };
-    bytes.get(start..end).ok_or(Invalid::Truncated)
-}
-
-/// A little-endian field. The caller made sure that the header is there.
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-/// A little-endian field. The caller made sure that the header is there.
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut field = [0; 8];
-    field.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(field)
+    sections::section(elf, name).map_err(|fault| match fault {
+        Fault::NotElf => Invalid::NotElf,
+        Fault::Truncated => Invalid::Truncated,
+        Fault::Missing => Invalid::NoModinfo,
+    })
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    const ELF_HEADER: usize = 64;
+    const SECTION_HEADER: usize = 64;
 
     /// An ELF object with the given `.modinfo` and nothing else.
     pub(crate) fn sample(fields: &[&str]) -> Vec<u8> {

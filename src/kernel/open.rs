@@ -13,8 +13,8 @@ use super::modules::place::{MODULE_ROOTS, module_file};
 use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
 use super::package::{self, Facts, Source, Unpacked, is_reference};
-use super::{BootFile, Bundle, Config, Input, KernelError, Keys, config, ikconfig, unpack};
-use crate::formats::bzimage;
+use super::{BootFile, Bundle, Config, Input, KernelError, Keys, config, ikconfig};
+use crate::formats::{bzimage, unpack};
 use crate::recognise::{self, Kind, Names, Refusal, Wanted};
 
 /// What is given for one kernel.

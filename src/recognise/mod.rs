@@ -29,8 +29,8 @@ pub use names::Names;
 pub use refusal::Refusal;
 pub use wanted::Wanted;
 
+use crate::formats::unpack;
 use crate::image::Format;
-use crate::unpack;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};

@@ -8,13 +8,15 @@
 //! ```
 //!
 //! Both classes and byte orders are read. Every offset is checked against the bytes there are: a wild one leaves out
-//! what it leads to and is named in [`Facts::damage`]. Section headers are not needed and not looked at.
+//! what it leads to and is named in [`Facts::damage`]. Of programs section headers are not needed and not looked at;
+//! [`sections`] has those of kernel modules.
 //! Specifications: System V ABI, chapters 4 and 5; Linux Standard Base 5.0, "Note section"; x86-64 psABI, "Program
 //! property" (GNU_PROPERTY_X86_ISA_1_NEEDED).
 
 mod bytes;
 mod go;
 mod notes;
+pub mod sections;
 
 use bytes::Bytes;
 

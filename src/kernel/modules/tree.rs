@@ -8,11 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::place::{MAX_MODULE, module_file};
+use crate::formats::unpack;
 use crate::inputs;
+use crate::kernel::KernelError;
 use crate::kernel::modinfo::normal_name;
 use crate::kernel::package::Source;
 use crate::kernel::store::pack::Pack;
-use crate::kernel::{KernelError, unpack};
 
 /// Most bytes of modules kept in memory at once.
 const MAX_KEPT: u64 = 512 << 20;

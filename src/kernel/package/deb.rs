@@ -16,8 +16,9 @@ use std::path::Path;
 
 use super::digests::Digests;
 use super::signed::{self, Kind, Signature};
-use super::{Facts, Visit, ar, shown, tar, walk};
-use crate::kernel::{Input, KernelError, unpack};
+use super::{Facts, Visit, shown, tar, walk};
+use crate::formats::{ar, unpack};
+use crate::kernel::{Input, KernelError};
 
 /// Longest control file accepted, in bytes.
 const MAX_CONTROL: u64 = 1 << 20;

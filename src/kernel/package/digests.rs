@@ -20,7 +20,8 @@ use sha2::digest::DynDigest;
 use sha2::{Digest, Sha256};
 
 use super::{Visit, hex, invalid, shown, tar};
-use crate::kernel::{KernelError, unpack};
+use crate::formats::unpack;
+use crate::kernel::KernelError;
 
 /// Longest list accepted, in bytes; of a generic kernel's 4,000 modules one has 0.7 MiB.
 const MAX_LIST: u64 = 32 << 20;

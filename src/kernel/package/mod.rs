@@ -12,9 +12,6 @@
 //! What a package says is compared, counted and kept in bounds, and never opened as a path. Signatures are found here
 //! and judged in `signature`.
 
-pub mod ar;
-mod body;
-mod cpio;
 mod deb;
 mod digests;
 mod image;
@@ -29,11 +26,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::signed::Signature;
-use super::{Input, KernelError, unpack};
+use super::{Input, KernelError};
+use crate::formats::{ar, cpio, unpack};
 pub(crate) use image::{Unpacked, is_reference};
 
 /// Most bytes a package may unpack to; Debian's generic kernel has 0.4 GiB.
 const MAX_DATA: u64 = 8 << 30;
+/// Most entries of a cpio archive.
+const MAX_FILES: u64 = 200_000;
 /// Longest tail between the archive's end mark and the end of its stream, in bytes.
 const MAX_TAIL: u64 = 1 << 20;
 
@@ -162,9 +162,9 @@ fn walk(path: &Path, body: impl Read, end: tar::End, visit: &mut Visit<'_>) -> R
 
 /// The bytes of the file at `path` in a cpio archive, packed or not: of an initramfs; `limit` of them at most.
 pub fn file_of_cpio(archive: &[u8], path: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut walk = cpio::Walk::new(unpack::reader(archive)?.take(MAX_DATA));
-    while let Some(entry) = walk.next_file()? {
-        if entry.path == path {
+    let mut walk = cpio::Walk::new(unpack::reader(archive)?.take(MAX_DATA), MAX_FILES);
+    while let Some(entry) = walk.next_entry()? {
+        if entry.is_regular() && tar::clean(&entry.name).is_some_and(|name| name == path) {
             let bytes = unpack::read_bounded(walk.body(), limit)?;
             return bytes.map(Some).ok_or_else(|| invalid(format!("{} has more than {limit} bytes", shown(path))));
         }
@@ -194,6 +194,20 @@ fn invalid(reason: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason.into())
 }
 
-fn ends_early() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::cpio::{REGULAR, Writer};
+
+    #[test]
+    fn a_file_of_a_cpio_archive_is_one_within_it() {
+        let mut writer = Writer::default();
+        for (name, mode) in [("../etc/x", REGULAR), ("link", 0o120_777), ("./etc/x", REGULAR | 0o644)] {
+            writer.add(name, mode, (0, 0), name.as_bytes()).unwrap();
+        }
+        let archive = writer.finish();
+        assert_eq!(file_of_cpio(&archive, "etc/x", 7).unwrap().as_deref(), Some(&b"./etc/x"[..]));
+        assert_eq!(file_of_cpio(&archive, "link", 7).unwrap(), None);
+        assert!(file_of_cpio(&archive, "etc/x", 6).is_err());
+    }
 }

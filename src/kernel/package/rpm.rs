@@ -19,9 +19,11 @@ use sha2::{Digest, Sha256};
 
 use super::digests::Hashing;
 use super::signed::{self, Kind, Signature};
-use super::{Facts, MAX_DATA, MAX_TAIL, Visit, cpio, hex, invalid};
+use super::{Facts, MAX_DATA, MAX_FILES, MAX_TAIL, Visit, hex, invalid, tar};
+use crate::formats::body::ends_early;
+use crate::formats::{cpio, unpack};
 use crate::kernel::input::Reader;
-use crate::kernel::{Input, KernelError, unpack};
+use crate::kernel::{Input, KernelError};
 
 /// First bytes of a lead.
 pub const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
@@ -146,9 +148,10 @@ impl Beginning {
 fn walk(path: &Path, payload: &mut impl Read, visit: &mut Visit<'_>) -> Result<(), KernelError> {
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
     let mut stream = unpack::reader(payload).map_err(bad)?.take(MAX_DATA);
-    let mut walk = cpio::Walk::new(&mut stream);
-    while let Some(entry) = walk.next_file().map_err(bad)? {
-        visit(&entry, &mut walk.body())?;
+    let mut walk = cpio::Walk::new(&mut stream, MAX_FILES);
+    while let Some(entry) = walk.next_entry().map_err(bad)? {
+        let Some(path) = tar::clean(&entry.name).filter(|_| entry.is_regular()) else { continue };
+        visit(&tar::Entry { path, size: entry.size }, &mut walk.body())?;
     }
     io::copy(&mut stream.by_ref().take(MAX_TAIL), &mut io::sink()).map_err(bad)?;
     Ok(())
@@ -173,7 +176,7 @@ impl Header {
         }
         let rest = (entries * ENTRY + size) as u64;
         let read = input.take(rest).read_to_end(&mut bytes)? as u64;
-        if read < rest { Err(super::ends_early()) } else { Ok(Header { bytes, values: ENTRY + entries * ENTRY }) }
+        if read < rest { Err(ends_early()) } else { Ok(Header { bytes, values: ENTRY + entries * ENTRY }) }
     }
 
     /// Type, value's bytes from its start to the header's end, and count.

@@ -12,8 +12,8 @@
 
 use std::io::{self, Read};
 
-use super::body::{self, Body};
-use super::{ends_early, invalid};
+use super::invalid;
+use crate::formats::body::{self, Body, ends_early};
 
 /// Block size in bytes.
 pub const BLOCK: usize = 512;

@@ -18,8 +18,9 @@ use sha2::{Digest, Sha256};
 use super::digests::Digests;
 use super::signed::{self, Kind, Signature};
 use super::{Facts, Visit, deliver, hex, tar, walk};
+use crate::formats::unpack;
 use crate::kernel::input::Reader;
-use crate::kernel::{Input, KernelError, unpack};
+use crate::kernel::{Input, KernelError};
 
 /// Longest `.PKGINFO` accepted, in bytes.
 const MAX_INFO: u64 = 1 << 20;

@@ -13,8 +13,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::spki;
+use crate::formats::unpack;
+use crate::kernel::KernelError;
 use crate::kernel::error::shown;
-use crate::kernel::{KernelError, unpack};
 use crate::once;
 
 /// Longest file of keys, in bytes; a distribution's keyring has less than 100 KiB.

@@ -18,11 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use super::pack::{self, INDEX, Pack, Packed, Writer};
 use crate::arch::Arch;
+use crate::formats::unpack;
 use crate::inputs;
 use crate::kernel::bootfile::sha256;
 use crate::kernel::modules::ModuleTree;
 use crate::kernel::modules::tree::{Builtin, Storage};
-use crate::kernel::{BootFile, Bundle, Config, Given, KernelError, config, is_release, open, unpack};
+use crate::kernel::{BootFile, Bundle, Config, Given, KernelError, config, is_release, open};
 
 /// The manifest's file.
 const MANIFEST: &str = "manifest.json";

@@ -1,15 +1,13 @@
-//! The body of the entry an archive is at, and the way past it: the same for every archive that packages hold.
+//! The body of the entry an archive is at, and the way past it: the same for every archive.
 
 use std::io::{self, Read};
-
-use super::ends_early;
 
 /// What is left of a body. It ending early is an error and not an end.
 pub struct Body<'a, R> {
     /// The archive.
-    pub(super) input: &'a mut R,
+    pub input: &'a mut R,
     /// Bytes of the body that are still in `input`.
-    pub(super) left: &'a mut u64,
+    pub left: &'a mut u64,
 }
 
 impl<R: Read> Read for Body<'_, R> {
@@ -28,6 +26,11 @@ impl<R: Read> Read for Body<'_, R> {
 }
 
 /// Reads so many bytes and throws them away; fewer are an error.
-pub(super) fn skip(input: &mut impl Read, length: u64) -> io::Result<()> {
+pub fn skip(input: &mut impl Read, length: u64) -> io::Result<()> {
     if io::copy(&mut input.by_ref().take(length), &mut io::sink())? < length { Err(ends_early()) } else { Ok(()) }
+}
+
+/// The error of an archive that ends where something should be.
+pub fn ends_early() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early")
 }
