@@ -808,15 +808,18 @@ fn a_machine_that_the_host_has_no_space_for_stands_still_and_goes_on() {
     assert!(scarce.unwrap().to_string().starts_with("the host has no space left for the temporary overlay in /"));
 
     // Its overlay is lost with it: a machine that stands still is not asked to stop.
+    let (stand_still, stands_still) = channel();
     let stopped = with_client(
         options(),
-        |dialer| {
+        move |dialer| {
+            stands_still.recv().unwrap();
             let mut connection = dialer.connect().unwrap();
             _ = connection.quit();
         },
         move |guest| {
             guest.greet();
             guest.event("BLOCK_IO_ERROR", full);
+            stand_still.send(()).unwrap();
         },
     );
     assert!(stopped.0.took < SOON);
