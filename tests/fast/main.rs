@@ -14,6 +14,7 @@ mod esp_volume;
 mod ext4_random;
 mod ext4_reader;
 mod ext4_writer;
+mod house;
 mod image_fixtures;
 mod image_streams;
 mod inspect;
