@@ -7,6 +7,7 @@ mod cancel;
 mod completions;
 mod console;
 mod detach;
+mod docker;
 mod env;
 mod exec;
 mod inspect;
@@ -25,6 +26,7 @@ mod smoke;
 mod stdio;
 mod stop;
 mod summary;
+mod surroundings;
 mod target;
 mod words;
 
@@ -88,7 +90,7 @@ pub fn main() -> ExitCode {
     let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
     match parsed {
         Ok((cli, matches)) => run(cli, &matches),
-        Err(error) => report::told_by_clap(&error, status_of(&error, &words)),
+        Err(error) => wrong(&error, &words),
     }
 }
 
@@ -114,11 +116,24 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
     }
 }
 
+/// Says what is wrong with words that are no command line, or what was asked for instead of one.
+fn wrong(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    let status = status_of(error, words);
+    match docker::explain(error, subcommand_of(words).as_deref()) {
+        Some(explained) => report::exit(Err(explained.into()), status),
+        None => report::told_by_clap(error, status),
+    }
+}
+
+fn subcommand_of(words: &[OsString]) -> Option<String> {
+    let asked = Cli::command().ignore_errors(true).try_get_matches_from(words).ok()?;
+    asked.subcommand_name().map(str::to_owned)
+}
+
 /// The exit status for words that are no command line. A workload may end with 2 as well: where its status is ours, wrong
 /// usage has the status of everything else that is not the workload's, as with `docker run`.
 fn status_of(error: &clap::Error, words: &[OsString]) -> u8 {
-    let asked = Cli::command().ignore_errors(true).try_get_matches_from(words).ok();
-    match (error.use_stderr(), asked.as_ref().and_then(|asked| asked.subcommand_name())) {
+    match (error.use_stderr(), subcommand_of(words).as_deref()) {
         (false, _) => 0,
         (true, Some("run" | "exec" | "test")) => report::MACHINE_FAILED,
         (true, _) => WRONG_USAGE,
@@ -137,7 +152,7 @@ mod tests {
         for (line, status) in [
             ("run", 125),
             ("run x --nope", 125),
-            ("run x -p 80", 125),
+            ("run x -p 80:", 125),
             ("-q run x --cpus 0", 125),
             ("--progress plain run x --cpus 0", 125),
             ("run x --progress loud", 125),

@@ -235,6 +235,8 @@ pub struct Process {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30",
         value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub wait_online: Option<u32>,
+    #[command(flatten)]
+    pub surroundings: super::surroundings::Options,
     /// Command and arguments instead of the image's
     #[arg(trailing_var_arg = true, value_name = "COMMAND", help_heading = "Arguments")]
     pub command: Vec<String>,
@@ -257,6 +259,8 @@ impl Process {
             ephemeral: self.ephemeral.then_some(true),
             network: self.net.clone(),
             wait_online: self.wait_online,
+            surroundings: self.surroundings.surroundings(),
+            ulimits: self.surroundings.ulimits(),
         })
     }
 }

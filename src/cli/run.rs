@@ -8,6 +8,7 @@ use super::detach::{self, Side};
 use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout, reach};
 use super::options::{self, Global};
 use super::report::{self, WithHint};
+use super::stdio::say;
 use super::target::{self, DirectBoot, Target};
 use crate::boot::existing::Existing;
 use crate::fit::{self, Facts, Unfit};
@@ -15,6 +16,7 @@ use crate::guest::channel::{MAX_DOCUMENT, Overrides};
 use crate::machines::log::Logger;
 use crate::machines::{MachineError, Record, Registered, Registry};
 use crate::once;
+use crate::qemu::publish::{self, Publish};
 use crate::qemu::{self, Access, Boot, Forward, MachineOptions};
 use crate::session::control::Endpoint;
 use crate::session::{self, Finished, SessionOptions, Streams, What};
@@ -36,6 +38,7 @@ Examples:
   bootdisk run app.img --firmware uefi --bus nvme --console
   bootdisk run app.img --write --size 20G        the file, its root partition and its file system grow
   bootdisk run -d --name web nginx.img -p 8080:80
+  bootdisk run -d nginx.img -P                   any free port for each that the image exposes; see ps
 
 The command begins with the first word behind the image that is no option, and no option behind that is bootdisk's;
 -- is only needed before a command that begins with a hyphen.
@@ -78,9 +81,13 @@ pub struct Args {
     /// Let the guest reach what listens on this host's loopback addresses, as 10.0.2.2 and fec0::2
     #[arg(long)]
     host_loopback: bool,
-    /// Forward a host port, on the loopback address unless one is given
-    #[arg(long, short, value_name = "[ADDRESS:]HOST:GUEST[/udp]", value_parser = parse_forward)]
-    publish: Vec<Forward>,
+    /// Forward a host port, or a range of them, on the loopback address unless one is given; GUEST alone takes any free
+    /// port
+    #[arg(long, short, value_name = "[[ADDRESS:][HOST]:]GUEST[/udp]", value_parser = parse_publish)]
+    publish: Vec<Publish>,
+    /// Forward any free port to each port that the image exposes
+    #[arg(long, short = 'P')]
+    publish_all: bool,
     /// Pass standard input to the workload
     #[arg(long, short)]
     interactive: bool,
@@ -93,6 +100,9 @@ pub struct Args {
     /// Name for exec, logs and stop [default: two words]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// As it is without it: nothing of the machine is kept. Here for the habit from docker
+    #[arg(long = "rm")]
+    _rm: bool,
     /// Let the guest's writes reach the disk
     #[arg(long)]
     write: bool,
@@ -114,8 +124,8 @@ pub struct Args {
     process: options::Process,
 }
 
-fn parse_forward(text: &str) -> Result<Forward, String> {
-    text.parse::<Forward>().map_err(|error| error.to_string())
+fn parse_publish(text: &str) -> Result<Publish, String> {
+    text.parse::<Publish>().map_err(|error| error.to_string())
 }
 
 /// Boots the target and returns its workload's exit status.
@@ -148,12 +158,14 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
                 boot_files.boot()
             }
         };
+    let facts = Facts::of(&disk);
     fill(&mut machine, args);
+    machine.forwards = forwards(global, args, &facts)?;
     // A disk made here has that size already.
     machine.size = args.disk.size.filter(|_| matches!(target, Target::Disk(_)));
     let overrides = overrides(args)?;
     let mut show = console::Console::new(global, args.console);
-    if let Err(unfit) = check(&disk, &mut machine, &overrides, args, &mut show) {
+    if let Err(unfit) = check(&disk, &facts, &mut machine, &overrides, args, &mut show) {
         let status = unfit.status();
         return Ok(report::exit(Err(unfit.into()), status));
     }
@@ -168,7 +180,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         let claimed = once::stdin().and_then(|facts| once::claim(&facts, "the workload's input"));
         claimed.context("cannot pass standard input to the workload")?;
     }
-    let (registered, endpoint) = register(args, &mut show)?;
+    let (registered, endpoint) = register(args, &machine.forwards, &mut show)?;
     match (detached, registered) {
         (Some(child), Some(registered)) => run_detached(&machine, options, child, registered, endpoint, show),
         (_, registered) => {
@@ -188,20 +200,31 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
 /// What is known of disk and machine before there is one.
 fn check(
     disk: &Existing,
+    facts: &Facts,
     machine: &mut MachineOptions,
     overrides: &Overrides,
     args: &Args,
     show: &mut console::Console,
 ) -> Result<(), Unfit> {
-    let facts = Facts::of(disk);
     machine.reach =
         reach(args.host_loopback, overrides.network.as_ref(), facts.spec.as_ref().map(|spec| &spec.network));
-    match fit::machine(&facts, machine) {
+    match fit::machine(facts, machine) {
         // Nobody asked for this card, and without it the machine does what it can.
         Err(unfit @ Unfit::NoDriver { card: true, .. }) if args.nic.is_none() => show.note(&unfit.to_string()),
         result => result?,
     }
-    fit::workload(&facts, disk, overrides)
+    fit::workload(facts, disk, overrides)
+}
+
+/// What is forwarded. Ports that nobody named are told of: without that they would be no use.
+fn forwards(global: &Global, args: &Args, facts: &Facts) -> anyhow::Result<Vec<Forward>> {
+    let exposed = facts.spec.iter().filter(|_| args.publish_all).flat_map(|spec| spec.exposed_ports.clone());
+    let asked = publish::with_exposed(args.publish.clone(), &exposed.collect::<Vec<_>>());
+    let settled = publish::settle(&asked)?;
+    for (forward, _) in settled.iter().filter(|(_, chosen)| *chosen && !global.quiet) {
+        say(&format!("note: port {} of the guest is {}\n", forward.guest_port(), forward.host_port()));
+    }
+    Ok(settled.into_iter().map(|(forward, _)| forward).collect())
 }
 
 fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
@@ -223,13 +246,17 @@ fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
 }
 
 /// Makes the machine known to exec, ps and stop. A foreground run goes on without.
-fn register(args: &Args, show: &mut console::Console) -> anyhow::Result<(Option<Registered>, Endpoint)> {
+fn register(
+    args: &Args,
+    forwards: &[Forward],
+    show: &mut console::Console,
+) -> anyhow::Result<(Option<Registered>, Endpoint)> {
     let record = Record {
         name: args.name.clone().unwrap_or_default(),
         image: args.target.to_string_lossy().into_owned(),
         pid: std::process::id(),
         started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
-        ports: args.publish.iter().map(shown_port).collect(),
+        ports: forwards.iter().map(shown_port).collect(),
         detached: args.detach,
     };
     let mut endpoint = Endpoint::default();
@@ -319,7 +346,6 @@ fn fill(machine: &mut MachineOptions, args: &Args) {
     machine.memory = args.memory;
     machine.cpus = args.cpus.unwrap_or(machine.cpus);
     machine.access = if args.write { Access::Write } else { Access::Overlay };
-    machine.forwards = args.publish.clone();
     // SeaBIOS says nowhere else that nothing boots.
     machine.firmware_log = true;
     machine.qemu = args.qemu.clone();

@@ -2,6 +2,7 @@
 
 use super::{Event, Observer, Options};
 use crate::guest::spec::{self, BootSpec, Network, Root};
+use crate::guest::surroundings::Surroundings;
 use crate::identity::Ingredients;
 use crate::image::Image;
 use crate::kernel::Bundle;
@@ -32,6 +33,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         drivers: None,
         guest_modules: None,
         machine_id: None,
+        surroundings: Some(Surroundings::default()),
         modules: modules.specs(),
     };
     crate::guest::overrides::apply(&mut spec, options.overrides.clone());

@@ -53,6 +53,9 @@ pub enum Unfit {
         /// The firmware's part is in it.
         uefi: bool,
     },
+    /// Asked for what this disk's PID 1 has never heard of.
+    #[error("the disk was made by an older bootdisk, which had no {0}")]
+    Older(&'static str),
     /// The workload.
     #[error(transparent)]
     Workload(#[from] Doubt),
@@ -68,6 +71,7 @@ impl Unfit {
             Unfit::NoDriver { card: true, .. } => "leave --nic away, or build with a kernel that has the driver".into(),
             Unfit::NoDriver { .. } => "leave --bus away, or build with a kernel that has the driver".into(),
             Unfit::Memory { least, .. } => format!("give it more: -m {}m", (least * 3 / 2).next_multiple_of(64)),
+            Unfit::Older(option) => format!("build it again, or omit {option}"),
             Unfit::Workload(doubt) => return doubt.hint(),
         })
     }
@@ -112,6 +116,9 @@ pub fn machine(disk: &Facts, machine: &MachineOptions) -> Result<(), Unfit> {
 /// What keeps it from starting, whatever the machine has.
 pub fn workload(disk: &Facts, root: &dyn ReadAt, changes: &Overrides) -> Result<(), Unfit> {
     let Some(mut spec) = disk.spec.clone() else { return Ok(()) };
+    if let Some(option) = changes.unknown_to_older_disks().filter(|_| spec.surroundings.is_none()) {
+        return Err(Unfit::Older(option));
+    }
     overrides::apply(&mut spec, changes.clone());
     let init = spec.init.settle(&spec.process);
     let words = startable::in_words(&spec.process, init).into_iter();
@@ -156,6 +163,7 @@ mod tests {
             process: Process { cmd: vec!["sh".into()], ..Process::default() },
             hostname: None,
             machine_id: None,
+            surroundings: None,
             network: Network::Dhcp,
             wait_online: None,
             volumes: vec![],

@@ -28,7 +28,9 @@
 
 use super::network::Network;
 use super::spec::Process;
+use super::surroundings::{Limit, Surroundings};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Name of the virtio-serial port, as `/sys/class/virtio-ports/*/name` has it.
 pub const PORT: &str = "org.bootdisk.0";
@@ -188,6 +190,19 @@ pub struct Overrides {
     /// Replaces how long the workload waits for the network, in seconds.
     #[serde(default)]
     pub wait_online: Option<u32>,
+    /// Put on top of what the workload finds around it.
+    #[serde(default)]
+    pub surroundings: Surroundings,
+    /// Put on top of its resource limits.
+    #[serde(default)]
+    pub ulimits: BTreeMap<String, Limit>,
+}
+
+impl Overrides {
+    /// An option that was given and that older disks know nothing of.
+    pub fn unknown_to_older_disks(&self) -> Option<&'static str> {
+        self.surroundings.given().or((!self.ulimits.is_empty()).then_some("--ulimit"))
+    }
 }
 
 /// A terminal's name and size.

@@ -14,4 +14,5 @@ pub mod overrides;
 pub mod own_init;
 pub mod signal;
 pub mod spec;
+pub mod surroundings;
 pub mod user;

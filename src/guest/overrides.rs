@@ -28,6 +28,10 @@ pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
     if overrides.hostname.is_some() {
         spec.hostname = overrides.hostname;
     }
+    process.ulimits.extend(overrides.ulimits);
+    if overrides.surroundings.given().is_some() {
+        spec.surroundings.get_or_insert_default().apply(overrides.surroundings);
+    }
 }
 
 /// The user's variables, and then the image's that the user did not name: Docker's order. A name alone takes the image's
@@ -82,6 +86,7 @@ mod tests {
             drivers: None,
             guest_modules: None,
             machine_id: None,
+            surroundings: None,
             modules: vec![],
         }
     }

@@ -4,7 +4,9 @@
 //! configuration; PID 1 interprets them in the guest, as a container runtime does. None of them ever reaches the
 //! kernel's command line.
 
+use super::surroundings::{Limit, Surroundings};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 pub use super::network::Network;
 
@@ -56,6 +58,9 @@ pub struct BootSpec {
     /// Where all modules of the kernel are; absent when the machine has no more than those of the initramfs.
     #[serde(default)]
     pub guest_modules: Option<GuestModules>,
+    /// What the workload finds around it. Absent on disks whose PID 1 knows nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surroundings: Option<Surroundings>,
     /// Kernel modules carried in the initramfs, each after those it depends on.
     #[serde(default)]
     pub modules: Vec<Module>,
@@ -145,6 +150,9 @@ pub struct Process {
     /// Seconds between the stop signal and SIGKILL.
     #[serde(default = "default_stop_timeout")]
     pub stop_timeout: u32,
+    /// Resource limits by docker's names, beyond those that every workload has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ulimits: BTreeMap<String, Limit>,
 }
 
 impl Process {
@@ -172,6 +180,7 @@ impl Default for Process {
             working_dir: String::new(),
             stop_signal: None,
             stop_timeout: default_stop_timeout(),
+            ulimits: BTreeMap::new(),
         }
     }
 }

@@ -5,17 +5,23 @@
 //! on the disk. A new lease rewrites them in place: the mount shows the new text at once.
 
 use super::log;
+use crate::guest::surroundings::{HostName, Surroundings};
 use nix::mount::{MsFlags, mount};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::OnceLock;
 
 /// The tmpfs in the initramfs.
 const FOLDER: &str = "/etc-files";
 /// Names of the files, there and in the image's /etc.
 pub const NAMES: [&str; 4] = ["resolv.conf", "hostname", "hosts", "machine-id"];
 
+/// What goes before whatever the network says.
+static ASKED: OnceLock<Surroundings> = OnceLock::new();
+
 /// Makes the files, before the network is known.
-pub fn create(hostname: &str) {
+pub fn create(hostname: &str, asked: Surroundings) {
+    _ = ASKED.set(asked);
     _ = fs::create_dir(FOLDER);
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     if let Err(errno) = mount(Some("tmpfs"), FOLDER, Some("tmpfs"), flags, Some("mode=0755,size=1m")) {
@@ -23,7 +29,11 @@ pub fn create(hostname: &str) {
     }
     write("hostname", &format!("{hostname}\n"));
     write_hosts(hostname, None);
-    write("resolv.conf", "");
+    write_resolv_conf(&[], &[]);
+}
+
+fn asked() -> &'static Surroundings {
+    ASKED.get_or_init(Surroundings::default)
 }
 
 /// Writes machine-id (machine-id(5)).
@@ -38,12 +48,12 @@ pub fn path(name: &str) -> String {
 
 /// Writes hosts: the standard names, and this machine's.
 pub fn write_hosts(hostname: &str, address: Option<IpAddr>) {
-    write("hosts", &hosts(hostname, address));
+    write("hosts", &hosts(hostname, address, &asked().hosts));
 }
 
 /// Writes resolv.conf with name servers and search domains in order.
 pub fn write_resolv_conf(servers: &[String], search: &[String]) {
-    write("resolv.conf", &resolv_conf(servers, search));
+    write("resolv.conf", &resolv_conf(servers, search, asked()));
 }
 
 fn write(name: &str, text: &str) {
@@ -52,18 +62,23 @@ fn write(name: &str, text: &str) {
     }
 }
 
-fn hosts(hostname: &str, address: Option<IpAddr>) -> String {
+fn hosts(hostname: &str, address: Option<IpAddr>, more: &[HostName]) -> String {
     // Without a network the machine's own name still means the machine.
     let own = address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1).into());
     // A full name's first part is a name of the machine too.
     let short = hostname.split_once('.').map(|(short, _)| format!(" {short}")).unwrap_or_default();
+    let more: String = more.iter().map(|host| format!("{}\t{}\n", host.address, host.name)).collect();
     format!(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
-         ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{own}\t{hostname}{short}\n"
+         ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n{more}{own}\t{hostname}{short}\n"
     )
 }
 
-fn resolv_conf(servers: &[String], search: &[String]) -> String {
+fn resolv_conf(servers: &[String], search: &[String], asked: &Surroundings) -> String {
+    let own: Vec<String> = asked.dns.iter().map(IpAddr::to_string).collect();
+    let servers = if own.is_empty() { servers } else { &own };
+    let domains = asked.search();
+    let search = domains.as_deref().unwrap_or(search);
     let mut text = String::new();
     if !search.is_empty() {
         text += &format!("search {}\n", search.join(" "));
@@ -99,17 +114,29 @@ mod tests {
 
     #[test]
     fn hosts_names_this_machine_with_and_without_an_address() {
-        assert!(hosts("box", Some(Ipv4Addr::new(10, 0, 2, 15).into())).ends_with("\n10.0.2.15\tbox\n"));
-        assert!(hosts("box", None).ends_with("\n127.0.1.1\tbox\n"));
-        assert!(hosts("box.example.org", None).ends_with("\n127.0.1.1\tbox.example.org box\n"));
+        assert!(hosts("box", Some(Ipv4Addr::new(10, 0, 2, 15).into()), &[]).ends_with("\n10.0.2.15\tbox\n"));
+        assert!(hosts("box", None, &[]).ends_with("\n127.0.1.1\tbox\n"));
+        assert!(hosts("box.example.org", None, &[]).ends_with("\n127.0.1.1\tbox.example.org box\n"));
+        let more = [HostName { name: "db".into(), address: "fd00::7".parse().unwrap() }];
+        assert!(hosts("box", None, &more).ends_with("\nfd00::7\tdb\n127.0.1.1\tbox\n"));
     }
 
     #[test]
     fn resolv_conf_keeps_the_order() {
         let servers = ["10.0.2.3".to_owned(), "fe80::1%eth0".to_owned()];
-        let text = resolv_conf(&servers, &["a.example".to_owned()]);
+        let none = Surroundings::default();
+        let text = resolv_conf(&servers, &["a.example".to_owned()], &none);
         assert_eq!(text, "search a.example\nnameserver 10.0.2.3\nnameserver fe80::1%eth0\n");
-        assert_eq!(resolv_conf(&[], &[]), "");
+        assert_eq!(resolv_conf(&[], &[], &none), "");
+        let asked = |dns: &[&str], search: &[&str]| Surroundings {
+            dns: dns.iter().map(|text| text.parse().unwrap()).collect(),
+            dns_search: search.iter().map(|&text| text.to_owned()).collect(),
+            ..Surroundings::default()
+        };
+        let text = resolv_conf(&servers, &["a.example".to_owned()], &asked(&["10.9.9.9", "fd00::9"], &["b.example"]));
+        assert_eq!(text, "search b.example\nnameserver 10.9.9.9\nnameserver fd00::9\n");
+        let text = resolv_conf(&servers[..1], &["a.example".to_owned()], &asked(&[], &["."]));
+        assert_eq!(text, "nameserver 10.0.2.3\n");
     }
 
     #[test]

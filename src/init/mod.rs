@@ -41,6 +41,7 @@ mod log;
 mod modules;
 mod namespaces;
 mod network;
+mod parameters;
 mod partition;
 mod power;
 mod report;
@@ -108,9 +109,11 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
         writable: mounted.writable,
         volumes: spec.volumes.clone(),
         working_dir: spec.process.working_dir.clone(),
+        surroundings: spec.surroundings.clone().unwrap_or_default(),
         devices,
         modules: modules.map(|modules| modules.release),
     };
+    parameters::set(spec.surroundings.iter().flat_map(|surroundings| &surroundings.sysctls))?;
     if init == Init::Image {
         spec.machine_id.iter().for_each(|id| etc_files::write_machine_id(id));
         return Err(handover::hand_over(&plan(Devices::Machine), &spec.process, &hostname, host));
@@ -151,7 +154,7 @@ fn name_machine(spec: &BootSpec) -> String {
     if let Err(errno) = nix::unistd::sethostname(&hostname) {
         log::warning(format!("cannot set the host name {hostname}: {}", errno.desc()));
     }
-    etc_files::create(&hostname);
+    etc_files::create(&hostname, spec.surroundings.clone().unwrap_or_default());
     // Any user may listen below port 1024 and ping, as in containers.
     _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     _ = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");

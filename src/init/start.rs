@@ -10,6 +10,7 @@ use super::userland::Plan;
 use super::{cgroup, command, environment, log, signals, terminal, userland};
 use crate::guest::channel::Terminal;
 use crate::guest::spec::Process;
+use crate::guest::surroundings::LIMITS;
 use crate::guest::user::{self, Identity};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -200,6 +201,7 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     setrlimit(Resource::RLIMIT_CORE, RLIM_INFINITY, RLIM_INFINITY).doing("lift the limit of core files")?;
     // The kernel's own limit depends on the memory, and a small machine's is small.
     setrlimit(Resource::RLIMIT_NPROC, RLIM_INFINITY, RLIM_INFINITY).doing("lift the limit of processes")?;
+    limit(process)?;
     let entered = enter_folder(&process.working_dir)?;
     own_streams(&identity);
     become_user(&identity).doing(format!("become the user {}", process.user))?;
@@ -215,6 +217,19 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     close_the_rest();
     let Err(errno) = execve(&file, &arguments, &env);
     Err(command::explain(&path, errno))
+}
+
+/// The limits that were asked for, on top of those.
+fn limit(process: &Process) -> Result<(), Failure> {
+    for (name, limit) in &process.ulimits {
+        let Some((_, number)) = LIMITS.iter().find(|(known, _)| known == name) else { continue };
+        let value = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
+        let both = libc::rlimit { rlim_cur: value(limit.soft), rlim_max: value(limit.hard) };
+        // SAFETY: the kernel reads one structure.
+        let set = unsafe { libc::setrlimit(*number as _, &both) };
+        Errno::result(set).doing(format!("set the limit {name}"))?;
+    }
+    Ok(())
 }
 
 /// Whether the folder was entered; not when only the user may.

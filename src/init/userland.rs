@@ -12,6 +12,7 @@ use super::failure::{Doing, Failure};
 use super::folders::{make_folders, new_folder};
 use super::root::{ROOT, Writable};
 use super::{guest_modules, log, seed};
+use crate::guest::surroundings::{Surroundings, tmpfs_options};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -33,6 +34,8 @@ pub struct Plan {
     pub working_dir: String,
     /// Devices: the kernel's own tree for an image's init, which brings a device manager; else those of a runtime.
     pub devices: Devices,
+    /// What was asked for beyond what every workload finds.
+    pub surroundings: Surroundings,
     /// The kernel's release, when all of its modules are there for the userland.
     pub modules: Option<String>,
 }
@@ -46,24 +49,26 @@ pub enum Devices {
     Machine,
 }
 
-struct Mount {
+struct Mount<'a> {
     fstype: &'static str,
     /// What /proc/mounts shows first.
     source: &'static str,
     at: &'static str,
     flags: MsFlags,
-    options: &'static str,
+    options: &'a str,
     /// Without it a workload cannot be expected to run.
     required: bool,
 }
 
 const HARMLESS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
-const PROC: Mount = Mount { fstype: "proc", source: "proc", at: "/proc", flags: HARMLESS, options: "", required: true };
-const SYS: Mount = Mount { fstype: "sysfs", source: "sysfs", at: "/sys", flags: HARMLESS, options: "", required: true };
-const CGROUP: Mount =
+const PROC: Mount<'static> =
+    Mount { fstype: "proc", source: "proc", at: "/proc", flags: HARMLESS, options: "", required: true };
+const SYS: Mount<'static> =
+    Mount { fstype: "sysfs", source: "sysfs", at: "/sys", flags: HARMLESS, options: "", required: true };
+const CGROUP: Mount<'static> =
     Mount { fstype: "cgroup2", source: "cgroup", at: "/sys/fs/cgroup", flags: HARMLESS, options: "", required: false };
-const DEV: Mount = Mount {
+const DEV: Mount<'static> = Mount {
     fstype: "tmpfs",
     source: "tmpfs",
     at: "/dev",
@@ -71,7 +76,7 @@ const DEV: Mount = Mount {
     options: "mode=755,size=65536k",
     required: true,
 };
-const MACHINE_DEV: Mount = Mount {
+const MACHINE_DEV: Mount<'static> = Mount {
     fstype: "devtmpfs",
     source: "devtmpfs",
     at: "/dev",
@@ -79,7 +84,7 @@ const MACHINE_DEV: Mount = Mount {
     options: "mode=755",
     required: true,
 };
-const PTS: Mount = Mount {
+const PTS: Mount<'static> = Mount {
     fstype: "devpts",
     source: "devpts",
     at: "/dev/pts",
@@ -87,9 +92,9 @@ const PTS: Mount = Mount {
     options: "newinstance,ptmxmode=0666,mode=0620,gid=5",
     required: false,
 };
-const MQUEUE: Mount =
+const MQUEUE: Mount<'static> =
     Mount { fstype: "mqueue", source: "mqueue", at: "/dev/mqueue", flags: HARMLESS, options: "", required: false };
-const SHM: Mount = Mount {
+const SHM: Mount<'static> = Mount {
     fstype: "tmpfs",
     source: "shm",
     at: "/dev/shm",
@@ -97,7 +102,7 @@ const SHM: Mount = Mount {
     options: "mode=1777,size=65536k",
     required: false,
 };
-const MACHINE_SHM: Mount = Mount { source: "tmpfs", options: "mode=1777", ..SHM };
+const MACHINE_SHM: Mount<'static> = Mount { source: "tmpfs", options: "mode=1777", ..SHM };
 
 /// Character devices of a container: name, mode, major, minor.
 const NODES: [(&str, u32, u64, u64); 7] = [
@@ -140,7 +145,10 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
         make(&CGROUP)?;
     }
     make(&MQUEUE)?;
-    make(if plan.devices == Devices::Container { &SHM } else { &MACHINE_SHM })?;
+    match plan.surroundings.shm_size {
+        Some(size) => make(&Mount { options: &format!("mode=1777,size={size}"), ..SHM })?,
+        None => make(if plan.devices == Devices::Container { &SHM } else { &MACHINE_SHM })?,
+    }
     temporary_folders(plan);
     if plan.devices == Devices::Container {
         make_etc();
@@ -152,6 +160,9 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
     }
     for volume in &plan.volumes {
         make_volume(volume, plan.read_only);
+    }
+    for (path, options) in &plan.surroundings.tmpfs {
+        make_tmpfs(path, options)?;
     }
     make_working_dir(&plan.working_dir);
     match modules {
@@ -172,7 +183,7 @@ fn switch_root() -> nix::Result<()> {
     chdir("/")
 }
 
-fn make(entry: &Mount) -> Result<(), Failure> {
+fn make(entry: &Mount<'_>) -> Result<(), Failure> {
     let result = mount_point(entry.at).and_then(|()| {
         mount(Some(entry.source), entry.at, Some(entry.fstype), entry.flags, Some(entry.options))
             .map_err(|errno| Failure::machine(format!("cannot mount {}: {}", entry.at, errno.desc())))
@@ -271,6 +282,25 @@ fn make_volume(volume: &str, read_only: bool) {
     if read_only {
         seed::tmpfs_over(&path);
     }
+}
+
+/// As runc does it: with the mode of the folder that is there, unless the options say another.
+fn make_tmpfs(path: &str, options: &str) -> Result<(), Failure> {
+    let failed = |why: String| Failure::machine(format!("cannot mount a tmpfs on {path}: {why}"));
+    let options = tmpfs_options(options).map_err(|option| failed(format!("unknown option {option}")))?;
+    let has_mode = options.data.split(',').any(|option| option.starts_with("mode="));
+    let at = in_root(path);
+    let there = fs::metadata(&at).ok().filter(|_| !has_mode).map(|meta| meta.permissions());
+    make_folders(&at).map_err(|error| failed(error.to_string()))?;
+    let flags = MsFlags::from_bits_truncate(options.flags as libc::c_ulong);
+    let data = options.data.as_str();
+    let mount =
+        |flags| mount(Some("tmpfs"), &at, Some("tmpfs"), flags, Some(data)).doing(format!("mount a tmpfs on {path}"));
+    mount(flags - MsFlags::MS_RDONLY)?;
+    if let Some(mode) = there {
+        fs::set_permissions(&at, mode).map_err(|error| failed(error.to_string()))?;
+    }
+    if flags.contains(MsFlags::MS_RDONLY) { mount(flags | MsFlags::MS_REMOUNT) } else { Ok(()) }
 }
 
 /// Made as a runtime does; whether it can be entered is seen when the workload does.

@@ -129,6 +129,16 @@ pub enum RunError {
         /// The forward.
         forward: Forward,
     },
+    /// Any port would do, and none is free.
+    #[error("no port from {first} to {last} of {address} is free on this host")]
+    NoPortFree {
+        /// Where.
+        address: std::net::IpAddr,
+        /// The first that may be taken.
+        first: u16,
+        /// The last.
+        last: u16,
+    },
     /// A combination no machine has.
     #[error("no such machine: {0}")]
     Unsupported(&'static str),
@@ -160,6 +170,7 @@ impl RunError {
             RunError::DiskReplaced(_) => "run it again".into(),
             RunError::Accel { .. } => "use --accel tcg, or auto to have it chosen".into(),
             RunError::PortTaken { .. } => "choose another host port, or stop what listens there".into(),
+            RunError::NoPortFree { .. } => "leave the host's port away to take any: -p GUEST".into(),
             RunError::PortTwice { second, .. } => {
                 format!("choose another host port for the second: -p {}:{}", higher(second.host), second.guest)
             }

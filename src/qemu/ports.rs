@@ -2,8 +2,10 @@
 
 use super::error::RunError;
 use super::forward::{Forward, Protocol};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn6, setsockopt, sockopt};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 
 /// Checks all forwards of one machine: against each other, then each against the host.
 ///
@@ -17,19 +19,35 @@ pub(super) fn check(forwards: &[Forward]) -> Result<(), RunError> {
 /// Listens for an instant: a port somebody else has is named before QEMU starts. QEMU listens anew afterwards, and
 /// if the port goes in between, QEMU's own message remains.
 fn check_free(forward: &Forward) -> Result<(), RunError> {
-    let address = SocketAddrV4::new(forward.address, forward.host);
+    let address = forward.host_port();
     let bound = match forward.protocol {
-        Protocol::Tcp => TcpListener::bind(address).map(drop),
+        Protocol::Tcp => listen(address).map(drop),
         Protocol::Udp => UdpSocket::bind(address).map(drop),
     };
     bound.map_err(|source| refused(*forward, source))
+}
+
+/// Connections that wait.
+const BACKLOG: i32 = 128;
+
+/// Listens. `[::]` is every IPv6 address and no IPv4 one: those may be somebody else's.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let SocketAddr::V6(address) = address else { return TcpListener::bind(address) };
+    let socket = socket::socket(AddressFamily::Inet6, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::Ipv6V6Only, &true)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    let address = SocketAddrV6::new(*address.ip(), address.port(), 0, 0);
+    socket::bind(socket.as_raw_fd(), &SockaddrIn6::from(address))?;
+    socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(TcpListener::from(socket))
 }
 
 /// One port on one address is one listener's. Every address includes each.
 fn twice(forwards: &[Forward]) -> Result<(), RunError> {
     for (at, second) in forwards.iter().enumerate() {
         let meets = |first: &&Forward| {
-            let any = [first.address, second.address].contains(&Ipv4Addr::UNSPECIFIED);
+            let any = [first, second].iter().any(|forward| forward.address.is_unspecified())
+                && first.address.is_ipv4() == second.address.is_ipv4();
             (first.protocol, first.host) == (second.protocol, second.host) && (any || first.address == second.address)
         };
         if let Some(first) = forwards[..at].iter().find(meets) {
@@ -40,7 +58,7 @@ fn twice(forwards: &[Forward]) -> Result<(), RunError> {
 }
 
 /// What keeps a port from being listened on, as an error of its own.
-fn refused(forward: Forward, source: io::Error) -> RunError {
+pub(super) fn refused(forward: Forward, source: io::Error) -> RunError {
     match source.kind() {
         io::ErrorKind::PermissionDenied => RunError::PortPrivileged { forward },
         io::ErrorKind::AddrNotAvailable => RunError::PortAddress { forward },
@@ -68,6 +86,8 @@ mod tests {
             (&["8080:80", "8080:81"], true),
             (&["8080:80", "127.0.0.1:8080:81"], true),
             (&["0.0.0.0:8080:80", "8080:81"], true),
+            (&["[::]:8080:80", "8080:80"], false),
+            (&["[::]:8080:80", "[::1]:8080:81"], true),
             (&["53:53/udp", "8080:80", "0.0.0.0:53:54/udp"], true),
         ] {
             let found = super::twice(&forwards(texts));

@@ -7,6 +7,7 @@ use super::error::RunError;
 use super::fence::{Fence, Unwatched};
 use super::firmware::{self, Firmware};
 use super::machine::{Accel, Boot, Bus, MachineOptions};
+use super::relay::{self, Relays};
 use super::spawn::{Confined, Process};
 use super::{accel, binary, fence, ports, sandbox};
 use crate::arch::Architecture;
@@ -32,6 +33,8 @@ pub(crate) struct Started {
     pub(crate) links: Links,
     /// It must stand until QEMU has gone.
     pub(crate) fence: Option<Fence>,
+    /// They last as long as the machine.
+    pub(crate) relays: Relays,
     /// When it was started.
     pub(crate) at: Instant,
 }
@@ -49,6 +52,8 @@ pub(crate) fn start(machine: &MachineOptions, tell: &mut dyn FnMut(Duration, Str
         _ => None,
     };
     ports::check(&machine.forwards)?;
+    let (forwards, relays) = relay::begin(&machine.forwards)?;
+    let machine = &MachineOptions { forwards, ..machine.clone() };
     let settled = accel::settle(machine.accel, machine.arch, &qemu)?;
     if let Some(note) = settled.note {
         tell(Duration::ZERO, note);
@@ -87,7 +92,7 @@ pub(crate) fn start(machine: &MachineOptions, tell: &mut dyn FnMut(Duration, Str
         tell(at.elapsed(), fence::without(gap));
     }
     let links = Links { qmp, channel, console, firmware_log };
-    Ok(Started { qemu, accel: settled.accel, process, links, fence, at })
+    Ok(Started { qemu, accel: settled.accel, process, links, fence, relays, at })
 }
 
 /// Starts QEMU, for root as somebody else where that is possible, or else with the reason; and the fence around it.

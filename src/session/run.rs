@@ -55,7 +55,7 @@ pub fn run_controlled(
     sink: Sink<'_>,
 ) -> Result<Finished, RunError> {
     let terminal = describe_terminal(&options, &streams)?;
-    let Started { qemu, accel, process, links, fence, at } = qemu::start(machine, &mut |at, note| {
+    let Started { qemu, accel, process, links, fence, relays, at } = qemu::start(machine, &mut |at, note| {
         // Whoever breaks here will break at the first event of the machine.
         _ = sink(Event { at, what: What::Note(note) });
     })?;
@@ -63,8 +63,8 @@ pub fn run_controlled(
         .map_err(RunError::host("watch the machine"))?
         .controlled(endpoint)
         .run(&qemu, accel, sink);
-    // It stands until QEMU, which the session ends, has gone.
-    drop(fence);
+    // They stand until QEMU, which the session ends, has gone.
+    drop((fence, relays));
     finished
 }
 

@@ -116,7 +116,7 @@ impl Drive<'_> {
                     Some(pair) => pair,
                     None => {
                         let host = free_port()?;
-                        let (protocol, address) = (qemu::forward::Protocol::Tcp, Ipv4Addr::LOCALHOST);
+                        let (protocol, address) = (qemu::forward::Protocol::Tcp, Ipv4Addr::LOCALHOST.into());
                         self.machine.forwards.push(Forward { protocol, address, host, guest });
                         (host, guest)
                     }

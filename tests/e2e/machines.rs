@@ -69,7 +69,8 @@ fn nginx_is_looked_into_and_a_scratch_image_has_no_shell() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     drop(taken);
-    run_detached(&bench, "web", image("nginx.oci"), &["-p", &format!("{port}:80")], &[]);
+    let published = ["-q", "-p", &format!("{port}:80"), "-p", "80", "-p", "[::1]::80", "-P"];
+    run_detached(&bench, "web", image("nginx.oci"), &published, &[]);
 
     let configuration = run(&mut exec(&bench, &[], &["cat", "/etc/nginx/nginx.conf"])).expect_status(0).text();
     assert!(configuration.contains("worker_connections"), "{configuration}");
@@ -84,18 +85,28 @@ fn nginx_is_looked_into_and_a_scratch_image_has_no_shell() {
     let ran = run(&mut exec(&bench, &options, &["sh", "-c", script])).expect(5, "b c www-data /var/www\n");
     assert_eq!(ran.stderr, "to standard error\n");
     run(&mut exec(&bench, &["web"], &["sh", "-c", "kill -9 $$"])).expect(128 + 9, "");
+    // As with docker no `--` is needed, and what is behind the command is the command's.
+    let words = ["exec", "-u", "33", "web", "sh", "-c", "echo $* $(id -u); exit 6", "sh", "--env", "-u"];
+    run(bench.bootdisk().args(words)).expect(6, "--env -u 33\n");
 
-    let page = || {
-        let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    // The port that was named, and those that were chosen: `-P` adds nothing, as the image's port is published.
+    let ports: Vec<String> = serde_json::from_value(machines(&bench, &[])[0]["ports"].clone()).unwrap();
+    let sockets: Vec<&str> = ports.iter().map(|port| port.strip_suffix(":80").expect(port)).collect();
+    let [first, any, six] = sockets[..] else { panic!("{ports:?}") };
+    assert!(first == port.to_string() && any != first && six.starts_with("[::1]:"), "{ports:?}");
+    let page = |socket: String| {
+        let mut socket = std::net::TcpStream::connect(socket).ok()?;
         socket.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
         let mut text = String::new();
         socket.read_to_string(&mut text).ok()?;
         text.starts_with("HTTP/1.1 200").then_some(text)
     };
     let started = Instant::now();
-    while page().is_none() {
-        assert!(started.elapsed() < SOON, "nginx does not serve");
-        sleep(Duration::from_millis(100));
+    for socket in [format!("127.0.0.1:{first}"), format!("127.0.0.1:{any}"), six.to_owned()] {
+        while page(socket.clone()).is_none() {
+            assert!(started.elapsed() < SOON, "nginx does not serve on {socket}");
+            sleep(Duration::from_millis(100));
+        }
     }
 
     // A shell in it, on a terminal.
@@ -133,7 +144,7 @@ fn nginx_is_looked_into_and_a_scratch_image_has_no_shell() {
     let table = run(bench.bootdisk().arg("ps")).expect_status(0).text();
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     let line = table.lines().find(|line| line.starts_with("web ")).unwrap();
-    assert!(line.contains(" running ") && line.ends_with(&format!("{port}:80")), "{table}");
+    assert!(line.contains(" running ") && line.contains(&format!(" {port}:80")), "{table}");
     assert_eq!(table.lines().count(), 3, "{table}");
 
     // Stopped the way its image says, and remembered. What runs beside the workload ends with it, and says so.

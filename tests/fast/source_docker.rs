@@ -1,6 +1,8 @@
 //! What a real Docker Engine builds and saves: its archive, one layer a symbolic link to another image's, against what
 //! Docker itself says of the images.
 
+use crate::support::images::ImageBuilder;
+use crate::support::layers::{Member, archive, layer, merge, pax_record};
 use crate::support::tools;
 use bootdisk::source::{self, Reference, Select, SourceError};
 use std::path::Path;
@@ -99,6 +101,56 @@ fn docker_save() {
             stream.finish().unwrap();
         }
     }
+    odd_images_are_taken_as_docker_takes_them(&daemon, dir.path());
     let second = open(":app:2").unwrap().config;
     assert_eq!((second.volumes, second.exposed_ports), (vec!["/v".to_string()], vec!["80/tcp".to_string()]));
+}
+
+/// What docs/images.md says of Docker, asked of it.
+fn odd_images_are_taken_as_docker_takes_them(daemon: &Daemon, dir: &Path) {
+    let at = dir.join("odd.tar");
+    let load = |image: ImageBuilder| {
+        std::fs::write(&at, image.tag("odd:1").docker_legacy()).unwrap();
+        tools::stdout(daemon.docker().args(["load", "-i"]).arg(&at));
+        source::open(&Reference::parse(at.as_os_str()).unwrap(), &Select::default()).unwrap().config
+    };
+    let inspected = || -> serde_json::Value {
+        let said = tools::stdout(daemon.docker().args(["image", "inspect", "odd:1"]));
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()[0]["Config"].clone()
+    };
+    let word = serde_json::json!("/x y");
+    for (field, value, words) in [
+        ("cmd", serde_json::json!(["/a", ""]), "Cmd"),
+        ("CMD", word.clone(), "Cmd"),
+        ("entrypoint", word, "Entrypoint"),
+        ("Entrypoint", serde_json::json!([null, "/a"]), "Entrypoint"),
+    ] {
+        let ours = load(ImageBuilder::new().layer(layer("a")).set(field, value));
+        let ours = if words == "Cmd" { ours.cmd } else { ours.entrypoint };
+        assert_eq!(inspected()[words], serde_json::json!(ours), "{field}");
+    }
+
+    let global = Member { body: pax_record(b"uid", b"123"), ..Member::new(b'g', "g") };
+    let members = [
+        global,
+        Member::file("x/", "abc"),
+        Member::file("e/", ""),
+        Member::new(0, "old/"),
+        Member::file("y", "y"),
+        Member::dir("./").mode(0o700).owner(7, 8),
+    ];
+    let odd = archive(&members);
+    load(ImageBuilder::new().layer(odd.clone()).cmd(&["/x"]));
+    let container = tools::stdout(daemon.docker().args(["create", "odd:1"]));
+    let exported = dir.join("exported.tar");
+    tools::stdout(daemon.docker().args(["export", "-o"]).arg(&exported).arg(container.trim()));
+    let listing = tools::stdout(Command::new("tar").args(["--numeric-owner", "-tvf"]).arg(&exported));
+    for (name, begin) in [("x", "-rw-r--r-- 0/0 "), ("e", "-rw-r--r-- 0/0 "), ("old/", "drw"), ("y", "-rw-r--r-- 0/0 ")]
+    {
+        let line = listing.lines().find(|line| line.ends_with(&format!(" {name}"))).unwrap_or_default();
+        assert!(line.starts_with(begin), "{name}: {listing}");
+    }
+    let merged = merge(&[odd]).unwrap();
+    assert_eq!(merged.short(), "e old/ x=abc y=y");
+    assert_eq!((merged.attrs("y").uid, merged.attrs("").mode), (0, 0o755));
 }

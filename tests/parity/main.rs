@@ -148,6 +148,8 @@ fn process_1_is_what_it_is_in_a_container() {
 #[test]
 fn options_of_build_and_run_are_what_they_are_of_docker_run() {
     let userland = Userland::busybox();
+    std::fs::create_dir(userland.path("srv")).unwrap();
+    std::fs::set_permissions(userland.path("srv"), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
     let bench = options::bench();
     let runs = options::rows(&options::env_file(&bench));
     let rows: Vec<Row> = runs.iter().map(|run| run.row.clone()).collect();

@@ -11,6 +11,7 @@
 
 use super::scenario::{Row, Runtime, Seen};
 use super::tools;
+use bootdisk::guest::surroundings::Limit;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
@@ -161,6 +162,7 @@ impl Bundle {
 
     /// What Docker has in a container's configuration and umoci has not.
     fn complete(&self, mut config: Value, row: &Row) -> Value {
+        let around = &row.options.surroundings;
         let process = &mut config["process"];
         let terminal = row.terminal;
         process["terminal"] = json!(terminal);
@@ -171,6 +173,8 @@ impl Bundle {
         if let Some(process) = process.as_object_mut() {
             // A machine without CAP_SYS_RESOURCE refuses to raise them.
             process.remove("rlimits");
+            let rlimit = |(name, limit): (String, Limit)| json!({ "type": format!("RLIMIT_{}", name.to_uppercase()), "soft": limit.soft, "hard": limit.hard });
+            process.insert("rlimits".into(), row.process().ulimits.into_iter().map(rlimit).collect());
         }
         let given = process["env"].as_array_mut().unwrap();
         if !terminal && let Some(at) = given.iter().position(|entry| *entry == "TERM=xterm") {
@@ -195,6 +199,13 @@ impl Bundle {
             if mount["destination"] == "/proc" {
                 mount["options"] = json!(["nosuid", "noexec", "nodev"]);
             }
+            if let Some(size) = around.shm_size.filter(|_| mount["destination"] == "/dev/shm") {
+                mount["options"] = json!(["nosuid", "noexec", "nodev", "mode=1777", format!("size={size}")]);
+            }
+        }
+        for (at, own) in &around.tmpfs {
+            let options: Vec<&str> = ["noexec", "nosuid", "nodev"].into_iter().chain(own.split(',')).collect();
+            mounts.push(json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options }));
         }
         let access = if self.read_only { "ro" } else { "rw" };
         for name in ["resolv.conf", "hostname", "hosts"] {

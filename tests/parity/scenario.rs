@@ -150,6 +150,7 @@ impl Row {
             drivers: None,
             guest_modules: None,
             machine_id: None,
+            surroundings: None,
             modules: vec![],
         };
         overrides::apply(&mut spec, self.options.clone());

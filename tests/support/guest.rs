@@ -87,6 +87,7 @@ pub fn spec(command: &[&str]) -> BootSpec {
         drivers: None,
         guest_modules: None,
         machine_id: None,
+        surroundings: None,
         modules: kernel().modules.iter().map(|(module, _)| module.clone()).collect(),
     }
 }

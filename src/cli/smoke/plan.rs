@@ -290,7 +290,7 @@ fn unmade(unfit: &Unfit, combination: &Combination) -> Verdict {
         Unfit::NoStage | Unfit::NoLoader | Unfit::NoKernel => &[Axis::Firmware, Axis::Kernel],
         Unfit::NoDriver { card: true, .. } => &[Axis::Nic, Axis::Kernel],
         Unfit::NoDriver { .. } => &[Axis::Bus, Axis::Kernel],
-        Unfit::Memory { .. } | Unfit::Workload(_) => &[],
+        Unfit::Memory { .. } | Unfit::Older(_) | Unfit::Workload(_) => &[],
     };
     cannot(combination, axes, unfit.to_string())
 }
