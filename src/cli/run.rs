@@ -208,7 +208,7 @@ fn check(
 ) -> Result<(), Unfit> {
     machine.reach =
         reach(args.host_loopback, overrides.network.as_ref(), facts.spec.as_ref().map(|spec| &spec.network));
-    match fit::machine(facts, machine) {
+    match fit::machine(facts, machine, overrides) {
         // Nobody asked for this card, and without it the machine does what it can.
         Err(unfit @ Unfit::NoDriver { card: true, .. }) if args.nic.is_none() => show.note(&unfit.to_string()),
         result => result?,

@@ -17,6 +17,7 @@ pub use facts::Facts;
 
 use crate::formats::ReadAt;
 use crate::guest::channel::Overrides;
+use crate::guest::network::Network;
 use crate::guest::overrides;
 use crate::qemu::{Boot, Bus, MachineOptions, Nic};
 use crate::startable::{self, Doubt};
@@ -42,6 +43,9 @@ pub enum Unfit {
         /// It is the network card.
         card: bool,
     },
+    /// Addresses are given, and nothing to have them.
+    #[error("addresses are given, and the machine has no network card")]
+    NoCard,
     /// It would hang, or crash in the firmware.
     #[error("too little memory: {given} MiB, and this disk's kernel and initramfs need at least {least} MiB to start{}",
         if *.uefi { " under UEFI" } else { "" })]
@@ -68,6 +72,7 @@ impl Unfit {
             Unfit::NoStage => "start it with --firmware uefi, or build it with --firmware bios,uefi".into(),
             Unfit::NoLoader => "start it with --firmware bios, or build it with --firmware bios,uefi".into(),
             Unfit::NoKernel => "leave --firmware away, or build the disk again".into(),
+            Unfit::NoCard => "leave --nic none or --net static: away, or give --net none".into(),
             Unfit::NoDriver { card: true, .. } => "leave --nic away, or build with a kernel that has the driver".into(),
             Unfit::NoDriver { .. } => "leave --bus away, or build with a kernel that has the driver".into(),
             Unfit::Memory { least, .. } => format!("give it more: -m {}m", (least * 3 / 2).next_multiple_of(64)),
@@ -89,7 +94,7 @@ impl Unfit {
 ///
 /// # Errors
 /// The first thing that cannot turn out well.
-pub fn machine(disk: &Facts, machine: &MachineOptions) -> Result<(), Unfit> {
+pub fn machine(disk: &Facts, machine: &MachineOptions, changes: &Overrides) -> Result<(), Unfit> {
     match machine.boot {
         Boot::Bios if !disk.bios => return Err(Unfit::NoStage),
         Boot::Uefi if disk.uefi == Some(false) => return Err(Unfit::NoLoader),
@@ -101,6 +106,10 @@ pub fn machine(disk: &Facts, machine: &MachineOptions) -> Result<(), Unfit> {
     }
     if let Some(card) = machine.network.map(card_name).filter(|card| disk.lacks(card)) {
         return Err(Unfit::NoDriver { device: card, card: true });
+    }
+    let network = changes.network.as_ref().or(disk.spec.as_ref().map(|spec| &spec.network));
+    if machine.network.is_none() && matches!(network, Some(Network::Static(_))) {
+        return Err(Unfit::NoCard);
     }
     let least = disk.needs.map_or(0, |needs| memory::least(needs, &machine.boot));
     let given = u64::from(machine.memory);
@@ -151,7 +160,7 @@ pub fn card_name(nic: Nic) -> &'static str {
 mod tests {
     use super::*;
     use crate::arch::Architecture;
-    use crate::guest::spec::{BootSpec, Init, Network, Process, Root, VERSION};
+    use crate::guest::spec::{BootSpec, Init, Process, Root, VERSION};
 
     const MIB: u64 = 1 << 20;
 
@@ -221,7 +230,7 @@ mod tests {
             (&unknown, |machine| (machine.boot, machine.memory, machine.bus) = (Boot::Uefi, 32, Bus::Ide), None),
         ];
         for (number, (facts, change, says)) in rows.into_iter().enumerate() {
-            let result = super::machine(facts, &machine(change));
+            let result = super::machine(facts, &machine(change), &Overrides::default());
             let said = result.as_ref().err().map(Unfit::to_string);
             match says {
                 None => assert_eq!(said, None, "row {number}"),
@@ -231,8 +240,27 @@ mod tests {
                 assert!(unfit.hint().is_some() && unfit.status() == 125, "row {number}");
             }
         }
-        let memory = super::machine(&facts(), &machine(|machine| machine.memory = 64)).unwrap_err();
+        let memory =
+            super::machine(&facts(), &machine(|machine| machine.memory = 64), &Overrides::default()).unwrap_err();
         assert_eq!(memory.hint().unwrap(), "give it more: -m 128m");
+    }
+
+    #[test]
+    fn addresses_want_a_card() {
+        let fixed: Network = "static:10.0.2.50/24".parse().unwrap();
+        let built = Facts { spec: Some(BootSpec { network: fixed.clone(), ..spec(None) }), ..facts() };
+        let changed = |network: &Network| Overrides { network: Some(network.clone()), ..Overrides::default() };
+        let without = machine(|machine| machine.network = None);
+        for (disk, machine, changes, refused) in [
+            (&built, &without, Overrides::default(), true),
+            (&facts(), &without, changed(&fixed), true),
+            (&built, &without, changed(&Network::None), false),
+            (&facts(), &without, Overrides::default(), false),
+            (&built, &machine(|_| {}), Overrides::default(), false),
+        ] {
+            let result = super::machine(disk, machine, &changes);
+            assert_eq!(result == Err(Unfit::NoCard), refused, "{result:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How the network is configured: `dhcp`, `none`, or `static:` with addresses and what belongs to them.
 //!
 //! ```text
-//! static:ADDRESS/PREFIX[,ADDRESS/PREFIX]...[,gateway=ADDRESS]...[,dns=ADDRESS]...[,search=DOMAIN]...
+//! static:ADDRESS/PREFIX[,ADDRESS/PREFIX]...[,gateway=ADDRESS]...[,onlink][,dns=ADDRESS]...[,search=DOMAIN]...
 //! ```
 //!
 //! It is about the first Ethernet interface. Not supported: several interfaces with addresses, routes other than the
@@ -35,6 +35,9 @@ pub struct Static {
     /// Default gateways, at most one of each version.
     #[serde(default)]
     pub gateways: Vec<IpAddr>,
+    /// A gateway may lie outside the addresses' networks: it is on the link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_link: bool,
     /// Name servers in order, at most three.
     #[serde(default)]
     pub dns: Vec<IpAddr>,
@@ -53,6 +56,14 @@ pub struct Prefixed {
 }
 
 impl Prefixed {
+    /// Whether it is the first or the last address of an IPv4 network of four or more: no machine's.
+    fn is_network_itself(&self) -> bool {
+        let IpAddr::V4(address) = self.address else { return false };
+        let host_bits = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+        let host = address.to_bits() & host_bits;
+        self.prefix < 31 && (host == 0 || host == host_bits)
+    }
+
     /// Whether an address is in the same network.
     pub fn contains(&self, other: &IpAddr) -> bool {
         let bits = |address: &IpAddr| match address {
@@ -84,11 +95,12 @@ impl FromStr for Static {
         let mut network = Static::default();
         for part in text.split(',') {
             match part.split_once('=') {
+                None if part == "onlink" => network.on_link = true,
                 None => network.addresses.push(prefixed(part)?),
                 Some(("gateway", value)) => network.gateways.push(address(value)?),
                 Some(("dns", value)) => network.dns.push(address(value)?),
                 Some(("search", value)) => network.search.push(domain(value)?),
-                Some((name, _)) => return Err(format!("not gateway, dns or search: {name}")),
+                Some((name, _)) => return Err(format!("not gateway, onlink, dns or search: {name}")),
             }
         }
         network.check().map(|()| network)
@@ -96,6 +108,12 @@ impl FromStr for Static {
 }
 
 impl Static {
+    /// Whether a gateway is on the link without being in the network of an address.
+    pub fn is_beside(&self, gateway: &IpAddr) -> bool {
+        let is_link_local = matches!(gateway, IpAddr::V6(address) if address.is_unicast_link_local());
+        !is_link_local && !self.addresses.iter().any(|own| own.contains(gateway))
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.addresses.is_empty() {
             return Err("no address; write ADDRESS/PREFIX, like 10.0.2.15/24".into());
@@ -104,9 +122,10 @@ impl Static {
             return Err(format!("more than {MAX_SERVERS} name servers"));
         }
         for (place, gateway) in self.gateways.iter().enumerate() {
-            let is_link_local = matches!(gateway, IpAddr::V6(address) if address.is_unicast_link_local());
-            if !is_link_local && !self.addresses.iter().any(|own| own.contains(gateway)) {
-                return Err(format!("gateway is in the network of none of the addresses: {gateway}"));
+            if self.is_beside(gateway) && !self.on_link {
+                return Err(format!(
+                    "gateway is in the network of none of the addresses: {gateway}; add onlink if it is beside them"
+                ));
             }
             if self.gateways[..place].iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {
                 return Err(format!("a second gateway of one version: {gateway}"));
@@ -122,7 +141,11 @@ fn prefixed(text: &str) -> Result<Prefixed, String> {
     let address = self::address(address)?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let prefix = prefix.parse::<u8>().ok().filter(|prefix| (1..=most).contains(prefix)).ok_or_else(refuse)?;
-    Ok(Prefixed { address, prefix })
+    let own = Prefixed { address, prefix };
+    match own.is_network_itself() {
+        true => Err(format!("the address of the network itself or its broadcast address: {text}")),
+        false => Ok(own),
+    }
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -160,6 +183,10 @@ mod tests {
             let json = serde_json::to_string(&network).unwrap();
             assert_eq!(serde_json::from_str::<Network>(&json).unwrap(), network, "{json}");
         }
+        // Point to point, one address alone, and a gateway beside it.
+        for text in ["static:10.0.2.0/31", "static:10.0.2.255/32", "static:10.0.2.5/32,gateway=10.0.2.1,onlink"] {
+            assert!(text.parse::<Network>().is_ok(), "{text}");
+        }
         assert_eq!(serde_json::to_string(&Network::Dhcp).unwrap(), "\"dhcp\"");
     }
 
@@ -175,6 +202,11 @@ mod tests {
             ("static:10.0.2.50/0", "10.0.2.50/0"),
             ("static:fd00::1/129", "fd00::1/129"),
             ("static:224.0.0.1/4", "224.0.0.1"),
+            ("static:10.0.2.255/24", "its broadcast address: 10.0.2.255/24"),
+            ("static:10.0.2.0/24", "the network itself"),
+            ("static:10.0.2.3/30", "10.0.2.3/30"),
+            ("static:255.255.255.255/32", "255.255.255.255"),
+            ("static:10.0.2.50/32,gateway=10.0.2.1", "add onlink"),
             ("static:10.0.2.50/24,gateway=10.0.3.1", "10.0.3.1"),
             ("static:10.0.2.50/24,gateway=10.0.2.1,gateway=10.0.2.2", "10.0.2.2"),
             ("static:10.0.2.50/24,gateway=fd00::1", "fd00::1"),

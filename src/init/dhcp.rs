@@ -81,6 +81,11 @@ pub struct Answer {
     pub lease: Lease,
 }
 
+/// Most domains that are searched: every name that is asked for is tried in each.
+const MAX_DOMAINS: usize = 16;
+/// Longest name of the domain name system.
+const MAX_NAME: usize = 253;
+
 /// An address and what comes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -104,6 +109,16 @@ pub struct Lease {
     pub renew_after: u32,
     /// Seconds until any server is asked.
     pub rebind_after: u32,
+}
+
+#[cfg(test)]
+impl Lease {
+    /// For an hour, with nothing but the address.
+    pub fn of(address: Ipv4Addr) -> Lease {
+        let (routes, dns, search) = (vec![], vec![], vec![]);
+        let (seconds, renew_after, rebind_after) = (3600, 1800, 3150);
+        Lease { address, prefix: 24, routes, dns, search, server: None, mtu: None, seconds, renew_after, rebind_after }
+    }
 }
 
 /// The bytes of a query.
@@ -167,15 +182,18 @@ pub fn decode(bytes: &[u8], xid: u32, mac: [u8; 6]) -> Option<Answer> {
 }
 
 fn lease(options: &Options, address: Ipv4Addr) -> Lease {
-    let addresses = |code| options.find(code).unwrap_or_default().chunks_exact(4).filter_map(self::address);
+    let addresses = |code| {
+        let value = options.joined(code).unwrap_or_default();
+        value.chunks_exact(4).filter_map(self::address).collect::<Vec<_>>().into_iter()
+    };
     let seconds = |code| Some(u32::from_be_bytes(options.find(code)?.try_into().ok()?));
     let mask = addresses(NETMASK).next().map(|mask| u32::from(mask).leading_ones() as u8);
     // Below a minute a lease would keep the client busy; RFC 2131 leaves the least to the client.
     let valid = seconds(LEASE_TIME).unwrap_or(3600).max(60);
     let renew_after = seconds(RENEWAL_TIME).unwrap_or(valid / 2).min(valid / 2).max(30);
     let rebind_after = seconds(REBINDING_TIME).unwrap_or(valid / 8 * 7).clamp(renew_after, valid);
-    let routes = match options.find(CLASSLESS_ROUTES) {
-        Some(value) => classless_routes(value),
+    let routes = match options.joined(CLASSLESS_ROUTES) {
+        Some(value) => classless_routes(&value),
         None => addresses(ROUTER).take(1).map(|router| (Ipv4Addr::UNSPECIFIED, 0, router)).collect(),
     };
     Lease {
@@ -192,15 +210,69 @@ fn lease(options: &Options, address: Ipv4Addr) -> Lease {
     }
 }
 
-/// The domain name, when it is one: it ends up in a line of resolv.conf.
+/// The domains of the search list (RFC 3397), then the domain name, which many servers use for several.
 fn search(options: &Options) -> Vec<String> {
-    let Some(domain) = options.find(DOMAIN) else { return Vec::new() };
-    let domain = domain.strip_suffix(b"\0").unwrap_or(domain);
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    if domain.is_empty() || !domain.iter().all(allowed) {
-        return Vec::new();
+    let list = options.joined(SEARCH).map(|value| search_list(&value)).unwrap_or_default();
+    let name = options.joined(DOMAIN).unwrap_or_default();
+    let names = name.split(|byte| matches!(byte, b' ' | b'\0')).filter_map(domain);
+    let mut found: Vec<String> = Vec::new();
+    for domain in list.into_iter().chain(names) {
+        if found.len() < MAX_DOMAINS && !found.contains(&domain) {
+            found.push(domain);
+        }
     }
-    vec![String::from_utf8_lossy(domain).into_owned()]
+    found
+}
+
+/// A domain, when it is one: it ends up in a line of resolv.conf.
+fn domain(name: &[u8]) -> Option<String> {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let fits = (1..=MAX_NAME).contains(&name.len()) && name.iter().all(allowed);
+    fits.then(|| String::from_utf8_lossy(name).into_owned())
+}
+
+/// Names as in messages of the domain name system (RFC 1035, section 4.1.4): labels, and pointers to where others begin
+/// before them. What follows a broken name is not read.
+fn search_list(value: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut at = 0;
+    while let Some((name, next)) = (at < value.len()).then(|| encoded_name(value, at)).flatten() {
+        names.extend(domain(&name));
+        at = next;
+    }
+    names
+}
+
+/// The name that begins at `start`, and where the next one does.
+fn encoded_name(value: &[u8], start: usize) -> Option<(Vec<u8>, usize)> {
+    let (mut name, mut at, mut next) = (Vec::new(), start, None);
+    // Every pointer leads before the last one, so that this ends.
+    let mut limit = start;
+    loop {
+        match usize::from(*value.get(at)?) {
+            0 => return Some((name, next.unwrap_or(at + 1))),
+            length @ 1..64 => {
+                let label = value.get(at + 1..at + 1 + length)?;
+                if !name.is_empty() {
+                    name.push(b'.');
+                }
+                name.extend(label);
+                at += 1 + length;
+            }
+            high @ 192.. => {
+                let target = (high & 63) << 8 | usize::from(*value.get(at + 1)?);
+                if target >= limit {
+                    return None;
+                }
+                next.get_or_insert(at + 2);
+                (limit, at) = (target, target);
+            }
+            _ => return None,
+        }
+        if name.len() > MAX_NAME {
+            return None;
+        }
+    }
 }
 
 /// RFC 3442: width, as many octets of the destination as the width needs, gateway.
@@ -239,23 +311,30 @@ fn address(bytes: &[u8]) -> Option<Ipv4Addr> {
 struct Options<'a>(&'a [u8]);
 
 impl<'a> Options<'a> {
+    /// Code and value of each, as far as they are whole.
+    fn each(&self) -> impl Iterator<Item = (u8, &'a [u8])> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            while rest.first() == Some(&PAD) {
+                rest = &rest[1..];
+            }
+            let (&code, behind) = rest.split_first().filter(|(code, _)| **code != END)?;
+            let (&length, behind) = behind.split_first()?;
+            let (value, behind) = behind.split_at_checked(length.into())?;
+            rest = behind;
+            Some((code, value))
+        })
+    }
+
     /// The first option with this code.
     fn find(&self, wanted: u8) -> Option<&'a [u8]> {
-        let mut rest = self.0;
-        loop {
-            match *rest.first()? {
-                PAD => rest = &rest[1..],
-                END => return None,
-                code => {
-                    let length = usize::from(*rest.get(1)?);
-                    let value = rest.get(2..2 + length)?;
-                    if code == wanted {
-                        return Some(value);
-                    }
-                    rest = &rest[2 + length..];
-                }
-            }
-        }
+        self.each().find_map(|(code, value)| (code == wanted).then_some(value))
+    }
+
+    /// All options with this code as one: a value longer than one option holds comes in several (RFC 3396).
+    fn joined(&self, wanted: u8) -> Option<Vec<u8>> {
+        let parts: Vec<&[u8]> = self.each().filter(|(code, _)| *code == wanted).map(|(_, value)| value).collect();
+        (!parts.is_empty()).then(|| parts.concat())
     }
 }
 
@@ -340,7 +419,35 @@ mod tests {
     #[test]
     fn a_domain_cannot_write_lines_of_its_own() {
         let options = [53, 1, 5, 15, 5, b'a', b'\n', b'b', b' ', b'c', 255];
-        assert!(decoded(&options).unwrap().lease.search.is_empty());
+        assert_eq!(decoded(&options).unwrap().lease.search, ["c"]);
+    }
+
+    #[test]
+    fn search_lists_are_read_whole_and_never_for_ever() {
+        let two = [119, 16, 3, b'e', b'n', b'g', 1, b'a', 2, b'd', b'e', 0, 3, b'o', b'p', b's', 0xc0, 4];
+        let searched = |options: &[u8]| {
+            let mut all = vec![53, 1, 5];
+            all.extend(options);
+            all.push(255);
+            decoded(&all).unwrap().lease.search
+        };
+        assert_eq!(searched(&two), ["eng.a.de", "ops.a.de"]);
+        let mut with_name = two.to_vec();
+        with_name.extend([15, 9]);
+        with_name.extend(b"a.de b.de");
+        assert_eq!(searched(&with_name), ["eng.a.de", "ops.a.de", "a.de", "b.de"]);
+        // In two options, cut within a label (RFC 3396).
+        let halves = [119, 4, 3, b'e', b'n', b'g', 1, 0, 119, 7, 1, b'a', 2, b'd', b'e', 0, 0xc0];
+        assert_eq!(searched(&[&halves[..6], &halves[8..9], &[6], &halves[10..16]].concat()), ["eng.a.de"]);
+        // Pointers to themselves, ahead, in a ring; labels and names that are too long; lines of their own.
+        let long = [&[119, 255][..], &[&[63][..], &[b'a'; 63]].concat().repeat(4)[..255]].concat();
+        for bad in
+            [&[119, 2, 0xc0, 0][..], &[119, 2, 0xc0, 9], &[119, 4, 1, b'a', 0xc0, 0], &[119, 3, 64, b'a', 0], &long]
+        {
+            assert!(searched(bad).is_empty(), "{bad:?}");
+        }
+        assert_eq!(searched(&[119, 9, 3, b'a', b'\n', b'b', 0, 2, b'd', b'e', 0]), ["de"]);
+        assert!(searched(&[15, 0]).is_empty());
     }
 
     #[test]

@@ -2,13 +2,17 @@
 //! /etc/machine-id too, where the disk has an identity of its own.
 //!
 //! They lie on a small tmpfs of the initramfs and are bind-mounted over the image's files, which so stay as they are
-//! on the disk. A new lease rewrites them in place: the mount shows the new text at once.
+//! on the disk. A new lease rewrites them in place: the mount shows the new text at once. What the workload has written
+//! there itself stays.
 
 use super::log;
 use crate::guest::surroundings::{HostName, Surroundings};
 use nix::mount::{MsFlags, mount};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// The tmpfs in the initramfs.
@@ -56,9 +60,27 @@ pub fn write_resolv_conf(servers: &[String], search: &[String]) {
     write("resolv.conf", &resolv_conf(servers, search, asked()));
 }
 
-fn write(name: &str, text: &str) {
-    if let Err(error) = fs::write(path(name), text) {
+thread_local! {
+    /// What was last written to each file.
+    static WRITTEN: RefCell<HashMap<&'static str, String>> = RefCell::default();
+}
+
+fn write(name: &'static str, text: &str) {
+    WRITTEN.with_borrow_mut(|written| rewrite(Path::new(FOLDER), written, name, text));
+}
+
+fn rewrite(folder: &Path, written: &mut HashMap<&'static str, String>, name: &'static str, text: &str) {
+    let path = folder.join(name);
+    let before = written.get(name);
+    if before.is_some_and(|before| before == text) {
+        return;
+    }
+    if before.is_some_and(|before| fs::read(&path).is_ok_and(|now| now != before.as_bytes())) {
+        log::info(format!("/etc/{name} was changed by the workload and stays as it is"));
+    } else if let Err(error) = fs::write(&path, text) {
         log::warning(format!("cannot write /etc/{name}: {error}"));
+    } else {
+        written.insert(name, text.to_owned());
     }
 }
 
@@ -119,6 +141,25 @@ mod tests {
         assert!(hosts("box.example.org", None, &[]).ends_with("\n127.0.1.1\tbox.example.org box\n"));
         let more = [HostName { name: "db".into(), address: "fd00::7".parse().unwrap() }];
         assert!(hosts("box", None, &more).ends_with("\nfd00::7\tdb\n127.0.1.1\tbox\n"));
+    }
+
+    #[test]
+    fn what_the_workload_has_written_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        let mut written = HashMap::new();
+        let mut write = |text: &str| {
+            rewrite(folder.path(), &mut written, "hosts", text);
+            fs::read_to_string(&path).unwrap()
+        };
+        assert_eq!(write("one"), "one");
+        assert_eq!(write("two"), "two");
+        fs::write(&path, "two\nand mine").unwrap();
+        assert_eq!(write("two"), "two\nand mine");
+        assert_eq!(write("three"), "two\nand mine");
+        // Once it is as we left it, it is ours again.
+        fs::write(&path, "two").unwrap();
+        assert_eq!(write("four"), "four");
     }
 
     #[test]

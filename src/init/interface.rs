@@ -2,6 +2,7 @@
 //!
 //! Not supported: IPv6, which is `interface6`'s where addresses are given, and the kernel's where routers advertise.
 
+use super::routes::Route;
 use nix::errno::Errno;
 use std::fs;
 use std::mem::zeroed;
@@ -12,7 +13,7 @@ use std::path::Path;
 /// A socket to ask the kernel through.
 pub struct Interfaces(OwnedFd);
 
-/// One interface other than `lo`.
+/// One network card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Name, e.g. `eth0`.
@@ -23,7 +24,7 @@ pub struct Interface {
     pub index: u32,
 }
 
-/// Every Ethernet interface, in the order the kernel made them.
+/// Every Ethernet card, in the order the kernel made them.
 pub fn ethernet() -> Vec<Interface> {
     let mut found: Vec<Interface> =
         fs::read_dir("/sys/class/net").into_iter().flatten().flatten().filter_map(|e| read(&e.path())).collect();
@@ -34,7 +35,8 @@ pub fn ethernet() -> Vec<Interface> {
 fn read(folder: &Path) -> Option<Interface> {
     const ARPHRD_ETHER: &str = "1";
     let text = |name: &str| fs::read_to_string(folder.join(name)).map(|text| text.trim().to_owned()).ok();
-    if text("type")? != ARPHRD_ETHER {
+    // A card is a device on a bus. What the kernel made by itself (dummy0, bond0, gretap0) is none.
+    if text("type")? != ARPHRD_ETHER || !folder.join("device").exists() {
         return None;
     }
     let mut mac = [0u8; 6];
@@ -49,6 +51,11 @@ fn read(folder: &Path) -> Option<Interface> {
 }
 
 impl Interface {
+    /// The largest packet, in bytes.
+    pub fn mtu(&self) -> Option<u16> {
+        fs::read_to_string(format!("/sys/class/net/{}/mtu", self.name)).ok()?.trim().parse().ok()
+    }
+
     /// Whether a cable is in and the other end is there. A card that does not say is believed to have one.
     pub fn has_link(&self) -> bool {
         fs::read_to_string(format!("/sys/class/net/{}/carrier", self.name)).map_or(true, |text| text.trim() != "0")
@@ -92,7 +99,23 @@ impl Interfaces {
     }
 
     /// Adds a route. A gateway of 0.0.0.0 means on the link.
-    pub fn add_route(&self, name: &str, to: Ipv4Addr, prefix: u8, gateway: Ipv4Addr) -> nix::Result<()> {
+    pub fn add_route(&self, name: &str, route: Route) -> nix::Result<()> {
+        match self.route(libc::SIOCADDRT, name, route) {
+            Err(Errno::EEXIST) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Removes a route that [`Interfaces::add_route`] made, if it is still there.
+    pub fn remove_route(&self, name: &str, route: Route) -> nix::Result<()> {
+        match self.route(libc::SIOCDELRT, name, route) {
+            Err(Errno::ESRCH) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn route(&self, request: impl TryInto<u32>, name: &str, (to, prefix, gateway): Route) -> nix::Result<()> {
+        let request: u32 = request.try_into().map_err(|_| Errno::EINVAL)?;
         let mut device: Vec<u8> = name.bytes().chain([0]).collect();
         // SAFETY: all fields of rtentry are numbers, addresses or pointers that may be null.
         let mut route: libc::rtentry = unsafe { zeroed() };
@@ -108,10 +131,7 @@ impl Interfaces {
         }
         route.rt_dev = device.as_mut_ptr().cast();
         // SAFETY: `route` and the name it points to live during the call.
-        match Errno::result(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCADDRT as _, &route) }) {
-            Ok(_) | Err(Errno::EEXIST) => Ok(()),
-            Err(errno) => Err(errno),
-        }
+        Errno::result(unsafe { libc::ioctl(self.0.as_raw_fd(), request as _, &route) }).map(drop)
     }
 
     fn call(&self, request: impl TryInto<u32>, argument: &mut libc::ifreq) -> nix::Result<()> {

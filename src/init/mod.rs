@@ -46,6 +46,7 @@ mod partition;
 mod power;
 mod report;
 mod root;
+mod routes;
 mod running;
 mod seed;
 mod signals;

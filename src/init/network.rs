@@ -12,8 +12,9 @@
 use super::advertised::{Listener, Names};
 use super::dhcp::{Lease, Query, decode, encode};
 use super::interface::{Interface, Interfaces, ethernet};
-use super::interface6::{Interfaces6, ignore_advertisements};
+use super::interface6::{Interfaces6, has_address, ignore_advertisements};
 use super::lease::{Dialogue, Loss, Message, Step};
+use super::routes::{self, Route};
 use super::{etc_files, log};
 use crate::guest::network::{Network, Static};
 use crate::guest::spec::Init;
@@ -30,6 +31,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 const OWN_INIT: Duration = Duration::from_secs(8);
 /// How often the link is looked for.
 const LINK_PAUSE: Duration = Duration::from_millis(20);
+/// How often an IPv6 address, which the kernel makes by itself, is looked for.
+const ADDRESS_PAUSE: Duration = Duration::from_millis(100);
 /// Most name servers that a resolver looks at (resolv.conf(5), MAXNS).
 const MAX_SERVERS: usize = 3;
 
@@ -113,9 +116,20 @@ fn configure(fixed: &Static, interface: Option<&Interface>, interfaces: &Interfa
         }
     }
     for gateway in &fixed.gateways {
+        let beside = fixed.is_beside(gateway);
         let result = match *gateway {
-            IpAddr::V4(gateway) => interfaces.add_route(&interface.name, Ipv4Addr::UNSPECIFIED, 0, gateway),
-            IpAddr::V6(gateway) => with_sixes(&|sixes| sixes.add_default_route(interface, gateway)),
+            IpAddr::V4(gateway) => {
+                let neighbour: Route = (gateway, 32, Ipv4Addr::UNSPECIFIED);
+                let default: Route = (Ipv4Addr::UNSPECIFIED, 0, gateway);
+                let routes = [beside.then_some(neighbour), Some(default)];
+                routes.into_iter().flatten().try_for_each(|route| interfaces.add_route(&interface.name, route))
+            }
+            IpAddr::V6(gateway) => with_sixes(&|sixes| {
+                if beside {
+                    sixes.add_neighbour(interface, gateway)?;
+                }
+                sixes.add_default_route(interface, gateway)
+            }),
         };
         if let Err(errno) = result {
             log::warning(format!("cannot set the gateway {gateway}: {}", errno.desc()));
@@ -130,8 +144,10 @@ pub struct Uplink {
     interfaces: Interfaces,
     socket: UdpSocket,
     dialogue: Dialogue,
-    /// The address that is set.
-    address: Option<Ipv4Addr>,
+    /// The lease that the interface follows.
+    lease: Option<Lease>,
+    /// The largest packet of the card itself, in bytes.
+    mtu: Option<u16>,
     advertisements: Option<Listener>,
     names: Names,
     hostname: String,
@@ -155,7 +171,8 @@ impl Uplink {
         };
         let dialogue = Dialogue::new(transaction(first.mac), Instant::now());
         let (names, hostname) = (Names::default(), hostname.to_owned());
-        Some(Uplink { all, interfaces, socket, dialogue, address: None, advertisements, names, hostname })
+        let mtu = first.mtu();
+        Some(Uplink { all, interfaces, socket, dialogue, lease: None, mtu, advertisements, names, hostname })
     }
 
     fn interface(&self) -> &Interface {
@@ -173,22 +190,28 @@ impl Uplink {
         names.map_or(self.dialogue.deadline(), |names| names.min(self.dialogue.deadline()))
     }
 
-    /// Drives the client until it has an address or the time is over; after that it goes on beside the workload.
+    /// Drives the client until it has an address or the time is over; after that it goes on beside the workload. On a
+    /// network with IPv6 alone that one's address will do, once a server of the other had its moment.
     pub fn settle(&mut self, limit: Duration) {
-        let end = Instant::now() + limit;
+        let begun = Instant::now();
+        let end = begun + limit;
         if !self.wait_for_link(end) {
             return log::warning(format!("{} has no link; going on without an address", self.interface().name));
         }
         self.readable();
         self.tick();
-        while self.address.is_none() {
+        while self.lease.is_none() {
             let now = Instant::now();
+            if now >= begun + MOMENT && has_address(self.interface()) {
+                return log::info(format!("{} has an IPv6 address, and no DHCP answer so far", self.interface().name));
+            }
             if now >= end {
                 let waited = limit.as_secs();
                 let name = &self.interface().name;
                 return log::warning(format!("no DHCP answer on {name} so far; going on after {waited} s"));
             }
-            let pause = self.deadline().min(end).saturating_duration_since(now) + Duration::from_millis(1);
+            let wake = self.deadline().min(end).min(now + ADDRESS_PAUSE);
+            let pause = wake.saturating_duration_since(now) + Duration::from_millis(1);
             let mut fds: Vec<PollFd> = self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             _ = poll(&mut fds, PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX));
             self.readable();
@@ -256,15 +279,13 @@ impl Uplink {
     }
 
     fn bind(&mut self, lease: &Lease) {
-        if self.address != Some(lease.address) {
-            log::info(format!("{} has {}/{}", self.interface().name, lease.address, lease.prefix));
-            self.configure(lease);
-            self.address = Some(lease.address);
-        }
+        self.configure(lease);
+        self.lease = Some(lease.clone());
         self.write_names();
         etc_files::write_hosts(&self.hostname, Some(lease.address.into()));
     }
 
+    /// Makes the interface what the lease says: all of it, or what is different from the lease before.
     fn configure(&self, lease: &Lease) {
         let name = &self.interface().name;
         let warn = |what: &str, result: nix::Result<()>| {
@@ -272,12 +293,25 @@ impl Uplink {
                 log::warning(format!("cannot set {what} of {name}: {}", errno.desc()));
             }
         };
-        if let Some(mtu) = lease.mtu {
+        if let Some(mtu) = lease.mtu.or(self.mtu).filter(|mtu| self.interface().mtu() != Some(*mtu)) {
             warn("the packet size", self.interfaces.set_mtu(name, mtu));
         }
-        warn("the address", self.interfaces.set_address(name, lease.address, lease.prefix));
-        for (to, prefix, gateway) in &lease.routes {
-            warn("a route", self.interfaces.add_route(name, *to, *prefix, *gateway));
+        let own = |lease: &Lease| (lease.address, lease.prefix);
+        let same_address = self.lease.as_ref().filter(|before| own(before) == own(lease));
+        if same_address.is_none() {
+            log::info(format!("{name} has {}/{}", lease.address, lease.prefix));
+            if self.lease.is_some() {
+                // Without its address the interface loses all its routes.
+                warn("the address", self.interfaces.set_address(name, Ipv4Addr::UNSPECIFIED, 0));
+            }
+            warn("the address", self.interfaces.set_address(name, lease.address, lease.prefix));
+        }
+        let (gone, new) = routes::change(&same_address.map(routes::of).unwrap_or_default(), &routes::of(lease));
+        for route in gone {
+            warn("a route", self.interfaces.remove_route(name, route));
+        }
+        for route in new {
+            warn("a route", self.interfaces.add_route(name, route));
         }
     }
 
@@ -287,10 +321,10 @@ impl Uplink {
             Loss::Refused => format!("the DHCP server refused an address on {name}"),
             Loss::Expired => format!("the address of {name} has expired"),
         });
-        if self.address.is_some() {
+        if self.lease.is_some() {
             _ = self.interfaces.set_address(name, Ipv4Addr::UNSPECIFIED, 0);
         }
-        self.address = None;
+        self.lease = None;
     }
 
     /// The lease's name servers and domains, then the advertised ones.

@@ -254,7 +254,7 @@ impl Asked<'_> {
         if !has_bus(arch, machine.bus) {
             return Err(cannot(combination, &[Axis::Bus], "an aarch64 machine has no IDE".into()));
         }
-        fit::machine(&booted.facts, &machine).map_err(|unfit| unmade(&unfit, combination))?;
+        fit::machine(&booted.facts, &machine, &self.overrides).map_err(|unfit| unmade(&unfit, combination))?;
         Ok(machine)
     }
 
@@ -288,6 +288,7 @@ fn has_bus(arch: Architecture, bus: Bus) -> bool {
 fn unmade(unfit: &Unfit, combination: &Combination) -> Verdict {
     let axes: &[Axis] = match unfit {
         Unfit::NoStage | Unfit::NoLoader | Unfit::NoKernel => &[Axis::Firmware, Axis::Kernel],
+        Unfit::NoCard => &[Axis::Nic],
         Unfit::NoDriver { card: true, .. } => &[Axis::Nic, Axis::Kernel],
         Unfit::NoDriver { .. } => &[Axis::Bus, Axis::Kernel],
         Unfit::Memory { .. } | Unfit::Older(_) | Unfit::Workload(_) => &[],
