@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::slice::from_ref;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -20,7 +21,7 @@ use crate::escape::{self, escape};
 use crate::kernel::preflight::{Disk, Report, Verdict};
 use crate::kernel::requirements::requirements;
 use crate::kernel::store::{Added, Entry};
-use crate::kernel::{Bundle, Given, KernelError, Packing, Store, modules, preflight};
+use crate::kernel::{Bundle, Given, KernelError, Keys, Packing, Store, modules, preflight};
 use crate::shorten::fit;
 
 /// Keeps kernels to boot disks with, and says what they lack.
@@ -109,18 +110,33 @@ pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
     let mut progress = Progress::new(global);
     let added = run_add(&store, add, out, &mut |count, bytes| progress.modules(count, bytes));
     progress.show(Event::Done);
-    let Added { entry, .. } = added?;
+    let added = added?;
     out.flush()?;
-    let verified = match (entry.signed(), entry.checked()) {
+    if !global.quiet {
+        added.iter().for_each(|added| stdio::say(&format!("{}\n", proof(&added.entry))));
+        added.iter().filter_map(|added| other_default(&store, added)).for_each(|note| stdio::say(&note));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What vouches for a kernel.
+fn proof(entry: &Entry) -> String {
+    match (entry.signed(), entry.checked()) {
         ("", "") => "not verified: nothing in it says what it should be".to_owned(),
         ("", checked) => format!("verified: {checked}; not verified: signatures"),
         (signed, "") => format!("verified: signed by {signed}"),
         (signed, checked) => format!("verified: {checked}; signed by {signed}"),
-    };
-    if !global.quiet {
-        stdio::say(&format!("{verified}\n"));
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Which kernel is still taken where none is named, when a new one came beside it.
+fn other_default(store: &Store, added: &Added) -> Option<String> {
+    let entry = &added.entry;
+    let default = store.default_id(entry.arch).ok()?.filter(|id| added.new && *id != entry.id)?;
+    let default = store.find(&default).ok()?;
+    let (new, id) = (escape(entry.release.as_bytes()), &entry.id[..12]);
+    let release = escape(default.release.as_bytes());
+    Some(format!("the default for {} is still {release}; for {new}: bootdisk kernel default {id}\n", entry.arch))
 }
 
 /// As [`run`], in a given store and to a given output, without progress.
@@ -160,25 +176,37 @@ fn run_add(
     add: &Add,
     out: &mut dyn Write,
     observe: &mut dyn FnMut(usize, u64),
-) -> anyhow::Result<Added> {
+) -> anyhow::Result<Vec<Added>> {
     let names = add.kernel.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ");
     let files = match add.kernel.as_slice() {
         [path] => kernel_files(path).map(|files| files.unwrap_or_else(|| vec![path.clone()])),
         files => Ok(files.to_vec()),
     };
     let keys = add.keys.read()?;
-    let add = |files: Vec<PathBuf>| {
-        let (modules, config) = (add.modules.as_deref(), add.config.as_deref());
-        store.add_given(&Given { files: &files, modules, config, keys: keys.as_ref() }, observe)
+    let mut add_all = |files: Vec<PathBuf>| match store.add_given(&given(add, keys.as_ref(), &files), observe) {
+        // Several that do not belong together, and are a kernel each.
+        Err(_)
+            if files.len() > 1
+                && files.iter().all(|file| Bundle::of(&given(add, keys.as_ref(), from_ref(file))).is_ok()) =>
+        {
+            files.iter().map(|file| store.add_given(&given(add, keys.as_ref(), from_ref(file)), observe)).collect()
+        }
+        result => result.map(|added| vec![added]),
     };
-    let added = files.and_then(add).with_context(|| format!("cannot add {names}"))?;
-    let note = match (added.new, added.became_default) {
-        (true, true) => format!(" (default for {})", added.entry.arch),
-        (true, false) => String::new(),
-        (false, _) => " (already there)".to_owned(),
-    };
-    writeln!(out, "{}  {}{note}", &added.entry.id[..12], added.entry.release)?;
-    Ok(added)
+    let all = files.and_then(&mut add_all).with_context(|| format!("cannot add {names}"))?;
+    for added in &all {
+        let note = match (added.new, added.became_default) {
+            (true, true) => format!(" (default for {})", added.entry.arch),
+            (true, false) => String::new(),
+            (false, _) => " (already there)".to_owned(),
+        };
+        writeln!(out, "{}  {}{note}", &added.entry.id[..12], added.entry.release)?;
+    }
+    Ok(all)
+}
+
+fn given<'a>(add: &'a Add, keys: Option<&'a Keys>, files: &'a [PathBuf]) -> Given<'a> {
+    Given { files, modules: add.modules.as_deref(), config: add.config.as_deref(), keys }
 }
 
 fn list(store: &Store, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -51,7 +51,7 @@ pub const ESP_SIZE: u64 = 128 << 20;
 #[command(next_help_heading = "Disk")]
 pub struct Disk {
     /// Kernel: a boot file, a package (.deb, .rpm, .apk, .pkg.tar.zst, tar), an image or directory that holds one,
-    /// `image` for the image's own, `host` for the running one, or a name in the store [default: the store's default for the image's architecture]
+    /// `image` or `image:RELEASE` for the image's own, `host` for the running one, or a name in the store [default: the store's default for the image's architecture]
     #[arg(long, value_name = "KERNEL")]
     pub kernel: Option<OsString>,
     /// Modules of a kernel given as a file: /lib/modules/RELEASE or a directory that holds it

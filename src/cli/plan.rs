@@ -89,6 +89,14 @@ pub struct Meant<'a> {
     pub arch: Option<Arch>,
 }
 
+/// The image's own kernel, `image` or `image:RELEASE`: the release, if one is named.
+fn own_kernel(name: &str) -> Option<Option<&str>> {
+    match name.strip_prefix("image")? {
+        "" => Some(None),
+        rest => rest.strip_prefix(':').filter(|release| !release.is_empty()).map(Some),
+    }
+}
+
 /// A kernel as `--kernel` names it.
 pub fn named_kernel(kernel: &OsStr, modules: Option<&Path>, keys: &KernelKeys, meant: Meant<'_>) -> Result<Bundle> {
     let path = Path::new(kernel);
@@ -97,8 +105,8 @@ pub fn named_kernel(kernel: &OsStr, modules: Option<&Path>, keys: &KernelKeys, m
         return Ok(Bundle::of(&Given { files: &files, modules, keys: read.as_ref(), config: None })?);
     }
     keys.are_for_files(&kernel.to_string_lossy())?;
-    if let (Some("image"), Some(image)) = (kernel.to_str(), meant.image) {
-        let mut bundle = Bundle::of_image(image, "the image")?;
+    if let (Some(release), Some(image)) = (kernel.to_str().and_then(own_kernel), meant.image) {
+        let mut bundle = Bundle::of_image(image, release, "the image")?;
         bundle.replace_modules(modules)?;
         return Ok(bundle);
     }

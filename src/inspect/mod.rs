@@ -114,7 +114,7 @@ fn by_content(path: &Path) -> Result<Option<Subject>, InspectError> {
             Err(KernelError::NoKernel(_)) => Err(Refusal::new(kind, Wanted::Anything, Some(path)).into()),
             found => Ok(found?),
         },
-        Kind::Kernel(_) | Kind::Elf(_) | Kind::Package(_) => Ok(kernel()?),
+        Kind::Kernel(_) | Kind::UnifiedKernel | Kind::Elf(_) | Kind::Package(_) => Ok(kernel()?),
         Kind::Packed(_, Some(inner)) if matches!(**inner, Kind::Kernel(_) | Kind::Elf(_)) => Ok(kernel()?),
         Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso => {
             Ok(Disk::open(crate::inputs::open(path).map_err(failed)?).map_err(failed)?.map(Subject::Disk))

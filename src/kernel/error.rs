@@ -68,6 +68,16 @@ pub enum KernelError {
         /// Where they are.
         path: PathBuf,
     },
+    /// An image has kernels, and none of this release.
+    #[error("no kernel {} in {}; there are: {releases}", escape(.wanted.as_bytes()), shown(.path))]
+    NoSuchRelease {
+        /// The release that was asked for.
+        wanted: String,
+        /// Those there are.
+        releases: String,
+        /// The image.
+        path: PathBuf,
+    },
     /// A directory that should hold modules does not.
     #[error("no modules of kernel {} in {}", escape(.release.as_bytes()), shown(.path))]
     NoModules {

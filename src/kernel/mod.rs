@@ -7,7 +7,7 @@
 //!  store ─────────────────────────────┘
 //! ```
 //!
-//! Nothing here writes to a disk image, runs a program or needs root. Not supported: unified kernel images.
+//! Nothing here writes to a disk image, runs a program or needs root. Of a unified kernel image only the kernel is read.
 
 mod bootfile;
 pub mod bundle;
@@ -23,9 +23,11 @@ mod open;
 pub mod package;
 pub mod preflight;
 mod recipe;
+mod release;
 pub mod requirements;
 pub mod signature;
 pub mod store;
+mod unified;
 
 pub use bootfile::BootFile;
 pub use bundle::Bundle;

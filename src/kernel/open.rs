@@ -13,9 +13,10 @@ use super::modules::place::{MODULE_ROOTS, module_file};
 use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
 use super::package::{self, Facts, Source, Unpacked, is_reference};
+use super::unified;
 use super::{BootFile, Bundle, Config, Input, KernelError, Keys, config, ikconfig};
 use crate::formats::{bzimage, unpack};
-use crate::recognise::{self, Kind, Names, Refusal, Wanted};
+use crate::recognise::{self, Kind, Names, Refusal, Wanted, pe};
 
 /// What is given for one kernel.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,13 +51,14 @@ impl Bundle {
         open(given, None)
     }
 
-    /// The kernel that the layers of an image bring, called `name` in errors.
+    /// The kernel that the layers of an image bring, called `name` in errors. Of several: the one of `release`, or the
+    /// one that `/vmlinuz` leads to, or the newest.
     ///
     /// # Errors
-    /// When there is none, or several.
-    pub fn of_image(image: &crate::image::Image, name: &str) -> Result<Bundle, KernelError> {
+    /// When there is none, or none of `release`.
+    pub fn of_image(image: &crate::image::Image, release: Option<&str>, name: &str) -> Result<Bundle, KernelError> {
         let path = PathBuf::from(name);
-        let unpacked = Unpacked::of(image, &path)?;
+        let unpacked = Unpacked::of(image, &path)?.choose(release, &path)?;
         open_sources(vec![Source::Image(Arc::new(unpacked), path)], Parts::default(), None)
     }
 
@@ -189,7 +191,7 @@ fn refuse_at_once(path: &Path, several: bool) -> Result<(), KernelError> {
         Kind::Packed(_, inner) => {
             matches!(inner.as_deref(), None | Some(Kind::Tar(_) | Kind::Kernel(_) | Kind::Elf(_)))
         }
-        Kind::Kernel(_) | Kind::Elf(_) | Kind::Unknown => true,
+        Kind::Kernel(_) | Kind::UnifiedKernel | Kind::Elf(_) | Kind::Unknown => true,
         Kind::Package(package) => *package != "an apk version 3",
         Kind::Text(_) => several,
         _ => false,
@@ -307,6 +309,9 @@ fn read_boot_file(input: &Input) -> Result<Vec<u8>, KernelError> {
     let prefix = input.start(bzimage::SETUP_MAX as u64)?;
     match image::recognise(&prefix, input.size()?, |_| Vec::new()) {
         Ok(_) => input.whole(bootfile::MAX, "kernel"),
+        Err(no) if pe::place(&prefix, unified::LINUX).is_some() => {
+            unified::kernel(input)?.ok_or_else(|| refused(no, path))
+        }
         // A packed `Image` or vmlinux; for anything else the first words were the right ones.
         Err(no) if is_packed_kernel(&prefix) => unpack_boot_file(input)?.ok_or_else(|| refused(no, path)),
         Err(no) => Err(refused(no, path)),
@@ -519,6 +524,7 @@ impl Parts {
             // Two are an error already: a third adds nothing but memory.
             if self.kernels.len() < 2 {
                 let bytes = limited(body, bootfile::MAX, "kernel")?;
+                let bytes = unified::kernel_in(&bytes).map_err(bad)?.unwrap_or(bytes);
                 // Fedora has its kernel in two places.
                 if self.kernels.iter().all(|(_, other)| *other != bytes) {
                     self.kernels.push((entry.path.clone(), bytes));

@@ -17,11 +17,7 @@ pub(super) fn of(kind: &Kind, wanted: Wanted, path: Option<&Path>) -> Option<Str
         Kind::DiskForm(form) => converted(form, wanted, file),
         Kind::FileSystem(name) => return file_system(name, wanted, file),
         Kind::Iso => format!("QEMU boots it as it is: qemu-system-x86_64 -m 2G -cdrom {file}"),
-        Kind::Kernel(_) => kernel(wanted, file),
-        Kind::UnifiedKernel => format!(
-            "take its kernel: objcopy -O binary -j .linux {file} vmlinuz && {}",
-            kernel(Wanted::Kernel, "vmlinuz")
-        ),
+        Kind::Kernel(_) | Kind::UnifiedKernel => kernel(wanted, file),
         Kind::EfiProgram(_) if wanted != Wanted::Kernel => format!("an EFI loader is given with --efi-loader {file}"),
         Kind::Elf(_) if wanted == Wanted::Kernel => {
             "give the bzImage of the build: arch/x86/boot/bzImage, or /boot/vmlinuz-RELEASE".into()

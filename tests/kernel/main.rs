@@ -11,5 +11,6 @@ mod init_binary;
 mod kernel_formats;
 mod kernel_package;
 mod kernel_preflight;
+mod kernel_several;
 mod kernel_signature;
 mod kernel_store;

@@ -3,6 +3,7 @@
 //! The layers are applied as for a disk, so that what a later layer deletes is not there; bodies go to an unlinked
 //! temporary file in `TMPDIR`. Every blob and layer is verified by its digest before a file of it is shown to anybody.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::path::Path;
 use super::{Facts, Visit, deliver, shown, tar};
 use crate::flatten;
 use crate::image::Image;
-use crate::kernel::KernelError;
+use crate::kernel::{KernelError, release};
 use crate::layer;
 use crate::rootfs::{Attrs, BodySink, InodeId, Kind, Tree};
 use crate::source::{self, Reference, Select};
@@ -27,6 +28,10 @@ const MAX_DEPTH: usize = 32;
 pub(crate) struct Unpacked {
     tree: Tree<Body>,
     bodies: File,
+    /// The one of several kernels that is read; the files of others are passed over.
+    release: Option<String>,
+    /// It has a modules directory of its own name.
+    has_modules: bool,
 }
 
 impl fmt::Debug for Unpacked {
@@ -48,7 +53,7 @@ impl Unpacked {
         let bad = |error: &dyn std::error::Error| KernelError::package(path, sentence(error));
         let reference = Reference::parse(reference).map_err(|error| bad(&error))?;
         let image = source::open(&reference, &Select::default()).map_err(|error| bad(&error))?;
-        Unpacked::of(&image, path)
+        Unpacked::of(&image, path)?.choose(None, path)
     }
 
     /// Applies the layers of an image that is called `name`.
@@ -72,7 +77,69 @@ impl Unpacked {
             }
         }
         let bodies = sink.output.into_inner().map_err(|error| bad(error.error()))?;
-        Ok(Unpacked { tree, bodies })
+        Ok(Unpacked { tree, bodies, release: None, has_modules: false })
+    }
+
+    /// The same with one kernel: the one of this release, or of several the one that `/vmlinuz` or `/boot/vmlinuz` leads
+    /// to, or the newest.
+    ///
+    /// # Errors
+    /// When there is no kernel of this release.
+    pub(crate) fn choose(mut self, wanted: Option<&str>, name: &Path) -> Result<Unpacked, KernelError> {
+        let found = self.releases();
+        if let Some(wanted) = wanted.filter(|wanted| !found.contains(*wanted)) {
+            let releases = found.iter().map(|release| shown(release)).collect::<Vec<_>>().join(", ");
+            return Err(KernelError::NoSuchRelease { wanted: wanted.to_owned(), releases, path: name.to_owned() });
+        }
+        let linked = || self.linked().filter(|release| found.contains(release));
+        let newest = || found.iter().max_by(|a, b| release::order(a, b)).cloned();
+        let chosen = wanted.map(str::to_owned).or_else(linked).or_else(newest);
+        let has_modules =
+            |release: &String| PLACES[1..].iter().any(|place| self.lookup(&format!("{place}/{release}")).is_some());
+        self.has_modules = chosen.as_ref().is_some_and(has_modules);
+        self.release = chosen;
+        Ok(self)
+    }
+
+    /// The releases of the kernels: in `/boot` by their files' names, in the modules directory by the folder's.
+    fn releases(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let names = |place: &str| {
+            let dir = self.lookup(place);
+            let names = dir.into_iter().flat_map(|dir| self.tree.children(dir)).map(|entry| self.tree.name(entry));
+            names.filter_map(|name| std::str::from_utf8(name).ok()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        found.extend(names("boot").iter().filter_map(|name| release::in_name(name)).map(str::to_owned));
+        for place in &PLACES[1..] {
+            let has_kernel = |release: &String| self.lookup(&format!("{place}/{release}/vmlinuz")).is_some();
+            found.extend(names(place).into_iter().filter(has_kernel));
+        }
+        found
+    }
+
+    /// The release that the link to the kernel of the next boot leads to.
+    fn linked(&self) -> Option<String> {
+        ["vmlinuz", "boot/vmlinuz"].iter().find_map(|link| {
+            let Kind::Symlink(target) = &self.tree.inode(self.lookup(link)?).kind else { return None };
+            let file = target.rsplit(|&byte| byte == b'/').next()?;
+            release::in_name(std::str::from_utf8(file).ok()?).map(str::to_owned)
+        })
+    }
+
+    fn lookup(&self, path: &str) -> Option<InodeId> {
+        path.split('/').try_fold(Tree::<Body>::ROOT, |dir, part| self.tree.lookup(dir, part.as_bytes()))
+    }
+
+    /// Whether a file belongs to another kernel than the chosen one.
+    fn is_others(&self, path: &str) -> bool {
+        let Some(chosen) = &self.release else { return false };
+        if let Some(file) = path.strip_prefix("boot/") {
+            let own = release::in_name(file).or_else(|| file.strip_prefix("config-"));
+            return own.is_some_and(|release| release != chosen);
+        }
+        let below = PLACES[1..].iter().find_map(|place| path.strip_prefix(place)?.strip_prefix('/'));
+        // A kernel that was built by hand may be called otherwise than its modules.
+        self.has_modules && below.and_then(|below| below.split('/').next()).is_some_and(|release| release != chosen)
     }
 
     /// Visits the regular files that a kernel may be among, in order of their paths.
@@ -84,8 +151,7 @@ impl Unpacked {
             }
         }
         for place in PLACES {
-            let found = place.split('/').try_fold(root, |dir, part| self.tree.lookup(dir, part.as_bytes()));
-            if let Some(id) = found {
+            if let Some(id) = self.lookup(place) {
                 self.descend(name, id, place.to_owned(), 0, visit)?;
             }
         }
@@ -100,6 +166,9 @@ impl Unpacked {
         depth: usize,
         visit: &mut Visit<'_>,
     ) -> Result<(), KernelError> {
+        if self.is_others(&path) {
+            return Ok(());
+        }
         if !matches!(self.tree.inode(id).kind, Kind::Directory { .. }) || depth > MAX_DEPTH {
             return self.visit(name, id, path, visit);
         }
