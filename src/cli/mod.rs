@@ -22,7 +22,7 @@ mod ps;
 mod report;
 mod run;
 mod size;
-mod smoke;
+pub mod smoke;
 mod stdio;
 mod stop;
 mod summary;

@@ -153,7 +153,7 @@ impl Names {
 }
 
 /// Everything of use in a datagram of netlink messages.
-fn decode(mut bytes: &[u8]) -> Vec<Advertised> {
+pub fn decode(mut bytes: &[u8]) -> Vec<Advertised> {
     let mut found = Vec::new();
     while let Some(header) = bytes.first_chunk::<MESSAGE_HEADER>() {
         let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]) as usize;

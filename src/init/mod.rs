@@ -13,14 +13,14 @@
 //!
 //! Not supported: root on anything but a GPT partition (LUKS, LVM, NFS), swap, DHCPv6.
 
-mod advertised;
+pub mod advertised;
 mod booted;
 mod buttons;
 mod cgroup;
 mod children;
 mod clock;
 mod command;
-mod dhcp;
+pub mod dhcp;
 mod early;
 mod environment;
 mod ephemeral;

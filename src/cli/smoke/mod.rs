@@ -7,7 +7,7 @@ mod plan;
 #[cfg(test)]
 mod schema;
 mod settings;
-mod spec;
+pub mod spec;
 
 pub use error::SpecError;
 

@@ -33,8 +33,11 @@ const OWN: [&str; 3] = ["name", "image", "disk"];
 /// A test of the file, with the defaults and the command line's options.
 #[derive(Debug)]
 pub struct SpecTest {
+    /// What it is called.
     pub name: String,
+    /// The image or disk it is of.
     pub target: OsString,
+    /// Everything else.
     pub settings: super::settings::Settings,
 }
 

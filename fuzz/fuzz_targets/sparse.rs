@@ -1,0 +1,5 @@
+//! See [`bootdisk_fuzz::image::sparse`].
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bootdisk_fuzz::image::sparse(data));

@@ -1,0 +1,136 @@
+//! Readers of kernels, of the packages they come in, and of programs.
+
+use crate::{choice, file};
+use bootdisk::inspect::{elf as programs, initramfs, kernel, packages};
+use bootdisk::kernel::package::{ar as members, file_of_cpio};
+use bootdisk::kernel::{Bundle, Config, Keys, ikconfig as config, modinfo as module};
+use bootdisk::recognise::{self, pe as sections};
+use std::io::{Cursor, Seek, SeekFrom};
+
+/// Bytes that are read of one file in an archive.
+const MUCH: u64 = 1 << 20;
+
+/// A package of any distribution, as `kernel add` opens it; and its modules.
+pub fn package(data: &[u8]) {
+    let (_file, path) = file(data);
+    match Bundle::open(&path, None) {
+        Ok(bundle) => _ = bootdisk::kernel::modules::select(&bundle),
+        Err(error) => _ = (error.to_string(), error.hint()),
+    }
+}
+
+/// Members of an ar archive.
+pub fn ar(data: &[u8]) {
+    let mut input = Cursor::new(data);
+    if members::open(&mut input).is_err() {
+        return;
+    }
+    while let Ok(Some(member)) = members::next(&mut input) {
+        let padded = member.size.saturating_add(member.size % 2);
+        if i64::try_from(padded).ok().and_then(|by| input.seek(SeekFrom::Current(by)).ok()).is_none() {
+            return;
+        }
+    }
+}
+
+/// cpio archives, packed or not: as packages have them, and as initial RAM disks.
+pub fn cpio(data: &[u8]) {
+    _ = file_of_cpio(data, "etc/hostname", MUCH);
+    let (found, _) = initramfs::read(data, "input");
+    _ = serde_json::to_vec(&found);
+}
+
+/// A boot file: what it is, its header, its configuration.
+pub fn boot_file(data: &[u8]) {
+    if let Ok(bundle) = kernel::found(data.to_vec(), "input") {
+        _ = serde_json::to_vec(&kernel::report("input", &bundle));
+        _ = config::release(data, &bundle.image);
+    }
+}
+
+/// A bzImage whose packed kernel these bytes are: its configuration is looked for in it.
+pub fn ikconfig(data: &[u8]) {
+    boot_file(&bzimage(data));
+}
+
+/// The same, packed with LZ4.
+pub fn lz4(data: &[u8]) {
+    ikconfig(&[&[0x02, 0x21, 0x4c, 0x18], data].concat());
+}
+
+/// A bzImage with a payload.
+pub fn bzimage(payload: &[u8]) -> Vec<u8> {
+    const SETUP: usize = 6 * 512;
+    let mut image = vec![0; SETUP];
+    image.extend(payload);
+    image.resize(image.len().next_multiple_of(16), 0);
+    let mut put = |at: usize, field: &[u8]| image[at..at + field.len()].copy_from_slice(field);
+    put(0, b"MZ");
+    put(0x3c, &[0x40]);
+    put(0x40, b"PE\0\0\x64\x86");
+    put(0x1f1, &[5]);
+    put(0x1f4, &(payload.len().div_ceil(16) as u32).to_le_bytes());
+    put(0x1fe, &[0x55, 0xaa]);
+    put(0x202, b"HdrS");
+    put(0x206, &0x20fu16.to_le_bytes());
+    put(0x20e, &0x400u16.to_le_bytes());
+    put(0x211, &[1]);
+    put(0x22c, &0x7fff_ffffu32.to_le_bytes());
+    put(0x234, &[1]);
+    put(0x236, &[3]);
+    put(0x238, &2047u32.to_le_bytes());
+    put(0x24c, &(payload.len() as u32).to_le_bytes());
+    put(0x258, &0x100_0000u64.to_le_bytes());
+    put(0x260, &0x200_0000u32.to_le_bytes());
+    put(0x600, b"6.1.0-1-amd64 (somebody@somewhere) #1 SMP\0");
+    image
+}
+
+/// What a module says about itself.
+pub fn modinfo(data: &[u8]) {
+    _ = module::parse(data);
+    _ = module::exported(data);
+}
+
+/// A kernel's configuration, as it is given beside a kernel.
+pub fn kernel_config(data: &[u8]) {
+    let config = Config::new("input", data);
+    let options = config.options();
+    _ = (options.get("EXT4_FS"), options.get("VIRTIO_BLK"));
+}
+
+/// A program or library.
+pub fn elf(data: &[u8]) {
+    _ = programs::parse(data);
+}
+
+/// rpm's databases, SQLite and its own.
+pub fn sqlite(data: &[u8]) {
+    _ = packages::ndb::count(data);
+    _ = packages::sqlite::Database::open(data).and_then(|database| database.rows(b"Packages"));
+}
+
+/// An EFI program.
+pub fn pe(data: &[u8]) {
+    _ = sections::machine(data);
+    for name in [&b".linux"[..], b".osrel", b".cmdline", b".sdmagic"] {
+        _ = (sections::section(data, name), sections::text(data, name));
+    }
+}
+
+/// Keys that vouch for kernels.
+pub fn keys(data: &[u8]) {
+    let (_file, path) = file(data);
+    _ = Keys::read(&[path]).map_err(|error| error.to_string());
+}
+
+/// Anything at all: what it is, by a file and by its beginning.
+pub fn recognise(data: &[u8]) {
+    let (how, data) = choice(data);
+    if how % 2 == 0 {
+        _ = recognise::start(data);
+    } else {
+        let (file, _) = file(data);
+        _ = recognise::file(&file).map(|kind| format!("{kind:?}"));
+    }
+}
