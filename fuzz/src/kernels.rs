@@ -1,8 +1,9 @@
 //! Readers of kernels, of the packages they come in, and of programs.
 
 use crate::{choice, file};
-use bootdisk::inspect::{elf as programs, initramfs, kernel, packages};
-use bootdisk::kernel::package::{ar as members, file_of_cpio};
+use bootdisk::formats::{ar as members, elf as programs, ndb, sqlite as rows};
+use bootdisk::inspect::{initramfs, kernel};
+use bootdisk::kernel::package::file_of_cpio;
 use bootdisk::kernel::{Bundle, Config, Keys, ikconfig as config, modinfo as module};
 use bootdisk::recognise::{self, pe as sections};
 use std::io::{Cursor, Seek, SeekFrom};
@@ -92,6 +93,12 @@ pub fn modinfo(data: &[u8]) {
     _ = module::exported(data);
 }
 
+/// A pattern and a text, with a zero between them: of a module's aliases, of a boot menu.
+pub fn fnmatch(data: &[u8]) {
+    let at = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    _ = bootdisk::fnmatch::matches(&data[..at], data.get(at + 1..).unwrap_or_default());
+}
+
 /// A kernel's configuration, as it is given beside a kernel.
 pub fn kernel_config(data: &[u8]) {
     let config = Config::new("input", data);
@@ -106,8 +113,8 @@ pub fn elf(data: &[u8]) {
 
 /// rpm's databases, SQLite and its own.
 pub fn sqlite(data: &[u8]) {
-    _ = packages::ndb::count(data);
-    _ = packages::sqlite::Database::open(data).and_then(|database| database.rows(b"Packages"));
+    _ = ndb::count(data);
+    _ = rows::Database::open(data).and_then(|database| database.rows(b"Packages"));
 }
 
 /// An EFI program.

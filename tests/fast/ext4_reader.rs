@@ -5,6 +5,7 @@ use crate::support::{ext4, ext4_compare, tools};
 use bootdisk::ext4::read::{FileSystem, Kind as Found, ReadError};
 use bootdisk::rootfs::Kind;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
 
 fn fill(build: &mut ext4::Build) {
@@ -155,6 +156,20 @@ fn a_flipped_byte_of_metadata_is_found_or_harmless() {
         bytes[at] ^= bit;
     }
     assert!(found > count / 2, "only {found} of {count} flips were found");
+}
+
+/// What a file system is cut to, or filled with: found at the first group, and not after a walk over all of them.
+#[test]
+fn descriptors_of_zeros_say_nothing_of_free_blocks() {
+    let disk = Disk::new();
+    disk.file.set_len(0).unwrap();
+    disk.file.set_len(64 * MIB).unwrap();
+    let options = ["-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum"];
+    tools::stdout(Command::new("mke2fs").args(options).arg(&disk.path));
+    let free = || FileSystem::open(&disk.file, 0).unwrap().free_runs();
+    assert!(!free().unwrap().is_empty());
+    disk.file.write_all_at(&[0; 1024], 2 * 1024).unwrap();
+    assert!(matches!(free(), Err(ReadError::Damaged(_))), "{:?}", free());
 }
 
 #[test]

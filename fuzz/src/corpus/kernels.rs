@@ -30,6 +30,7 @@ pub fn all() -> Corpus {
         ("ikconfig", vec![vmlinux(), gzip(&vmlinux()), Pack::Zstd.pack(&vmlinux()), xz(&vmlinux())]),
         ("lz4", vec![lz4(&vmlinux()), lz4_match()]),
         ("modinfo", vec![module]),
+        ("fnmatch", texts(&["virtio:d0000000[0-9a-f]v*\0virtio:d00000001v00001AF4", "*-[!a]?\\*\0debian-6.1*"])),
         ("kernel_config", texts(&[CONFIG])),
         ("elf", vec![program("-O1"), program("-O1 -static-pie -nostdlib -fPIE")]),
         ("sqlite", vec![sqlite(), ndb()]),

@@ -40,12 +40,12 @@ impl FileSystem<'_> {
             }
             let low = u64::from(descriptor.bg_block_bitmap_lo.get());
             let place = low | u64::from(descriptor.bg_block_bitmap_hi.get()) << 32;
-            let bitmap = self.block(place, Part::Bitmap(group))?;
-            for i in 0..length.min(8 * bitmap.len() as u64) {
-                if bitmap[(i / 8) as usize] & 1 << (i % 8) == 0 {
-                    push(&mut runs, start + i, 1);
-                }
+            // Zeros say nothing of a group: no bitmap is where the first superblock is.
+            if place <= u64::from(self.superblock().s_first_data_block.get()) {
+                return Err(ReadError::Damaged(Part::Descriptor(group)));
             }
+            let bitmap = self.block(place, Part::Bitmap(group))?;
+            free_in(&bitmap, start, length, &mut runs);
         }
         Ok(runs)
     }
@@ -80,11 +80,44 @@ impl FileSystem<'_> {
     }
 }
 
+/// Adds the free blocks among `length` from `start` on, by their bitmap. Most of a file system is all free or all used, so
+/// eight are looked at together.
+fn free_in(bitmap: &[u8], start: u64, length: u64, runs: &mut Vec<(u64, u64)>) {
+    for (byte, first) in bitmap.iter().zip((0..length).step_by(8)) {
+        let count = (length - first).min(8);
+        match byte {
+            0 => push(runs, start + first, count),
+            0xff => {}
+            _ => (0..count).filter(|bit| byte & 1 << bit == 0).for_each(|bit| push(runs, start + first + bit, 1)),
+        }
+    }
+}
+
 /// Adds a run, together with the one before if they touch.
 fn push(runs: &mut Vec<(u64, u64)>, start: u64, length: u64) {
     match runs.last_mut() {
         _ if length == 0 => {}
         Some((last, count)) if *last + *count == start => *count += length,
         _ => runs.push((start, length)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_blocks_are_those_whose_bits_are_zero_up_to_the_end_of_the_group() {
+        let free = |bitmap: &[u8], length| {
+            let mut runs = Vec::new();
+            free_in(bitmap, 100, length, &mut runs);
+            runs
+        };
+        assert_eq!(free(&[0xff, 0x00, 0xf0, 0x01], 32), [(108, 12), (125, 7)]);
+        assert_eq!(free(&[0x00, 0x00], 11), [(100, 11)]);
+        assert_eq!(free(&[0xff, 0x05], 12), [(109, 1), (111, 1)]);
+        assert_eq!(free(&[0x00], 0), []);
+        // A bitmap that is shorter than its group says nothing of the rest.
+        assert_eq!(free(&[0x00], 32), [(100, 8)]);
     }
 }
