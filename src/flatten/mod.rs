@@ -24,6 +24,9 @@
 //! - A whiteout of a directory keeps what this layer has put into it. If the layer did not list the directory itself,
 //!   it is then one it implied: 0755, root, time 0.
 //! - The same path twice: the last one counts, with a warning.
+//! - Where overlayfs, on which Docker and containerd keep layers apart, shows something else than the specification says,
+//!   the specification is followed with a warning: a name under a lower layer's symbolic link, a directory that its layer
+//!   deletes too, an opaque marker at a layer's root.
 //! - AUFS bookkeeping (`.wh..wh.*`) is dropped; `.wh..wh.plnk/*` stays until the layer's end, for links to it.
 //!
 //! Nothing is recursive. Time is linear in the layer's bytes plus what it removes: a directory that is known to hold
@@ -43,6 +46,7 @@ use crate::layer::{self, Entry, EntryKind, Reader, WarningKind, Warnings};
 use crate::rootfs::{Attrs, BodySink, InodeId, Kind, Time, Tree, tree};
 use path::{Cleaned, Escape};
 use resolve::Walk;
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::ops::RangeInclusive;
 use whiteout::Whiteout;
@@ -133,6 +137,7 @@ pub fn apply<S: BodySink>(
         walk: Walk::default(),
         last_parent: None,
         clean: Vec::new(),
+        deleted: BTreeSet::new(),
     };
     while let Some(entry) = reader.next_entry(applier.warnings)? {
         applier.stats.entries += 1;
@@ -183,6 +188,8 @@ struct Applier<'a, S: BodySink> {
     last_parent: Option<(Vec<u8>, InodeId)>,
     /// A bit for each inode: a directory without anything of lower layers in it.
     clean: Vec<u64>,
+    /// Where a whiteout of this layer has taken a directory away.
+    deleted: BTreeSet<(u32, Box<[u8]>)>,
 }
 
 impl<S: BodySink> Applier<'_, S> {
@@ -304,6 +311,9 @@ impl<S: BodySink> Applier<'_, S> {
             self.warnings.add(WarningKind::WhiteoutDirectory, path);
         }
         self.walk.go(self.tree, path, self.limits.link_steps)?;
+        if self.walk.link_layer.is_some_and(|layer| layer < self.layer) {
+            self.warnings.add(WarningKind::ThroughLowerLink, path);
+        }
         let dir = self.make_missing()?;
         self.last_parent = Some((path.to_vec(), dir));
         Ok(dir)

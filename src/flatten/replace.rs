@@ -22,6 +22,7 @@ impl<S: BodySink> Applier<'_, S> {
                 return Ok(());
             }
         }
+        self.note_deleted_before(dir, name, path);
         self.make_room(dir, name, path);
         self.insert(dir, name, attrs, Kind::directory())?;
         Ok(())
@@ -76,6 +77,7 @@ impl<S: BodySink> Applier<'_, S> {
                     if *through_link && self.tree.entry(dir, &name).is_some() {
                         return Err(Refusal::NotADirectory);
                     }
+                    self.note_deleted_before(dir, &name, &name);
                     self.make_room(dir, &name, &name);
                     self.insert(dir, &name, implied_directory(), Kind::directory())?
                 }

@@ -37,6 +37,8 @@ pub struct Walk {
     names: Vec<u8>,
     /// Components taken from links so far, over all walks.
     link_steps: u64,
+    /// The lowest layer that made a symbolic link on this way.
+    pub link_layer: Option<u32>,
 }
 
 impl Walk {
@@ -46,6 +48,7 @@ impl Walk {
     /// Too many symbolic links on this way, or more than `max_link_steps` components out of links in all.
     pub fn go<B>(&mut self, tree: &Tree<B>, path: &[u8], max_link_steps: u64) -> Result<(), Refusal> {
         self.steps.clear();
+        self.link_layer = None;
         self.names.clear();
         self.texts.clear();
         self.texts.extend_from_slice(path);
@@ -119,10 +122,14 @@ impl Walk {
             Some(Step::Directory(dir)) => Some(*dir),
             Some(Step::Missing { .. }) => None,
         };
-        let there = dir.and_then(|dir| tree.lookup(dir, name));
-        match there.map(|id| (id, &tree.inode(id).kind)) {
-            Some((id, Kind::Directory(_))) => self.steps.push(Step::Directory(id)),
-            Some((_, Kind::Symlink(target))) => return Some(target),
+        let there = dir.and_then(|dir| tree.entry(dir, name));
+        match there.map(|entry| (entry, tree.target(entry))).map(|(entry, id)| (entry, id, &tree.inode(id).kind)) {
+            Some((_, id, Kind::Directory(_))) => self.steps.push(Step::Directory(id)),
+            Some((entry, _, Kind::Symlink(target))) => {
+                let layer = tree.layer(entry);
+                self.link_layer = Some(self.link_layer.map_or(layer, |lowest| lowest.min(layer)));
+                return Some(target);
+            }
             _ => {
                 let start = self.names.len();
                 self.names.extend_from_slice(name);

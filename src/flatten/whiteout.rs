@@ -12,7 +12,7 @@ use super::path::OPAQUE;
 use super::{Applier, Refusal, Stop, implied_directory};
 use crate::layer::{Entry, EntryKind, WarningKind};
 use crate::rootfs::tree::EntryId;
-use crate::rootfs::{BodySink, InodeId};
+use crate::rootfs::{BodySink, InodeId, Tree};
 
 const PREFIX: &[u8] = b".wh.";
 
@@ -52,18 +52,40 @@ impl<S: BodySink> Applier<'_, S> {
         }
         let Some(dir) = self.existing_directory(parent)? else { return Ok(()) };
         match whiteout {
-            Whiteout::Opaque => self.hide_lower(dir),
+            Whiteout::Opaque => {
+                if dir == Tree::<S::Body>::ROOT && self.has_lower(dir) {
+                    self.warnings.add(WarningKind::OpaqueRoot, &entry.path);
+                }
+                self.hide_lower(dir);
+            }
             Whiteout::Name(name) => {
-                if let Some(entry) = self.tree.entry(dir, name) {
-                    let target = self.tree.target(entry);
-                    if self.tree.inode(target).is_directory() {
+                if let Some(hidden) = self.tree.entry(dir, name) {
+                    let target = self.tree.target(hidden);
+                    let is_directory = self.tree.inode(target).is_directory();
+                    if is_directory {
                         self.hide_lower(target);
                     }
-                    self.settle(entry);
+                    if self.tree.layer(hidden) == self.layer || (is_directory && self.tree.child_count(target) > 0) {
+                        self.warnings.add(WarningKind::DeletedAndThere, &entry.path);
+                    } else if is_directory {
+                        self.deleted.insert((dir.0, name.into()));
+                    }
+                    self.settle(hidden);
                 }
             }
         }
         Ok(())
+    }
+
+    fn has_lower(&self, dir: InodeId) -> bool {
+        self.tree.children(dir).any(|entry| self.tree.layer(entry) != self.layer)
+    }
+
+    /// A new directory where a whiteout of this layer has taken one away: with overlayfs the lower one's contents are in it.
+    pub(super) fn note_deleted_before(&mut self, dir: InodeId, name: &[u8], path: &[u8]) {
+        if !self.deleted.is_empty() && self.deleted.contains(&(dir.0, name.into())) {
+            self.warnings.add(WarningKind::DeletedAndThere, path);
+        }
     }
 
     /// Removes from a directory, at any depth, what lower layers have put there.

@@ -38,6 +38,12 @@ pub enum WarningKind {
     RootAttributes,
     /// A PAX record for all members that names none of them: nobody's.
     GlobalRecord,
+    /// A name below a symbolic link of a lower layer: it is put where that leads.
+    ThroughLowerLink,
+    /// A layer has a name and deletes it: its own stays, and nothing of lower layers.
+    DeletedAndThere,
+    /// An opaque marker at the root: everything of lower layers is gone.
+    OpaqueRoot,
 }
 
 impl WarningKind {
@@ -58,6 +64,15 @@ impl WarningKind {
                 "attributes for the root directory, which stays 0755 and root's as in a container"
             }
             WarningKind::GlobalRecord => "PAX record for all members, ignored as container runtimes do",
+            WarningKind::ThroughLowerLink => {
+                "files below a lower layer's symbolic link, which is followed; Docker and containerd put a directory in its place"
+            }
+            WarningKind::DeletedAndThere => {
+                "name that its layer deletes too, kept without what lower layers have; Docker and containerd differ"
+            }
+            WarningKind::OpaqueRoot => {
+                "lower layers deleted by a marker at a layer's root, which Docker and containerd do not heed"
+            }
         }
     }
 }

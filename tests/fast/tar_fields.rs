@@ -457,9 +457,17 @@ fn what_cannot_be_one_whole_file_is_refused() {
     }
     let x = Member { body: pax_record(b"path", b"p"), ..Member::new(b'x', "x") };
     refused(&archive(&[x, Member::new(b'V', "label")]), "where a member is needed");
-    // A regular file with a slash is a directory; one with a size is nothing.
-    assert_eq!(merge(&[archive(&[Member::file("a/", "")])]).unwrap().short(), "a/");
-    refused(&archive(&[Member::file("a/", "x")]), "only regular files have a body");
+    // With a slash at its end the name of type NUL is a directory's, and that of type 0 a file's: Go has it so.
+    for (member, tree) in [
+        (Member::new(0, "a/"), "a/"),
+        (Member::new(0, "a"), "a"),
+        (Member::file("a/", ""), "a"),
+        (Member::file("a/", "x"), "a=x"),
+    ] {
+        assert_eq!(merge(&[archive(&[member])]).unwrap().short(), tree);
+    }
+    let body = Member { body: b"x".to_vec(), ..Member::new(0, "a/") };
+    refused(&archive(&[body]), "only regular files have a body");
 }
 
 /// Go before 1.8, so Docker before 1.13, wrote the ustar prefix into GNU headers.
