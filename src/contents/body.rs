@@ -14,6 +14,7 @@
 use super::packages::{self, Count};
 use super::rules::{Want, want};
 use crate::formats::{bzimage, elf, ndb, sqlite};
+use crate::guest::script;
 use crate::kernel::image;
 use crate::rootfs::{Attrs, BodySink};
 use sha2::{Digest, Sha256};
@@ -55,6 +56,8 @@ pub struct Content {
     pub elf: Option<elf::Facts>,
     /// It is a script: the first line without `#!`.
     pub script: Option<Vec<u8>>,
+    /// What is wrong with that line, or with what is before it.
+    pub script_fault: Option<String>,
     /// Text that was wanted.
     pub text: Option<Vec<u8>>,
     /// A package database.
@@ -126,7 +129,9 @@ impl Looker {
             }
             if self.buffer == elf::MAGIC {
                 self.cap = BUFFER;
-            } else if !self.buffer.starts_with(b"#!") && self.want == Some(Want::Nothing) {
+            } else if !(self.buffer.starts_with(b"#!") || self.buffer == b"\xef\xbb\xbf#"[..])
+                && self.want == Some(Want::Nothing)
+            {
                 self.cap = 0;
             }
             if first < data.len() {
@@ -143,6 +148,7 @@ impl Looker {
         let bytes = &self.buffer[..];
         let cut = (bytes.len() as u64) < self.size;
         let mut content = Content { elf: elf::parse(bytes), ..Content::default() };
+        content.script_fault = script::fault(&bytes[..bytes.len().min(SCRIPT)]);
         if let Some(line) = bytes.strip_prefix(b"#!") {
             let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
             content.script = Some(line[..line.len().min(SCRIPT)].to_vec());
@@ -194,7 +200,8 @@ impl Content {
             256 + names + elf.interpreter.as_ref().map_or(0, Vec::len) + elf.run_path.as_ref().map_or(0, Vec::len)
         });
         let text = self.text.as_ref().map_or(0, |text| text.len() + 64);
-        let script = self.script.as_ref().map_or(0, |line| line.len() + 64);
+        let fault = self.script_fault.as_ref().map_or(0, |fault| fault.len() + 64);
+        let script = fault + self.script.as_ref().map_or(0, |line| line.len() + 64);
         let rest =
             [self.packages.is_some(), self.certificates.is_some(), self.version.is_some(), self.kernel.is_some()];
         elf + text + script + 64 * rest.iter().filter(|there| **there).count()

@@ -12,6 +12,7 @@ pub mod channel;
 pub mod network;
 pub mod overrides;
 pub mod own_init;
+pub mod script;
 pub mod signal;
 pub mod spec;
 pub mod surroundings;

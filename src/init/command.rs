@@ -3,9 +3,10 @@
 //! The statuses are those of a runtime: 127 when there is no such file, 126 when there is one that cannot run. The
 //! reasons say more than the kernel does, whose ENOENT may be about the file, its interpreter or its loader.
 
-use super::environment;
 use super::failure::Failure;
+use super::{environment, log};
 use crate::escape::escape;
+use crate::guest::script;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use std::fs::File;
@@ -69,6 +70,13 @@ fn because(errno: Errno, shown: &str) -> Failure {
 pub fn explain(path: &Path, errno: Errno) -> Failure {
     let shown = escape(path.as_os_str().as_encoded_bytes());
     let head = head_of(path);
+    if let Some(fault) = script::fault(&head) {
+        let explained = format!("{shown} has {fault}");
+        return match errno {
+            Errno::ENOENT | Errno::ENOTDIR => Failure::not_found(explained),
+            _ => Failure::not_executable(explained),
+        };
+    }
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => match interpreter(&head) {
             Some(missing) => {
@@ -92,6 +100,13 @@ pub fn explain(path: &Path, errno: Errno) -> Failure {
     }
 }
 
+/// Tells of what makes an interpreter fail that is about to be started, as it will not say why.
+pub fn warn_of(path: &Path) {
+    if let Some(fault) = script::fault(&head_of(path)) {
+        log::warning(format!("{} has {fault}", escape(path.as_os_str().as_encoded_bytes())));
+    }
+}
+
 fn head_of(path: &Path) -> Vec<u8> {
     let mut head = vec![0u8; HEAD];
     let length = File::open(path).and_then(|file| file.read_at(&mut head, 0)).unwrap_or(0);
@@ -101,11 +116,10 @@ fn head_of(path: &Path) -> Vec<u8> {
 
 /// The program a script's first line or an ELF file's PT_INTERP asks for.
 fn interpreter(head: &[u8]) -> Option<&[u8]> {
-    if let Some(line) = head.strip_prefix(b"#!") {
-        let line = line.split(|b| *b == b'\n').next()?.trim_ascii();
-        return line.split(|b| matches!(b, b' ' | b'\t')).next().filter(|word| !word.is_empty());
+    match script::read(head) {
+        Some(script) => Some(script.interpreter).filter(|word| !word.is_empty()),
+        None => elf_interpreter(head),
     }
-    elf_interpreter(head)
 }
 
 /// PT_INTERP of a little-endian file of either class (System V ABI, chapter 5). Others are explained without it.
@@ -220,6 +234,17 @@ mod tests {
         assert_eq!(format.status, 126);
         assert!(format.reason.contains("neither an ELF file nor a script"), "{}", format.reason);
         assert!(explain(&folder.path().join("empty"), Errno::ENOEXEC).reason.contains("an empty file"));
+        for (text, errno, status, reason) in [
+            ("#!/bin/sh\r\n", Errno::ENOENT, 127, "has a carriage return at the end of its first line"),
+            ("\u{feff}#!/bin/sh\n", Errno::ENOEXEC, 126, "has a byte order mark before its #!"),
+            ("#!\n", Errno::ENOEXEC, 126, "has no interpreter behind its #!"),
+        ] {
+            let path = folder.path().join("odd");
+            std::fs::write(&path, text).unwrap();
+            let explained = explain(&path, errno);
+            assert_eq!(explained.status, status, "{text:?}");
+            assert!(explained.reason.contains(reason), "{text:?}: {}", explained.reason);
+        }
     }
 
     #[test]

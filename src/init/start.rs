@@ -214,6 +214,7 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     let arguments = words.iter().map(|word| c_string(word)).collect::<Result<Vec<_>, _>>()?;
     let env = env.iter().map(|entry| c_string(entry)).collect::<Result<Vec<_>, _>>()?;
     let file = c_string(path.to_string_lossy().as_ref())?;
+    command::warn_of(&path);
     close_the_rest();
     let Err(errno) = execve(&file, &arguments, &env);
     Err(command::explain(&path, errno))

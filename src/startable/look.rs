@@ -87,11 +87,16 @@ impl<'a, U: Userland> Look<'a, U> {
 
     /// What a path names, seen from the working directory.
     pub(super) fn what(&mut self, path: &str) -> Option<What> {
-        let id = match path.starts_with('/') {
+        let id = self.find(path)?;
+        self.userland.what(id)
+    }
+
+    /// Where a path leads from the working directory.
+    pub(super) fn find(&mut self, path: &str) -> Option<U::Id> {
+        match path.starts_with('/') {
             true => self.resolve(path.as_bytes()),
             false => self.resolve(format!("{}/{path}", self.working_dir).as_bytes()),
-        };
-        self.userland.what(id?)
+        }
     }
 
     /// Where a path leads from the root. `None` when it leads nowhere.

@@ -9,7 +9,7 @@
 //! directory, through symbolic links inside the root. This looks the same way, without mounts: a volume or a later
 //! option may bring what is missing here. So a build only warns, and a run is refused only for what nothing can bring.
 //!
-//! Not looked at: an interpreter or a dynamic loader, which are in bodies.
+//! Of a script the first line is looked at, as far as bodies can be read; interpreters and dynamic loaders are not.
 
 mod disk;
 mod look;
@@ -22,7 +22,7 @@ use self::look::{Look, Userland};
 use crate::escape::escape;
 use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::{DEFAULT_PATH, Init, Process};
-use crate::guest::user;
+use crate::guest::{script, user};
 use crate::rootfs::Tree;
 use thiserror::Error;
 
@@ -30,11 +30,19 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Doubt {
     /// There is nothing to start.
-    #[error("the image names no command to start; `run IMAGE -- COMMAND` gives one")]
+    #[error("the image names no command to start; `run IMAGE COMMAND` gives one")]
     NoCommand,
     /// The command is not there, or not executable.
     #[error("{0}")]
     Command(String),
+    /// It is a script whose first line is not what it seems to be.
+    #[error("the command {command} has {fault}")]
+    Script {
+        /// As it is written, printable.
+        command: String,
+        /// What is wrong.
+        fault: String,
+    },
     /// Its own init was wanted.
     #[error("the image has no init of its own, at none of: {}", PLACES.join(", "))]
     NoInit,
@@ -72,18 +80,18 @@ impl Doubt {
         match self {
             Doubt::NoCommand | Doubt::NoInit | Doubt::User(_) => Some(125),
             Doubt::TooLong { .. } | Doubt::AllTooLong { .. } => Some(126),
-            Doubt::Command(_) | Doubt::StopSignal(_) => None,
+            Doubt::Command(_) | Doubt::Script { .. } | Doubt::StopSignal(_) => None,
         }
     }
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Doubt::NoCommand => "name a command: bootdisk run IMAGE -- COMMAND".into(),
+            Doubt::NoCommand => "name a command: bootdisk run IMAGE COMMAND".into(),
             Doubt::NoInit => "install an init in the image, or start its command: --init container".into(),
             Doubt::User(_) => "name a user that the image has, or a number: --user 1000".into(),
             Doubt::TooLong { .. } | Doubt::AllTooLong { .. } => "put it into a file of the image".into(),
-            Doubt::Command(_) | Doubt::StopSignal(_) => return None,
+            Doubt::Command(_) | Doubt::Script { .. } | Doubt::StopSignal(_) => return None,
         })
     }
 }
@@ -99,6 +107,7 @@ pub fn doubts<B>(
     let init = init.settle(process);
     let mut all: Vec<Doubt> = in_words(process, init);
     all.extend(command(&userland, process, init));
+    all.extend(script(&userland, process, init));
     all.extend(whom(&userland, process, init));
     all
 }
@@ -115,6 +124,19 @@ fn command<U: Userland>(userland: &U, process: &Process, init: Init) -> Option<D
         return (!found && !own && !look.gave_up()).then_some(Doubt::NoInit);
     }
     doubt(&mut look, command?, &process.env).map(Doubt::Command)
+}
+
+/// What is wrong with the first line of the command.
+fn script<U: Userland>(userland: &U, process: &Process, init: Init) -> Option<Doubt> {
+    let command = process.words().next().filter(|_| init != Init::Image)?;
+    let mut look = Look::new(userland, &process.working_dir);
+    let path = search_path(&process.env);
+    let in_path = path.split(':').filter(|_| !path.is_empty());
+    let in_path = in_path.map(|folder| format!("{}/{command}", if folder.is_empty() { "." } else { folder }));
+    let places: Vec<String> = if command.contains('/') { vec![command.clone()] } else { in_path.collect() };
+    let found = places.iter().find_map(|place| look.find(place))?;
+    let fault = script::fault(&userland.read(found)?)?;
+    Some(Doubt::Script { command: escape(command.as_bytes()), fault })
 }
 
 /// Whether `User` names somebody. An own init starts as root whatever it says.
@@ -222,6 +244,28 @@ mod tests {
         ] {
             let doubt = doubt(&tree, &process(&[command], env, working_dir), Init::Container);
             assert_eq!(doubt.is_some(), env == "PATH=", "{command} {env} {working_dir}: {doubt:?}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_that_is_not_what_it_seems_is_named() {
+        let attrs = Attrs { mode: 0o755, ..Attrs::default() };
+        for (body, fault) in [
+            (&b"#!/bin/sh\n"[..], None),
+            (b"#!/bin/sh\r\n", Some("a carriage return at the end of its first line, behind the interpreter /bin/sh")),
+            (b"#!/usr/bin/env sh\r\n", Some("a carriage return at the end of its first line, behind the argument sh")),
+            (b"\xef\xbb\xbf#!/bin/sh\n", Some("a byte order mark before its #!, which the kernel does not pass over")),
+        ] {
+            let mut tree: Tree<&[u8]> = Tree::new(attrs.clone());
+            let kind = Kind::File { size: body.len() as u64, body };
+            tree.insert(Tree::<&[u8]>::ROOT, b"run", attrs.clone(), kind, 0).unwrap();
+            for (command, env) in [("/run", "A=1"), ("./run", "A=1"), ("run", "PATH=/no:/"), ("run", "PATH=:/no")] {
+                let process = process(&[command], env, "/");
+                let said = doubts(&tree, &process, Init::Container, &|body, _| Some(body.to_vec()));
+                let expected: Vec<String> =
+                    fault.iter().map(|fault| format!("the command {command} has {fault}")).collect();
+                assert_eq!(said.iter().map(Doubt::to_string).collect::<Vec<_>>(), expected, "{command}");
+            }
         }
     }
 

@@ -56,6 +56,10 @@ fn follow(tree: &Root, process: &Process, word: &str, command: &mut Command) -> 
         if let Some(facts) = content.and_then(|content| content.elf.as_ref()) {
             return program(tree, process, &found, facts, command);
         }
+        if let Some(fault) = content.and_then(|content| content.script_fault.as_ref()) {
+            command.format.get_or_insert_with(|| "a script".into());
+            return Err(format!("{path} has {fault}"));
+        }
         let Some(line) = content.and_then(|content| content.script.as_deref()) else {
             command.format.get_or_insert(if *size == 0 { "an empty file".into() } else { "no known format".into() });
             return Err(format!("{path} is neither a program nor a script"));
