@@ -7,8 +7,9 @@
 //!
 //! Names are normalised (`./a//b` is `a/b`); the last member of a name is the one that counts. Links are followed
 //! only within the index. Understood: ustar, GNU long names, PAX `path`, `linkpath` and `size`. Refused: sparse members, more
-//! than [`MAX_MEMBERS`] members, names of more than 4096 bytes, an archive without its end marker of two zero blocks (it was cut
-//! short). Devices, directories and FIFOs are passed over.
+//! than [`MAX_MEMBERS`] members, names of more than 4096 bytes, an archive that is cut short within a member. Devices,
+//! directories and FIFOs are passed over. The end marker may be one block of zeros or missing, and the padding of the last
+//! member too, as in a layer and as GNU tar and Go take it.
 //!
 //! POSIX.1-2017, pax, "ustar Interchange Format" and "pax Header Block"; tar(5).
 
@@ -37,7 +38,7 @@ pub enum ArchiveError {
     /// The file cannot be read.
     #[error("input or output error")]
     Io(#[from] io::Error),
-    /// It ends before its end marker, or within a member.
+    /// It ends within a member.
     #[error("it is cut short after {0} bytes")]
     CutShort(u64),
     /// A header block that is none.
@@ -110,12 +111,16 @@ impl Archive {
         let mut at = 0;
         let mut headers = 0;
         loop {
+            // No end marker: all members are there, but an extension without its member is not.
+            if at >= length && headers > 0 {
+                return if extension.is_empty() { Ok(archive) } else { Err(ArchiveError::CutShort(length)) };
+            }
             let block = archive.block(at, length)?;
-            if block == [0; BLOCK as usize] {
-                // The second block of the end marker; without it the archive may have lost its tail.
-                return match archive.block(at + BLOCK, length)? {
-                    zeros if zeros == [0; BLOCK as usize] => Ok(archive),
-                    _ => Err(ArchiveError::Header(at)),
+            if is_zero(&block) {
+                // One block of zeros ends it if nothing follows.
+                return match at + BLOCK == length || is_zero(&archive.block(at + BLOCK, length)?) {
+                    true => Ok(archive),
+                    false => Err(ArchiveError::Header(at)),
                 };
             }
             headers += 1;
@@ -156,7 +161,7 @@ impl Archive {
         };
         let offset = at + BLOCK;
         let next = size.checked_next_multiple_of(BLOCK).and_then(|size| offset.checked_add(size));
-        let next = next.filter(|&next| next <= length).ok_or(ArchiveError::CutShort(length))?;
+        let next = next.filter(|_| offset + size <= length).ok_or(ArchiveError::CutShort(length))?;
         if is_extension {
             if size > MAX_EXTENSION {
                 return Err(ArchiveError::TooLong(at));
@@ -243,6 +248,10 @@ impl Archive {
 }
 
 impl Extension {
+    fn is_empty(&self) -> bool {
+        self.path.is_none() && self.link.is_none() && self.size.is_none() && !self.sparse
+    }
+
     /// Notes what an extension header says; `None` if it is malformed.
     fn take_in(&mut self, kind: EntryType, content: Vec<u8>) -> Option<()> {
         if kind.is_pax_global_extensions() {
@@ -283,6 +292,10 @@ impl Extension {
     }
 }
 
+fn is_zero(block: &[u8; BLOCK as usize]) -> bool {
+    *block == [0; BLOCK as usize]
+}
+
 /// Whether the header's checksum is right, summed as unsigned or, as some old tars did, as signed bytes.
 fn has_checksum(block: &[u8; BLOCK as usize]) -> bool {
     let Ok(stated) = Header::from_byte_slice(block).cksum() else { return false };
@@ -317,6 +330,49 @@ mod tests {
         assert_eq!(normalise(b"a/../../b"), None);
         assert_eq!(normalise(b".."), None);
         assert_eq!(normalise(b"./"), None);
+    }
+
+    fn tar(names: &[&str]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for name in names {
+            let mut header = Header::new_ustar();
+            header.set_size(700);
+            builder.append_data(&mut header, name, &[7u8; 700][..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn indexed(bytes: &[u8]) -> Result<usize, String> {
+        let mut file = tempfile::tempfile().unwrap();
+        io::Write::write_all(&mut file, bytes).unwrap();
+        Archive::index(file).map(|archive| archive.names().count()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_end_marker_may_be_short_or_missing_and_a_member_may_not() {
+        let whole = tar(&["a", "b"]);
+        let marker = whole.len() - 2 * BLOCK as usize;
+        let padding = 1024 - 700;
+        for cut in [whole.len(), whole.len() - 512, marker, marker - 1, marker - padding] {
+            assert_eq!(indexed(&whole[..cut]), Ok(2), "{cut}");
+        }
+        for cut in [marker - padding - 1, marker - 1024, marker - 1025, marker - 1500, 100, 511, 512, 512 + 699] {
+            assert_eq!(indexed(&whole[..cut]), Err(format!("it is cut short after {cut} bytes")), "{cut}");
+        }
+        // Within the marker's own blocks something is missing, too.
+        for cut in [marker + 100, whole.len() - 100] {
+            assert!(indexed(&whole[..cut]).is_err(), "{cut}");
+        }
+        assert_eq!(indexed(&whole[..marker - 1536]), Ok(1), "a cut between two members cannot be seen here");
+        let more = [&whole[..marker + 512], &whole[..marker]].concat();
+        assert_eq!(indexed(&more), Err(format!("invalid tar header at byte {marker}")));
+        let mut extension = Header::new_ustar();
+        extension.set_entry_type(EntryType::XHeader);
+        extension.set_size(12);
+        extension.set_path("x").unwrap();
+        extension.set_cksum();
+        let orphan = [&whole[..marker], extension.as_bytes(), b"12 path=a/b\n", &[0; 500]].concat();
+        assert_eq!(indexed(&orphan), Err(format!("it is cut short after {} bytes", orphan.len())));
     }
 
     #[test]
