@@ -28,7 +28,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         network: Network::default(),
         wait_online: None,
         volumes: config.volumes.clone(),
-        healthcheck: config.healthcheck.clone(),
+        healthcheck: config.health(),
         exposed_ports: config.exposed_ports.clone(),
         drivers: None,
         guest_modules: None,
@@ -38,8 +38,9 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
     };
     crate::guest::overrides::apply(&mut spec, options.overrides.clone());
     let strings = [&spec.process.entrypoint, &spec.process.cmd, &spec.process.env];
-    if let Some(bad) = strings.into_iter().flatten().find(|text| text.contains('\0')) {
-        bail!("argument or environment variable with a NUL byte: {}", crate::escape::escape(bad.as_bytes()));
+    let paths = spec.volumes.iter().chain([&spec.process.working_dir]);
+    if let Some(bad) = strings.into_iter().flatten().chain(paths).find(|text| text.contains('\0')) {
+        bail!("argument, environment variable or path with a NUL byte: {}", crate::escape::escape(bad.as_bytes()));
     }
     Ok(spec)
 }

@@ -92,9 +92,15 @@ pub struct Healthcheck {
     /// Time in which failures do not count.
     #[serde(default)]
     pub start_period: i64,
+    /// Time between two checks while failures do not count.
+    #[serde(default)]
+    pub start_interval: i64,
     /// Failures in a row that make the workload unhealthy.
     #[serde(default)]
     pub retries: i64,
+    /// What a `CMD-SHELL` line is given to, from the image's `Shell`; empty is /bin/sh -c.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
 }
 
 /// The root file system.

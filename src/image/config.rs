@@ -2,7 +2,7 @@
 //!
 //! Docker writes `null` where OCI leaves a field out; both are empty here. Names of fields are taken in any case, and a
 //! command that is one text as one word, as Docker takes both. Text is kept exactly as it is: the guest
-//! interprets it. Fields of Windows (`ArgsEscaped`) and of builders (`OnBuild`, `Shell`) are not read.
+//! interprets it. Fields of Windows (`ArgsEscaped`) and of builders (`OnBuild`) are not read.
 //!
 //! OCI image-spec, config.md; Docker image spec v1.2 for `Hostname`, `Healthcheck`.
 
@@ -46,15 +46,23 @@ pub struct Config {
     /// Names and remarks.
     #[serde(deserialize_with = "json::text_map")]
     pub labels: BTreeMap<String, String>,
-    /// Docker's health check.
+    /// Docker's health check, without the shell; see [`Config::health`].
     #[serde(deserialize_with = "healthcheck")]
     pub healthcheck: Option<Healthcheck>,
+    /// What Docker's builder gave lines to, and its daemon a check's.
+    #[serde(deserialize_with = "json::words")]
+    pub shell: Vec<String>,
     /// Docker's host name; almost always empty.
     #[serde(deserialize_with = "json::or_default")]
     pub hostname: String,
 }
 
 impl Config {
+    /// The health check with what its line is given to.
+    pub fn health(&self) -> Option<Healthcheck> {
+        self.healthcheck.clone().map(|check| Healthcheck { shell: self.shell.clone(), ..check })
+    }
+
     /// What it starts.
     pub fn process(&self) -> Process {
         Process {
@@ -82,17 +90,21 @@ struct RawHealthcheck {
     #[serde(deserialize_with = "json::or_default")]
     start_period: i64,
     #[serde(deserialize_with = "json::or_default")]
+    start_interval: i64,
+    #[serde(deserialize_with = "json::or_default")]
     retries: i64,
 }
 
 fn healthcheck<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Healthcheck>, D::Error> {
     let raw = Option::<RawHealthcheck>::deserialize(deserializer)?;
-    Ok(raw.map(|RawHealthcheck { test, interval, timeout, start_period, retries }| Healthcheck {
+    Ok(raw.map(|RawHealthcheck { test, interval, timeout, start_period, start_interval, retries }| Healthcheck {
         test,
         interval,
         timeout,
         start_period,
+        start_interval,
         retries,
+        shell: Vec::new(),
     }))
 }
 

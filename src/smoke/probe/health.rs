@@ -19,6 +19,7 @@ pub(in crate::smoke) struct Health {
     interval: Duration,
     timeout: Duration,
     start_period: Duration,
+    start_interval: Duration,
     retries: u32,
 }
 
@@ -28,7 +29,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// As above.
 const RETRIES: u32 = 3;
-/// Between checks in the start period, unless the interval is shorter.
+/// Between checks in the start period, where the image names no time for it and its interval is not shorter.
 const START_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Health {
@@ -37,7 +38,7 @@ impl Health {
         let (kind, rest) = check.test.split_first()?;
         let command = match kind.as_str() {
             "CMD" if !rest.is_empty() => rest.to_vec(),
-            "CMD-SHELL" => ["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(rest.iter().cloned()).collect(),
+            "CMD-SHELL" => shell(check).chain(rest.iter().cloned()).collect(),
             _ => return None,
         };
         let time = |nanos: i64, default| match u64::try_from(nanos) {
@@ -49,9 +50,16 @@ impl Health {
             interval: time(check.interval, INTERVAL),
             timeout: time(check.timeout, TIMEOUT),
             start_period: time(check.start_period, Duration::ZERO),
+            start_interval: time(check.start_interval, START_INTERVAL.min(time(check.interval, INTERVAL))),
             retries: u32::try_from(check.retries).ok().filter(|&retries| retries > 0).unwrap_or(RETRIES),
         })
     }
+}
+
+/// As moby's daemon/health.go has it, `getShell`.
+fn shell(check: &Healthcheck) -> impl Iterator<Item = String> {
+    let default = || ["/bin/sh", "-c"].map(str::to_owned).to_vec();
+    if check.shell.is_empty() { default() } else { check.shell.clone() }.into_iter()
 }
 
 /// Checks until the workload is healthy, or unhealthy for good.
@@ -77,7 +85,7 @@ pub(in crate::smoke) fn watch(board: &Board, number: usize, dialer: &Dialer, hea
             return board.write(|state| state.never(number, seen));
         }
         board.check(number, false, seen);
-        let pause = if starting { health.interval.min(START_INTERVAL) } else { health.interval };
+        let pause = if starting { health.start_interval } else { health.interval };
         if !board.sleep(pause) {
             return;
         }
@@ -101,6 +109,29 @@ mod tests {
         let health = Health::of(&short).unwrap();
         assert_eq!((health.interval, health.timeout, health.retries), (Duration::from_millis(1500), TIMEOUT, 1));
         assert_eq!(health.command, ["/ok", "x"]);
+        assert_eq!((health.start_period, health.start_interval), (Duration::ZERO, health.interval));
+        let zeros = Healthcheck { retries: 0, timeout: 0, start_period: 60_000_000_000, ..check(&["CMD", "x"]) };
+        let health = Health::of(&zeros).unwrap();
+        assert_eq!((health.retries, health.timeout, health.start_interval), (RETRIES, TIMEOUT, START_INTERVAL));
+        let named = Healthcheck { start_interval: 2_000_000_000, interval: 1_000_000_000, ..zeros };
+        assert_eq!(Health::of(&named).unwrap().start_interval, Duration::from_secs(2));
+        let shell = |words: &[&str], test: &[&str]| Healthcheck {
+            shell: words.iter().map(|&word| word.into()).collect(),
+            ..check(test)
+        };
+        for (words, test, command) in [
+            (&[][..], &["CMD-SHELL", "a b"][..], &["/bin/sh", "-c", "a b"][..]),
+            (
+                &["/bin/bash", "-eo", "pipefail", "-c"],
+                &["CMD-SHELL", "a b"],
+                &["/bin/bash", "-eo", "pipefail", "-c", "a b"],
+            ),
+            (&["/bin/bash", "-c"], &["CMD", "a", "b"], &["a", "b"]),
+            (&["/bin/bash", "-c"], &["CMD-SHELL"], &["/bin/bash", "-c"]),
+        ] {
+            assert_eq!(Health::of(&shell(words, test)).unwrap().command, command, "{words:?} {test:?}");
+        }
+        assert_eq!(Health::of(&shell(&["/bin/bash"], &["NONE"])), None);
         for none in [&[][..], &["NONE"], &["CMD"], &["OTHER", "x"]] {
             assert_eq!(Health::of(&check(none)), None, "{none:?}");
         }
