@@ -28,6 +28,12 @@ pub fn escape(bytes: &[u8]) -> String {
     out
 }
 
+/// A sentence whose parts were escaped where they were quoted: backslashes stay, so that nothing is escaped twice, and
+/// what somebody forgot is escaped all the same.
+pub fn printable(sentence: &str) -> String {
+    escape(sentence.as_bytes()).replace("\\\\", "\\")
+}
+
 /// A path of the host or of an image, escaped.
 pub fn path(path: &std::path::Path) -> String {
     use std::os::unix::ffi::OsStrExt;
@@ -94,7 +100,7 @@ fn is_unprintable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{chain, escape, json};
+    use super::{chain, escape, json, printable};
 
     #[test]
     fn plain_text_stays_as_it_is() {
@@ -120,6 +126,16 @@ mod tests {
         }
         let twice = anyhow::Error::new(Error::Whole(missing())).context("cannot open x");
         assert_eq!(chain(twice.as_ref()), "cannot open x: no such file or directory");
+    }
+
+    #[test]
+    fn what_is_escaped_already_stays_as_it_is() {
+        for text in ["", "plain", "a\\b", "\x1b]0;t\n", "\u{202e}\\", "é\u{9b}"] {
+            let once = escape(text.as_bytes());
+            assert_eq!(printable(&once), once, "{text:?}");
+            assert_eq!(printable(&format!("cannot open {once}: {once}")), format!("cannot open {once}: {once}"));
+        }
+        assert_eq!(printable("forgotten: \x1b[2J"), "forgotten: \\x1b[2J");
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub mod flatten;
 #[cfg(feature = "host")]
 pub mod guest_modules;
 #[cfg(feature = "host")]
+pub mod hex;
+#[cfg(feature = "host")]
 pub mod identity;
 #[cfg(feature = "host")]
 pub mod image;

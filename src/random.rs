@@ -1,5 +1,6 @@
 //! The system's randomness: for what nobody may foresee, and for identifiers that are asked for as random.
 
+use crate::hex::hex;
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -7,5 +8,5 @@ use std::io::{self, Read};
 pub fn text() -> io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(bytes))
 }

@@ -191,7 +191,6 @@ fn is_full(error: &anyhow::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let full = |error: &io::Error| matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
     error.chain().any(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
-        (Some(FileError::NoSpace { .. }), _) => true,
         (Some(FileError::Io { cause, .. }), _) | (_, Some(cause)) => full(cause),
         _ => false,
     })

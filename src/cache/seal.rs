@@ -9,6 +9,7 @@
 //! within one tick of the file system's clock after the disk was made leaves its time as it is, so a seal is believed
 //! without a look at the content only when it is younger than the disk by more than that.
 
+use crate::hex::hex;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ fn content(file: &File) -> io::Result<String> {
         }
         at += length as u64;
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(hash.finalize()))
 }
 
 /// Where the next data from `at` on is; `None` when only a hole follows.

@@ -131,8 +131,7 @@ pub fn connect(entry: &Entry, patience: Duration) -> anyhow::Result<Connection> 
 /// Why the process never was.
 fn explain(outcome: &Outcome, machine: &str) {
     let Outcome::NotStarted { status, reason } = outcome else { return };
-    // The guest has escaped what it quotes; what else it says is its own affair.
-    let reason = crate::escape::escape(reason.as_bytes()).replace("\\\\", "\\");
+    let reason = crate::escape::escape(reason.as_bytes());
     match status {
         127 => say(&format!(
             "error: no such file in this userland: {reason}\nhint: {machine} has the files of its image and nothing else\n"

@@ -1,6 +1,7 @@
 //! Errors as people read them: one sentence with its causes, then a hint on its own line.
 
 use super::stdio;
+use crate::escape::{chain, printable};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -56,7 +57,7 @@ pub fn may_colour(stream: &impl IsTerminal) -> bool {
 
 /// An error as one line, its hint included.
 pub fn sentence(error: &anyhow::Error) -> String {
-    let text = one_line(&crate::escape::chain(error.as_ref())).replace('\n', "; ");
+    let text = one_line(&chain(error.as_ref())).replace('\n', "; ");
     match hint(error) {
         Some(hint) => format!("{text} ({})", hint.trim_end()),
         None => text,
@@ -66,7 +67,7 @@ pub fn sentence(error: &anyhow::Error) -> String {
 /// `error: what: because: because`, and `hint: remedy`. Both lines are printable text whatever they quote.
 fn render(error: &anyhow::Error, colour: bool) -> String {
     let (red, cyan, plain) = if colour { ("\x1b[1;31m", "\x1b[1;36m", "\x1b[0m") } else { ("", "", "") };
-    let mut text = format!("{red}error{plain}: {}\n", one_line(&crate::escape::chain(error.as_ref())));
+    let mut text = format!("{red}error{plain}: {}\n", one_line(&chain(error.as_ref())));
     if let Some(hint) = hint(error) {
         _ = writeln!(text, "{cyan}hint{plain}: {}", hint.trim_end());
     }
@@ -76,10 +77,7 @@ fn render(error: &anyhow::Error, colour: bool) -> String {
 /// The last defence: what a deeper part did not escape is escaped here, keeping the backslashes of what it did.
 /// A list of choices keeps its lines.
 fn one_line(text: &str) -> String {
-    text.split('\n')
-        .map(|line| crate::escape::escape(line.as_bytes()).replace("\\\\", "\\"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {

@@ -13,8 +13,10 @@
 
 use super::packages::{self, Count};
 use super::rules::{Want, want};
+use crate::escape::escape;
 use crate::formats::{bzimage, elf, ndb, sqlite};
 use crate::guest::script;
+use crate::hex::hex;
 use crate::kernel::image;
 use crate::rootfs::{Attrs, BodySink};
 use sha2::{Digest, Sha256};
@@ -148,7 +150,8 @@ impl Looker {
         let bytes = &self.buffer[..];
         let cut = (bytes.len() as u64) < self.size;
         let mut content = Content { elf: elf::parse(bytes), ..Content::default() };
-        content.script_fault = script::fault(&bytes[..bytes.len().min(SCRIPT)]);
+        let fault = script::fault(&bytes[..bytes.len().min(SCRIPT)]);
+        content.script_fault = fault.map(|fault| escape(fault.as_bytes()));
         if let Some(line) = bytes.strip_prefix(b"#!") {
             let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
             content.script = Some(line[..line.len().min(SCRIPT)].to_vec());
@@ -330,7 +333,7 @@ impl BodySink for Looker {
 pub fn digest(size: u64, body: &Body) -> Option<String> {
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     match &body.sha256 {
-        Some(digest) => Some(digest.iter().map(|byte| format!("{byte:02x}")).collect()),
+        Some(digest) => Some(hex(**digest)),
         None => (size == 0).then(|| EMPTY.to_owned()),
     }
 }

@@ -23,6 +23,7 @@ use crate::ext4;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{BootSpec, GuestModules, Init};
 use crate::guest_modules;
+use crate::hex::hex;
 use crate::identity::DiskIdentity;
 use crate::image::Image;
 use crate::kernel::modules::{Selection, select};
@@ -214,6 +215,6 @@ impl Plan {
 
     /// A name for this disk's content: equal for equal disks, different for different ones.
     pub fn key(&self) -> String {
-        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(self.digest)
     }
 }

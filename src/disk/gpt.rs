@@ -26,8 +26,6 @@ use uuid::Uuid;
 pub const SECTOR: u64 = 512;
 /// Where partitions begin and end, in bytes.
 pub const ALIGNMENT: u64 = 1 << 20;
-/// Bytes of the ESP when nobody asks for another size.
-pub const DEFAULT_ESP_SIZE: u64 = 128 << 20;
 /// Bytes of boot code in the protective MBR.
 pub const BOOT_CODE: usize = 440;
 

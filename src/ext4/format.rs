@@ -225,8 +225,6 @@ pub mod inode_flag {
     pub const EXTENTS: u32 = 0x8_0000;
     /// `i_blocks` counts blocks of the file system, not 512 bytes.
     pub const HUGE_FILE: u32 = 0x4_0000;
-    /// A value of an extended attribute lives in this inode.
-    pub const EA_INODE: u32 = 0x20_0000;
     /// File data lives in the inode.
     pub const INLINE_DATA: u32 = 0x1000_0000;
     /// Contents are encrypted.

@@ -7,8 +7,6 @@
 //!
 //! Source: Linux, fs/binfmt_script.c, `load_script`, and `BINPRM_BUF_SIZE`.
 
-use crate::escape::escape;
-
 /// The most bytes of a line that the kernel looks at.
 pub const LINE: usize = 255;
 /// Some editors begin a file with it; the kernel looks for `#!` in the first two bytes.
@@ -41,14 +39,14 @@ pub fn read(head: &[u8]) -> Option<Script<'_>> {
 }
 
 /// What keeps a file that begins with these bytes from being started as a script, or its interpreter from doing so; one
-/// part of a sentence.
+/// part of a sentence, which quotes the line as it is: who shows it escapes it.
 pub fn fault(head: &[u8]) -> Option<String> {
     if head.strip_prefix(BYTE_ORDER_MARK).is_some_and(|rest| rest.starts_with(b"#!")) {
         return Some("a byte order mark before its #!, which the kernel does not pass over".into());
     }
     let script = read(head)?;
     let ends_so = |word: &[u8]| word.last() == Some(&b'\r');
-    let shown = |word: &[u8]| escape(word.strip_suffix(b"\r").unwrap_or(word));
+    let shown = |word: &[u8]| String::from_utf8_lossy(word.strip_suffix(b"\r").unwrap_or(word)).into_owned();
     match script {
         Script { interpreter: b"" | b"\r", .. } => Some("no interpreter behind its #!".into()),
         Script { cut: true, .. } => Some(format!("a first line of more than {LINE} bytes, which the kernel cuts")),

@@ -6,7 +6,7 @@
 //!
 //! OCI image-spec, manifest.md, image-index.md, descriptor.md.
 
-use crate::escape::escape;
+use crate::escape::{escape, printable};
 use crate::image::json;
 use crate::image::{Digest, Platform, parse_json};
 use serde::Deserialize;
@@ -122,7 +122,7 @@ pub struct Manifest {
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// Not JSON, not in UTF-8, a field that is missing, twice there or of the wrong type, or too many items.
-    #[error("{}", escape(.0.to_string().as_bytes()))]
+    #[error("{}", printable(&.0.to_string()))]
     Json(serde_json::Error),
     /// More bytes than any such document has.
     #[error("{size} bytes, more than the {limit} such a document may have")]

@@ -5,7 +5,6 @@
 
 use super::failure::Failure;
 use super::{environment, log};
-use crate::escape::escape;
 use crate::guest::script;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
@@ -36,7 +35,7 @@ pub fn look_up(name: &str, env: &[String]) -> Result<PathBuf, Failure> {
             Err(_) => {}
         }
     }
-    let missing = || Failure::not_found(format!("executable file not found in $PATH: {}", escape(name.as_bytes())));
+    let missing = || Failure::not_found(format!("executable file not found in $PATH: {name}"));
     Err(denied.unwrap_or_else(missing))
 }
 
@@ -47,12 +46,11 @@ fn somebodys_program(path: &Path) -> bool {
 }
 
 fn check(path: &Path, name: &str) -> Result<(), Failure> {
-    let shown = escape(name.as_bytes());
     match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Err(Failure::not_executable(format!("is a directory: {shown}"))),
+        Ok(meta) if meta.is_dir() => Err(Failure::not_executable(format!("is a directory: {name}"))),
         Ok(_) => access(path, AccessFlags::X_OK)
-            .map_err(|_| Failure::not_executable(format!("permission denied, the file is not executable: {shown}"))),
-        Err(error) => Err(because(Errno::from_raw(error.raw_os_error().unwrap_or(0)), &shown)),
+            .map_err(|_| Failure::not_executable(format!("permission denied, the file is not executable: {name}"))),
+        Err(error) => Err(because(Errno::from_raw(error.raw_os_error().unwrap_or(0)), name)),
     }
 }
 
@@ -68,7 +66,7 @@ fn because(errno: Errno, shown: &str) -> Failure {
 
 /// Why execve(2) refused a file that [`look_up`] found.
 pub fn explain(path: &Path, errno: Errno) -> Failure {
-    let shown = escape(path.as_os_str().as_encoded_bytes());
+    let shown = path.to_string_lossy();
     let head = head_of(path);
     if let Some(fault) = script::fault(&head) {
         let explained = format!("{shown} has {fault}");
@@ -80,7 +78,7 @@ pub fn explain(path: &Path, errno: Errno) -> Failure {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR => match interpreter(&head) {
             Some(missing) => {
-                let missing = escape(missing);
+                let missing = String::from_utf8_lossy(missing);
                 Failure::not_found(format!(
                     "the interpreter {missing} is not in the image, which is needed by: {shown}"
                 ))
@@ -90,7 +88,7 @@ pub fn explain(path: &Path, errno: Errno) -> Failure {
         Errno::ENOEXEC => Failure::not_executable(format!("exec format error, {}: {shown}", format_of(&head))),
         Errno::EACCES => match interpreter(&head) {
             Some(denied) => {
-                let denied = escape(denied);
+                let denied = String::from_utf8_lossy(denied);
                 Failure::not_executable(format!("permission denied for {shown} or its interpreter {denied}"))
             }
             None => because(errno, &shown),
@@ -103,7 +101,7 @@ pub fn explain(path: &Path, errno: Errno) -> Failure {
 /// Tells of what makes an interpreter fail that is about to be started, as it will not say why.
 pub fn warn_of(path: &Path) {
     if let Some(fault) = script::fault(&head_of(path)) {
-        log::warning(format!("{} has {fault}", escape(path.as_os_str().as_encoded_bytes())));
+        log::warning(format!("{} has {fault}", path.display()));
     }
 }
 
@@ -225,6 +223,14 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_quotes_what_the_image_has_as_it_is() {
+        let path = ["PATH=/nowhere".to_owned()];
+        assert_eq!(look_up("a\\b", &path).unwrap_err().reason, "executable file not found in $PATH: a\\b");
+        assert_eq!(look_up("/no/a\\b", &path).unwrap_err().reason, "no such file or directory: /no/a\\b");
+        assert!(explain(Path::new("/no/a\\b"), Errno::E2BIG).reason.ends_with("for: /no/a\\b"));
+    }
+
+    #[test]
     fn a_refused_execution_is_explained() {
         let folder = folder();
         let missing = explain(&folder.path().join("run"), Errno::ENOENT);
@@ -261,7 +267,7 @@ mod tests {
     fn the_loader_of_an_elf_file_is_named_and_damage_is_survived() {
         let sh = std::fs::read("/bin/ls").unwrap();
         let loader = elf_interpreter(&sh[..HEAD]).unwrap();
-        assert!(loader.starts_with(b"/lib"), "{}", escape(loader));
+        assert!(loader.starts_with(b"/lib"), "{}", loader.escape_ascii());
         for cut in 0..200 {
             _ = elf_interpreter(&sh[..cut]);
         }

@@ -7,7 +7,7 @@ use std::fmt::Display;
 pub struct Failure {
     /// 127 command not found, 126 found and not executable, 125 anything else.
     pub status: u8,
-    /// One sentence, lower case, the offending value last.
+    /// One sentence, lower case, the offending value last, as the image has it: who shows it escapes it.
     pub reason: String,
 }
 

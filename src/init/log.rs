@@ -1,6 +1,7 @@
 //! Lines of PID 1 about the machine: to the kernel's log (and so to the console) and to the host.
 //!
-//! Text may quote the image, so every line is escaped. Lines for the host wait here until the event loop sends them;
+//! Text may quote the image, so it is escaped where somebody may read it: here for the console, and by the host for its
+//! terminal. Lines for the host wait here until the event loop sends them;
 //! a child that is still being set up sends them to its parent instead.
 
 use super::report::Reporter;
@@ -40,7 +41,7 @@ pub fn info(text: impl AsRef<str>) {
 
 /// Progress that somebody who waits wants to see.
 pub fn note(text: impl AsRef<str>) {
-    entry(Log { level: Level::Info, text: escape(text.as_ref().as_bytes()), note: true });
+    entry(Log { level: Level::Info, text: text.as_ref().to_owned(), note: true });
 }
 
 /// Something is missing or odd, and the boot goes on.
@@ -55,7 +56,7 @@ pub fn error(text: impl AsRef<str>) {
 
 /// A line of any level.
 pub fn line(level: Level, text: &str) {
-    entry(Log { level, text: escape(text.as_bytes()), note: false });
+    entry(Log { level, text: text.to_owned(), note: false });
 }
 
 fn entry(entry: Log) {
@@ -81,7 +82,7 @@ impl Sink {
         };
         if let Some(kmsg) = &mut self.kmsg {
             // One write is one record; a record ends at about 1 kB.
-            let text: String = entry.text.chars().take(800).collect();
+            let text: String = escape(entry.text.as_bytes()).chars().take(800).collect();
             _ = kmsg.write_all(format!("<{priority}>bootdisk: {text}\n").as_bytes());
         }
         if self.pending.len() < PENDING_LIMIT {

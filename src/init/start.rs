@@ -243,8 +243,7 @@ fn enter_folder(folder: &str) -> Result<bool, Failure> {
 }
 
 fn no_folder(folder: &str, errno: Errno) -> Failure {
-    let shown = crate::escape::escape(folder.as_bytes());
-    let reason = format!("cannot enter the working folder, {}: {shown}", errno.desc().to_lowercase());
+    let reason = format!("cannot enter the working folder, {}: {folder}", errno.desc().to_lowercase());
     // A runtime's 126 is about permission; a file or a ring of links in the folder's place is the image's defect.
     if errno == Errno::EACCES { Failure::not_executable(reason) } else { Failure::machine(reason) }
 }
@@ -252,7 +251,7 @@ fn no_folder(folder: &str, errno: Errno) -> Failure {
 /// Reads the image's accounts and resolves `User`.
 fn identify(user: &str) -> Result<Identity, Failure> {
     let (passwd, group) = (accounts("/etc/passwd"), accounts("/etc/group"));
-    user::resolve(user, &passwd, &group).map_err(|reason| Failure::machine(crate::escape::escape(reason.as_bytes())))
+    user::resolve(user, &passwd, &group).map_err(Failure::machine)
 }
 
 /// Contents of a file that may be missing, of any kind and of any size.
@@ -289,10 +288,7 @@ fn become_user(identity: &Identity) -> nix::Result<()> {
 }
 
 fn c_string(text: &str) -> Result<CString, Failure> {
-    CString::new(text).map_err(|_| {
-        let shown = crate::escape::escape(text.as_bytes());
-        Failure::machine(format!("a zero byte in the command or environment: {shown}"))
-    })
+    CString::new(text).map_err(|_| Failure::machine(format!("a zero byte in the command or environment: {text}")))
 }
 
 /// Nothing but 0, 1 and 2 survives the exec (CVE-2024-21626). Ours are all close-on-exec; this is for what is not.

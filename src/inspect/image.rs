@@ -5,7 +5,7 @@ use super::model::{self, Boot, HiddenFile, Kind, Layer, Layers, Report, StoredKe
 use crate::arch::Arch;
 use crate::contents::body::Hidden;
 use crate::contents::of_image::Scan;
-use crate::escape::escape;
+use crate::escape::{escape, printable};
 use crate::image::Image;
 use crate::kernel::preflight::{Disk, Verdict, preflight};
 use crate::kernel::{Packing, Store};
@@ -38,7 +38,7 @@ fn configuration(image: &Image) -> model::Image {
     let config = &image.config;
     model::Image {
         name: image.name.as_ref().map(shown),
-        platform: shown(&image.platform.to_string()),
+        platform: image.platform.to_string(),
         created: image.created.as_ref().map(shown),
         config_digest: image.config_digest.to_string(),
         chain_id: image.chain_id().to_string(),
@@ -113,7 +113,7 @@ fn boot(image: &Image, store: Option<&Store>, notes: &mut Vec<String>) -> Boot {
     ];
     let mut boot = Boot { kernels: Vec::new(), injected: injected.map(str::to_owned).to_vec() };
     let Some(arch) = Arch::from_name(&image.platform.architecture).map(Arch::kernel) else {
-        notes.push(format!("no kernel is known for {}", escape(image.platform.to_string().as_bytes())));
+        notes.push(format!("no kernel is known for {}", image.platform));
         return boot;
     };
     let entries = store.and_then(|store| store.list().ok()).unwrap_or_default();
@@ -130,7 +130,7 @@ fn boot(image: &Image, store: Option<&Store>, notes: &mut Vec<String>) -> Boot {
                     (true, unknown) => ("perhaps", Some(format!("{unknown} things it needs are not certain"))),
                 }
             }
-            Err(error) => ("no", Some(escape(error.to_string().as_bytes()))),
+            Err(error) => ("no", Some(printable(&error.to_string()))),
         };
         boot.kernels.push(StoredKernel {
             id: entry.id.clone(),

@@ -9,7 +9,7 @@
 //! Specification: Linux Documentation/driver-api/early-userspace/buffer-format.rst.
 
 use super::model::Initramfs;
-use crate::escape::escape;
+use crate::escape::{escape, printable};
 use crate::formats::{cpio, unpack};
 use crate::guest::spec::{self, BootSpec};
 use crate::kernel::modules;
@@ -63,7 +63,7 @@ fn report(bytes: &[u8], evidence: &str, spec: &mut Option<BootSpec>) -> Initramf
             }
         };
         if let Err(error) = result {
-            found.note = Some(format!("it is damaged: {}", escape(error.to_string().as_bytes())));
+            found.note = Some(format!("it is damaged: {}", printable(&error.to_string())));
             break;
         }
         if found.packing.len() >= 64 {
@@ -103,7 +103,7 @@ fn archive(input: &mut impl Read, found: &mut Initramfs, boot_spec: &mut Option<
             let mut bytes = Vec::new();
             walk.body().read_to_end(&mut bytes)?;
             *boot_spec = serde_json::from_slice(&bytes).ok();
-            found.boot_spec = serde_json::from_slice(&bytes).ok().map(printable);
+            found.boot_spec = serde_json::from_slice(&bytes).ok().map(document);
         }
         name_found(path, found);
     }
@@ -122,13 +122,13 @@ fn name_found(path: &[u8], found: &mut Initramfs) {
 }
 
 /// A document with every text in it made printable.
-fn printable(value: serde_json::Value) -> serde_json::Value {
+fn document(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value::{Array, Object, String};
     match value {
         String(text) => String(escape(text.as_bytes())),
-        Array(items) => Array(items.into_iter().map(printable).collect()),
+        Array(items) => Array(items.into_iter().map(document).collect()),
         Object(fields) => {
-            Object(fields.into_iter().map(|(name, value)| (escape(name.as_bytes()), printable(value))).collect())
+            Object(fields.into_iter().map(|(name, value)| (escape(name.as_bytes()), document(value))).collect())
         }
         other => other,
     }

@@ -9,6 +9,7 @@ use crate::contents::body::{Body, digest};
 use crate::contents::compare::kind_name;
 use crate::contents::paths::{self, file_name};
 use crate::escape::escape;
+use crate::hex::hex;
 use crate::rootfs::tree::Inode;
 use crate::rootfs::{InodeId, Kind, Time, Tree};
 use serde_json::json;
@@ -108,7 +109,6 @@ fn json_line(path: &[u8], inode: &Inode<Body>, link_to: Option<String>, out: &mu
         }
         Kind::Directory(_) | Kind::Fifo => {}
     }
-    let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let xattrs: BTreeMap<String, String> =
         attrs.xattrs.iter().flatten().map(|(name, value)| (escape(name), hex(value))).collect();
     if !xattrs.is_empty() {

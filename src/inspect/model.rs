@@ -26,17 +26,6 @@ pub enum Kind {
     Kernel,
 }
 
-impl Kind {
-    /// With its article.
-    pub fn with_article(self) -> &'static str {
-        match self {
-            Kind::Image => "an image",
-            Kind::Disk => "a disk",
-            Kind::Kernel => "a kernel",
-        }
-    }
-}
-
 /// A report.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {

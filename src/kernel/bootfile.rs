@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::KernelError;
 use crate::formats::unpack;
+use crate::hex::hex;
 use crate::inputs;
 
 /// Longest boot file accepted, in bytes.
@@ -100,5 +101,5 @@ impl BootFile {
 
 /// SHA-256 in lower-case hexadecimal.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::digest(bytes))
 }

@@ -62,16 +62,6 @@ pub enum FileError {
         /// What the system said.
         cause: io::Error,
     },
-    /// Known before anything is written.
-    #[error("disk needs {needed} bytes, and the file system has {free} free: {}", escape::path(.path))]
-    NoSpace {
-        /// Bytes the output will take.
-        needed: u64,
-        /// Bytes there are.
-        free: u64,
-        /// The output.
-        path: PathBuf,
-    },
     /// [`super::remove_unpublished`] was faster.
     #[error("output was given up before it was whole: {}", escape::path(.0))]
     GivenUp(PathBuf),

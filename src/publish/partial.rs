@@ -11,7 +11,6 @@
 //! Not supported: devices, pipes and sockets as output.
 
 use super::error::failed;
-use super::space::free_bytes;
 use super::target::{self, Taken, Target};
 use super::{FileError, keep, leftovers};
 use crate::output::Output;
@@ -53,13 +52,6 @@ impl PartialFile {
     /// Makes the file this long; new bytes are a hole.
     pub fn set_size(&self, size: u64) -> Result<(), FileError> {
         self.file.set_len(size).map_err(failed("set the size of", &self.target.path()))
-    }
-
-    /// An error when fewer than `needed` bytes are free where the output will lie.
-    pub fn require_space(&self, needed: u64) -> Result<(), FileError> {
-        let path = self.target.path();
-        let free = free_bytes(&path).map_err(failed("ask for the free space of", &path))?;
-        if free < needed { Err(FileError::NoSpace { needed, free, path }) } else { Ok(()) }
     }
 
     /// Puts the file in its place: everything on stable storage, then the new name, then the name on stable storage.

@@ -12,6 +12,7 @@
 use super::tree::EntryId;
 use super::{InodeId, Kind, Tree};
 use crate::escape::escape;
+use crate::hex::hex;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
@@ -80,10 +81,7 @@ fn line<B>(
         Kind::Directory(_) | Kind::Fifo => {}
     }
     for (name, value) in attrs.xattrs.iter().flatten() {
-        write!(out, " xattr:{}=", escape(name))?;
-        for byte in value {
-            write!(out, "{byte:02x}")?;
-        }
+        write!(out, " xattr:{}={}", escape(name), hex(value))?;
     }
     writeln!(out)
 }

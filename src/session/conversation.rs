@@ -1,7 +1,7 @@
 //! The conversation with PID 1 over the host channel.
 
 use super::Session;
-use crate::escape::escape;
+use crate::escape::{escape, printable};
 use crate::guest::booted::SERIAL;
 use crate::guest::channel::{Level, VERSION, Welcome};
 use crate::session::channel::{Incoming, Output, WORKLOAD};
@@ -35,7 +35,7 @@ impl Session<'_> {
                 }
                 Err(error) => {
                     self.port.open = false;
-                    self.conclude(Outcome::Protocol { message: escape(error.to_string().as_bytes()) });
+                    self.conclude(Outcome::Protocol { message: printable(&error.to_string()) });
                     return true;
                 }
             }

@@ -1,7 +1,7 @@
 //! The conversation with QEMU itself: its monitor's greeting, our commands, the machine's events.
 
 use super::{Phase, Session};
-use crate::escape::escape;
+use crate::escape::{escape, printable};
 use crate::qemu::error::RunError;
 use crate::qemu::machine::Accel;
 use crate::qemu::qmp::Message;
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 impl Session<'_> {
     pub(super) fn read_qmp(&mut self, accel: Accel) -> Result<(), RunError> {
-        let broken = |error: io::Error| RunError::Qmp(escape(error.to_string().as_bytes()));
+        let broken = |error: io::Error| RunError::Qmp(printable(&error.to_string()));
         self.qmp_open = self.qmp.fill().map_err(broken)?;
         while let Some(message) = self.qmp.next_message().map_err(broken)? {
             match message {

@@ -219,7 +219,7 @@ impl State {
 
     /// What PID 1 says about the machine. It has escaped what it quotes; what else it says is its own affair.
     pub(super) fn pid1_says(&mut self, text: &str) {
-        let line = crate::escape::escape(text.as_bytes()).replace("\\\\", "\\");
+        let line = crate::escape::escape(text.as_bytes());
         self.watch.remember(&format!("bootdisk: {line}"));
     }
 
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(board.write(|state| state.last_lines(15)), ["Booting from Hard Disk..."]);
         board.write(State::greet);
         assert_eq!(board.write(|state| state.last_lines(15)), [""; 0]);
-        board.write(|state| state.pid1_says("no such user: a\\x1bb"));
-        assert_eq!(board.write(|state| state.last_lines(15)), ["bootdisk: no such user: a\\x1bb"]);
+        board.write(|state| state.pid1_says("no such user: a\x1bb\\c"));
+        assert_eq!(board.write(|state| state.last_lines(15)), ["bootdisk: no such user: a\\x1bb\\\\c"]);
     }
 }

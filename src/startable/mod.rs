@@ -136,7 +136,7 @@ fn script<U: Userland>(userland: &U, process: &Process, init: Init) -> Option<Do
     let places: Vec<String> = if command.contains('/') { vec![command.clone()] } else { in_path.collect() };
     let found = places.iter().find_map(|place| look.find(place))?;
     let fault = script::fault(&userland.read(found)?)?;
-    Some(Doubt::Script { command: escape(command.as_bytes()), fault })
+    Some(Doubt::Script { command: escape(command.as_bytes()), fault: escape(fault.as_bytes()) })
 }
 
 /// Whether `User` names somebody. An own init starts as root whatever it says.

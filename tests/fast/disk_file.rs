@@ -318,7 +318,6 @@ fn a_full_file_system_is_named() {
         let expected =
             format!("cannot write {}: no space left on its file system, which has 0 bytes free", path.display());
         assert_eq!(sentence, expected);
-        assert!(matches!(partial.require_space(1), Err(FileError::NoSpace { needed: 1, free: 0, .. })));
         drop(partial);
         assert_eq!(names(&folder), Vec::<String>::new());
         return;

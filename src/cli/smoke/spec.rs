@@ -19,7 +19,7 @@
 use super::error::{LONGEST, MOST, SpecError};
 use super::keys::{Definition, Given};
 use super::names::name_of;
-use crate::escape::escape;
+use crate::escape::{escape, printable};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -94,7 +94,7 @@ impl File<'_> {
     fn sections(&self) -> Result<Sections, Wrong> {
         let document = DeTable::parse(self.text).map_err(|error| {
             let line = error.span().map_or(0, |span| self.line(span.start));
-            (line, escape(error.message().lines().next().unwrap_or_default().as_bytes()))
+            (line, printable(error.message().lines().next().unwrap_or_default()))
         })?;
         let (mut defaults, mut tests) = (Vec::new(), Vec::new());
         for (key, value) in document.get_ref() {

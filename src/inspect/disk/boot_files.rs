@@ -6,7 +6,7 @@ use super::{Reading, entries};
 use crate::contents::Root;
 use crate::contents::body::Body;
 use crate::contents::paths;
-use crate::escape::escape;
+use crate::escape::{escape, printable};
 use crate::formats::ReadAt;
 use crate::formats::fat::{File, Volume, Walk};
 use crate::inspect::model::{Fact, LoaderEntry, Owner, Usage};
@@ -157,7 +157,7 @@ impl Reading<'_> {
                     }
                     match kernel::found(inside.unwrap_or(bytes), &evidence) {
                         Ok(bundle) => self.found.kernels.push(kernel::facts(&bundle, &evidence)),
-                        Err(error) => self.report.notes.push(escape(error.to_string().as_bytes())),
+                        Err(error) => self.report.notes.push(printable(&error.to_string())),
                     }
                 }
                 Some(Owner::Initramfs) if self.found.initramfs.len() < MAX_READ => {

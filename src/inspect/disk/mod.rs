@@ -20,7 +20,7 @@ pub use super::facts;
 use super::model::{self, Fact, Kind, Owner, Partition, Report, Usage};
 use crate::contents::body::{Looker, left_out};
 use crate::contents::{Root, of_disk, paths};
-use crate::escape::escape;
+use crate::escape::{escape, printable};
 use crate::ext4::read::FileSystem;
 use crate::formats::ReadAt;
 use crate::guest::own_init::PLACES;
@@ -242,7 +242,7 @@ impl<'a> Reading<'a> {
         let mut text = format!("partition {}: {error}", entry.number);
         let mut cause = error.source();
         while let Some(error) = cause {
-            text.push_str(&format!(": {}", escape(error.to_string().as_bytes())));
+            text.push_str(&format!(": {}", printable(&error.to_string())));
             cause = error.source();
         }
         self.report.notes.push(text);

@@ -19,8 +19,9 @@ use md5::Md5;
 use sha2::digest::DynDigest;
 use sha2::{Digest, Sha256};
 
-use super::{Visit, hex, invalid, shown, tar};
+use super::{Visit, invalid, shown, tar};
 use crate::formats::unpack;
+use crate::hex::hex;
 use crate::kernel::KernelError;
 
 /// Longest list accepted, in bytes; of a generic kernel's 4,000 modules one has 0.7 MiB.
@@ -125,7 +126,7 @@ impl<R> Hashing<R> {
 
     /// The digest of what has passed, in hexadecimal digits.
     pub(super) fn digest(self) -> String {
-        hex(&self.hash.finalize())
+        hex(self.hash.finalize())
     }
 }
 

@@ -181,11 +181,6 @@ fn deliver(path: &Path, entry: &tar::Entry, body: &mut dyn Read, visit: &mut Vis
     }
 }
 
-/// A digest as packages write it.
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn shown(name: &str) -> String {
     crate::escape::escape(name.as_bytes())
 }

@@ -19,9 +19,10 @@ use sha2::{Digest, Sha256};
 
 use super::digests::Hashing;
 use super::signed::{self, Kind, Signature};
-use super::{Facts, MAX_DATA, MAX_FILES, MAX_TAIL, Visit, hex, invalid, tar};
+use super::{Facts, MAX_DATA, MAX_FILES, MAX_TAIL, Visit, invalid, tar};
 use crate::formats::body::ends_early;
 use crate::formats::{cpio, unpack};
+use crate::hex::hex;
 use crate::kernel::input::Reader;
 use crate::kernel::{Input, KernelError};
 
@@ -66,7 +67,7 @@ pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, Kernel
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
     let Beginning { signature, header, input, .. } = Beginning::read(input)?;
     let of_header = signature.strings(SIG_SHA256).into_iter().next();
-    if of_header.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&hex(&Sha256::digest(&header.bytes)))) {
+    if of_header.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&hex(Sha256::digest(&header.bytes)))) {
         return Err(KernelError::package(path, "its header is not what its SHA-256 says"));
     }
     let first = |tag| header.strings(tag).into_iter().next().unwrap_or_default();

@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 
 use super::digests::Digests;
 use super::signed::{self, Kind, Signature};
-use super::{Facts, Visit, deliver, hex, tar, walk};
+use super::{Facts, Visit, deliver, tar, walk};
 use crate::formats::unpack;
+use crate::hex::hex;
 use crate::kernel::input::Reader;
 use crate::kernel::{Input, KernelError};
 
@@ -107,7 +108,7 @@ pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
     let stated = info.lines().find_map(|line| line.strip_prefix("datahash = "));
     let mut hash = Sha256::new();
     io::copy(&mut input, &mut hash).map_err(bad)?;
-    if stated.is_none_or(|stated| !stated.eq_ignore_ascii_case(&hex(&hash.finalize()))) {
+    if stated.is_none_or(|stated| !stated.eq_ignore_ascii_case(&hex(hash.finalize()))) {
         return Err(refused("what it covers does not say that the data is this"));
     }
     Ok(found.into_iter().map(|(kind, bytes)| Signature { kind, bytes, covers: vec![range.clone()] }).collect())
@@ -154,7 +155,7 @@ fn data_hash(input: &Input) -> io::Result<String> {
         if info_in(&tar)?.is_some() {
             let mut hash = Sha256::new();
             io::copy(&mut input, &mut hash)?;
-            return Ok(hex(&hash.finalize()));
+            return Ok(hex(hash.finalize()));
         }
     }
     Err(super::invalid("it has a datahash and no stream that the hash is of"))

@@ -180,6 +180,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the machine ends first, or the deadline passes.
+    #[cfg(test)]
     pub fn wait_until(
         &mut self,
         wanted: impl Fn(&State) -> bool,

@@ -1,6 +1,6 @@
 //! Why a conversation with a running machine came to nothing.
 
-use crate::escape::escape;
+use crate::escape::printable;
 use std::io;
 
 /// Why a conversation with a running machine came to nothing.
@@ -38,7 +38,7 @@ pub enum ControlError {
 
 impl ControlError {
     pub(super) fn protocol(text: impl std::fmt::Display) -> ControlError {
-        ControlError::Protocol(escape(text.to_string().as_bytes()))
+        ControlError::Protocol(printable(&text.to_string()))
     }
 
     /// For `map_err`: a closed connection is the machine's end, anything else is this host's trouble.

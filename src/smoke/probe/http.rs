@@ -3,7 +3,7 @@
 use super::super::board::Board;
 use super::super::expect::Http;
 use super::{LOOK, PAUSE};
-use crate::escape::escape;
+use crate::escape::printable;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use ureq::Agent;
@@ -27,7 +27,7 @@ pub(in crate::smoke) fn watch(board: &Board, number: usize, port: u16, http: &Ht
                 }
             }
             Err(error) => {
-                board.check(number, false, told(format!("no answer: {}", escape(error.to_string().as_bytes()))));
+                board.check(number, false, told(format!("no answer: {}", printable(&error.to_string()))));
             }
         }
         if !board.sleep(PAUSE) {
