@@ -17,6 +17,7 @@
 //! partition types of the Discoverable Partitions Specification.
 
 use crate::arch::Architecture;
+pub use crate::formats::mbr::BOOT_CODE;
 use crate::output::Output;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use thiserror::Error;
@@ -26,8 +27,6 @@ use uuid::Uuid;
 pub const SECTOR: u64 = 512;
 /// Where partitions begin and end, in bytes.
 pub const ALIGNMENT: u64 = 1 << 20;
-/// Bytes of boot code in the protective MBR.
-pub const BOOT_CODE: usize = 440;
 
 const ALIGNMENT_SECTORS: u64 = ALIGNMENT / SECTOR;
 /// Header and 128 entries of 128 bytes, at either end.

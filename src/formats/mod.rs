@@ -1,7 +1,7 @@
 //! Formats of disks and boot files: for each its types, one reader, and its writer or editor where there is one.
 //!
 //! ```text
-//!  gpt         partition tables          fat         FAT12, FAT16, FAT32: a reader, an editor of FAT32
+//!  gpt, mbr    partition tables          fat         FAT12, FAT16, FAT32: a reader, an editor of FAT32
 //!  boot_entry  boot menu entries         bzimage     the header of an x86 kernel
 //!  elf         what programs say         sqlite, ndb rows of rpm's databases
 //!  ar, cpio    archives, file by file    unpack, lz4 packed streams
@@ -28,6 +28,8 @@ pub mod fat;
 pub mod gpt;
 #[cfg(feature = "host")]
 pub mod lz4;
+#[cfg(feature = "host")]
+pub mod mbr;
 #[cfg(feature = "host")]
 pub mod ndb;
 #[cfg(feature = "host")]

@@ -6,11 +6,10 @@
 //!
 //! The table itself is read by others. Specification: UEFI 2.10, 5.2 and 5.3.
 
+use crate::formats::mbr;
+
 /// Signature of a GPT's header.
 pub(super) const GPT: &[u8; 8] = b"EFI PART";
-/// The MBR's entries and signature.
-const ENTRIES: std::ops::Range<usize> = 446..510;
-pub(super) const BOOT_SIGNATURE: [u8; 2] = [0x55, 0xaa];
 
 /// What a disk looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +55,7 @@ pub(super) fn at_the_start(bytes: &[u8]) -> Option<Disk> {
     match () {
         () if has(512) => Some(Disk::Gpt),
         () if has(4096) => Some(Disk::LargeSectors),
-        () if is_mbr(bytes) => Some(Disk::Mbr),
+        () if mbr::read(bytes).is_some_and(|record| record.is_table()) => Some(Disk::Mbr),
         () => None,
     }
-}
-
-/// A signature, and entries that can be: the boot sector of a FAT volume and of a bzImage has the signature too.
-fn is_mbr(bytes: &[u8]) -> bool {
-    let Some(entries) = bytes.get(ENTRIES) else { return false };
-    let mut entries = entries.chunks_exact(16);
-    bytes.get(510..512) == Some(&BOOT_SIGNATURE)
-        && entries.clone().all(|entry| entry[0] & 0x7f == 0)
-        && entries.any(|entry| entry[4] != 0 && entry[12..16] != [0; 4])
 }

@@ -6,8 +6,9 @@
 //!
 //! Specification: UEFI 2.10, 5.3; VHD and UDIF have their footers in the last 512 bytes.
 
-use super::disk::{self, BOOT_SIGNATURE, Disk, GPT};
+use super::disk::{self, Disk, GPT};
 use super::{Kind, magic, read_at};
+use crate::formats::mbr;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
@@ -49,7 +50,7 @@ pub(super) fn at_the_end(file: &File, bytes: &[u8], size: u64) -> Option<Kind> {
         _ => {
             let copy = |sector: u64| size.checked_sub(sector).is_some_and(|at| at % sector == 0 && starts(at, GPT));
             let unnamed = magic::look(bytes).is_none_or(|kind| kind == Kind::Disk(Disk::Mbr));
-            let mbr = bytes.get(510..512) == Some(&BOOT_SIGNATURE);
+            let mbr = mbr::is_signed(bytes);
             (unnamed && SECTORS.into_iter().any(copy)).then_some(Kind::Disk(Disk::CopyAlone { mbr }))
         }
     }

@@ -136,7 +136,7 @@ impl<'a> Reading<'a> {
             self.map.claim((*offset, *length), Owner::Firmware, what, None);
         }
         if let Some(code) = self.disk.table.boot_code {
-            self.map.claim((0, table::BOOT_CODE as u64), Owner::BootStage, code, None);
+            self.map.claim((0, crate::formats::mbr::BOOT_CODE as u64), Owner::BootStage, code, None);
         }
     }
 

@@ -1,20 +1,19 @@
 //! The partition table of any disk: GPT with sectors of 512 or 4096 bytes, MBR with logical partitions, or none.
 //!
 //! ```text
-//!  sector 0   MBR: boot code, 4 entries of 16 bytes from 446, signature
+//!  sector 0   MBR
 //!  sector 1   GPT header ─▶ entries (usually sectors 2 to 33)      last sectors: the copy of both
 //!  extended partition ─▶ a chain of MBRs, each with one logical partition and the next link
 //! ```
 //!
-//! [`crate::formats::gpt`] reads GPTs. A primary one that is damaged is read from its copy, and said to be. Not read:
-//! BSD labels, Apple partition maps.
+//! [`crate::formats::gpt`] and [`crate::formats::mbr`] read them. A primary GPT that is damaged is read from its copy,
+//! and said to be. Not read: BSD labels, Apple partition maps.
 
 use crate::escape::escape;
 use crate::formats::ReadAt;
 use crate::formats::gpt::{self, Fault, Problem};
+use crate::formats::mbr::{self, BOOT_CODE, RECORD, Record};
 
-/// Bytes of boot code before the MBR's entries.
-pub const BOOT_CODE: usize = 440;
 /// Attribute of a GPT's partition: what a BIOS is to start.
 const LEGACY_BOOT: u64 = 4;
 /// Most logical partitions.
@@ -60,15 +59,14 @@ pub struct Entry {
 
 /// Reads the table of a disk of `size` bytes. A disk without one has the kind `none`.
 pub fn read(disk: &dyn ReadAt, size: u64) -> Table {
-    let mut mbr = [0; 512];
-    if disk.read_at(0, &mut mbr).is_err() {
+    let mut first = [0; RECORD];
+    if disk.read_at(0, &mut first).is_err() {
         return Table { kind: "none", sector: 512, ..Table::default() };
     }
-    let boot_code = boot_code(&mbr[..BOOT_CODE]);
-    let mut table = match of_gpt(disk, size) {
-        Some(table) => table,
-        None if is_mbr(&mbr) => self::mbr(disk, &mbr),
-        None => return Table { kind: "none", sector: 512, ..Table::default() },
+    let boot_code = boot_code(&first[..BOOT_CODE]);
+    let of_mbr = || mbr::read(&first).filter(Record::is_table).map(|record| of_mbr(disk, &record));
+    let Some(mut table) = of_gpt(disk, size).or_else(of_mbr) else {
+        return Table { kind: "none", sector: 512, ..Table::default() };
     };
     table.boot_code = boot_code;
     table.places.insert(0, (0, 512, if table.kind == "gpt" { "protective MBR" } else { "MBR" }));
@@ -158,43 +156,29 @@ fn gpt_entry(partition: &gpt::Partition, sector: u64) -> Option<Entry> {
     })
 }
 
-/// A signature, and entries that can be: every boot sector of a FAT volume has the signature too.
-fn is_mbr(sector: &[u8; 512]) -> bool {
-    let entries: Vec<&[u8]> = sector[446..510].chunks_exact(16).collect();
-    sector[510..] == [0x55, 0xaa]
-        && entries.iter().all(|entry| entry[0] & 0x7f == 0)
-        && entries.iter().any(|entry| entry[4] != 0 && part(entry).1 > 0)
-}
-
-/// First sector and sectors of an entry.
-fn part(entry: &[u8]) -> (u64, u64) {
-    let word = |at: usize| u64::from(u32::from_le_bytes(entry[at..at + 4].try_into().unwrap_or_default()));
-    (word(8), word(12))
-}
-
-fn mbr(disk: &dyn ReadAt, sector: &[u8; 512]) -> Table {
-    let id = u32::from_le_bytes(sector[440..444].try_into().unwrap_or_default());
-    let mut table = Table { kind: "mbr", sector: 512, id: Some(format!("{id:08x}")), ..Table::default() };
-    for (i, entry) in sector[446..510].chunks_exact(16).enumerate() {
-        let (first, sectors) = part(entry);
-        match entry[4] {
+fn of_mbr(disk: &dyn ReadAt, record: &Record) -> Table {
+    let id = Some(format!("{:08x}", record.disk));
+    let mut table = Table { kind: "mbr", sector: 512, id, ..Table::default() };
+    for (number, entry) in (1..).zip(&record.entries) {
+        match entry.kind {
             0 => {}
-            0x05 | 0x0f | 0x85 => logical(disk, first, &mut table),
-            _ if sectors == 0 => {}
-            _ => table.entries.push(mbr_entry(i as u32 + 1, entry, first, sectors)),
+            _ if entry.is_extended() => logical(disk, u64::from(entry.first), &mut table),
+            _ if entry.sectors == 0 => {}
+            _ => table.entries.push(mbr_entry(number, entry, 0)),
         }
     }
     table.entries.sort_by_key(|entry| entry.number);
     table
 }
 
-fn mbr_entry(number: u32, entry: &[u8], first: u64, sectors: u64) -> Entry {
+/// A partition whose first sector counts from the sector `from`.
+fn mbr_entry(number: u32, entry: &mbr::Entry, from: u64) -> Entry {
     Entry {
         number,
-        offset: first * 512,
-        length: sectors * 512,
-        type_id: format!("{:02x}", entry[4]),
-        active: entry[0] & 0x80 != 0,
+        offset: (from + u64::from(entry.first)) * 512,
+        length: u64::from(entry.sectors) * 512,
+        type_id: format!("{:02x}", entry.kind),
+        active: entry.flag & 0x80 != 0,
         ..Entry::default()
     }
 }
@@ -203,25 +187,25 @@ fn mbr_entry(number: u32, entry: &[u8], first: u64, sectors: u64) -> Entry {
 fn logical(disk: &dyn ReadAt, extended: u64, table: &mut Table) {
     let mut at = extended;
     for number in 5..5 + MAX_LOGICAL {
-        let mut sector = [0; 512];
-        if disk.read_at(at * 512, &mut sector).is_err() || sector[510..] != [0x55, 0xaa] {
+        let mut sector = [0; RECORD];
+        let record = disk.read_at(at * 512, &mut sector).ok().and_then(|()| mbr::read(&sector));
+        let Some(Record { entries: [partition, link, ..], .. }) = record else {
             // An extended partition that was never filled has no record at all.
             if number > 5 {
                 table.notes.push(format!("the chain of logical partitions ends before number {number}"));
             }
             return;
-        }
+        };
         table.places.push((at * 512, 512, "extended boot record"));
-        let (first, sectors) = part(&sector[446..462]);
-        if sectors > 0 {
-            table.entries.push(mbr_entry(number, &sector[446..462], at + first, sectors));
+        if partition.sectors > 0 {
+            table.entries.push(mbr_entry(number, &partition, at));
         }
-        let (next, length) = part(&sector[462..478]);
         // Each link leads on, or a chain might be a ring.
-        if length == 0 || extended + next <= at {
+        let next = extended + u64::from(link.first);
+        if link.sectors == 0 || next <= at {
             return;
         }
-        at = extended + next;
+        at = next;
     }
 }
 
