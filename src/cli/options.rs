@@ -225,8 +225,8 @@ pub struct Process {
     /// Keep what is written in memory: the disk stays as it is, and every boot is the first
     #[arg(long)]
     pub ephemeral: bool,
-    /// Network: dhcp, none, or static:LIST with commas between ADDRESS/PREFIX, gateway=ADDRESS, dns=ADDRESS and
-    /// search=DOMAIN, each as often as need be, IPv4 and IPv6
+    /// Network: dhcp, none, or static:LIST with commas between ADDRESS/PREFIX, gateway=ADDRESS, onlink (the
+    /// gateway is beside the addresses' networks), dns=ADDRESS and search=DOMAIN, each as often as need be, IPv4 and IPv6
     /// [default: dhcp, and IPv6 as routers advertise it]
     #[arg(long, value_name = "HOW", visible_alias = "network")]
     pub net: Option<Network>,

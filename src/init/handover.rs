@@ -1,17 +1,19 @@
 //! `init: image`: the image's own init (systemd, OpenRC) takes PID 1's place, in the root, with all of its mounts.
 //!
 //! Nothing of ours is left then: no result is reported, and the machine's end is whatever that init makes of it. The
-//! host is told before.
+//! host is told before. What the image knows of another machine or of a container does not hold it up.
 
 use super::failure::{Doing, Failure};
 use super::host::Host;
-use super::{command, environment, log, signals, userland};
+use super::{command, environment, fstab, log, signals, systemd, userland};
 use crate::guest::channel::{Frame, HandedOver, Kind};
 use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::Process;
+use nix::mount::{MsFlags, mount};
 use nix::unistd::execve;
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Enters the root and becomes the image's init. Returns only with why not.
 pub fn hand_over(plan: &userland::Plan, process: &Process, hostname: &str, host: &mut Host) -> Failure {
@@ -36,7 +38,18 @@ type Program = (PathBuf, Vec<CString>, Vec<CString>);
 
 fn prepare(plan: &userland::Plan, process: &Process, hostname: &str) -> Result<Program, Failure> {
     userland::enter(plan)?;
-    let env = environment::compose(&process.env, hostname, "/root", Some("linux"));
+    match systemd::prepare(Path::new("/")) {
+        Ok(true) => log::info("this system has no udev: the serial console's login waits for no device"),
+        Ok(false) => {}
+        Err(error) => log::warning(format!("cannot write units for systemd: {error}")),
+    }
+    if let Some(file) = systemd::says_container(Path::new("/")) {
+        log::warning(format!("the image's init may take this machine for a container, as the image has {file}"));
+    }
+    if let Err(error) = adapt_fstab() {
+        log::warning(format!("cannot look after /etc/fstab: {error}"));
+    }
+    let env = systemd::environment(environment::compose(&process.env, hostname, "/root", Some("linux")));
     let words: Vec<String> = process.words().cloned().collect();
     let (path, words) = match words.first() {
         // The image's command is an init itself.
@@ -51,6 +64,33 @@ fn prepare(plan: &userland::Plan, process: &Process, hostname: &str) -> Result<P
     };
     let strings = |list: &[String]| list.iter().map(|text| CString::new(text.as_str())).collect::<Result<Vec<_>, _>>();
     Ok((path, strings(&words).doing("pass the arguments")?, strings(&env).doing("pass the environment")?))
+}
+
+/// Puts a table over the image's that waits for nothing that is not here, for this boot. Nobody can write to it: what
+/// was changed there would be gone at the end.
+fn adapt_fstab() -> io::Result<()> {
+    const TABLE: &str = "/etc/fstab";
+    const COPY: &str = "/run/fstab.bootdisk";
+    let table = match std::fs::read(TABLE) {
+        Ok(table) => table,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let Ok(table) = String::from_utf8(table) else { return Ok(()) };
+    let known = fstab::known();
+    let adapted = fstab::adapt(&table, |field| fstab::is_there(field, &known, Path::new("/dev")));
+    let Some(adapted) = adapted else { return Ok(()) };
+    let note = "# This boot's copy: nofail stands where a device is not in this machine. The disk's own is under this mount.\n";
+    std::fs::write(COPY, note.to_owned() + &adapted.text)?;
+    mount(Some(COPY), TABLE, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount(None::<&str>, TABLE, None::<&str>, flags, None::<&str>)?;
+    std::fs::remove_file(COPY)?;
+    log::warning(format!(
+        "/etc/fstab names what is not in this machine, and it is not waited for: {}",
+        adapted.absent.join(", ")
+    ));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod etc_files;
 mod etc_mounts;
 mod failure;
 mod folders;
+mod fstab;
 mod growth;
 mod guest_modules;
 mod handover;
@@ -52,6 +53,7 @@ mod seed;
 mod signals;
 mod start;
 mod superblock;
+mod systemd;
 mod terminal;
 mod userland;
 

@@ -113,6 +113,51 @@ fn a_signal_presses_its_power_button() {
     assert_eq!(child.wait().unwrap().code(), Some(0), "{}", said());
 }
 
+/// The table of the machine that an image was made from. None of it is here, but the last.
+const FOREIGN_FSTAB: &str = "UUID=0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0 / ext4 errors=remount-ro 0 1
+UUID=ABCD-1234 /boot/efi vfat umask=0077 0 1
+/dev/sda5 none swap sw 0 0
+LABEL=data /data ext4 defaults 0 2
+tmpfs /srv tmpfs defaults 0 0
+";
+
+/// Says how things are once there is a login on the serial console, and ends the machine.
+const CHECK: &str = r#"[Service]
+ExecStart=/bin/sh -c 'until [ "$(systemctl is-active serial-getty@ttyS0)" = active ] && mountpoint -q /srv; do sleep 0.2; done; \
+{ echo "container: $(systemd-detect-virt --container)"; echo "failed: $(systemctl --failed --no-legend | wc -l)"; \
+echo "waiting: $(systemctl list-jobs --no-legend | grep -c device)"; cat /etc/fstab; echo added >> /etc/fstab; } >/dev/console 2>&1; \
+systemctl poweroff'
+"#;
+
+/// A real systemd without udev, whose environment says that it is in a container, with the table of another machine: a
+/// minute and a half for each of these, and an emergency shell, if it were believed.
+#[test]
+fn systemd_comes_up_whatever_its_image_knows_of_other_machines() {
+    let bench = Bench::new(Kernel::Cloud);
+    let layout = bench.path("systemd.oci");
+    let shell = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        e2e::run(command.args(["-ec", script]).current_dir(layout.parent().unwrap())).expect_status(0)
+    };
+    shell(&format!("cp -r '{}' systemd.oci", e2e::image("systemd.oci").display()));
+    let tree = bench.path("tree");
+    let units = tree.join("etc/systemd/system");
+    fs::create_dir_all(units.join("multi-user.target.wants")).unwrap();
+    fs::write(units.join("check.service"), CHECK).unwrap();
+    std::os::unix::fs::symlink("../check.service", units.join("multi-user.target.wants/check.service")).unwrap();
+    fs::write(tree.join("etc/fstab"), FOREIGN_FSTAB).unwrap();
+    shell(
+        "tar --owner 0 --group 0 -C tree -cf layer.tar .
+        umoci raw add-layer --image systemd.oci:latest layer.tar
+        umoci config --image systemd.oci:latest --config.env container=podman",
+    );
+    let ran = bench.run(&layout, &["--timeout", "240s"]).expect_status(0);
+    let text = ran.text();
+    let lines = ["container: none", "failed: 0", "waiting: 0", "/dev/sda5 none swap sw,nofail 0 0"];
+    assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+    assert!(text.contains("tmpfs /srv tmpfs defaults 0 0") && text.contains("Read-only file system"), "{text}");
+}
+
 #[test]
 fn an_image_without_an_init_says_so() {
     let bench = Bench::new(Kernel::Cloud);

@@ -1,0 +1,116 @@
+//! What systemd is told before it is process 1: that this is a machine, and that the console's login waits for nobody.
+//!
+//! ```text
+//!  container                           not in the environment: it would say that this is a container (src/basic/virt.c)
+//!  /run/systemd/system/*.service       over the distribution's units, under the administrator's in /etc (systemd.unit(5))
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// systemd's own files, one of which every installation has.
+const PLACES: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
+/// The device manager, without which no `.device` unit ever comes up.
+const UDEV: [&str; 4] =
+    ["usr/lib/systemd/systemd-udevd", "lib/systemd/systemd-udevd", "usr/bin/udevadm", "usr/sbin/udevd"];
+/// Units in memory.
+const UNITS: &str = "run/systemd/system";
+/// The login on a serial console.
+const GETTY: &str = "serial-getty@.service";
+
+/// A login that needs no `.device` unit. Otherwise as systemd's own: a terminal of the name behind the `@`, reset and
+/// started again whenever it ends.
+const LOGIN: &str = "\
+# Made at boot, as this system has no udev: systemd's own unit would wait for a device that it never hears of.
+[Unit]
+Description=Serial login on %I
+Documentation=man:agetty(8)
+After=systemd-user-sessions.service plymouth-quit-wait.service
+After=rc-local.service
+Before=getty.target
+IgnoreOnIsolate=yes
+Conflicts=rescue.service
+Before=rescue.service
+
+[Service]
+ExecStart=-/sbin/agetty --keep-baud 115200,57600,38400,9600 - $TERM
+Type=idle
+Restart=always
+RestartSec=0
+UtmpIdentifier=%I
+StandardInput=tty
+StandardOutput=tty
+TTYPath=/dev/%I
+TTYReset=yes
+TTYVHangup=yes
+KillMode=process
+SendSIGHUP=yes
+
+[Install]
+WantedBy=getty.target
+";
+
+/// Writes what systemd needs below `root`, whose `/run` is in memory. True when there was something to write.
+pub fn prepare(root: &Path) -> io::Result<bool> {
+    let has = |places: &[&str]| places.iter().any(|place| root.join(place).exists());
+    if !has(&PLACES) || has(&UDEV) {
+        return Ok(false);
+    }
+    let units = root.join(UNITS);
+    fs::create_dir_all(&units)?;
+    fs::write(units.join(GETTY), LOGIN)?;
+    Ok(true)
+}
+
+/// The environment of an init: nothing in it says that it is in a container.
+pub fn environment(mut entries: Vec<String>) -> Vec<String> {
+    entries.retain(|entry| entry.split('=').next() != Some("container"));
+    entries
+}
+
+/// A file below `root` by which an init takes this machine for a container; podman's, in memory, is removed.
+pub fn says_container(root: &Path) -> Option<&'static str> {
+    _ = fs::remove_file(root.join("run/.containerenv"));
+    root.join(".dockerenv").exists().then_some("/.dockerenv")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_waits_for_a_device_only_where_somebody_tells_of_devices() {
+        for (files, written) in [
+            (&["lib/systemd/systemd"][..], true),
+            (&["usr/lib/systemd/systemd", "usr/lib/systemd/systemd-udevd"], false),
+            (&["lib/systemd/systemd", "usr/bin/udevadm"], false),
+            (&["sbin/openrc-init"], false),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            for file in files {
+                fs::create_dir_all(root.path().join(file).parent().unwrap()).unwrap();
+                fs::write(root.path().join(file), "").unwrap();
+            }
+            assert_eq!(prepare(root.path()).unwrap(), written, "{files:?}");
+            assert_eq!(root.path().join(UNITS).join(GETTY).exists(), written, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_say_container_are_told_of_or_gone() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("run")).unwrap();
+        fs::write(root.path().join("run/.containerenv"), "").unwrap();
+        assert_eq!(says_container(root.path()), None);
+        assert!(!root.path().join("run/.containerenv").exists());
+        fs::write(root.path().join(".dockerenv"), "").unwrap();
+        assert_eq!(says_container(root.path()), Some("/.dockerenv"));
+    }
+
+    #[test]
+    fn no_variable_says_container() {
+        let before = ["A=1", "container=podman", "containers=2", "container"].map(str::to_owned);
+        assert_eq!(environment(before.to_vec()), ["A=1", "containers=2"]);
+    }
+}
