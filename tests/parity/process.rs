@@ -73,6 +73,7 @@ fn command() -> Vec<Row> {
     vec![
         row("Cmd alone").cmd(&["/bin/echo", "a", "b c"]).says("a b c\n"),
         row("Entrypoint alone").entrypoint(&["/bin/echo", "a"]).says("a\n"),
+        row("an Entrypoint of one empty string").entrypoint(&[""]).cmd(&["/bin/echo", "a"]).says("a\n"),
         row("Entrypoint and Cmd").entrypoint(&["/bin/echo", "a"]).cmd(&["b"]).says("a b\n"),
         row("shell form").cmd(&["/bin/sh", "-c", "echo $((1+1)) | cat"]).says("2\n"),
         row("shell form as Entrypoint, Cmd becomes $0")

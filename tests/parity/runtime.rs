@@ -145,8 +145,9 @@ impl Bundle {
     /// The image's configuration as umoci turns it into a runtime's.
     fn config(&self, row: &Row, folder: &Path) -> Result<Value, String> {
         let process = row.process();
-        let mut image = super::images::ImageBuilder::new().tag("box:latest").set("Cmd", json!(process.cmd));
-        image = image.set("Entrypoint", json!(process.entrypoint)).set("Env", json!(process.env));
+        let mut image = super::images::ImageBuilder::new().tag("box:latest").set("Env", json!(process.env));
+        // As Docker hands them on: an entrypoint of one empty string is none.
+        image = image.set("Cmd", json!(process.words().collect::<Vec<_>>()));
         image = image.set("User", json!(process.user)).set("WorkingDir", json!(process.working_dir));
         let layout = folder.join("image");
         image.write_oci(&layout);
