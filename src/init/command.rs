@@ -100,7 +100,10 @@ pub fn explain(path: &Path, errno: Errno) -> Failure {
 
 /// Tells of what makes an interpreter fail that is about to be started, as it will not say why.
 pub fn warn_of(path: &Path) {
-    if let Some(fault) = script::fault(&head_of(path)) {
+    let head = head_of(path);
+    let argument = script::read(&head).and_then(|script| script.argument);
+    let by_argument = argument.is_some_and(|argument| argument.ends_with(b"\r"));
+    if let Some(fault) = script::fault(&head).filter(|_| by_argument) {
         log::warning(format!("{} has {fault}", path.display()));
     }
 }

@@ -682,12 +682,14 @@ fn a27_archives_cut_short_anywhere() {
     let long = ImageBuilder::new().packed_layer(tar, Pack::Plain).tag("a:1");
     for (whole, gz) in [(long.docker_legacy(), false), (long.docker25(), false), (long.oci_archive(), true)] {
         let whole = if gz { Pack::Gzip.pack(&whole) } else { whole };
-        read_bytes(&whole).unwrap();
+        let image = read_bytes(&whole).unwrap();
         for point in 0..200 {
             let length = whole.len() * point / 200;
-            // Only the end marker may be short.
-            let all_members = !gz && length % 512 == 0 && length + 1024 >= whole.len();
-            assert_eq!(read_bytes(&whole[..length]).is_ok(), all_members, "{length} of {}", whole.len());
+            // What is missing may be the end marker, or a member that is no part of the image.
+            match read_bytes(&whole[..length]) {
+                Ok(same) => assert!(!gz && same.diff_ids().eq(image.diff_ids()), "{length} of {}", whole.len()),
+                Err(error) => assert!(!error.is_empty(), "{length} of {}", whole.len()),
+            }
         }
         for less in [1, 511, 513, 1023] {
             read_bytes(&whole[..whole.len() - less]).map(drop).unwrap_err();
