@@ -14,7 +14,10 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+/// Until a connection that could not be taken is tried again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Most connections at a time: each is two threads.
 const MAX_CONNECTIONS: usize = 256;
 
@@ -71,7 +74,11 @@ fn accept_all(listener: &TcpListener, stopped: &PipeReader, port: u16) {
         if fds[1].any().unwrap_or(true) {
             return;
         }
-        let Ok((client, _)) = listener.accept() else { continue };
+        let Ok((client, _)) = listener.accept() else {
+            // No descriptor is left, say: who asks again at once gets the same answer.
+            std::thread::sleep(ACCEPT_PAUSE);
+            continue;
+        };
         if Arc::strong_count(&open) <= MAX_CONNECTIONS {
             let one = Arc::clone(&open);
             // Without a thread the connection ends at once, as on a host that has too many.
@@ -88,10 +95,11 @@ fn pass_on(client: &TcpStream, port: u16) -> io::Result<()> {
     client.set_nonblocking(false)?;
     let guest = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     std::thread::scope(|scope| {
-        scope.spawn(|| copy(client, &guest));
+        // One direction alone would be a connection that never answers.
+        std::thread::Builder::new().name("relayed back".into()).spawn_scoped(scope, || copy(client, &guest))?;
         copy(&guest, client);
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The end of one direction is the end of it on the other side, and a failure is an end.
