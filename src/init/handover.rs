@@ -11,6 +11,7 @@ use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::Process;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::execve;
+use std::cell::LazyCell;
 use std::ffi::CString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,8 @@ fn adapt_fstab() -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let Ok(table) = String::from_utf8(table) else { return Ok(()) };
-    let known = fstab::known();
+    // Most tables of images name no device: then none is looked at.
+    let known = LazyCell::new(fstab::known);
     let adapted = fstab::adapt(&table, |field| fstab::is_there(field, &known, Path::new("/dev")));
     let Some(adapted) = adapted else { return Ok(()) };
     let note = "# This boot's copy: nofail stands where a device is not in this machine. The disk's own is under this mount.\n";

@@ -13,8 +13,8 @@ use super::modules::place::{MODULE_ROOTS, module_file};
 use super::modules::tree::{Builtin, Sink, Storage, bounded, keep, module_name};
 use super::modules::{ModuleTree, wanted};
 use super::package::{self, Facts, Source, Unpacked, is_reference};
-use super::unified;
 use super::{BootFile, Bundle, Config, Input, KernelError, Keys, config, ikconfig};
+use super::{release, unified};
 use crate::formats::{bzimage, unpack};
 use crate::recognise::{self, Kind, Names, Refusal, Wanted, pe};
 
@@ -379,7 +379,7 @@ fn kernels_in(dir: &Path, found: &mut BTreeMap<PathBuf, PathBuf>) -> Result<(), 
         let entry = entry.map_err(KernelError::io("read", dir))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if is_kernel_name(&name) && entry.path().is_file() {
+        if release::is_kernel(&name) && entry.path().is_file() {
             let real = entry.path().canonicalize().map_err(KernelError::io("read", entry.path()))?;
             // Of a file and links to it the file's own name is the one to show.
             let place = found.entry(real.clone()).or_insert_with(|| entry.path());
@@ -520,7 +520,7 @@ impl Parts {
         let in_modules = module_file(&entry.path);
         // In /boot, in the modules directory, or at the top of an archive.
         let file = in_modules.map_or(entry.path.strip_prefix("boot/").unwrap_or(&entry.path), |(_, file)| file);
-        if is_kernel_name(file) {
+        if release::is_kernel(file) {
             // Two are an error already: a third adds nothing but memory.
             if self.kernels.len() < 2 {
                 let bytes = limited(body, bootfile::MAX, "kernel")?;
@@ -563,14 +563,6 @@ impl Parts {
         self.paths.push(file.to_owned());
         Ok(())
     }
-}
-
-/// Whether a file of one component is named as kernels are.
-fn is_kernel_name(name: &str) -> bool {
-    !name.contains('/')
-        && ["vmlinuz", "bzImage", "Image"]
-            .iter()
-            .any(|stem| name.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.'])))
 }
 
 fn word(text: &str) -> String {

@@ -1,6 +1,15 @@
-//! Releases of kernels in order, and the one that is meant where an image has several.
+//! What kernels' files are called, and their releases in order.
 
 use std::cmp::Ordering;
+
+/// What the names of kernels' files begin with.
+const STEMS: [&str; 3] = ["vmlinuz", "bzImage", "Image"];
+
+/// Whether a file in `/boot`, in a modules directory or at the top of an archive is named as kernels are.
+pub fn is_kernel(file: &str) -> bool {
+    let mut behind = STEMS.iter().filter_map(|stem| file.strip_prefix(stem));
+    !file.contains('/') && behind.any(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
+}
 
 /// Older before newer: numbers by their value, what is between them by its letters.
 pub fn order(a: &str, b: &str) -> Ordering {
@@ -27,8 +36,8 @@ fn head<'a>(text: &mut &'a str, fits: impl Fn(char) -> bool) -> &'a str {
 
 /// The release in the name of a kernel's file: `vmlinuz-6.1.0-56-amd64`.
 pub fn in_name(file: &str) -> Option<&str> {
-    let stems = ["vmlinuz-", "bzImage-", "Image-", "vmlinux-"];
-    stems.iter().find_map(|stem| file.strip_prefix(stem)).filter(|release| !release.is_empty())
+    let behind = STEMS.iter().find_map(|stem| file.strip_prefix(stem)?.strip_prefix('-'));
+    behind.filter(|release| !release.is_empty())
 }
 
 #[cfg(test)]
@@ -61,5 +70,10 @@ mod tests {
         assert_eq!(in_name("vmlinuz-6.1.0-56-amd64"), Some("6.1.0-56-amd64"));
         assert_eq!(in_name("Image-6.12"), Some("6.12"));
         assert_eq!((in_name("vmlinuz"), in_name("vmlinuz-"), in_name("config-6.1")), (None, None, None));
+        // A kernel's debugging twin is no kernel that a disk could boot.
+        assert_eq!((in_name("vmlinux-6.4.gz"), is_kernel("vmlinux-6.4.gz")), (None, false));
+        assert!(
+            is_kernel("vmlinuz") && is_kernel("Image.gz") && is_kernel("vmlinuz-virt.efi") && !is_kernel("a/vmlinuz")
+        );
     }
 }

@@ -78,6 +78,12 @@ fn of_several_kernels_in_an_image_one_is_meant() {
         assert_eq!(bundle.modules.as_ref().map(|tree| tree.len()), Some(1), "its own modules and no others");
         assert!(bundle.config.is_some_and(|config| config.origin.ends_with(&expected[..])));
     }
+    // Names that say more than a release, in the order of letters behind all others: they have no modules.
+    let odd = ["vmlinuz-9-rescue", "vmlinux-9.9.gz"].map(|name| dir.path().join("one/boot").join(name));
+    odd.iter().for_each(|path| fs::write(path, b"another").unwrap());
+    assert_eq!(of(&image(dir.path(), None), None).unwrap().release, new);
+    odd.iter().for_each(|path| fs::remove_file(path).unwrap());
+    assert_eq!(image(dir.path(), None), plain);
     // A link to a kernel that is not there counts for nothing.
     let dangling = image(dir.path(), Some("5.0"));
     assert_eq!(of(&dangling, None).unwrap().release, new);

@@ -92,10 +92,14 @@ impl Unpacked {
             return Err(KernelError::NoSuchRelease { wanted: wanted.to_owned(), releases, path: name.to_owned() });
         }
         let linked = || self.linked().filter(|release| found.contains(release));
-        let newest = || found.iter().max_by(|a, b| release::order(a, b)).cloned();
-        let chosen = wanted.map(str::to_owned).or_else(linked).or_else(newest);
         let has_modules =
             |release: &String| PLACES[1..].iter().any(|place| self.lookup(&format!("{place}/{release}")).is_some());
+        // What is called `6.1.old` or `0-rescue-…` beside the others has no modules.
+        let newest = || {
+            let in_order = |a: &&String, b: &&String| has_modules(a).cmp(&has_modules(b)).then(release::order(a, b));
+            found.iter().max_by(in_order).cloned()
+        };
+        let chosen = wanted.map(str::to_owned).or_else(linked).or_else(newest);
         self.has_modules = chosen.as_ref().is_some_and(has_modules);
         self.release = chosen;
         Ok(self)
