@@ -14,9 +14,10 @@
 
 mod seal;
 
+use crate::file_lock::Locked;
 use crate::publish::FileError;
 use anyhow::{Context, Result};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,6 @@ use std::time::SystemTime;
 
 /// Bytes of storage the cached disks may take together.
 pub const BUDGET: u64 = 16 << 30;
-/// How often a disk is made that somebody else takes away or damages as soon as it is there.
-const TRIES: usize = 3;
 
 /// The cache, a directory.
 pub struct DiskCache {
@@ -68,34 +67,18 @@ impl DiskCache {
         let lock = self.lock_file(key).map_err(GetError::Cache)?;
         let failed =
             |error: io::Error| GetError::Cache(anyhow::Error::new(error).context("cannot lock the disk cache"));
-        for _ in 0..TRIES {
-            // Those who use the disk keep it locked for as long as their machines run, and share it.
-            lock.lock_shared().map_err(failed)?;
-            if seal::is_whole(&path) {
-                return Ok(self.used(path, lock));
-            }
-            lock.unlock().map_err(failed)?;
-            let alone = match lock.try_lock() {
-                Ok(()) => true,
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-                // Machines run from a disk that has changed, and keep what they have open when another takes its name.
-                Err(TryLockError::WouldBlock) if lock.try_lock_shared().is_ok() => false,
-                // Somebody else makes it.
-                Err(TryLockError::WouldBlock) => continue,
-            };
+        // Those who use the disk keep it locked for as long as their machines run, and share it. Nobody prunes it meanwhile.
+        lock.lock_shared().map_err(failed)?;
+        if !seal::is_whole(&path) {
+            // Makers have a lock of their own: machines may run from a disk that has changed, and keep what they have
+            // open when another takes its name.
+            let makers = self.lock_file(&format!("{key}.making")).map_err(GetError::Cache)?;
+            let _alone = Locked::wait(makers).map_err(failed)?;
             if !seal::is_whole(&path) {
                 self.make(&path, &mut build)?;
             }
-            if alone {
-                lock.lock_shared().map_err(failed)?;
-            }
-            // Between the two locks it may have been pruned.
-            if path.exists() {
-                return Ok(self.used(path, lock));
-            }
-            lock.unlock().map_err(failed)?;
         }
-        Err(GetError::Cache(anyhow::anyhow!("a disk of the cache has gone as soon as it was made")))
+        Ok(self.used(path, lock))
     }
 
     /// Makes the disk, in place of whatever is there. When there is no room, everything unused gives its room first.
