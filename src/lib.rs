@@ -55,6 +55,8 @@ pub mod inspect;
 #[cfg(feature = "host")]
 pub mod kernel;
 #[cfg(feature = "host")]
+mod large;
+#[cfg(feature = "host")]
 pub mod layer;
 #[cfg(feature = "host")]
 pub mod machines;

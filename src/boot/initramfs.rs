@@ -8,6 +8,7 @@ use std::io;
 use crate::formats::cpio::{CHARACTER, DIRECTORY, REGULAR, Writer};
 pub use crate::kernel::Packing;
 use crate::kernel::modules::Selection;
+use crate::large;
 
 /// A module's place and bytes.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +53,7 @@ pub fn write(
     packing: Packing,
 ) -> Result<Vec<u8>, InitramfsError> {
     let modules_size: usize = modules.iter().map(|module| module.bytes.len() + 512).sum();
-    let writer = Writer::with_capacity(init.len() + spec.len() + modules_size + 8192);
+    let writer = Writer::new(large::buffer(init.len() + spec.len() + modules_size + 8192));
     let mut archive = Archive { writer, names: BTreeSet::new() };
     for name in ["dev", "proc", "sys", "run", "tmp", "newroot"] {
         archive.directory(name)?;

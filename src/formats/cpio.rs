@@ -146,9 +146,9 @@ pub struct Writer {
 pub struct TooLarge;
 
 impl Writer {
-    /// An empty one, with room for so many bytes.
-    pub fn with_capacity(bytes: usize) -> Writer {
-        Writer { bytes: Vec::with_capacity(bytes), inodes: 0 }
+    /// An empty one, which grows in this empty buffer.
+    pub fn new(buffer: Vec<u8>) -> Writer {
+        Writer { bytes: buffer, inodes: 0 }
     }
 
     /// Adds an entry with its mode, and its device number if it is one.

@@ -34,13 +34,11 @@ pub fn reader<'a, R: Read + 'a>(mut input: R) -> io::Result<Box<dyn Read + 'a>> 
 
 /// Reads at most `limit` bytes to the end; `None` when there are more.
 pub fn read_bounded(input: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    read_expected(input, limit, 0)
+    read_into(Vec::new(), input, limit)
 }
 
-/// As [`read_bounded`], into a buffer that has room for `expected` bytes from the start.
-pub fn read_expected(input: impl Read, limit: u64, expected: usize) -> io::Result<Option<Vec<u8>>> {
-    // One byte more, so that the end is found without growing.
-    let mut bytes = Vec::with_capacity(if expected == 0 { 0 } else { expected + 1 });
+/// As [`read_bounded`], into an empty buffer. With room for one byte more than there are it need not grow.
+pub fn read_into(mut bytes: Vec<u8>, input: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>> {
     input.take(limit + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }

@@ -10,6 +10,7 @@ use super::KernelError;
 use crate::formats::unpack;
 use crate::hex::hex;
 use crate::inputs;
+use crate::large;
 
 /// Longest boot file accepted, in bytes.
 pub const MAX: u64 = 256 << 20;
@@ -41,8 +42,8 @@ impl BootFile {
             BootFile::Memory(bytes) => Ok(Cow::Borrowed(bytes)),
             BootFile::Stored { path, size, crc32c, id, .. } => {
                 let file = inputs::open(path).map_err(KernelError::io("open", path))?;
-                let expected = (*size).min(MAX) as usize;
-                let bytes = unpack::read_expected(file, *size, expected).map_err(KernelError::io("read", path))?;
+                let buffer = large::buffer((*size).min(MAX) as usize + 1);
+                let bytes = unpack::read_into(buffer, file, *size).map_err(KernelError::io("read", path))?;
                 let bytes = bytes.unwrap_or_default();
                 if bytes.len() as u64 != *size || crc32c::crc32c(&bytes) != *crc32c {
                     let reason = "its boot file has changed".to_owned();

@@ -168,9 +168,10 @@ fn encode_stage2(boot: &Boot, setup: &Setup, generation: u32) -> Result<Vec<u8>,
     stage.put_u32(0x0c, limit as u32);
     stage.put_u32(0x10, span as u32);
     stage.put_u32(0x14, boot.initramfs.len() as u32);
+    let (protected_sum, initramfs_sum) = checksums(protected_mode, boot.initramfs);
     stage.put_part(0x20, 0x10000, checksum(real_mode), &real_extents)?;
-    stage.put_part(0x2c, 0x10_0000, checksum(protected_mode), &protected_extents)?;
-    stage.put_part(0x38, 0, checksum(boot.initramfs), boot.initramfs_extents)?;
+    stage.put_part(0x2c, 0x10_0000, protected_sum, &protected_extents)?;
+    stage.put_part(0x38, 0, initramfs_sum, boot.initramfs_extents)?;
     let line = stage.append_text(boot.command_line)?;
     stage.put_u16(0x18, line);
     stage.put_u16(0x1a, boot.command_line.len() as u16 + 1);
@@ -207,19 +208,42 @@ fn memory_message(bytes: u64) -> String {
 
 /// The checksum the stage computes: of 32-bit words, the last sector filled with zeros.
 fn checksum(bytes: &[u8]) -> u32 {
-    let mut words = bytes.chunks_exact(4);
-    let mut sum = 0u32;
-    for word in &mut words {
-        sum = sum.rotate_left(1).wrapping_add(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+    filled(add(0, bytes), bytes.len())
+}
+
+/// The checksums of two files at once: each word waits for the word before it, but not for the other file's.
+fn checksums(first: &[u8], second: &[u8]) -> (u32, u32) {
+    let (first_words, first_rest) = first.as_chunks::<4>();
+    let (second_words, second_rest) = second.as_chunks::<4>();
+    let both = first_words.len().min(second_words.len());
+    let mut sums = (0, 0);
+    for (one, two) in first_words.iter().zip(second_words) {
+        sums = (step(sums.0, *one), step(sums.1, *two));
     }
-    let mut rest = [0; 4];
-    rest[..words.remainder().len()].copy_from_slice(words.remainder());
-    let mut done = bytes.len() - words.remainder().len();
-    if !words.remainder().is_empty() {
-        sum = sum.rotate_left(1).wrapping_add(u32::from_le_bytes(rest));
-        done += 4;
+    let left = |sum, words: &[[u8; 4]], rest| add(words[both..].iter().fold(sum, |sum, word| step(sum, *word)), rest);
+    let ends = (left(sums.0, first_words, first_rest), left(sums.1, second_words, second_rest));
+    (filled(ends.0, first.len()), filled(ends.1, second.len()))
+}
+
+/// The checksum `sum`, with the words of `bytes` added. What is behind the last whole word is filled with zeros.
+fn add(sum: u32, bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let sum = words.iter().fold(sum, |sum, word| step(sum, *word));
+    if rest.is_empty() {
+        return sum;
     }
-    let zero_words = (done.next_multiple_of(SECTOR as usize) - done) / 4;
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    step(sum, last)
+}
+
+fn step(sum: u32, word: [u8; 4]) -> u32 {
+    sum.rotate_left(1).wrapping_add(u32::from_le_bytes(word))
+}
+
+/// The checksum of a file of `length` bytes, with the zeros up to the end of its last sector.
+fn filled(sum: u32, length: usize) -> u32 {
+    let zero_words = length.next_multiple_of(SECTOR as usize) / 4 - length.div_ceil(4);
     sum.rotate_left(zero_words as u32 % 32)
 }
 
@@ -386,6 +410,10 @@ mod tests {
         for length in [0, 1, 3, 4, 509, 511, 512, 513, 1000, 1536] {
             let bytes: Vec<u8> = (0..length).map(|i| (i * 7 + 1) as u8).collect();
             assert_eq!(checksum(&bytes), checksum(&padded(&bytes)), "{length} bytes");
+            for other in [0, 2, 4, 511, 515, 2000] {
+                let other: Vec<u8> = (0..other).map(|i| (i * 5 + 3) as u8).collect();
+                assert_eq!(checksums(&bytes, &other), (checksum(&bytes), checksum(&other)), "{length} bytes");
+            }
         }
         assert_ne!(checksum(&[1, 0, 0, 0, 2, 0, 0, 0]), checksum(&[2, 0, 0, 0, 1, 0, 0, 0]), "order counts");
     }
