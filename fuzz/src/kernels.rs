@@ -1,11 +1,11 @@
 //! Readers of kernels, of the packages they come in, and of programs.
 
 use crate::{choice, file};
-use bootdisk::formats::{ar as members, elf as programs, ndb, sqlite as rows};
+use bootdisk::formats::{ar as members, elf as programs, ndb, pe as sections, sqlite as rows};
 use bootdisk::inspect::{initramfs, kernel};
 use bootdisk::kernel::package::file_of_cpio;
 use bootdisk::kernel::{Bundle, Config, Keys, ikconfig as config, modinfo as module};
-use bootdisk::recognise::{self, pe as sections};
+use bootdisk::recognise;
 use std::io::{Cursor, Seek, SeekFrom};
 
 /// Bytes that are read of one file in an archive.

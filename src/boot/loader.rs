@@ -16,7 +16,7 @@
 use crate::arch::Architecture;
 use crate::escape::escape;
 use crate::formats::fat::{self, Volume};
-use crate::formats::{ReadAt, boot_entry};
+use crate::formats::{ReadAt, boot_entry, pe};
 use crate::inputs;
 use crate::kernel::package::Source;
 use crate::kernel::{Input, KernelError};
@@ -231,25 +231,16 @@ fn bounded(from: impl Read) -> io::Result<Vec<u8>> {
 
 /// What keeps a file from being an EFI application for this architecture.
 fn fault(architecture: Architecture, bytes: &[u8]) -> Option<&'static str> {
-    const SUBSYSTEM_EFI_APPLICATION: u16 = 10;
-    let machine: u16 = match architecture {
+    let wanted: u16 = match architecture {
         Architecture::X86_64 => 0x8664,
         Architecture::Aarch64 => 0xaa64,
     };
-    let u16_at = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let header = || -> Option<usize> {
-        let at = u32::from_le_bytes(*bytes.get(0x3c..)?.first_chunk()?) as usize;
-        (bytes.starts_with(b"MZ") && bytes.get(at..)?.starts_with(b"PE\0\0")).then_some(at)
-    };
-    let Some(at) = header() else { return Some("is not an EFI program") };
-    // The COFF header follows the signature, the optional header with the subsystem at 68 follows its 20 bytes.
-    if u16_at(at + 4) != Some(machine) {
-        return Some("is for another architecture");
+    match pe::machine(bytes) {
+        None => Some("is not an EFI program"),
+        Some(machine) if machine != wanted => Some("is for another architecture"),
+        Some(_) if pe::subsystem(bytes) != Some(pe::EFI_APPLICATION) => Some("is not an EFI application"),
+        Some(_) => None,
     }
-    if u16_at(at + 4 + 20 + 68) != Some(SUBSYSTEM_EFI_APPLICATION) {
-        return Some("is not an EFI application");
-    }
-    None
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! Not supported: boot protocols before 2.12 (Linux 3.8), which lack `xloadflags` and `init_size`, and zImage.
 //! Specification: Linux Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header".
 
-use super::{u16_at, u32_at, u64_at};
+use super::{pe, u16_at, u32_at, u64_at};
 
 /// `boot_flag`, the signature of a boot sector, at [`BOOT_FLAG_AT`].
 const BOOT_FLAG: u16 = 0xaa55;
@@ -214,7 +214,7 @@ pub fn parse(prefix: &[u8], length: u64) -> Result<Header, Invalid> {
         version,
         kernel_version: version_string(&prefix[..setup], u16(0x20e)),
         is_64_bit: xloadflags & XLF_KERNEL_64 != 0,
-        efi_machine: pe_machine(prefix),
+        efi_machine: pe::machine(prefix),
         xloadflags,
         setup_sects,
         initrd_addr_max: u32(0x22c),
@@ -235,18 +235,6 @@ fn version_string(setup: &[u8], pointer: u16) -> Option<String> {
     let bytes = setup.get(KERNEL_VERSION_BASE + usize::from(pointer)..)?;
     let end = bytes.iter().position(|&b| b == 0)?;
     std::str::from_utf8(&bytes[..end]).ok().map(str::to_owned)
-}
-
-/// Machine of the PE header, when the file has one (PE format, "MS-DOS Stub" and "COFF File Header").
-pub fn pe_machine(prefix: &[u8]) -> Option<u16> {
-    if prefix.get(..2)? != b"MZ" {
-        return None;
-    }
-    let at = u32_at(prefix, 0x3c)? as usize;
-    if prefix.get(at..at.checked_add(4)?)? != b"PE\0\0" {
-        return None;
-    }
-    u16_at(prefix, at + 4)
 }
 
 #[cfg(test)]

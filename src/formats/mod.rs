@@ -33,6 +33,8 @@ pub mod mbr;
 #[cfg(feature = "host")]
 pub mod ndb;
 #[cfg(feature = "host")]
+pub mod pe;
+#[cfg(feature = "host")]
 pub mod sqlite;
 #[cfg(feature = "host")]
 pub mod unpack;

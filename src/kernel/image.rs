@@ -13,6 +13,7 @@
 
 use crate::arch::Arch;
 use crate::formats::bzimage::{self, Header, Invalid, Payload};
+use crate::formats::pe;
 use crate::recognise::{self, Kind, Refusal, Wanted};
 use std::path::Path;
 
@@ -125,12 +126,12 @@ pub fn bzimage_header(prefix: &[u8], length: u64) -> Result<(Header, String), In
 }
 
 fn plain_image(arch: Arch, prefix: &[u8]) -> Image {
-    let efi_stub = bzimage::pe_machine(prefix).and_then(Arch::from_pe_machine) == Some(arch);
+    let efi_stub = pe::machine(prefix).and_then(Arch::from_pe_machine) == Some(arch);
     Image { arch, release: None, form: Format::Image, bzimage: None, payload: Payload::Unknown, packed: None, efi_stub }
 }
 
 fn zboot(prefix: &[u8], length: u64, payload_start: impl FnOnce(u64) -> Vec<u8>) -> Result<Image, NotAKernel> {
-    let arch = bzimage::pe_machine(prefix).and_then(Arch::from_pe_machine);
+    let arch = pe::machine(prefix).and_then(Arch::from_pe_machine);
     let arch = arch.ok_or_else(|| refuse("an EFI zboot image of no known architecture"))?;
     let field = |at: usize| prefix.get(at..)?.first_chunk().map(|b| u64::from(u32::from_le_bytes(*b)));
     let packed = field(ZBOOT_PAYLOAD_AT).zip(field(ZBOOT_PAYLOAD_AT + 4)).filter(|(at, size)| at + size <= length);

@@ -15,8 +15,8 @@ use super::modules::{ModuleTree, wanted};
 use super::package::{self, Facts, Source, Unpacked, is_reference};
 use super::{BootFile, Bundle, Config, Input, KernelError, Keys, config, ikconfig};
 use super::{release, unified};
-use crate::formats::{bzimage, unpack};
-use crate::recognise::{self, Kind, Names, Refusal, Wanted, pe};
+use crate::formats::{bzimage, pe, unpack};
+use crate::recognise::{self, Kind, Names, Refusal, Wanted};
 
 /// What is given for one kernel.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,8 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::input::Input;
 use super::{KernelError, bootfile, image};
-use crate::formats::{bzimage, unpack};
-use crate::recognise::pe;
+use crate::formats::{bzimage, pe, unpack};
 
 /// The section with the kernel.
 pub(super) const LINUX: &[u8] = b".linux";

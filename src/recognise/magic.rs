@@ -3,8 +3,9 @@
 //! Sources: the formats' own specifications, named in a table's comment; file(1)'s magic for the archives nobody has
 //! specified.
 
-use super::{Disk, Kind, disk, pe};
+use super::{Disk, Kind, disk};
 use crate::formats::bzimage::is_bzimage;
+use crate::formats::pe;
 
 /// File systems and what else fills a partition: where, what, its name (Documentation/filesystems, blkid(8)).
 const FILE_SYSTEMS: [(usize, &[u8], &str); 13] = [
@@ -112,7 +113,7 @@ fn program(bytes: &[u8]) -> Option<Kind> {
     if bytes.starts_with(b"MZ") {
         return Some(match pe::place(bytes, b".linux") {
             Some(_) => Kind::UnifiedKernel,
-            None => Kind::EfiProgram(pe::machine(bytes).and_then(|machine| name_of(|(_, pe, _)| *pe == machine))),
+            None => Kind::EfiProgram(pe::machine(bytes).and_then(|machine| name_of(|(_, of_pe, _)| *of_pe == machine))),
         });
     }
     let half = |at: usize| bytes.get(at..at + 2).map(|half| u16::from_le_bytes([half[0], half[1]]));

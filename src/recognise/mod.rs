@@ -18,7 +18,6 @@ mod folder;
 mod hint;
 mod magic;
 pub mod names;
-pub mod pe;
 mod refusal;
 mod text;
 mod wanted;

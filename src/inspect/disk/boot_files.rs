@@ -7,11 +7,10 @@ use crate::contents::Root;
 use crate::contents::body::Body;
 use crate::contents::paths;
 use crate::escape::{escape, printable};
-use crate::formats::ReadAt;
 use crate::formats::fat::{File, Volume, Walk};
+use crate::formats::{ReadAt, pe};
 use crate::inspect::model::{Fact, LoaderEntry, Owner, Usage};
 use crate::inspect::{initramfs, kernel};
-use crate::recognise::pe;
 use crate::rootfs::Kind;
 use std::collections::BTreeMap;
 

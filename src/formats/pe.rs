@@ -2,14 +2,18 @@
 //! line and more.
 //!
 //! ```text
-//!  "MZ" … offset at 60 ─▶ "PE\0\0"  COFF header  optional header  sections of 40 bytes: name, size, place
+//!  "MZ" … offset at 60 ─▶ "PE\0\0"  COFF header (20)  optional header  sections of 40 bytes: name, size, place
+//!                                     machine at 0      subsystem at 68
 //! ```
 //!
-//! Specifications: UAPI.5 Unified Kernel Image; PE format, "Section Table".
+//! Specifications: UAPI.5 Unified Kernel Image; PE format, "COFF File Header", "Optional Header Windows-Specific
+//! Fields" and "Section Table".
 
-use crate::formats::{u16_at, u32_at};
+use super::{u16_at, u32_at};
 use std::ops::Range;
 
+/// `IMAGE_SUBSYSTEM_EFI_APPLICATION`.
+pub const EFI_APPLICATION: u16 = 10;
 /// Most sections looked at.
 const MAX_SECTIONS: u16 = 96;
 
@@ -21,6 +25,11 @@ pub fn section<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// `Machine` of the COFF header.
 pub fn machine(start: &[u8]) -> Option<u16> {
     u16_at(start, header(start)?.checked_add(4)?)
+}
+
+/// `Subsystem` of the optional header.
+pub fn subsystem(start: &[u8]) -> Option<u16> {
+    u16_at(start, header(start)?.checked_add(24 + 68)?)
 }
 
 /// Where the COFF header's signature is.
