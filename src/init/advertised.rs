@@ -11,9 +11,10 @@
 //!
 //! Not supported: Captive-Portal and PREF64 options.
 
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
 use std::io;
 use std::net::Ipv6Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// Netlink group of these messages: RTNLGRP_ND_USEROPT is 20.
@@ -55,23 +56,10 @@ pub struct Listener(OwnedFd);
 impl Listener {
     /// Listens from now on; what came before is lost, so this comes before interfaces are brought up.
     pub fn open() -> io::Result<Listener> {
-        let flags = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: no memory is involved; the descriptor is new and becomes our own.
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, flags, libc::NETLINK_ROUTE) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: all fields of sockaddr_nl are numbers.
-        let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
-        address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-        address.nl_groups = GROUP;
-        let size = size_of::<libc::sockaddr_nl>() as libc::socklen_t;
-        // SAFETY: the address is as long as it says.
-        match unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) } {
-            0 => Ok(Listener(socket)),
-            _ => Err(io::Error::last_os_error()),
-        }
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let messages = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        bind(messages.as_raw_fd(), &NetlinkAddr::new(0, GROUP))?;
+        Ok(Listener(messages))
     }
 
     /// What has been advertised since the last call.
@@ -79,10 +67,8 @@ impl Listener {
         let mut found = Vec::new();
         let mut buffer = [0u8; 8192];
         for _ in 0..16 {
-            // SAFETY: the buffer is as long as it says.
-            let length = unsafe { libc::recv(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-            let Ok(length) = usize::try_from(length) else { break };
-            found.extend(decode(&buffer[..length.min(buffer.len())]));
+            let Ok(length) = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()) else { break };
+            found.extend(decode(&buffer[..length]));
         }
         found
     }

@@ -2,7 +2,6 @@
 //!
 //! Kernels with the built-in tiny power button driver send PID 1 a signal instead (`signals::POWER_BUTTON`).
 
-use nix::errno::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -13,8 +12,8 @@ const EV_KEY: u16 = 1;
 const KEY_POWER: u16 = 116;
 /// Bytes of a bit map of all keys (KEY_MAX is 0x2ff).
 const KEY_BYTES: usize = 96;
-/// EVIOCGBIT(EV_KEY, KEY_BYTES): read, 'E', 0x20 + event type.
-const EVIOCGBIT_KEYS: u32 = (2 << 30) | ((KEY_BYTES as u32) << 16) | ((b'E' as u32) << 8) | (0x20 + EV_KEY as u32);
+// EVIOCGBIT(EV_KEY, length of the buffer).
+nix::ioctl_read_buf!(key_bits, b'E', 0x20 + EV_KEY, u8);
 
 /// An input device with a power key, non-blocking.
 pub struct Button(File);
@@ -31,8 +30,8 @@ pub fn find() -> Vec<Button> {
 fn open(path: &Path) -> Option<Button> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
     let mut keys = [0u8; KEY_BYTES];
-    // SAFETY: the kernel writes at most KEY_BYTES bytes, as the request says.
-    Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), EVIOCGBIT_KEYS as _, keys.as_mut_ptr()) }).ok()?;
+    // SAFETY: the kernel writes at most as many bytes as the buffer has.
+    unsafe { key_bits(file.as_raw_fd(), &mut keys) }.ok()?;
     let has_power = keys[usize::from(KEY_POWER / 8)] & (1 << (KEY_POWER % 8)) != 0;
     has_power.then_some(Button(file))
 }

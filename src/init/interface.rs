@@ -4,10 +4,11 @@
 
 use super::routes::Route;
 use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::fs;
 use std::mem::zeroed;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 /// A socket to ask the kernel through.
@@ -65,9 +66,7 @@ impl Interface {
 impl Interfaces {
     /// Opens the socket. Fails on a kernel without IPv4.
     pub fn open() -> nix::Result<Interfaces> {
-        // SAFETY: no memory is involved; the descriptor is new and ours.
-        let fd = Errno::result(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
-        Ok(Interfaces(unsafe { OwnedFd::from_raw_fd(fd) }))
+        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map(Interfaces)
     }
 
     /// Brings an interface up.

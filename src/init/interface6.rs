@@ -2,9 +2,10 @@
 
 use super::interface::Interface;
 use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::fs;
 use std::net::Ipv6Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// RTF_UP and RTF_GATEWAY, as of IPv4's routes.
 const UP: u32 = 1;
@@ -33,15 +34,16 @@ struct Route {
     interface: i32,
 }
 
+nix::ioctl_write_ptr_bad!(set_address, libc::SIOCSIFADDR, Address);
+nix::ioctl_write_ptr_bad!(add_route, libc::SIOCADDRT, Route);
+
 /// A socket to ask the kernel through.
 pub struct Interfaces6(OwnedFd);
 
 impl Interfaces6 {
     /// Opens the socket. Fails on a kernel without IPv6.
     pub fn open() -> nix::Result<Interfaces6> {
-        // SAFETY: no memory is involved; the descriptor is new and ours.
-        let fd = Errno::result(unsafe { libc::socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
-        Ok(Interfaces6(unsafe { OwnedFd::from_raw_fd(fd) }))
+        socket(AddressFamily::Inet6, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).map(Interfaces6)
     }
 
     /// Adds an address to an interface that is up.
@@ -49,7 +51,7 @@ impl Interfaces6 {
         let index = interface.index as i32;
         let request = Address { address: address.octets(), prefix: prefix.into(), interface: index };
         // SAFETY: the kernel reads one in6_ifreq, which lives during the call.
-        self.call(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCSIFADDR as _, &raw const request) })
+        done(unsafe { set_address(self.0.as_raw_fd(), &request) })
     }
 
     /// Adds a default route.
@@ -76,14 +78,15 @@ impl Interfaces6 {
             interface: interface.index as i32,
         };
         // SAFETY: the kernel reads one in6_rtmsg, which lives during the call.
-        self.call(unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCADDRT as _, &raw const route) })
+        done(unsafe { add_route(self.0.as_raw_fd(), &route) })
     }
+}
 
-    fn call(&self, result: i32) -> nix::Result<()> {
-        match Errno::result(result) {
-            Ok(_) | Err(Errno::EEXIST) => Ok(()),
-            Err(errno) => Err(errno),
-        }
+/// What is there already is as good.
+fn done(result: nix::Result<i32>) -> nix::Result<()> {
+    match result {
+        Ok(_) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno),
     }
 }
 

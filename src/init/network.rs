@@ -19,9 +19,11 @@ use super::{etc_files, log};
 use crate::guest::network::{Network, Static};
 use crate::guest::spec::Init;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// How long a workload is held back when nobody said. A server that answers does so in milliseconds, and a client
@@ -359,34 +361,11 @@ fn transaction(mac: [u8; 6]) -> u32 {
 
 /// A socket on port 68 that sends and receives on this interface only, also before there is an address.
 fn open_socket(interface: &str) -> io::Result<UdpSocket> {
-    let flags = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: no memory is involved; the descriptor is new and becomes the socket's own.
-    let fd = unsafe { libc::socket(libc::AF_INET, flags, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let socket = unsafe { UdpSocket::from_raw_fd(fd) };
-    let one: i32 = 1;
-    set_option(&socket, libc::SO_REUSEADDR, &one.to_ne_bytes())?;
-    set_option(&socket, libc::SO_BROADCAST, &one.to_ne_bytes())?;
-    set_option(&socket, libc::SO_BINDTODEVICE, interface.as_bytes())?;
-    let address = libc::sockaddr_in {
-        sin_family: libc::AF_INET as libc::sa_family_t,
-        sin_port: 68u16.to_be(),
-        sin_addr: libc::in_addr { s_addr: 0 },
-        sin_zero: [0; 8],
-    };
-    let size = size_of::<libc::sockaddr_in>() as libc::socklen_t;
-    // SAFETY: the address is as long as it says.
-    match unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) } {
-        0 => Ok(socket),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-fn set_option(socket: &UdpSocket, option: i32, value: &[u8]) -> io::Result<()> {
-    let length = value.len() as libc::socklen_t;
-    // SAFETY: the value is as long as it says.
-    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value.as_ptr().cast(), length) };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let client = socket(AddressFamily::Inet, SockType::Datagram, flags, None)?;
+    setsockopt(&client, sockopt::ReuseAddr, &true)?;
+    setsockopt(&client, sockopt::Broadcast, &true)?;
+    setsockopt(&client, sockopt::BindToDevice, &OsString::from(interface))?;
+    bind(client.as_raw_fd(), &SockaddrIn::new(0, 0, 0, 0, 68))?;
+    Ok(client.into())
 }

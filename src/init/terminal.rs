@@ -9,6 +9,9 @@ use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+nix::ioctl_write_ptr_bad!(set_size, libc::TIOCSWINSZ, libc::winsize);
+nix::ioctl_write_int_bad!(make_controlling, libc::TIOCSCTTY);
+
 /// In the child, inside the root: makes a terminal of the image's /dev/pts, takes it as controlling terminal and as
 /// standard streams, and returns the master side. The workload's is its /dev/console too.
 pub fn make(wanted: &Terminal, is_workload: bool) -> std::io::Result<PtyMaster> {
@@ -31,7 +34,7 @@ pub fn resize(terminal: &impl AsFd, rows: u16, cols: u16) {
     if rows > 0 && cols > 0 {
         let size = libc::winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
         // SAFETY: reads one winsize.
-        unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &size) };
+        _ = unsafe { set_size(terminal.as_fd().as_raw_fd(), &size) };
     }
 }
 
@@ -61,7 +64,7 @@ pub fn use_console(console: Option<File>) {
 fn take(terminal: &File) -> std::io::Result<()> {
     let fd = terminal.as_raw_fd();
     // SAFETY: no memory is involved. A device that is no terminal refuses, and is used all the same.
-    unsafe { libc::ioctl(fd, libc::TIOCSCTTY, 0) };
+    _ = unsafe { make_controlling(fd, 0) };
     for standard in 0..3 {
         // SAFETY: replaces the standard descriptors of this child.
         Errno::result(unsafe { libc::dup2(fd, standard) })?;

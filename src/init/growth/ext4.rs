@@ -13,8 +13,8 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Instant;
 
-/// EXT4_IOC_RESIZE_FS: write, 8 bytes, 'f', 16.
-const RESIZE: u32 = (1 << 30) | (8 << 16) | ((b'f' as u32) << 8) | 16;
+// EXT4_IOC_RESIZE_FS
+nix::ioctl_write_ptr!(resize_to, b'f', 16, u64);
 
 /// How far it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ fn read(device: &Path) -> Result<Option<Superblock>, String> {
 
 fn resize(root: &File, blocks: u64) -> Result<(), String> {
     // SAFETY: the kernel reads one number of 8 bytes, which lives during the call.
-    Errno::result(unsafe { libc::ioctl(root.as_raw_fd(), RESIZE as _, &raw const blocks) })
+    unsafe { resize_to(root.as_raw_fd(), &blocks) }
         .map(drop)
         .map_err(|errno| format!("the kernel does not enlarge it to {blocks} blocks: {}", errno.desc()))
 }

@@ -114,7 +114,6 @@ fn write(disk: &Path, sector: u64, plan: &plan::Plan) -> io::Result<()> {
 
 /// Tells the kernel of a partition's new length; it may be in use (linux/blkpg.h).
 fn resize_partition(disk: &File, number: i32, start: u64, length: u64) -> nix::Result<()> {
-    const BLKPG: u32 = 0x1269;
     const BLKPG_RESIZE_PARTITION: i32 = 3;
     #[repr(C)]
     struct Partition {
@@ -133,6 +132,7 @@ fn resize_partition(disk: &File, number: i32, start: u64, length: u64) -> nix::R
     let partition = Partition { start: start as i64, length: length as i64, number, names: [[0; 64]; 2] };
     let length = size_of::<Partition>() as i32;
     let argument = Argument { op: BLKPG_RESIZE_PARTITION, flags: 0, length, data: &raw const partition };
+    nix::ioctl_write_ptr_bad!(blkpg, 0x1269, Argument);
     // SAFETY: both structures are laid out as linux/blkpg.h has them and live during the call.
-    nix::errno::Errno::result(unsafe { libc::ioctl(disk.as_raw_fd(), BLKPG as _, &raw const argument) }).map(drop)
+    unsafe { blkpg(disk.as_raw_fd(), &argument) }.map(drop)
 }
