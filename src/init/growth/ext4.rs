@@ -6,7 +6,6 @@
 
 use super::pace::Pace;
 use crate::init::superblock::Superblock;
-use nix::errno::Errno;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
