@@ -244,6 +244,9 @@ pub struct HandedOver {
     pub nonce: String,
     /// Path of that init in the image.
     pub init: String,
+    /// Nobody there listens to the power button; Ctrl-Alt-Del is understood.
+    #[serde(default)]
+    pub no_button: bool,
 }
 
 /// How a process ended.

@@ -61,11 +61,3 @@ fn open_console() {
         std::mem::forget(file);
     }
 }
-
-/// A line straight to the console: for a machine without a host, where nobody else would say how it ended.
-pub fn console_line(text: &str) {
-    use std::io::Write;
-    if let Ok(mut console) = OpenOptions::new().write(true).open("/dev/console") {
-        _ = console.write_all(format!("bootdisk: {}\r\n", crate::escape::escape(text.as_bytes())).as_bytes());
-    }
-}

@@ -13,7 +13,7 @@
 //! on kernels before 6.6, whose tmpfs has none.
 
 use super::failure::{Doing, Failure};
-use super::journal;
+use super::{journal, tmpfs};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::stat::{UtimensatFlags, utimensat};
@@ -36,7 +36,7 @@ pub fn mount(device: &Path, fstype: &str, at: &str) -> Result<(), Failure> {
         fs::create_dir_all(folder).doing(format!("create {folder}"))?;
     }
     mount_lower(device, fstype).doing(format!("mount the root file system of {}", device.display()))?;
-    nix::mount::mount(Some("tmpfs"), UPPER, Some("tmpfs"), MsFlags::empty(), Some("mode=0700"))
+    nix::mount::mount(Some("tmpfs"), UPPER, Some("tmpfs"), MsFlags::empty(), Some(tmpfs::options(0o700).as_str()))
         .doing("mount a tmpfs for an ephemeral root")?;
     make_folders().doing("prepare a tmpfs for an ephemeral root")?;
     let overlay = |options: &str| {

@@ -5,7 +5,7 @@
 
 use super::failure::{Doing, Failure};
 use super::host::Host;
-use super::{command, environment, fstab, log, signals, systemd, userland};
+use super::{command, consoles, environment, fstab, inittab, log, signals, systemd, terminal, userland};
 use crate::guest::channel::{Frame, HandedOver, Kind};
 use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::Process;
@@ -23,7 +23,11 @@ pub fn hand_over(plan: &userland::Plan, process: &Process, hostname: &str, host:
             log::info(format!("handing over to the image's own init: {}", path.display()));
             host.send_log();
             let init = path.to_string_lossy().into_owned();
-            host.send(&Frame::control(Kind::HandedOver, &HandedOver { nonce: host.nonce().to_owned(), init }));
+            let no_button = systemd::hears_no_button(Path::new("/"));
+            host.send(&Frame::control(
+                Kind::HandedOver,
+                &HandedOver { nonce: host.nonce().to_owned(), init, no_button },
+            ));
             host.drain();
             signals::reset();
             _ = std::fs::write("/proc/self/oom_score_adj", "0");
@@ -38,7 +42,12 @@ pub fn hand_over(plan: &userland::Plan, process: &Process, hostname: &str, host:
 type Program = (PathBuf, Vec<CString>, Vec<CString>);
 
 fn prepare(plan: &userland::Plan, process: &Process, hostname: &str) -> Result<Program, Failure> {
+    // Before the root changes: the names of the devices are those of /sys in the initramfs too.
+    let (console, console_name) = (consoles::instead_of_the_kernels(), consoles::last());
     userland::enter(plan)?;
+    if let Some(console) = console {
+        terminal::stand_in(&console);
+    }
     match systemd::prepare(Path::new("/")) {
         Ok(true) => log::info("this system has no udev: the serial console's login waits for no device"),
         Ok(false) => {}
@@ -49,6 +58,9 @@ fn prepare(plan: &userland::Plan, process: &Process, hostname: &str) -> Result<P
     }
     if let Err(error) = adapt_fstab() {
         log::warning(format!("cannot look after /etc/fstab: {error}"));
+    }
+    if let Err(error) = console_name.map_or(Ok(()), |name| adapt_inittab(&name)) {
+        log::warning(format!("cannot look after /etc/inittab: {error}"));
     }
     let env = systemd::environment(environment::compose(&process.env, hostname, "/root", Some("linux")));
     let words: Vec<String> = process.words().cloned().collect();
@@ -83,16 +95,37 @@ fn adapt_fstab() -> io::Result<()> {
     let adapted = fstab::adapt(&table, |field| fstab::is_there(field, &known, Path::new("/dev")));
     let Some(adapted) = adapted else { return Ok(()) };
     let note = "# This boot's copy: nofail stands where a device is not in this machine. The disk's own is under this mount.\n";
-    std::fs::write(COPY, note.to_owned() + &adapted.text)?;
-    mount(Some(COPY), TABLE, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    mount(None::<&str>, TABLE, None::<&str>, flags, None::<&str>)?;
-    std::fs::remove_file(COPY)?;
+    put_over(TABLE, COPY, &(note.to_owned() + &adapted.text))?;
     log::warning(format!(
         "/etc/fstab names what is not in this machine, and it is not waited for: {}",
         adapted.absent.join(", ")
     ));
     Ok(())
+}
+
+/// Gives the console a login where the image's table of an init has none, for this boot.
+fn adapt_inittab(console: &str) -> io::Result<()> {
+    const TABLE: &str = "/etc/inittab";
+    const GETTY: [&str; 4] = ["/sbin/getty", "/sbin/agetty", "/usr/sbin/getty", "/usr/sbin/agetty"];
+    let table = match std::fs::read_to_string(TABLE) {
+        Ok(table) => table,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let getty = GETTY.into_iter().find(|path| Path::new(path).exists());
+    match inittab::adapt(&table, console, getty) {
+        Some(adapted) => put_over(TABLE, "/run/inittab.bootdisk", &adapted),
+        None => Ok(()),
+    }
+}
+
+/// Puts a file over another, read-only, by a copy that has no name afterwards.
+fn put_over(path: &str, copy: &str, text: &str) -> io::Result<()> {
+    std::fs::write(copy, text)?;
+    mount(Some(copy), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount(None::<&str>, path, None::<&str>, flags, None::<&str>)?;
+    std::fs::remove_file(copy)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Everything is non-blocking: a port whose host end is closed would block a plain write for ever. A machine without
 //! the port, or without a host on it, gets a `Host` that swallows what it is sent.
 
-use super::log;
+use super::{consoles, log};
 use crate::guest::channel::{Decoder, Frame, Hello, Kind, PORT, VERSION, Welcome};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{self, File, OpenOptions};
@@ -121,6 +121,18 @@ impl Host {
         }
     }
 
+    /// Says something that somebody who waits wants to see: at once to the host, or without one on the consoles.
+    pub fn tell(&mut self, text: &str) {
+        log::note(text);
+        match self.is_there() {
+            true => {
+                self.send_log();
+                self.flush();
+            }
+            false => consoles::say(text),
+        }
+    }
+
     /// Writes what the port takes now.
     pub fn flush(&mut self) {
         while let Some(port) = &mut self.port
@@ -211,25 +223,26 @@ impl Host {
 }
 
 /// One last frame from a panic, past everything that is queued. The stream may be in the middle of a frame then, and
-/// the host sees garbage; that too is an end it understands.
-pub fn emergency(make: impl FnOnce(&str) -> Frame) {
-    let Ok(emergency) = EMERGENCY.try_lock() else { return };
-    let Some((fd, nonce)) = emergency.as_ref() else { return };
+/// the host sees garbage; that too is an end it understands. Whether there was a host.
+pub fn emergency(make: impl FnOnce(&str) -> Frame) -> bool {
+    let Ok(emergency) = EMERGENCY.try_lock() else { return false };
+    let Some((fd, nonce)) = emergency.as_ref() else { return false };
     let mut bytes = Vec::new();
     if make(nonce).encode(&mut bytes).is_ok() {
         // SAFETY: writes a buffer that lives to a descriptor that stays open as long as it is in EMERGENCY.
         unsafe { libc::write(*fd, bytes.as_ptr().cast(), bytes.len()) };
         sleep(Duration::from_millis(200));
     }
+    true
 }
 
-/// The port's node. A machine with a virtio console device gets a moment for the port's name to arrive.
 /// Milliseconds since the kernel began, as it counts them.
 fn uptime() -> Option<u64> {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
     u64::try_from(now.tv_sec() * 1000 + now.tv_nsec() / 1_000_000).ok()
 }
 
+/// The port's node. A machine with a virtio console device gets a moment for the port's name to arrive.
 fn find_port() -> Option<PathBuf> {
     let deadline = Instant::now() + PORT_PATIENCE;
     loop {

@@ -49,6 +49,8 @@ pub struct End {
     pub outcome: Outcome,
     /// The kernel killed in it for lack of memory.
     pub oom: bool,
+    /// Somebody had asked it to stop.
+    pub asked: bool,
     /// What the machine does next.
     pub afterwards: Afterwards,
 }
@@ -124,7 +126,7 @@ impl<'a> Machine<'a> {
             self.host.send_log();
             if let Some(outcome) = self.finished() {
                 self.host.drain();
-                return End { outcome, oom: self.oom, afterwards: self.afterwards };
+                return End { outcome, oom: self.oom, asked: self.stop_asked, afterwards: self.afterwards };
             }
             self.host.flush();
             for source in self.wait() {

@@ -20,6 +20,8 @@ mod cgroup;
 mod children;
 mod clock;
 mod command;
+mod consoles;
+mod controllers;
 pub mod dhcp;
 mod early;
 mod environment;
@@ -33,6 +35,7 @@ mod growth;
 mod guest_modules;
 mod handover;
 mod host;
+mod inittab;
 mod interface;
 mod interface6;
 mod journal;
@@ -55,6 +58,7 @@ mod start;
 mod superblock;
 mod systemd;
 mod terminal;
+mod tmpfs;
 mod userland;
 
 use crate::guest::channel::{Terminal, Welcome};
@@ -93,7 +97,7 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let hostname = name_machine(&spec);
     // The network's answers come while the root is mounted. A card that is not there yet gets its turn behind it.
     let early = network::is_there().then(|| network::begin(&spec.network, &hostname));
-    let mounted = root::find_and_mount(&spec.root, booted, &mut loader)?;
+    let mounted = root::find_and_mount(&spec.root, booted, &mut loader, host)?;
     if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
         let grown = growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT, host);
         if grown.is_break() {

@@ -27,11 +27,13 @@ pub struct Search {
     pub found: Vec<Found>,
     /// Names of all block devices with a size, for the message when nothing was found.
     pub seen: Vec<String>,
+    /// Disks that have the partition in a table for sectors of 512 bytes, and sectors of this size.
+    pub other_sectors: Vec<(String, u64)>,
 }
 
 /// Looks through every block device once.
 pub fn find(partuuid: &str) -> Search {
-    let mut search = Search { found: Vec::new(), seen: Vec::new() };
+    let mut search = Search { found: Vec::new(), seen: Vec::new(), other_sectors: Vec::new() };
     let Ok(wanted) = partuuid.parse::<Guid>() else { return search };
     for entry in fs::read_dir("/sys/class/block").into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -42,9 +44,15 @@ pub fn find(partuuid: &str) -> Search {
         search.seen.push(name.clone());
         if !folder.join("partition").exists()
             && let Ok(disk) = File::open(node(&name))
-            && let Some(start) = table_start(&disk, block_size(&folder), &wanted)
         {
-            search.found.extend(partition_at(&folder, start).map(|node| Found { disk: name, node }));
+            let block = block_size(&folder);
+            match table_start(&disk, block, &wanted) {
+                Some(start) => search.found.extend(partition_at(&folder, start).map(|node| Found { disk: name, node })),
+                None if block != 512 && table_start(&disk, 512, &wanted).is_some() => {
+                    search.other_sectors.push((name, block));
+                }
+                None => {}
+            }
         }
     }
     search.seen.sort();

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::host::{self, Host};
 use super::lifetime::{Afterwards, End};
-use super::{children, early, log, root, signals};
+use super::{children, consoles, log, root, signals};
 use crate::guest::channel::{Ended, Frame, Kind, Outcome};
 use crate::guest::signal;
 use nix::sys::reboot::{RebootMode, reboot};
@@ -17,34 +17,47 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 pub fn not_started(failure: Failure) -> End {
     log::error(&failure.reason);
     let outcome = Outcome::NotStarted { status: failure.status, reason: failure.reason };
-    End { outcome, oom: false, afterwards: Afterwards::PowerOff }
+    End { outcome, oom: false, asked: false, afterwards: Afterwards::PowerOff }
 }
 
 /// Sends the result, stops whatever runs, syncs, unmounts, says done, and switches off.
 pub fn off(end: End, host: &mut Host) -> ! {
     host.send_log();
-    if !host.is_there() {
-        early::console_line(&describe(&end));
+    let unseen = !host.is_there();
+    if unseen {
+        consoles::say(&describe(&end));
     }
+    let shown = unseen && wants_to_be_read(&end);
     let nonce = host.nonce().to_owned();
     host.send(&Frame::control(Kind::Result, &Ended { process: 0, nonce, outcome: end.outcome, oom: end.oom }));
     host.drain();
-    leave(end.afterwards, host)
+    leave(host);
+    if shown {
+        consoles::let_it_be_read();
+    }
+    switch(end.afterwards)
+}
+
+/// Whether somebody before a screen must be given time: for a failure, and for output that was nowhere else. Whoever
+/// asked for the end waits for it.
+fn wants_to_be_read(end: &End) -> bool {
+    let failed = end.outcome != Outcome::Exited(0);
+    end.afterwards == Afterwards::PowerOff && !end.asked && (failed || consoles::is_screen_alone())
 }
 
 /// The end of a machine that the host stopped before there was a workload: there is no result to send.
 pub fn stopped(host: &mut Host) -> ! {
     log::info("asked to stop before the workload began");
-    leave(Afterwards::PowerOff, host)
+    leave(host);
+    switch(Afterwards::PowerOff)
 }
 
-fn leave(afterwards: Afterwards, host: &mut Host) -> ! {
+fn leave(host: &mut Host) {
     kill_everything();
     root::leave();
     host.send_log();
     host.send(&Frame { stream: 0, kind: Kind::Done, payload: Vec::new() });
     host.drain();
-    switch(afterwards)
 }
 
 /// One line for a console that nobody but a person reads.
@@ -87,13 +100,16 @@ fn switch(afterwards: Afterwards) -> ! {
 /// PID 1 itself has failed: says so everywhere, saves what can be saved, and switches off.
 pub fn panicked(text: &str) -> ! {
     log::error(text);
-    early::console_line(text);
-    host::emergency(|nonce| {
+    consoles::say(text);
+    let told = host::emergency(|nonce| {
         let outcome = Outcome::NotStarted { status: 125, reason: text.to_owned() };
         Frame::control(Kind::Result, &Ended { process: 0, nonce: nonce.to_owned(), outcome, oom: false })
     });
     _ = signals::send(-1, libc::SIGKILL);
     root::leave();
+    if !told {
+        consoles::let_it_be_read();
+    }
     switch(Afterwards::PowerOff)
 }
 
@@ -103,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_console_says_how_it_ended() {
-        let end = |outcome, oom| End { outcome, oom, afterwards: Afterwards::PowerOff };
+        let end = |outcome, oom| End { outcome, oom, asked: false, afterwards: Afterwards::PowerOff };
         assert_eq!(describe(&end(Outcome::Exited(7), false)), "workload exited with status 7");
         let killed = end(Outcome::Signaled(9), true);
         assert_eq!(describe(&killed), "workload killed by SIGKILL after the machine ran out of memory");

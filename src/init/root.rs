@@ -4,7 +4,9 @@
 //! end PID 1 can unmount what nobody uses any more.
 
 use super::booted::{Booted, Choice};
+use super::controllers::Controllers;
 use super::failure::{Doing, Failure};
+use super::host::Host;
 use super::modules::Loader;
 use super::partition::{self, Found, Search};
 use super::{ephemeral, journal, log};
@@ -21,6 +23,12 @@ pub const ROOT: &str = "/newroot";
 
 /// How long a disk may take to show up. USB and NVMe under emulation take a second.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After this long somebody who waits is told what for.
+const SILENT: Duration = Duration::from_secs(3);
+
+/// How long a disk may take to show up where nothing drives what it could hang on: that is all there was to load.
+const HOPELESS: Duration = Duration::from_secs(5);
 
 /// How long a disk that is only likely to be the one that was booted waits for a better one.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -47,8 +55,8 @@ pub struct Mounted {
 
 /// Waits for the root partition and mounts it, read-write even for a read-only workload: mount points the image lacks
 /// are made first, and a journal may have to be replayed.
-pub fn find_and_mount(root: &Root, booted: Booted, modules: &mut Loader) -> Result<Mounted, Failure> {
-    let Found { disk, node: device } = wait_for(&root.partuuid, booted, modules)?;
+pub fn find_and_mount(root: &Root, booted: Booted, modules: &mut Loader, host: &mut Host) -> Result<Mounted, Failure> {
+    let Found { disk, node: device } = wait_for(&root.partuuid, booted, modules, host)?;
     fs::create_dir_all(ROOT).doing(format!("create {ROOT}"))?;
     if root.ephemeral {
         ephemeral::mount(&device, &root.fstype, ROOT)?;
@@ -78,9 +86,10 @@ fn mount_disk(device: &Path, fstype: &str) -> nix::Result<Writable> {
 
 /// Waits for the root's partition on the disk that was booted. Where nothing says which that was, the first one is taken
 /// at once: there is no time after which no other could come.
-fn wait_for(partuuid: &str, mut booted: Booted, modules: &mut Loader) -> Result<Found, Failure> {
+fn wait_for(partuuid: &str, mut booted: Booted, modules: &mut Loader, host: &mut Host) -> Result<Found, Failure> {
     let begin = Instant::now();
     let mut pause = Duration::from_millis(5);
+    let mut told = false;
     loop {
         let search = partition::find(partuuid);
         match booted.choose(&search.found, modules) {
@@ -89,8 +98,12 @@ fn wait_for(partuuid: &str, mut booted: Booted, modules: &mut Loader) -> Result<
             Choice::Equal(found) => return only(&found, partuuid),
             Choice::Likely(_) | Choice::Absent => {}
         }
-        if begin.elapsed() > PATIENCE {
+        let waited = begin.elapsed();
+        if waited > PATIENCE || waited > HOPELESS && search.seen.is_empty() && Controllers::here().are_hopeless() {
             return Err(Failure::machine(not_found(&search, partuuid)));
+        }
+        if waited > SILENT && !std::mem::replace(&mut told, true) {
+            host.tell(&format!("still waiting for the root file system: {}", here(&search, partuuid)));
         }
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));
@@ -119,8 +132,19 @@ fn not_found(search: &Search, partuuid: &str) -> String {
              {others}; wanted PARTUUID {partuuid}"
         );
     }
+    match search.other_sectors.first() {
+        Some((disk, sector)) => format!(
+            "root file system not found: {disk} has sectors of {sector} bytes, and its partition table is for 512; \
+             wanted PARTUUID {partuuid}"
+        ),
+        None => format!("root file system not found: {}", here(search, partuuid)),
+    }
+}
+
+/// What is in the machine, and what is not.
+fn here(search: &Search, partuuid: &str) -> String {
     let seen = if search.seen.is_empty() { "none".to_owned() } else { search.seen.join(", ") };
-    format!("root file system not found: block devices here: {seen}; wanted PARTUUID {partuuid}")
+    format!("block devices here: {seen}; wanted PARTUUID {partuuid}; {}", Controllers::here())
 }
 
 /// `/dev/vda3 and /dev/vdb3`.

@@ -4,7 +4,7 @@
 //! extended attributes, devices and sockets are left out. A folder with more than a run-time folder has is not copied
 //! but seen through overlayfs; on a kernel without that it is left as it is, on the disk.
 
-use super::log;
+use super::{log, tmpfs};
 use nix::fcntl::AtFlags;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
@@ -33,7 +33,7 @@ pub fn tmpfs_over(at: &Path) {
 fn try_tmpfs_over(at: &Path) -> io::Result<()> {
     let below = File::open(at)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some("mode=0755"))?;
+    mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(tmpfs::options(0o755).as_str()))?;
     let from = Path::new("/proc/self/fd").join(below.as_raw_fd().to_string());
     let mut budget = Budget { entries: MAX_ENTRIES, bytes: MAX_BYTES };
     let copied = copy_folder(&from, at, &mut budget, 0).and_then(|()| copy_attributes(&below.metadata()?, at));
@@ -47,7 +47,7 @@ fn try_tmpfs_over(at: &Path) -> io::Result<()> {
 
 /// The folder below, read-only, and a tmpfs above that takes what changes.
 fn overlay_over(at: &Path, below: &File) -> io::Result<()> {
-    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some("mode=0700"))?;
+    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(tmpfs::options(0o700).as_str()))?;
     let above = File::open(at)?;
     let place = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
     let (lower, upper) = (place(below), place(&above));

@@ -7,7 +7,7 @@ use super::failure::{Doing, Failure};
 use super::namespaces::{Workload, begin_pids};
 use super::report::{self, Reporter, Reports};
 use super::userland::Plan;
-use super::{cgroup, command, environment, log, signals, terminal, userland};
+use super::{cgroup, command, consoles, environment, log, signals, terminal, userland};
 use crate::guest::channel::Terminal;
 use crate::guest::spec::Process;
 use crate::guest::surroundings::LIMITS;
@@ -147,7 +147,7 @@ fn set_up(start: &Start, standard: Standard, reporter: &Reporter) -> Result<std:
         Place::New(plan) => {
             separate_mounts()?;
             // In the new mount namespace, or it could not be bind-mounted; in the old root, where all devices are.
-            console = matches!(start.streams, Streams::Console).then(terminal::open_console).flatten();
+            console = matches!(start.streams, Streams::Console).then(consoles::terminal).flatten();
             userland::enter(plan)?;
         }
         Place::Beside(workload) => workload.join_rest().doing("join the workload, which has ended")?,

@@ -63,6 +63,18 @@ pub fn prepare(root: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether an init below `root` hears no power button and understands Ctrl-Alt-Del: systemd, whose login manager is told
+/// of buttons by udev alone, and inits with a table, which need a program for it.
+pub fn hears_no_button(root: &Path) -> bool {
+    const LISTENERS: [&str; 4] = ["usr/sbin/acpid", "sbin/acpid", "usr/lib/elogind/elogind", "lib/elogind/elogind"];
+    let has = |places: &[&str]| places.iter().any(|place| root.join(place).exists());
+    let table = fs::read_to_string(root.join("etc/inittab")).unwrap_or_default();
+    match has(&PLACES) {
+        true => !has(&UDEV),
+        false => super::inittab::understands_keys(&table) && !has(&LISTENERS),
+    }
+}
+
 /// The environment of an init: nothing in it says that it is in a container.
 pub fn environment(mut entries: Vec<String>) -> Vec<String> {
     entries.retain(|entry| entry.split('=').next() != Some("container"));
@@ -94,6 +106,27 @@ mod tests {
             }
             assert_eq!(prepare(root.path()).unwrap(), written, "{files:?}");
             assert_eq!(root.path().join(UNITS).join(GETTY).exists(), written, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn an_init_that_nobody_tells_of_buttons_is_known() {
+        const TABLE: (&str, &str) = ("etc/inittab", "ca:12345:ctrlaltdel:/sbin/shutdown -r now\n");
+        const SYSTEMD: (&str, &str) = ("lib/systemd/systemd", "");
+        for (files, deaf) in [
+            (&[SYSTEMD][..], true),
+            (&[SYSTEMD, ("usr/bin/udevadm", "")], false),
+            (&[TABLE], true),
+            (&[TABLE, ("usr/sbin/acpid", "")], false),
+            (&[("etc/inittab", "::respawn:/bin/sh\n")], false),
+            (&[], false),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            for (file, text) in files {
+                fs::create_dir_all(root.path().join(file).parent().unwrap()).unwrap();
+                fs::write(root.path().join(file), text).unwrap();
+            }
+            assert_eq!(hears_no_button(root.path()), deaf, "{files:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -38,22 +38,11 @@ pub fn resize(terminal: &impl AsFd, rows: u16, cols: u16) {
     }
 }
 
-/// The real terminal behind /dev/console: that name itself cannot be a controlling terminal. Opened in the
-/// initramfs, where all devices are.
-pub fn open_console() -> Option<File> {
-    let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
-    let name = active.split_whitespace().last().unwrap_or("console").to_owned();
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(libc::O_NOCTTY);
-    options.open(format!("/dev/{name}")).or_else(|_| options.open("/dev/console")).ok()
-}
-
 /// Takes the console as controlling terminal and standard streams, and makes it the root's /dev/console, which is
 /// then its name; /dev/null where there is none.
 pub fn use_console(console: Option<File>) {
     if let Some(console) = &console {
-        let source = format!("/proc/self/fd/{}", console.as_raw_fd());
-        _ = mount(Some(source.as_str()), "/dev/console", None::<&str>, MsFlags::MS_BIND, None::<&str>);
+        be_console(console);
     }
     let Some(terminal) = console.or_else(|| OpenOptions::new().read(true).write(true).open("/dev/null").ok()) else {
         return;
@@ -61,10 +50,25 @@ pub fn use_console(console: Option<File>) {
     _ = take(&terminal);
 }
 
+/// Makes a console the root's /dev/console and the standard streams of an image's own init, which is nobody's terminal.
+pub fn stand_in(console: &File) {
+    be_console(console);
+    _ = become_streams(console);
+}
+
+fn be_console(console: &File) {
+    let source = format!("/proc/self/fd/{}", console.as_raw_fd());
+    _ = mount(Some(source.as_str()), "/dev/console", None::<&str>, MsFlags::MS_BIND, None::<&str>);
+}
+
 fn take(terminal: &File) -> std::io::Result<()> {
-    let fd = terminal.as_raw_fd();
     // SAFETY: no memory is involved. A device that is no terminal refuses, and is used all the same.
-    _ = unsafe { make_controlling(fd, 0) };
+    _ = unsafe { make_controlling(terminal.as_raw_fd(), 0) };
+    become_streams(terminal)
+}
+
+fn become_streams(terminal: &File) -> std::io::Result<()> {
+    let fd = terminal.as_raw_fd();
     for standard in 0..3 {
         // SAFETY: replaces the standard descriptors of this child.
         Errno::result(unsafe { libc::dup2(fd, standard) })?;

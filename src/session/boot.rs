@@ -19,9 +19,13 @@ pub(super) struct Boot {
     pub(super) clean_at: Option<Instant>,
     pub(super) complaint: Option<String>,
     pub(super) panic_at: Option<Instant>,
+    /// All that is known of the panic is a reset, which may be another's doing.
+    pub(super) panic_is_a_guess: bool,
     pub(super) off_at: Option<Instant>,
     /// PID 1 has given its place to the image's own init.
     pub(super) handed_over: bool,
+    /// That init hears no power button, and understands Ctrl-Alt-Del.
+    pub(super) no_button: bool,
     /// The console of that init has told of a panic, which only a reset makes believable.
     pub(super) panic_told: bool,
     /// What follows on the host channel is not PID 1's.
@@ -42,8 +46,10 @@ impl Boot {
             clean_at: None,
             complaint: None,
             panic_at: None,
+            panic_is_a_guess: false,
             off_at: None,
             handed_over: false,
+            no_button: false,
             panic_told: false,
             deaf: false,
         }

@@ -80,6 +80,8 @@ pub enum Incoming {
     HandedOver {
         /// Path of that init, as the guest tells it.
         init: String,
+        /// It hears no power button, and understands Ctrl-Alt-Del.
+        no_button: bool,
     },
     /// Every file system is clean.
     Done,
@@ -178,8 +180,8 @@ impl Channel {
                 believed.then_some(Incoming::Result { process, outcome, oom })
             }
             Kind::HandedOver if control => {
-                let HandedOver { nonce, init } = document(&frame)?;
-                (self.nonce.as_deref() == Some(nonce.as_str())).then_some(Incoming::HandedOver { init })
+                let HandedOver { nonce, init, no_button } = document(&frame)?;
+                (self.nonce.as_deref() == Some(nonce.as_str())).then_some(Incoming::HandedOver { init, no_button })
             }
             Kind::Done if control => Some(Incoming::Done),
             Kind::Log if control => Some(Incoming::Log(document(&frame)?)),

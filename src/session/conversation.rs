@@ -69,7 +69,7 @@ impl Session<'_> {
                     self.tell(What::Result { outcome, oom });
                 }
             }
-            Incoming::HandedOver { init } => self.handed_over(&init),
+            Incoming::HandedOver { init, no_button } => self.handed_over(&init, no_button),
             Incoming::Done => {
                 self.boot.clean_at.get_or_insert_with(Instant::now);
                 self.tell(What::FileSystemsClean);

@@ -3,6 +3,7 @@
 use super::boot::Boot;
 use super::last_words::SLOW;
 use super::own_init::PRESS_AGAIN;
+use super::resets::{Ended, Next};
 use super::{Phase, Session, Stopping};
 use crate::qemu::machine::Access;
 use crate::session::event::{Outcome, What, Why};
@@ -27,13 +28,6 @@ const STOP_MARGIN: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: u32 = 10;
 /// The stop timeout of an image's own init: it has services to stop, and may have to be asked twice.
 const OWN_INIT_TIMEOUT: u32 = 70;
-/// A boot shorter than this may be a turn of a loop of resets.
-const SHORT_BOOT: Duration = Duration::from_secs(30);
-/// So many short boots in a row are a loop: before any hello, and with one.
-const LOOPS: (u32, u32) = (3, 10);
-/// SeaBIOS resets the machine once or twice more to get it out of a half-done reset. Resets as silent and as quick as
-/// that are no boots, but so many of them are a loop all the same.
-const SILENT: (Duration, u32) = (Duration::from_secs(1), 100);
 /// QEMU is looked after at least this often.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
@@ -64,8 +58,12 @@ impl Session<'_> {
         } else if past(self.deadline(), Duration::ZERO) && !self.stopping_for(Why::Timeout) {
             self.stop(Why::Timeout);
         } else if past(self.boot.panic_at, LAST_WORDS) {
-            let message = self.console.last_panic().unwrap_or("it said nothing about it").to_owned();
-            self.conclude(Outcome::Panic { message, after_hello: self.boot.hello });
+            let after_hello = self.boot.hello;
+            self.conclude(match (self.console.last_panic(), self.boot.panic_is_a_guess) {
+                (Some(message), _) => Outcome::Panic { message: message.to_owned(), after_hello },
+                (None, false) => Outcome::Panic { message: "it said nothing about it".into(), after_hello },
+                (None, true) => Outcome::Reset,
+            });
         } else if past(self.boot.off_at.map(|at| at.max(self.heard)), QUIET)
             || past(self.boot.off_at, SHUTDOWN)
             || past(self.boot.clean_at, POWER_OFF)
@@ -130,6 +128,8 @@ impl Session<'_> {
 
     pub(super) fn reset(&mut self) {
         if self.reset_is_a_panic() {
+            // A panicked kernel resets the machine as well. It says so on the console before, and sysrq's b does not.
+            self.boot.panic_is_a_guess = self.boot.panic_at.is_none();
             return self.panicked();
         }
         if self.stopping.is_some() {
@@ -140,22 +140,28 @@ impl Session<'_> {
             let outcome = self.natural_end();
             return self.conclude(outcome);
         }
-        let lived = self.boot.since.elapsed();
-        if self.heard <= self.boot.since && lived < SILENT.0 {
-            self.silent_resets += 1;
-        } else {
-            self.short_boots = if lived < SHORT_BOOT { self.short_boots + 1 } else { 1 };
-            self.silent_resets = 0;
-        }
-        let limit = if self.boot.hello { LOOPS.1 } else { LOOPS.0 };
-        if self.short_boots >= limit || self.silent_resets >= SILENT.1 {
-            let resets = self.short_boots.max(self.silent_resets);
-            return self.conclude(Outcome::ResetLoop { resets });
+        match self.resets.next(self.boot_that_ended(), self.boot.since.elapsed()) {
+            Next::Boot => {}
+            Next::Loop(resets) => return self.conclude(Outcome::ResetLoop { resets }),
+            Next::Enough(times) => {
+                self.tell(What::NotRestarted { times });
+                let outcome = self.natural_end();
+                return self.conclude(outcome);
+            }
         }
         self.tell(What::Reset);
         self.channel.restart();
         self.clients_lost_their_processes();
         self.boot = Boot::new();
+    }
+
+    fn boot_that_ended(&self) -> Ended {
+        match &self.boot {
+            _ if self.heard <= self.boot.since => Ended::Unheard,
+            boot if boot.handed_over => Ended::OwnInit,
+            boot if boot.result.is_some() => Ended::Orderly,
+            _ => Ended::Failed,
+        }
     }
 
     /// Asks the guest to stop; asked twice, or with a guest that cannot lose anything, ends the machine at once.

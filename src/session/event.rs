@@ -56,6 +56,11 @@ pub enum What {
     Panic,
     /// The guest reset the machine, which boots again.
     Reset,
+    /// The workload has restarted the machine so many times in a row, and is not started again.
+    NotRestarted {
+        /// How often.
+        times: u32,
+    },
     /// The guest switched the machine off.
     PoweredOff,
     /// The host has no space for what the guest writes: the machine stands still until it has.
@@ -176,6 +181,8 @@ pub enum Outcome {
         /// PID 1 had said hello.
         after_hello: bool,
     },
+    /// The machine was reset behind PID 1's back, before the workload's result, and no kernel panicked.
+    Reset,
     /// It never got to PID 1.
     GaveUp(GaveUp),
     /// PID 1 said that the machine cannot do its work, and ended it.
@@ -228,6 +235,7 @@ impl Outcome {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Outcome::GaveUp(gave_up) => gave_up.hint(),
+            Outcome::Reset => Some("a workload that restarts its machine in order calls reboot"),
             _ => None,
         }
     }
@@ -246,6 +254,11 @@ impl Outcome {
             }
             Outcome::Workload { .. } | Outcome::OwnInit => return None,
             Outcome::Panic { message, .. } => format!("the guest's kernel panicked: {message}"),
+            Outcome::Reset => {
+                "the guest reset the machine before the workload's result, and its kernel did not panic: sysrq's b does \
+                 so, and a triple fault"
+                    .into()
+            }
             Outcome::GaveUp(GaveUp { speaker, line }) => {
                 format!("the machine did not get to PID 1; {} says: {line}", speaker.name())
             }

@@ -25,10 +25,12 @@ mod decide;
 pub mod event;
 mod firmware;
 mod last_words;
+mod leave;
 mod line;
 mod monitor;
 mod own_init;
 mod read;
+mod resets;
 mod run;
 mod signals;
 mod space;
@@ -48,7 +50,9 @@ use self::clients::Clients;
 use self::console::Console;
 use self::control::Endpoint;
 use self::event::Why;
+use self::leave::Leave;
 use self::line::Line;
+use self::resets::Resets;
 use self::run::Sink;
 use self::signals::Signals;
 use self::streams::{Bell, Writer};
@@ -103,14 +107,14 @@ struct Session<'a> {
     stdin_open: bool,
     /// Standard input on its way to the console of an own init.
     typed: Vec<u8>,
+    leave: Leave,
     writers: [Writer; 2],
     reader_gone: [Option<Instant>; 2],
     bell: Bell,
     signals: Signals,
     raw: Option<Raw>,
     boot: Boot,
-    short_boots: u32,
-    silent_resets: u32,
+    resets: Resets,
     started: Instant,
     heard: Instant,
     stopping: Option<Stopping>,
@@ -158,14 +162,14 @@ impl<'a> Session<'a> {
             stdin: streams.stdin,
             stdin_open: true,
             typed: Vec::new(),
+            leave: Leave::default(),
             writers: [Writer::new(streams.stdout, &bell)?, Writer::new(streams.stderr, &bell)?],
             reader_gone: [None; 2],
             bell,
             signals: Signals::listen()?,
             raw: None,
             boot: Boot::new(),
-            short_boots: 0,
-            silent_resets: 0,
+            resets: Resets::default(),
             started,
             heard: started,
             stopping: None,

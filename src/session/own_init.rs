@@ -4,8 +4,8 @@
 //! from the hand-over on it goes to standard output as it comes (with the serial line's `\r\n`), and with `-i` standard
 //! input goes to it; the end of standard input changes nothing, because a serial line has no end. There is no result:
 //! the machine that switches itself off has done its work. To stop it, its power button is pressed; an init that nobody
-//! told what the button is for (systemd without udev) gets Ctrl-Alt-Del after some presses, which is the order to restart,
-//! and its reset is the end then.
+//! told what the button is for (systemd without udev, sysvinit without acpid) gets Ctrl-Alt-Del, which is the order to
+//! restart: at once where PID 1 has seen that, or else after some presses. Its reset is the end then.
 
 use super::Session;
 use crate::escape::escape;
@@ -27,8 +27,9 @@ const TYPED: usize = 1024;
 
 impl Session<'_> {
     /// PID 1 has announced the hand-over.
-    pub(super) fn handed_over(&mut self, init: &str) {
+    pub(super) fn handed_over(&mut self, init: &str, no_button: bool) {
         self.boot.handed_over = true;
+        self.boot.no_button = no_button;
         self.take_terminal();
         self.tell(What::HandedOver(escape(init.as_bytes())));
         if self.stopping.is_some() {
@@ -43,7 +44,7 @@ impl Session<'_> {
         let Some(stopping) = &mut self.stopping else { return };
         stopping.press_at = Instant::now() + PRESS_AGAIN;
         stopping.presses += 1;
-        if stopping.presses > PRESSES && self.boot.handed_over {
+        if self.boot.handed_over && (self.boot.no_button || stopping.presses > PRESSES) {
             self.press_ctrl_alt_del();
         }
     }
@@ -74,7 +75,10 @@ impl Session<'_> {
     /// Takes what was typed.
     pub(super) fn read_typing(&mut self) {
         match read_ready(self.stdin.as_fd(), &mut self.buffer[..TYPED]) {
-            Some(n) => self.typed.extend_from_slice(&self.buffer[..n]),
+            Some(n) => {
+                self.typed.extend_from_slice(&self.buffer[..n]);
+                self.look_for_leave(n);
+            }
             None => self.stdin_open = false,
         }
     }

@@ -91,6 +91,13 @@ impl Session<'_> {
         }
     }
 
+    /// Where Ctrl-C is the workload's, other keys end the machine.
+    pub(super) fn look_for_leave(&mut self, typed: usize) {
+        if self.raw.is_some() && self.leave.typed(&self.buffer[..typed], Instant::now()) {
+            self.stop(Why::Signal(libc::SIGTERM));
+        }
+    }
+
     fn read_stdin(&mut self) {
         if self.boot.handed_over {
             return self.read_typing();
@@ -98,7 +105,10 @@ impl Session<'_> {
         let room = self.channel.stdin_room(WORKLOAD).unwrap_or(0) as usize;
         let room = room.min(self.buffer.len());
         match read_ready(self.stdin.as_fd(), &mut self.buffer[..room]) {
-            Some(n) => drop(self.channel.send_stdin(WORKLOAD, &self.buffer[..n])),
+            Some(n) => {
+                _ = self.channel.send_stdin(WORKLOAD, &self.buffer[..n]);
+                self.look_for_leave(n);
+            }
             None => self.channel.close_stdin(WORKLOAD),
         }
     }

@@ -83,14 +83,19 @@ impl Guest {
 
     /// What PID 1 does when the image's own init takes its place.
     pub(super) fn hand_over(&mut self) {
+        self.hand_over_to(false);
+    }
+
+    /// The same, to one that hears no power button.
+    fn hand_over_to(&mut self, no_button: bool) {
         let hello = Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None };
         self.send(Frame::control(Kind::Hello, &hello));
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let nonce = serde_json::from_slice::<Welcome>(&frame.payload).unwrap().nonce;
         self.nonce.clone_from(&nonce);
-        let guessed = HandedOver { nonce: "0".repeat(32), init: "/forged".into() };
+        let guessed = HandedOver { nonce: "0".repeat(32), init: "/forged".into(), no_button: false };
         self.send(Frame::control(Kind::HandedOver, &guessed));
-        self.send(Frame::control(Kind::HandedOver, &HandedOver { nonce, init: "/sbin/init".into() }));
+        self.send(Frame::control(Kind::HandedOver, &HandedOver { nonce, init: "/sbin/init".into(), no_button }));
         self.wait_for(|what| matches!(what, What::HandedOver(_)));
     }
 
@@ -437,6 +442,13 @@ fn a_panic_is_believed_from_the_console_before_the_hello_and_from_the_machine_af
         assert_eq!(after.stdout, b"so far");
         assert!(after.took < SOON);
     }
+    // A reset without a word is somebody else's.
+    let reset = with_guest(options(), |guest| {
+        guest.greet();
+        guest.reset();
+    });
+    assert_eq!(reset.finished.outcome, Outcome::Reset);
+    assert!(reset.finished.outcome.sentence().unwrap().contains("sysrq"));
     // With a result there is nothing left to decide, only that the file systems were not cleaned.
     let late = with_guest(options(), |guest| {
         guest.greet();
@@ -464,6 +476,26 @@ fn a_reboot_after_the_result_boots_again_and_the_last_result_counts() {
     });
     assert_eq!((ran.finished.outcome, ran.stdout), (exited(5), b"one two".to_vec()));
     assert!(ran.events.contains(&What::Reset));
+}
+
+/// Restarts are the workload's right, and the firmware's own resets between them no boots; but it must end some time.
+#[test]
+fn a_workload_that_always_restarts_the_machine_ends_with_its_result() {
+    let ran = with_guest(options(), |guest| {
+        for turn in 1..=5 {
+            guest.greet();
+            let nonce = guest.nonce.clone();
+            guest.result(&nonce, Workload::Exited(0));
+            guest.send(Frame { stream: 0, kind: Kind::Done, payload: vec![] });
+            if turn == 5 {
+                return guest.reset();
+            }
+            guest.reboot();
+            guest.reboot();
+        }
+    });
+    assert_eq!(ran.finished.outcome, exited(0));
+    assert!(ran.events.contains(&What::NotRestarted { times: 5 }));
 }
 
 #[test]
@@ -728,6 +760,23 @@ fn an_own_init_that_knows_no_power_button_gets_ctrl_alt_del() {
     });
     assert_eq!((ran.finished.outcome, status), (Outcome::OwnInit, 0));
     assert!(!ran.events.contains(&What::Reset));
+}
+
+#[test]
+fn an_own_init_that_is_known_to_hear_no_button_gets_ctrl_alt_del_at_once() {
+    let client = |dialer: Dialer| {
+        let mut connection = dialer.connect().unwrap();
+        connection.wait_until(|state| state.own_init, None).unwrap();
+        connection.stop(None).unwrap();
+        connection.wait_for_end(None).unwrap().unwrap().status
+    };
+    let (ran, status) = with_client(options(), client, |guest| {
+        guest.hand_over_to(true);
+        assert_eq!(guest.button.iter().take(2).collect::<Vec<_>>(), ["power", "keys"]);
+        guest.reset();
+    });
+    assert_eq!((ran.finished.outcome, status), (Outcome::OwnInit, 0));
+    assert!(ran.took < Duration::from_secs(5), "{:?}", ran.took);
 }
 
 #[test]

@@ -262,9 +262,11 @@ impl Drive<'_> {
             Outcome::Panic { message, .. } => Verdict::Panic(message.clone()),
             Outcome::Init { message } => Verdict::Pid1(message.clone()),
             Outcome::QemuGone { .. } => Verdict::QemuGone(sentence()),
-            Outcome::GaveUp(_) | Outcome::NoResult { .. } | Outcome::ResetLoop { .. } | Outcome::Protocol { .. } => {
-                Verdict::NoResult(sentence())
-            }
+            Outcome::GaveUp(_)
+            | Outcome::NoResult { .. }
+            | Outcome::Reset
+            | Outcome::ResetLoop { .. }
+            | Outcome::Protocol { .. } => Verdict::NoResult(sentence()),
             Outcome::Stopped(Why::Signal(signal)) => Verdict::Interrupted(*signal),
             Outcome::Workload { outcome, oom, .. } => self.judge_workload(state, outcome, *oom),
             Outcome::OwnInit | Outcome::Stopped(_) => by_expectations(state),

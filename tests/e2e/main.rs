@@ -28,6 +28,7 @@ mod other_kernels;
 mod outputs;
 mod own_init;
 mod reproducible;
+mod screens;
 mod smoke;
 mod starting;
 mod strange_disks;
@@ -35,5 +36,6 @@ mod verify;
 mod workflow;
 
 use support::{
-    busybox, e2e, e2e_archive as archive, e2e_disk, images, layers, pty, schema, small_kernel, small_packages, tools,
+    busybox, e2e, e2e_archive as archive, e2e_disk, images, layers, pty, schema, screen, small_kernel, small_packages,
+    tools,
 };

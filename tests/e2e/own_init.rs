@@ -158,6 +158,29 @@ fn systemd_comes_up_whatever_its_image_knows_of_other_machines() {
     assert!(text.contains("tmpfs /srv tmpfs defaults 0 0") && text.contains("Read-only file system"), "{text}");
 }
 
+/// Debian's other inits. Their tables have logins on screens alone, and nothing of theirs hears a power button.
+#[test]
+fn sysvinit_and_openrc_have_a_login_on_the_console_and_end_when_they_are_asked_to() {
+    let bench = Bench::new(Kernel::Cloud);
+    for name in ["sysvinit.oci", "openrc.oci"] {
+        let output = bench.path(name);
+        let mut command = bench.run_command(e2e::image(name), &[]);
+        let mut child = command.stdout(File::create(&output).unwrap()).spawn().unwrap();
+        let said = || String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
+        let started = Instant::now();
+        while !said().contains(" login: ") {
+            let ended = child.try_wait().unwrap().is_some();
+            if ended || started.elapsed() > PATIENCE {
+                _ = child.kill();
+                panic!("{name}: no login; it said:\n{}", said());
+            }
+            sleep(Duration::from_millis(50));
+        }
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}: {}", said());
+    }
+}
+
 #[test]
 fn an_image_without_an_init_says_so() {
     let bench = Bench::new(Kernel::Cloud);

@@ -18,6 +18,7 @@ pub mod machine;
 pub mod pty;
 pub mod qemu_raw;
 pub mod schema;
+pub mod screen;
 pub mod small_kernel;
 pub mod small_packages;
 pub mod threads;

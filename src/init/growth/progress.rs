@@ -2,7 +2,6 @@
 
 use super::ext4::Progress;
 use crate::init::host::Host;
-use crate::init::{early, log};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// From now on, for this host or, without one, the console.
+    /// From now on, for this host or, without one, on the consoles.
     pub fn new(host: &'a mut Host) -> Watch<'a> {
         Watch { host, due: Instant::now() + FIRST }
     }
@@ -27,19 +26,9 @@ impl<'a> Watch<'a> {
     pub fn step(&mut self, progress: Progress) -> ControlFlow<()> {
         if Instant::now() >= self.due {
             self.due = Instant::now() + EVERY;
-            self.tell(&line(progress));
+            self.host.tell(&line(progress));
         }
         if self.host.stop_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-
-    fn tell(&mut self, text: &str) {
-        log::note(text);
-        if self.host.is_there() {
-            self.host.send_log();
-            self.host.flush();
-        } else {
-            early::console_line(text);
-        }
     }
 }
 

@@ -14,6 +14,7 @@ const CHANGES: &str = "
     echo written > /volume/file; cat /volume/file
     ping -c 1 -w 5 127.0.0.1 >/dev/null && echo lo is up
     ls /sys/class/net
+    [ $(stat -f -c %c /) -gt 400000 ] && echo room for files
 ";
 
 #[test]
@@ -23,8 +24,7 @@ fn every_boot_is_the_first_and_the_disk_stays_as_it_is() {
     // Room that would be grown into.
     set_size(&disk, 1 << 30);
     let before = copy(&disk, "before.img");
-    let said =
-        "overlay overlay\n755 0 0\n/data:\nnumbers\n\n/volume:\none file\nmore\nnumbers\ngone\nwritten\nlo is up\nlo\n";
+    let said = "overlay overlay\n755 0 0\n/data:\nnumbers\n\n/volume:\none file\nmore\nnumbers\ngone\nwritten\nlo is up\nlo\nroom for files\n";
     bench.run_other(&disk, &["--write", "--nic", "none"], &["sh", "-c", CHANGES]).expect(0, said);
     assert!(are_equal(&disk, &before), "an ephemeral root was written to the disk");
 
@@ -35,6 +35,7 @@ fn every_boot_is_the_first_and_the_disk_stays_as_it_is() {
         echo > /tmp/x; echo > /run/x; echo y > /volume/x; cat /volume/x
         echo page > /library/page; wc -c < /library/book
         cat /sys/class/net/eth0/operstate
+        for at in /tmp /run /volume /library; do [ $(stat -f -c %c $at) -gt 400000 ] || echo few files in $at; done
     ";
     let said = "one file\n/etc/group\n\n/data:\nnumbers\nrefused\ny\n9437184\ndown\n";
     let options = ["--write", "--read-only", "--net", "none"];
