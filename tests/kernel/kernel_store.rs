@@ -263,3 +263,21 @@ fn what_an_interrupted_add_left_is_neither_seen_nor_kept() {
     assert!(format!("{error:#}").contains("a kernel is needed, but this is text"), "{error:#}");
     assert_eq!(fs::read_dir(place.store.dir()).unwrap().count(), 3);
 }
+
+/// A kernel and that it is the first come together: whoever is stopped between them has neither.
+#[test]
+fn a_first_kernel_that_cannot_be_made_the_default_is_not_there() {
+    let place = place();
+    let root = root(&place, "root", &["virtio"]);
+    let default = place.store.dir().join("default-x86_64");
+    fs::create_dir_all(&default).unwrap();
+    place.store.add(&root, None, None).unwrap_err();
+    assert_eq!(place.store.list().unwrap().len(), 0);
+    // A default that names what never came is none.
+    fs::remove_dir(&default).unwrap();
+    fs::write(&default, format!("{}\n", "a".repeat(64))).unwrap();
+    assert!(place.store.find("default").is_err());
+    let added = place.store.add(&root, None, None).unwrap();
+    assert!(added.new && added.became_default);
+    assert_eq!(place.store.find("default").unwrap().id, added.entry.id);
+}

@@ -94,10 +94,15 @@ impl Store {
         let _lock = self.lock()?;
         self.sweep()?;
         let target = self.dir.join(&id);
+        let name = place.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let written = Entry::open(&self.dir, &name)?;
+        // Before the entry has its name: until then nobody takes it for one, and afterwards nothing is missing.
+        let became_default = self.default_id(written.arch)?.is_none();
+        if became_default {
+            self.write_default(written.arch, &id)?;
+        }
         let new = match Entry::open(&self.dir, &id).and_then(|old| old.check().map(|()| old)) {
             Ok(mut old) => {
-                let name = place.path().file_name().unwrap_or_default().to_string_lossy();
-                let written = Entry::open(&self.dir, &name)?;
                 if !written.signed().is_empty() {
                     old.adopt_proof(written)?;
                 }
@@ -111,12 +116,7 @@ impl Store {
                 true
             }
         };
-        let entry = Entry::open(&self.dir, &id)?;
-        let became_default = self.default_id(entry.arch)?.is_none();
-        if became_default {
-            self.write_default(&entry)?;
-        }
-        Ok(Added { entry, new, became_default })
+        Ok(Added { entry: Entry::open(&self.dir, &id)?, new, became_default })
     }
 
     /// All entries, by release, then identifier. A damaged one is an error in its place.
@@ -196,7 +196,7 @@ impl Store {
     /// Makes an entry its architecture's default.
     pub fn set_default(&self, entry: &Entry) -> Result<(), KernelError> {
         let _lock = self.lock()?;
-        self.write_default(entry)
+        self.write_default(entry.arch, &entry.id)
     }
 
     /// Removes an entry. If it was the default, its architecture has none until one is added or chosen.
@@ -245,8 +245,8 @@ impl Store {
         self.dir.join(format!("default-{arch}"))
     }
 
-    fn write_default(&self, entry: &Entry) -> Result<(), KernelError> {
-        replace_file(&self.default_path(entry.arch), format!("{}\n", entry.id).as_bytes())
+    fn write_default(&self, arch: Arch, id: &str) -> Result<(), KernelError> {
+        replace_file(&self.default_path(arch), format!("{id}\n").as_bytes())
     }
 
     fn ids(&self) -> Result<Vec<String>, KernelError> {
