@@ -2,9 +2,9 @@
 
 use super::cancel::Cancel;
 use super::options::{self, FirmwareChoice, Global};
-use super::progress::Progress;
-use super::stdio::say;
-use super::{plan, summary};
+use super::progress::{Progress, shown_input};
+use super::stdio::{self, say};
+use super::{document, plan, summary};
 use crate::convert::{Event, Writing};
 use crate::image::LayersAhead;
 use crate::kernel::Bundle;
@@ -42,6 +42,9 @@ pub struct Args {
     /// every name, attribute and body there beside the image's
     #[arg(long)]
     verify: bool,
+    /// Print one JSON document on standard output instead of the picture: what was built, from what
+    #[arg(long)]
+    json: bool,
     /// Layers decoded at a time, at most 4; no byte of the disk depends on it [default: one per processor]
     #[arg(long, value_name = "COUNT", hide = true)]
     threads: Option<std::num::NonZeroUsize>,
@@ -61,14 +64,23 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
     let writing = Writing { sync: !args.no_sync, verify: args.verify, threads };
-    let image = plan::open_image(&args.image, &args.disk, Wanted::Image)?;
+    let image =
+        progress.reading(&shown_input(&args.image), || plan::open_image(&args.image, &args.disk, Wanted::Image))?;
     // Decoding takes longest. It begins while the kernel is looked for.
     let layers = LayersAhead::new(&image, threads);
-    let observe = &mut |event: Event<'_>| progress.show(event);
+    let mut warnings = Vec::new();
+    let observe = &mut |event: Event<'_>| {
+        if let Event::Warning(text) = event {
+            warnings.push(text.to_owned());
+        }
+        progress.show(event);
+    };
     let plan = plan::open(image, &args.image, &args.disk, firmware, &overrides, observe)?;
     let built = plan.write_from(layers, &args.output, &writing, observe)?;
-    if !global.quiet {
-        say(&summary::render(&args.output, &built));
+    match args.json {
+        true => stdio::data(document::render(&args.output, &built, &warnings)?.as_bytes())?,
+        false if global.quiet => {}
+        false => say(&summary::render(&args.output, &built)),
     }
     Ok(ExitCode::SUCCESS)
 }

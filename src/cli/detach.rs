@@ -12,12 +12,11 @@ use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, setsid};
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::process::ExitCode;
 
 /// Which of the two this program is now.
 pub enum Side {
     /// The one that was called: the machine runs, or never will.
-    Parent(ExitCode),
+    Parent(u8),
     /// The one that runs the machine.
     Child(Child),
 }
@@ -70,17 +69,17 @@ fn inherited() -> io::Result<Vec<RawFd>> {
 }
 
 /// Prints the machine's name once it is known; without one, the child's end is ours.
-fn wait_for(mut said: PipeReader, child: Pid) -> anyhow::Result<ExitCode> {
+fn wait_for(mut said: PipeReader, child: Pid) -> anyhow::Result<u8> {
     let mut name = String::new();
     said.read_to_string(&mut name).context("cannot hear the machine")?;
     if name.ends_with('\n') {
         super::stdio::data(name.as_bytes())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(0);
     }
     loop {
         match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, status)) => return Ok(ExitCode::from(status as u8)),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(ExitCode::from(128 + signal as u8)),
+            Ok(WaitStatus::Exited(_, status)) => return Ok(status as u8),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(128 + signal as u8),
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno).context("cannot wait for the machine"),
         }

@@ -1,21 +1,29 @@
-//! What a build is doing, on standard error: bars on a terminal, plain lines elsewhere. The only file that knows
-//! indicatif.
+//! What a command is doing while somebody waits, on standard error: a line that goes away on a terminal, plain lines
+//! elsewhere. The only file that knows indicatif.
 
 use super::options::{Global, ProgressMode};
 use super::size;
 use super::stdio::say;
 use crate::convert::Event;
+use crate::source::copied;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::ffi::OsStr;
 use std::io::IsTerminal;
-use std::thread;
-use std::time::Duration;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 /// Between two drawings of a bar.
 const TICK: Duration = Duration::from_millis(100);
+/// Between two plain lines about one thing.
+const AGAIN: Duration = Duration::from_secs(10);
 
-/// Shows the events of a build.
+/// Shows what is waited for.
 pub struct Progress {
     bar: ProgressBar,
+    /// A thread draws it.
+    ticking: AtomicBool,
     plain: bool,
     warnings: bool,
 }
@@ -31,7 +39,7 @@ impl Progress {
         } else {
             ProgressBar::hidden()
         };
-        Progress { bar, plain: shown && !bars, warnings: !options.quiet }
+        Progress { bar, ticking: AtomicBool::new(false), plain: shown && !bars, warnings: !options.quiet }
     }
 
     /// Progress for a command whose standard error belongs to the workload: shown on a terminal or on demand, never
@@ -52,15 +60,78 @@ impl Progress {
             Event::Read { bytes } => self.bar.set_position(bytes),
             Event::Step(text) => self.step(text),
             Event::Warning(text) => self.warning(text),
-            Event::Done => self.bar.finish_and_clear(),
+            Event::Done => self.clear(),
+        }
+    }
+
+    /// Shows what is waited for, until something else is or nothing any more.
+    pub fn waiting(&self, text: &str) {
+        self.waiting_as(text, text);
+    }
+
+    /// The same in other words where lines stay.
+    pub fn waiting_as(&self, text: &str, plain: &str) {
+        if self.bar.is_finished() {
+            self.bar.reset();
+        }
+        self.bar.set_style(spinner());
+        self.bar.set_message(text.to_owned());
+        self.tick();
+        self.line(plain);
+    }
+
+    /// Takes away what is on the terminal.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+        self.ticking.store(false, Ordering::Relaxed);
+    }
+
+    /// Says something that stays.
+    pub fn say(&self, text: &str) {
+        self.bar.suspend(|| say(text));
+    }
+
+    /// While an image is opened: how much has been copied of one that is read once, or is packed.
+    pub fn reading<T>(&self, what: &str, open: impl FnOnce() -> T) -> T {
+        if self.bar.is_hidden() && !self.plain {
+            return open();
+        }
+        let (before, done) = (copied(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let watch = || self.watch_copy(what, before, &done);
+            // Without a thread nothing is told.
+            let watcher = thread::Builder::new().spawn_scoped(scope, watch).ok();
+            // However it ends, nothing more is told then.
+            let _over = Over(&done, watcher.as_ref().map(|watcher| watcher.thread().clone()));
+            open()
+        })
+    }
+
+    fn watch_copy(&self, what: &str, before: u64, done: &AtomicBool) {
+        let (mut begun, mut due) = (false, Instant::now() + AGAIN);
+        while !done.load(Ordering::Relaxed) {
+            let bytes = copied() - before;
+            if bytes > 0 && !std::mem::replace(&mut begun, true) {
+                self.bar.set_style(spinner());
+                self.tick();
+            }
+            let text = format!("reading {what}, {}", size::render(bytes));
+            if bytes > 0 && Instant::now() >= due {
+                self.line(&text);
+                due = Instant::now() + AGAIN;
+            }
+            self.bar.set_message(text);
+            thread::park_timeout(TICK);
+        }
+        if copied() > before {
+            self.line(&format!("reading {what}, {}", size::render(copied() - before)));
         }
     }
 
     /// Shows how many modules of a kernel have been taken, and their bytes.
     pub fn modules(&mut self, count: usize, bytes: u64) {
         if count == 1 {
-            let style = ProgressStyle::with_template("{spinner} {msg}").expect("the template is a constant");
-            self.bar.set_style(style);
+            self.bar.set_style(spinner());
             self.tick();
             self.line("reading modules");
         }
@@ -85,7 +156,7 @@ impl Progress {
 
     /// Has the bar drawn again and again, on a thread: indicatif's own panics where none can be made.
     fn tick(&self) {
-        if self.bar.is_hidden() {
+        if self.bar.is_hidden() || self.ticking.swap(true, Ordering::Relaxed) {
             return;
         }
         let weak = self.bar.downgrade();
@@ -98,7 +169,7 @@ impl Progress {
         });
     }
 
-    fn step(&mut self, text: &str) {
+    fn step(&self, text: &str) {
         self.bar.set_message(text.to_string());
         self.line(text);
     }
@@ -114,4 +185,23 @@ impl Progress {
             say(&format!("{text}\n"));
         }
     }
+}
+
+/// Tells a thread that there is nothing more to watch.
+struct Over<'a>(&'a AtomicBool, Option<Thread>);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.iter().for_each(Thread::unpark);
+    }
+}
+
+/// What an image is read from, in words.
+pub fn shown_input(name: &OsStr) -> String {
+    if name == "-" { "standard input".into() } else { crate::escape::path(Path::new(name)) }
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg}").expect("the template is a constant")
 }

@@ -28,10 +28,15 @@ pub fn exit(result: anyhow::Result<ExitCode>, failed: u8) -> ExitCode {
         // Whoever read our output has read enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(128 + libc::SIGPIPE as u8),
         Err(error) => {
-            stdio::say(&render(&error, may_colour(&std::io::stderr())));
+            tell(&error);
             ExitCode::from(failed)
         }
     }
+}
+
+/// Prints an error.
+pub fn tell(error: &anyhow::Error) {
+    stdio::say(&render(error, may_colour(&std::io::stderr())));
 }
 
 /// Help and version, which are data, or what is wrong with the arguments: `status` is for the latter. The exit status.

@@ -4,6 +4,7 @@
 //! always, notes only on a terminal or with `--console`.
 
 use super::console;
+use super::debug::Debug;
 use super::detach::{self, Side};
 use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout, reach};
 use super::options::{self, Global};
@@ -23,6 +24,7 @@ use crate::session::{self, Finished, SessionOptions, Streams, What};
 use anyhow::Context;
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -109,6 +111,10 @@ pub struct Args {
     /// Show the console of firmware and kernel on standard error
     #[arg(long)]
     console: bool,
+    /// Write what a report of a fault needs to this file: versions, options, QEMU's command line, the logs of firmware and
+    /// guest; without the values of variables
+    #[arg(long, value_name = "FILE", conflicts_with = "detach")]
+    debug: Option<PathBuf>,
     /// End the machine after this time (30, 30s, 5m, 1h); the exit status is then 124
     #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
     timeout: Option<Duration>,
@@ -130,6 +136,14 @@ fn parse_publish(text: &str) -> Result<Publish, String> {
 
 /// Boots the target and returns its workload's exit status.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
+    let mut debug = args.debug.as_deref().map(Debug::begin).transpose()?;
+    let result = boot(global, args, &mut debug);
+    debug.map_or(Ok(()), |debug| debug.end(&result))?;
+    result.map(ExitCode::from)
+}
+
+/// As [`run`], with its steps told to whoever reports a fault.
+fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Result<u8> {
     if let Some(name) = &args.name {
         // Before anything takes time.
         crate::machines::name::check(name)?;
@@ -138,7 +152,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     let detached = match args.detach.then(detach::split).transpose()? {
-        Some(Side::Parent(code)) => return Ok(code),
+        Some(Side::Parent(status)) => return Ok(status),
         Some(Side::Child(child)) => Some(child),
         None => None,
     };
@@ -165,10 +179,14 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     machine.size = args.disk.size.filter(|_| matches!(target, Target::Disk(_)));
     let overrides = overrides(args)?;
     let mut show = console::Console::new(global, args.console);
+    show.welcome(&machine.forwards, args.tty && args.interactive);
     if let Err(unfit) = check(&disk, &facts, &mut machine, &overrides, args, &mut show) {
         let status = unfit.status();
-        return Ok(report::exit(Err(unfit.into()), status));
+        debug.iter_mut().for_each(|debug| debug.machine(&machine, &overrides.env));
+        report::tell(&unfit.into());
+        return Ok(status);
     }
+    debug.iter_mut().for_each(|debug| debug.machine(&machine, &overrides.env));
     let options = SessionOptions {
         overrides,
         terminal: args.tty,
@@ -186,13 +204,14 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         (_, registered) => {
             let streams = Streams::inherited().context("cannot use the standard streams")?;
             let finished = session::run_controlled(&machine, options, streams, endpoint, &mut |event| {
+                debug.iter_mut().for_each(|debug| debug.event(&event));
                 show.event(&event);
                 ControlFlow::Continue(())
             })?;
             // Whoever waits for its end need not wait for our last words.
             drop(registered);
             show.finished(&finished);
-            Ok(ExitCode::from(finished.status()))
+            Ok(finished.status())
         }
     }
 }
@@ -221,7 +240,9 @@ fn forwards(global: &Global, args: &Args, facts: &Facts) -> anyhow::Result<Vec<F
     let exposed = facts.spec.iter().filter(|_| args.publish_all).flat_map(|spec| spec.exposed_ports.clone());
     let asked = publish::with_exposed(args.publish.clone(), &exposed.collect::<Vec<_>>());
     let settled = publish::settle(&asked)?;
-    for (forward, _) in settled.iter().filter(|(_, chosen)| *chosen && !global.quiet) {
+    // On a terminal all of them are told of as soon as the machine is there.
+    let told = global.quiet || std::io::stderr().is_terminal();
+    for (forward, _) in settled.iter().filter(|(_, chosen)| *chosen && !told) {
         say(&format!("note: port {} of the guest is {}\n", forward.guest_port(), forward.host_port()));
     }
     Ok(settled.into_iter().map(|(forward, _)| forward).collect())
@@ -281,7 +302,7 @@ fn run_detached(
     registered: Registered,
     endpoint: Endpoint,
     mut show: console::Console,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<u8> {
     let logger = registered.log().context("cannot begin the machine's log")?;
     let streams = log_streams(&logger).context("cannot use the machine's log")?;
     let (mut child, mut released) = (Some(child), Ok(()));
@@ -302,7 +323,7 @@ fn run_detached(
     if child.is_none() {
         finish_log(logger, registered, &finished);
     }
-    Ok(ExitCode::from(finished.status()))
+    Ok(finished.status())
 }
 
 /// As `-p` takes it; the loopback address goes without saying there.

@@ -3,7 +3,7 @@
 use super::cancel::Cancel;
 use super::machine::BootChoice;
 use super::options::{self, Global};
-use super::progress::Progress;
+use super::progress::{Progress, shown_input};
 use super::report::WithHint;
 use super::{env, plan};
 use crate::arch::Architecture;
@@ -54,7 +54,7 @@ impl Target {
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
         let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
-        let image = plan::open_image(target, disk, Wanted::Bootable)?;
+        let image = progress.reading(&shown_input(target), || plan::open_image(target, disk, Wanted::Bootable))?;
         let plan = plan::open(image, target, disk, firmware, &Default::default(), &mut |event| progress.show(event))?;
         let cache =
             env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(within(&dir, "bootdisk/disks")?));

@@ -18,14 +18,14 @@ pub use verify::{Expected, expected_userland, verify};
 use self::facts::{Facts, all_modules, boot_spec, ingredients};
 use crate::arch::{Arch, Architecture};
 use crate::boot::{command_line, loader};
-use crate::disk::gpt::Layout;
+use crate::disk::gpt::{Guids, Layout};
 use crate::ext4;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{BootSpec, GuestModules, Init};
 use crate::guest_modules;
 use crate::hex::hex;
 use crate::identity::DiskIdentity;
-use crate::image::Image;
+use crate::image::{Digest, Image, Platform};
 use crate::kernel::modules::{Selection, select};
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Bundle, Packing};
@@ -154,6 +154,14 @@ pub struct Built {
     pub release: String,
     /// Bytes of the initramfs.
     pub initramfs: u64,
+    /// The image's configuration, which stands for all of it.
+    pub image: Digest,
+    /// The image's platform.
+    pub platform: Platform,
+    /// Identifiers of the disk and its partitions.
+    pub guids: Guids,
+    /// UUID of the root file system.
+    pub root_uuid: String,
 }
 
 impl Plan {

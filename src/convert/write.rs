@@ -116,6 +116,10 @@ impl Plan {
             kernel: boot_files.kernel,
             release: self.bundle.release.clone(),
             initramfs: boot_files.initramfs,
+            image: self.image.config_digest.clone(),
+            platform: self.image.platform.clone(),
+            guids: self.guids(),
+            root_uuid: RootIdentity::of(&self.image.chain_id().to_string()).uuid.to_string(),
         })
     }
 

@@ -10,6 +10,7 @@ use super::error::RunError;
 use super::machine::{Accel, AccelChoice};
 use super::probe;
 use crate::arch::Architecture;
+use crate::escape::os_error;
 use crate::own_folder;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -68,10 +69,15 @@ fn works(accel: Accel, arch: Architecture, qemu: &Path, device: &Path, cache: Op
     }
     if accel == Accel::Kvm {
         let opened = OpenOptions::new().read(true).write(true).open(device);
-        opened.map_err(|error| format!("{}: {error}", device.display()))?;
+        opened.map_err(|error| format!("{}: {}{}", device.display(), os_error(&error), advice(error.kind())))?;
     }
     remembered_in(cache, accel.name(), qemu, || probe::prove(qemu, accel, arch))
         .unwrap_or_else(|error| Err(format!("a test guest did not start: {error}")))
+}
+
+/// What its user can do about a device that does not open.
+fn advice(error: io::ErrorKind) -> &'static str {
+    if error == io::ErrorKind::PermissionDenied { "; add yourself to the group kvm" } else { "" }
 }
 
 /// Yes, or why not.
@@ -167,6 +173,12 @@ mod tests {
             assert!(probe::prove(Path::new("/bin/false"), Accel::Tcg, arch).unwrap().is_err());
             assert!(probe::prove(Path::new("/bin/true"), Accel::Tcg, arch).unwrap().is_err());
         }
+    }
+
+    #[test]
+    fn whoever_may_not_open_the_device_is_told_how_to() {
+        assert_eq!(advice(io::ErrorKind::PermissionDenied), "; add yourself to the group kvm");
+        assert_eq!(advice(io::ErrorKind::NotFound), "");
     }
 
     #[test]

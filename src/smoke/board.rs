@@ -286,7 +286,14 @@ impl State {
 
     /// The last lines of workload, PID 1 and console, or of the firmware when it alone spoke.
     pub(super) fn last_lines(&self, count: usize) -> Vec<String> {
-        if self.heard { self.watch.last_lines(count) } else { console::lines(&self.firmware, count) }
+        if !self.heard {
+            return console::lines(&self.firmware, count);
+        }
+        let mut lines = self.watch.last_lines(count);
+        if lines.is_empty() && self.phases.workload.is_some() {
+            lines.push("(the workload has said nothing)".into());
+        }
+        lines
     }
 }
 

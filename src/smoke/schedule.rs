@@ -33,6 +33,14 @@ impl Host {
     }
 }
 
+/// What happens to a test.
+pub enum Told<'a> {
+    /// Its machine is started.
+    Begun(&'a Test),
+    /// It has its report.
+    Ended(&'a Report),
+}
+
 /// What is taken of a host.
 #[derive(Clone, Copy, Debug, Default)]
 struct Taken {
@@ -48,7 +56,7 @@ impl Taken {
     }
 }
 
-/// Makes every test and returns the reports in the tests' order. `done` gets each as it comes, from any thread;
+/// Makes every test and returns the reports in the tests' order. `tell` hears of each as it begins and ends, from any thread;
 /// a signal's number in
 /// `cancelled` ends what runs, and what has not begun is not begun. At most `jobs` run at once, if that is given.
 pub fn run(
@@ -56,9 +64,9 @@ pub fn run(
     host: Host,
     jobs: Option<usize>,
     cancelled: &AtomicUsize,
-    done: &(dyn Fn(&Report) + Sync),
+    tell: &(dyn Fn(Told<'_>) + Sync),
 ) -> Vec<Report> {
-    run_with(tests, host, jobs, cancelled, done, &drive)
+    run_with(tests, host, jobs, cancelled, tell, &drive)
 }
 
 fn run_with(
@@ -66,7 +74,7 @@ fn run_with(
     host: Host,
     jobs: Option<usize>,
     cancelled: &AtomicUsize,
-    done: &(dyn Fn(&Report) + Sync),
+    tell: &(dyn Fn(Told<'_>) + Sync),
     drive: &(dyn Fn(&Test, &AtomicUsize) -> Report + Sync),
 ) -> Vec<Report> {
     let host = Host { cpus: jobs.map_or(host.cpus, |jobs| jobs as u64), ..host };
@@ -78,17 +86,18 @@ fn run_with(
             take(&taken, host, memory);
             let taken = &taken;
             let work = move || {
+                tell(Told::Begun(test));
                 let report = match cancelled.load(Ordering::Relaxed) {
                     0 => caught(|| drive(test, cancelled)).unwrap_or_else(|why| test.unmade(Verdict::Error(why))),
                     signal => test.unmade(Verdict::Interrupted(signal as i32)),
                 };
-                done(&report);
+                tell(Told::Ended(&report));
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
                 give_back(taken, memory);
             };
             if let Err(error) = thread::Builder::new().spawn_scoped(scope, work) {
                 let report = test.unmade(Verdict::Error(format!("cannot start a thread: {}", os_error(&error))));
-                done(&report);
+                tell(Told::Ended(&report));
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
                 give_back(taken, memory);
             }
@@ -139,8 +148,8 @@ mod tests {
         let tests = ["text", "fine", "word", "thing", "fine too"].map(test);
         let host = Host { cpus: 1, memory: 0 };
         let told = AtomicUsize::new(0);
-        let done = |_: &Report| _ = told.fetch_add(1, Ordering::Relaxed);
-        let reports = run_with(&tests, host, Some(1), &AtomicUsize::new(0), &done, &drive);
+        let tell = |what: Told<'_>| _ = told.fetch_add(usize::from(matches!(what, Told::Ended(_))), Ordering::Relaxed);
+        let reports = run_with(&tests, host, Some(1), &AtomicUsize::new(0), &tell, &drive);
         let verdicts: Vec<Verdict> = reports.iter().map(|report| report.verdict.clone()).collect();
         let failed = |why: &str| Verdict::Error(format!("bootdisk failed: {why}"));
         assert_eq!(

@@ -11,6 +11,9 @@ use crate::qemu::MachineOptions;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Ports that are asked for a page.
+const WEB: [u16; 6] = [80, 3000, 5000, 8000, 8080, 8888];
+
 /// A test of one machine.
 #[derive(Clone, Debug)]
 pub struct Test {
@@ -74,6 +77,19 @@ impl Test {
         (self.expectations.iter().cloned().chain([expectation]).collect(), Some(why))
     }
 
+    /// What a service is asked, where nothing was said and so its end is waited for.
+    pub fn question(&self) -> Option<String> {
+        let waits_for_the_end =
+            matches!(self.expected(), (list, Some(_)) if matches!(list.last(), Some(Expectation::ExitCode(_))));
+        let port = self.exposed.iter().copied().min_by_key(|port| (!WEB.contains(port), *port))?;
+        let ask = match port {
+            80 => "--http /".to_owned(),
+            port if WEB.contains(&port) => format!("--http :{port}/"),
+            port => format!("--tcp {port}"),
+        };
+        waits_for_the_end.then(|| format!("the image exposes port {port}, a service does not end by itself: {ask}"))
+    }
+
     pub(super) fn health(&self) -> Option<Health> {
         self.healthcheck.as_ref().and_then(Health::of)
     }
@@ -109,9 +125,36 @@ impl Test {
             verdict,
             phases: Default::default(),
             last_lines: Vec::new(),
+            hint: None,
             elapsed: Duration::ZERO,
             screen: None,
             lost: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Architecture;
+
+    #[test]
+    fn a_service_that_nothing_is_asked_of_is_better_asked_something() {
+        let of = |exposed: &[u16], expectations: Vec<Expectation>| {
+            let machine = MachineOptions::new(Architecture::X86_64, PathBuf::new());
+            Test { exposed: exposed.to_vec(), expectations, ..Test::of(machine) }.question()
+        };
+        for (exposed, asks) in [
+            (&[80][..], Some(": --http /")),
+            (&[443, 80], Some(": --http /")),
+            (&[22, 8080], Some(": --http :8080/")),
+            (&[5432], Some(": --tcp 5432")),
+            (&[], None),
+        ] {
+            let said = of(exposed, vec![]);
+            assert_eq!(said.is_some(), asks.is_some(), "{exposed:?}");
+            assert!(asks.is_none_or(|asks| said.unwrap().ends_with(asks)), "{exposed:?}");
+        }
+        assert_eq!(of(&[80], vec![Expectation::ExitCode(0)]), None);
     }
 }

@@ -22,6 +22,8 @@ pub struct Report {
     pub phases: Phases,
     /// The last lines of console and workload, printable; empty when it passed.
     pub last_lines: Vec<String>,
+    /// What may have been meant.
+    pub hint: Option<String>,
     /// From the test's start to its end, the building of a disk aside.
     pub elapsed: Duration,
     /// A picture of the machine's screen, when there was a display and the test did not pass.
@@ -224,6 +226,7 @@ mod tests {
             verdict,
             phases: Phases::default(),
             last_lines: vec![],
+            hint: None,
             elapsed: Duration::ZERO,
             screen: None,
             lost: None,

@@ -30,6 +30,7 @@ mod spool;
 pub use archive::{ArchiveError, MAX_MEMBERS};
 pub use error::SourceError;
 pub use reference::{Choice, Input, Reference, ReferenceError, Transport};
+pub use spool::copied;
 
 use crate::image::{Image, Platform};
 use crate::recognise::{self, Kind, Names, Refusal, Wanted};

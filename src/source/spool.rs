@@ -13,11 +13,20 @@ use std::io::{self, BufRead, IsTerminal, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes that a copy leaves free on the file system of `TMPDIR`.
 const RESERVE: u64 = 64 << 20;
 /// Bytes between two looks at the free space.
 const STRIDE: u64 = 16 << 20;
+
+/// Bytes that this process has copied.
+static COPIED: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes of streams and packed archives that have been copied so far: whoever waits for an image may be told.
+pub fn copied() -> u64 {
+    COPIED.load(Ordering::Relaxed)
+}
 
 /// What a stream is read as.
 const READ_AS: &str = "the image";
@@ -176,6 +185,7 @@ impl Copy {
             _ => SourceError::Spool { directory: self.directory.clone(), source },
         })?;
         self.written += bytes.len() as u64;
+        COPIED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 

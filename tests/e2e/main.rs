@@ -33,6 +33,7 @@ mod smoke;
 mod starting;
 mod strange_disks;
 mod verify;
+mod waiting;
 mod workflow;
 
 use support::{

@@ -8,6 +8,7 @@ mod plan;
 mod schema;
 mod settings;
 pub mod spec;
+mod tell;
 
 pub use error::SpecError;
 
@@ -15,7 +16,8 @@ use self::keys::Definition;
 use self::plan::Planned;
 use self::settings::Settings;
 use self::spec::SpecTest;
-use super::options::{self, Global};
+use self::tell::Tell;
+use super::options::Global;
 use super::report::WithHint;
 use super::stdio;
 use super::words::LEFT_OUT;
@@ -189,19 +191,12 @@ fn make(global: &Global, planned: &Planned, jobs: Option<u16>) -> Vec<Report> {
         // Without it a signal still ends each machine, and us.
         _ = signal_hook::flag::register_usize(signal, cancelled.clone(), signal as usize);
     }
-    let told = !global.quiet && global.progress != options::ProgressMode::None;
-    let done = |report: &Report| {
-        if told {
-            let place = report.combination.to_string();
-            let space = if place.is_empty() { "" } else { " " };
-            let name = crate::escape::escape(report.name.as_bytes());
-            let time = verdict::seconds(report.elapsed);
-            stdio::say(&format!("{} {name}{space}{place} ({time})\n", report.verdict.name()));
-        }
-    };
     let (tests, unmade) = planned.split();
-    unmade.iter().for_each(|(_, report)| done(report));
-    let made = schedule::run(&tests, schedule::Host::this(), jobs.map(usize::from), &cancelled, &done);
+    let tell = Tell::new(global, tests.len());
+    unmade.iter().for_each(|(_, report)| tell.ended(report));
+    let host = schedule::Host::this();
+    let made = schedule::run(&tests, host, jobs.map(usize::from), &cancelled, &|told| tell.hear(told));
+    tell.over();
     planned.in_order(made, unmade)
 }
 

@@ -104,6 +104,9 @@ fn explain(text: &mut String, report: &Report) {
         text.push_str("  the last lines:\n");
         report.last_lines.iter().for_each(|line| _ = writeln!(text, "    {line}"));
     }
+    if let Some(hint) = &report.hint {
+        _ = writeln!(text, "  hint: {hint}");
+    }
     if let Some(lost) = &report.lost {
         _ = writeln!(text, "  not kept: {lost}");
     }

@@ -1,0 +1,88 @@
+//! What is told while machines boot: on a terminal a line of how many there are, and each test's end as it comes.
+
+use crate::cli::options::{Global, ProgressMode};
+use crate::cli::progress::Progress;
+use crate::smoke::schedule::Told;
+use crate::smoke::{Report, Test, verdict};
+use std::sync::{Mutex, PoisonError};
+
+/// How far the tests are.
+pub(super) struct Tell {
+    line: Progress,
+    /// Ends of tests are told.
+    shown: bool,
+    all: usize,
+    so_far: Mutex<SoFar>,
+}
+
+/// Tests by what they are at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct SoFar {
+    begun: usize,
+    running: usize,
+}
+
+impl SoFar {
+    /// `2 of 9 booting`, and more than one where several do so at once.
+    fn words(self, all: usize) -> String {
+        match self.running {
+            0 | 1 => format!("{} of {all} booting", self.begun),
+            several => format!("{} of {all} booting, {several} at once", self.begun),
+        }
+    }
+}
+
+impl Tell {
+    /// Of so many machines.
+    pub(super) fn new(global: &Global, all: usize) -> Tell {
+        let shown = !global.quiet && global.progress != ProgressMode::None;
+        Tell { line: Progress::new(global), shown, all, so_far: Mutex::default() }
+    }
+
+    /// One has begun, or ended.
+    pub(super) fn hear(&self, told: Told<'_>) {
+        let mut so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        match told {
+            Told::Begun(test) => {
+                so_far.begun += 1;
+                so_far.running += 1;
+                self.line.waiting_as(&so_far.words(self.all), &format!("{}: {}", so_far.words(self.all), title(test)));
+            }
+            Told::Ended(report) => {
+                so_far.running = so_far.running.saturating_sub(1);
+                self.ended(report);
+            }
+        }
+    }
+
+    /// A test that has its report.
+    pub(super) fn ended(&self, report: &Report) {
+        if self.shown {
+            let (name, place) = (crate::escape::escape(report.name.as_bytes()), report.combination.to_string());
+            let name = format!("{name} {place}");
+            let time = verdict::seconds(report.elapsed);
+            self.line.say(&format!("{} {} ({time})\n", report.verdict.name(), name.trim_end()));
+        }
+    }
+
+    /// Nothing is waited for any more.
+    pub(super) fn over(&self) {
+        self.line.clear();
+    }
+}
+
+fn title(test: &Test) -> String {
+    let name = crate::escape::escape(test.name.as_bytes());
+    format!("{name} {}", test.combination).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SoFar;
+
+    #[test]
+    fn the_line_says_how_many_are_at_it() {
+        assert_eq!(SoFar { begun: 2, running: 1 }.words(9), "2 of 9 booting");
+        assert_eq!(SoFar { begun: 4, running: 3 }.words(9), "4 of 9 booting, 3 at once");
+    }
+}
