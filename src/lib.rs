@@ -77,6 +77,8 @@ pub mod random;
 #[cfg(feature = "host")]
 pub mod recognise;
 #[cfg(feature = "host")]
+pub mod registry;
+#[cfg(feature = "host")]
 pub mod rootfs;
 #[cfg(feature = "host")]
 pub mod session;

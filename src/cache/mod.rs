@@ -12,6 +12,7 @@
 //! changed since it was made is made anew. When the entries take more than [`BUDGET`] bytes of storage, the ones unused
 //! for longest go; one in use never goes. Folder and disks are their owner's alone.
 
+pub mod blobs;
 mod seal;
 
 use crate::file_lock::Locked;
@@ -30,6 +31,19 @@ pub const BUDGET: u64 = 16 << 30;
 pub struct DiskCache {
     dir: PathBuf,
     budget: u64,
+}
+
+/// A disk that is kept.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it is known by.
+    pub key: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes of storage.
+    pub bytes: u64,
+    /// When a machine last used it.
+    pub used: SystemTime,
 }
 
 /// A disk of the cache that stays there while this value lives.
@@ -115,34 +129,45 @@ impl DiskCache {
     /// Removes what was unused for longest until the rest fits the budget. A cache that cannot be pruned is still a
     /// cache, so errors end it quietly.
     fn prune(&self, budget: u64, keep: &Path) {
-        let Ok(listing) = std::fs::read_dir(&self.dir) else { return };
-        let mut disks: Vec<(SystemTime, u64, PathBuf)> = listing
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|e| e == "img"))
-            .filter_map(|path| {
-                let bytes = path.metadata().ok()?.blocks() * 512;
-                let used = path.with_extension("lock").metadata().and_then(|facts| facts.modified());
-                Some((used.unwrap_or(SystemTime::UNIX_EPOCH), bytes, path))
-            })
-            .collect();
-        disks.sort();
-        let mut total: u64 = disks.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, bytes, path) in disks {
+        let mut disks = self.list();
+        disks.sort_by_key(|disk| disk.used);
+        let mut total: u64 = disks.iter().map(|disk| disk.bytes).sum();
+        for disk in disks {
             if total <= budget {
                 return;
             }
-            if path != keep && self.remove(&path) {
-                total -= bytes;
+            if disk.path != keep && self.remove(&disk.path) {
+                total -= disk.bytes;
             }
         }
     }
 
-    fn remove(&self, disk: &Path) -> bool {
+    /// All disks.
+    pub fn list(&self) -> Vec<Entry> {
+        let listing = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        listing.filter(|path| path.extension().is_some_and(|end| end == "img")).filter_map(Entry::at).collect()
+    }
+
+    /// Removes a disk, unless a machine uses it.
+    pub fn remove(&self, disk: &Path) -> bool {
         let Some(key) = disk.file_stem().and_then(|stem| stem.to_str()) else { return false };
         let Ok(lock) = self.lock_file(key) else { return false };
         // The lock file itself stays: another process may be waiting on it.
         lock.try_lock().is_ok() && remove(disk).is_ok() && remove(&seal::place(disk)).is_ok()
+    }
+}
+
+impl Entry {
+    fn at(path: PathBuf) -> Option<Entry> {
+        let bytes = path.metadata().ok()?.blocks() * 512;
+        let used = path.with_extension("lock").metadata().and_then(|facts| facts.modified());
+        let key = path.file_stem()?.to_str()?.to_owned();
+        Some(Entry { key, bytes, used: used.unwrap_or(SystemTime::UNIX_EPOCH), path })
+    }
+
+    /// Whether it is what it was when it was made.
+    pub fn is_whole(&self) -> bool {
+        seal::is_whole(&self.path)
     }
 }
 

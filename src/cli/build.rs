@@ -4,12 +4,13 @@ use super::cancel::Cancel;
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::{Progress, shown_input};
 use super::stdio::{self, say};
-use super::{document, plan, summary};
+use super::{document, plan, registry, summary};
 use crate::convert::{Event, Writing};
 use crate::image::LayersAhead;
 use crate::kernel::Bundle;
 use crate::publish;
 use crate::recognise::Wanted;
+use crate::source::Reference;
 use anyhow::Context;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 /// The end of the help.
 const EXAMPLES: &str = "\
 Examples:
+  bootdisk build nginx -o nginx.img
   docker save nginx | bootdisk build - -o nginx.img
   bootdisk build app.tar -o app.img --size 4G --env MODE=production
   bootdisk build oci:layout:v2 -o app.img --kernel vmlinuz --modules /lib/modules/6.1.0-56-amd64
@@ -27,7 +29,8 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Image: an archive of `docker save` or `podman save`, an OCI layout or archive, or `-` for standard input
+    /// Image: a name in a registry (nginx, docker://nginx), an archive of `docker save` or `podman save`, an OCI layout or
+    /// archive, or `-` for standard input
     image: std::ffi::OsString,
     /// Where the disk goes; what was there stays until the new one is whole
     #[arg(long, short, value_name = "DISK")]
@@ -51,6 +54,8 @@ pub struct Args {
     #[command(flatten)]
     disk: options::Disk,
     #[command(flatten)]
+    registry: registry::Pulling,
+    #[command(flatten)]
     process: options::Process,
 }
 
@@ -58,14 +63,15 @@ pub struct Args {
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
     publish::check_disk(&args.output)?;
+    args.registry.settle(global);
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
     let firmware = |arch, _: &Bundle| options::firmware_set(&args.firmware, arch);
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
     let writing = Writing { sync: !args.no_sync, verify: args.verify, threads };
-    let image =
-        progress.reading(&shown_input(&args.image), || plan::open_image(&args.image, &args.disk, Wanted::Image))?;
+    let open = || plan::open_image(&args.image, Reference::parse_or_name, &args.disk, Wanted::Image);
+    let image = progress.reading(&shown_input(&args.image), open)?;
     // Decoding takes longest. It begins while the kernel is looked for.
     let layers = LayersAhead::new(&image, threads);
     let mut warnings = Vec::new();

@@ -1,6 +1,7 @@
 //! `bootdisk inspect`: what is kernel, what is userland, what is missing to boot.
 
 use super::options::Global;
+use super::registry;
 use super::report::{self, FAILED, WithHint};
 use super::stdio;
 use crate::contents::{Root, of_image, paths};
@@ -10,7 +11,7 @@ use crate::inspect::model::Report;
 use crate::inspect::{self, Subject, diff, image, kernel, listing, render};
 use crate::kernel::{Bundle, Store};
 use crate::publish::Document;
-use crate::source::Select;
+use crate::source::{Parse, Reference, Select};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::ffi::{OsStr, OsString};
@@ -72,6 +73,8 @@ pub struct Args {
     /// Platform of the image to take from an index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
+    #[command(flatten)]
+    registry: registry::Reaching,
 }
 
 impl Args {
@@ -98,7 +101,8 @@ struct Read {
 }
 
 /// Prints what was asked for on standard output.
-pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
+pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    args.registry.settle(global);
     let platform = args.platform.as_deref().map(str::parse::<Platform>).transpose()?;
     let select = Select { platform };
     if let Some(number) = args.layer {
@@ -107,7 +111,7 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
     // Before the reading, which may take long.
     args.html.as_deref().map(Document::at).transpose()?;
     let hash = args.files.is_some() || args.diff.is_some();
-    let read = read(&args.subject, &select, hash)?;
+    let read = read(&args.subject, Reference::parse_or_name, &select, hash)?;
     if hash {
         has_paths_to_print(&read)?;
     }
@@ -119,7 +123,7 @@ pub fn run(_global: &Global, args: &Args) -> Result<ExitCode> {
         return print(|out| listing::tree(userland(&read)?, args.depth.unwrap_or(usize::MAX), out).map_err(Into::into));
     }
     if let Some(other) = &args.diff {
-        let other = self::read(other, &select, hash)?;
+        let other = self::read(other, Reference::parse, &select, hash)?;
         has_paths_to_print(&other)?;
         let found = diff::compare(&of(&read), &of(&other));
         let same = if args.diff_all { found.is_same() } else { found.is_same_userland() };
@@ -168,11 +172,11 @@ fn of(read: &Read) -> diff::Of<'_> {
 }
 
 /// Opens and reads one subject; a tree comes with digests if `hash` says so.
-fn read(subject: &OsStr, select: &Select, hash: bool) -> Result<Read> {
+fn read(subject: &OsStr, parse: Parse, select: &Select, hash: bool) -> Result<Read> {
     let shown = escape::path(Path::new(subject));
     let place = || format!("cannot inspect {shown}");
     let store = Store::of_user().ok();
-    let opened = inspect::open(subject, select, store.as_ref()).with_context(place)?;
+    let opened = inspect::open(subject, parse, select, store.as_ref()).with_context(place)?;
     Ok(match opened {
         Subject::Image(found) => {
             let scan = of_image::scan(&found, usize::MAX, hash).with_context(place)?;
@@ -194,7 +198,8 @@ fn userland(read: &Read) -> Result<&Root> {
 fn one_layer(subject: &OsStr, select: &Select, number: u32) -> Result<ExitCode> {
     let shown = escape::path(Path::new(subject));
     let place = || format!("cannot inspect {shown}");
-    let opened = inspect::open(subject, select, Store::of_user().ok().as_ref()).with_context(place)?;
+    let opened =
+        inspect::open(subject, Reference::parse_or_name, select, Store::of_user().ok().as_ref()).with_context(place)?;
     let Subject::Image(found) = opened else {
         let message = format!("only images have layers: {shown}");
         return Err(WithHint { message, hint: "leave --layer away for the whole tree".into() }.into());

@@ -3,6 +3,7 @@
 use super::options::{Global, KernelKeys};
 use super::plan;
 use super::progress::Progress;
+use super::registry::Reaching;
 use crate::arch::Arch;
 use crate::boot::existing::Existing;
 use crate::convert::Event;
@@ -36,6 +37,7 @@ pub struct Set {
 
 /// Opens the kernel and puts it on the disk.
 pub fn run(global: &Global, set: &Set) -> Result<()> {
+    Reaching::default().settle(global);
     let mut progress = Progress::new(global);
     let shown = crate::escape::path(&set.disk);
     // Only a default depends on the disk.

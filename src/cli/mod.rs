@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. [`main`] is all the binary calls.
 
 mod build;
+mod cache;
 mod cancel;
 mod completions;
 mod console;
@@ -21,6 +22,7 @@ mod options;
 mod plan;
 mod progress;
 mod ps;
+mod registry;
 mod report;
 mod run;
 mod size;
@@ -78,6 +80,8 @@ enum Command {
     Stop(stop::Args),
     /// Say what is inside an image, a disk or a kernel
     Inspect(inspect::Args),
+    /// Manage what is kept for later runs: layers from registries, disks of images
+    Cache(cache::CacheArgs),
     /// Manage the kernels disks are built with
     Kernel(kernel::KernelArgs),
     /// Print a shell's completions
@@ -113,6 +117,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),
         Command::Stop(args) => report::exit(stop::run(&args), report::FAILED),
         Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), args.failed()),
+        Command::Cache(args) => report::exit(cache::run(&args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
     }

@@ -8,14 +8,14 @@ use crate::guest::channel::Overrides;
 use crate::image::{Image, Platform};
 use crate::kernel::{Bundle, Given, Store};
 use crate::recognise::Wanted;
-use crate::source::{self, Reference, Select, SourceError};
+use crate::source::{self, Input, Parse, Reference, Select, SourceError};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
 use std::path::Path;
 
 /// Opens the image called `name`, for a command that takes what is `wanted`.
-pub fn open_image(name: &OsStr, disk: &Disk, wanted: Wanted) -> Result<Image> {
-    let reference = Reference::parse(name)?;
+pub fn open_image(name: &OsStr, parse: Parse, disk: &Disk, wanted: Wanted) -> Result<Image> {
+    let reference = parse(name)?;
     let open = || -> Result<Image> {
         let platform = disk.platform.as_deref().map(str::parse::<Platform>).transpose()?;
         source::open(&reference, &Select { platform }).map_err(|error| match error {
@@ -105,6 +105,13 @@ pub fn named_kernel(kernel: &OsStr, modules: Option<&Path>, keys: &KernelKeys, m
         return Ok(Bundle::of(&Given { files: &files, modules, keys: read.as_ref(), config: None })?);
     }
     keys.are_for_files(&kernel.to_string_lossy())?;
+    if let Ok(reference @ Reference { input: Input::Registry(_), .. }) = Reference::parse(kernel) {
+        let shown = crate::escape::path(path);
+        let image = source::open(&reference, &Select::default()).with_context(|| format!("cannot read {shown}"))?;
+        let mut bundle = Bundle::of_image(&image, None, &shown)?;
+        bundle.replace_modules(modules)?;
+        return Ok(bundle);
+    }
     if let (Some(release), Some(image)) = (kernel.to_str().and_then(own_kernel), meant.image) {
         let mut bundle = Bundle::of_image(image, release, "the image")?;
         bundle.replace_modules(modules)?;

@@ -105,7 +105,7 @@ fn table(rows: &[Row]) -> String {
 }
 
 /// A time in its largest unit.
-fn age(seconds: u64) -> String {
+pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds}s"),
         120..=7199 => format!("{}m", seconds / 60),

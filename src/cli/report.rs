@@ -107,6 +107,8 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::inspect::InspectError, |e| e.hint());
     from!(super::smoke::SpecError, |e| e.hint().map(str::to_owned));
     from!(crate::source::SourceError, |e| e.hint());
+    from!(crate::registry::RegistryError, |e| e.hint());
+    from!(crate::registry::Failed, |e| e.hint());
     from!(crate::source::ReferenceError, |e| e.hint().map(str::to_owned));
     from!(crate::image::BlobError, |e| e.hint().map(str::to_owned));
     from!(crate::kernel::KernelError, |e| e.hint());

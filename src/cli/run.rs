@@ -8,6 +8,7 @@ use super::debug::Debug;
 use super::detach::{self, Side};
 use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout, reach};
 use super::options::{self, Global};
+use super::registry;
 use super::report::{self, WithHint};
 use super::stdio::say;
 use super::target::{self, DirectBoot, Target};
@@ -21,6 +22,7 @@ use crate::qemu::publish::{self, Publish};
 use crate::qemu::{self, Access, Boot, Forward, MachineOptions};
 use crate::session::control::Endpoint;
 use crate::session::{self, Finished, SessionOptions, Streams, What};
+use crate::source::Reference;
 use anyhow::Context;
 use std::ffi::OsString;
 use std::fs::File;
@@ -126,6 +128,8 @@ pub struct Args {
     qemu_arg: Vec<OsString>,
     #[command(flatten)]
     disk: options::Disk,
+    #[command(flatten)]
+    registry: registry::Pulling,
     #[command(flatten)]
     process: options::Process,
 }
@@ -263,7 +267,8 @@ fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
         }
         .into());
     }
-    Target::open(global, &args.target, &args.disk, args.firmware.as_slice())
+    args.registry.settle(global);
+    Target::open(global, (&args.target, Reference::parse_or_name), &args.disk, args.firmware.as_slice())
 }
 
 /// Makes the machine known to exec, ps and stop. A foreground run goes on without.

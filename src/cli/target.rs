@@ -16,6 +16,8 @@ use crate::own_folder::within;
 use crate::qemu::Boot;
 use crate::qemu::paste::BootFilesAt;
 use crate::recognise::{self, Kind, Refusal, Wanted};
+use crate::registry::Access;
+use crate::source::Parse;
 use anyhow::{Context, bail};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -35,7 +37,12 @@ pub enum Target {
 
 impl Target {
     /// Opens a disk, or makes one from an image that boots in these ways; none is as the architecture's machines do.
-    pub fn open(global: &Global, target: &OsStr, disk: &options::Disk, ways: &[BootChoice]) -> anyhow::Result<Target> {
+    pub fn open(
+        global: &Global,
+        (target, parse): (&OsStr, Parse),
+        disk: &options::Disk,
+        ways: &[BootChoice],
+    ) -> anyhow::Result<Target> {
         let shown = crate::escape::path(Path::new(target));
         if let Some(found) = disk_at(target) {
             if found != recognise::Disk::Gpt {
@@ -54,7 +61,8 @@ impl Target {
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
         let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
-        let image = progress.reading(&shown_input(target), || plan::open_image(target, disk, Wanted::Bootable))?;
+        let open = || plan::open_image(target, parse, disk, Wanted::Bootable);
+        let image = progress.reading(&shown_input(target), open)?;
         let plan = plan::open(image, target, disk, firmware, &Default::default(), &mut |event| progress.show(event))?;
         let cache =
             env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(within(&dir, "bootdisk/disks")?));
@@ -62,10 +70,13 @@ impl Target {
             plan.write(path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ())
         };
         let kept = cache.map_err(GetError::Cache);
-        match kept.and_then(|cache| cache.get(&plan.key(), |path| write(path, &mut progress))) {
-            Ok(disk) => return Ok(Target::Cached(disk)),
-            Err(GetError::Build(error)) => return Err(error),
-            Err(GetError::Cache(error)) => {
+        let kept = (!Access::settled().forgets)
+            .then(|| kept.and_then(|cache| cache.get(&plan.key(), |path| write(path, &mut progress))));
+        match kept {
+            None => {}
+            Some(Ok(disk)) => return Ok(Target::Cached(disk)),
+            Some(Err(GetError::Build(error))) => return Err(error),
+            Some(Err(GetError::Cache(error))) => {
                 let text = super::report::sentence(&error);
                 progress.show(Event::Warning(&format!("nothing is kept for the next run: {text}")));
             }

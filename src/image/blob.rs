@@ -2,11 +2,13 @@
 //! link, never read further than its size.
 
 use crate::image::{Descriptor, Digest, Hasher};
+use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where a blob's bytes are.
 #[derive(Clone, Debug)]
@@ -24,6 +26,29 @@ enum Place {
     Part { file: Arc<File>, offset: u64 },
     /// Bytes that a document carries itself.
     Memory(Arc<[u8]>),
+    /// Bytes that are on their way.
+    Arriving(Arc<dyn Arriving>),
+}
+
+/// A blob that somebody fetches meanwhile. Its digest is computed by whoever fetches it.
+pub trait Arriving: Debug + Send + Sync {
+    /// Bytes from `at` on, at least one: waits until they are there. `unwanted` tells that nobody waits any more.
+    ///
+    /// # Errors
+    /// When they do not come.
+    fn read_at(&self, buffer: &mut [u8], at: u64, unwanted: &dyn Fn() -> bool) -> Result<usize, BlobFault>;
+
+    /// Waits until it is whole.
+    ///
+    /// # Errors
+    /// When it is not what it should be, or does not come.
+    fn whole(&self, unwanted: &dyn Fn() -> bool) -> Result<(), BlobFault>;
+
+    /// Whether whoever fetches it compares it with its digest. Otherwise its readers have to.
+    fn is_compared(&self) -> bool;
+
+    /// Its content is wrong, where its readers have compared it: whether that was a copy that is gone now.
+    fn distrust(&self) -> bool;
 }
 
 /// How a layer is stored, as its first bytes tell.
@@ -143,6 +168,12 @@ pub enum BlobFault {
     /// A format that layers do not have.
     #[error("{} compression is not supported", .0.name())]
     Unsupported(Format),
+    /// It does not come.
+    #[error("it cannot be fetched")]
+    Arriving(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A copy that was kept on this machine.
+    #[error("the copy that was kept here is damaged, and is removed now")]
+    Kept,
     /// Nobody made so much data after the end of an archive in earnest.
     #[error("more than 1 GiB of data follow the end of the archive in it")]
     Trailing,
@@ -159,6 +190,7 @@ impl BlobFault {
                 Some("links are not followed; copy the layout with what they lead to: cp -rL LAYOUT COPY")
             }
             BlobFault::Window => Some("compress it again without --ultra or --long"),
+            BlobFault::Kept => Some("run the command once more: it is fetched anew"),
             _ => None,
         }
     }
@@ -184,6 +216,37 @@ impl Blob {
         Blob { name: name.into(), size: bytes.len() as u64, place: Place::Memory(bytes.into()) }
     }
 
+    /// `size` bytes that are on their way, called `name` (escaped) in messages.
+    pub fn arriving(name: &str, arriving: Arc<dyn Arriving>, size: u64) -> Blob {
+        Blob { name: name.into(), place: Place::Arriving(arriving), size }
+    }
+
+    fn on_its_way(&self) -> Option<&Arc<dyn Arriving>> {
+        match &self.place {
+            Place::Arriving(arriving) => Some(arriving),
+            _ => None,
+        }
+    }
+
+    /// Whether its content is compared with its digest before [`Blob::whole`] says that it is whole.
+    pub fn is_compared(&self) -> bool {
+        self.on_its_way().is_some_and(|arriving| arriving.is_compared())
+    }
+
+    /// Waits until all of it is there, unless nobody wants it any more. What is stored is.
+    pub fn whole(&self, unwanted: &AtomicBool) -> Result<(), BlobFault> {
+        let whole = |arriving: &Arc<dyn Arriving>| arriving.whole(&|| unwanted.load(Ordering::Relaxed));
+        self.on_its_way().map_or(Ok(()), whole)
+    }
+
+    /// What a wrong digest of it says: that it is wrong, or that a copy which was kept of it was, and is gone now.
+    pub fn distrust(&self, fault: BlobFault) -> BlobFault {
+        match (&fault, self.on_its_way()) {
+            (BlobFault::Digest { .. }, Some(arriving)) if arriving.distrust() => BlobFault::Kept,
+            _ => fault,
+        }
+    }
+
     /// Its name in messages, escaped.
     pub fn name(&self) -> &str {
         &self.name
@@ -201,6 +264,11 @@ impl Blob {
 
     /// Opens it for reading from its first byte.
     pub fn open(&self) -> Result<BlobReader, BlobFault> {
+        self.open_while(Arc::default())
+    }
+
+    /// The same. A reader that waits for what is on its way gives up once it is `unwanted`.
+    pub fn open_while(&self, unwanted: Arc<AtomicBool>) -> Result<BlobReader, BlobFault> {
         let (source, offset, size) = match &self.place {
             Place::File(path) => {
                 let (file, size) = open_regular(path)?;
@@ -211,8 +279,9 @@ impl Blob {
             }
             Place::Part { file, offset } => (Source::File(Arc::clone(file)), *offset, self.size),
             Place::Memory(bytes) => (Source::Memory(Arc::clone(bytes)), 0, self.size),
+            Place::Arriving(arriving) => (Source::Arriving(Arc::clone(arriving)), 0, self.size),
         };
-        Ok(BlobReader { source, at: offset, remaining: size })
+        Ok(BlobReader { source, at: offset, remaining: size, unwanted })
     }
 
     /// All of it. The caller has looked at its size.
@@ -254,11 +323,13 @@ pub struct BlobReader {
     source: Source,
     at: u64,
     remaining: u64,
+    unwanted: Arc<AtomicBool>,
 }
 
 enum Source {
     File(Arc<File>),
     Memory(Arc<[u8]>),
+    Arriving(Arc<dyn Arriving>),
 }
 
 impl BlobReader {
@@ -274,6 +345,10 @@ impl BlobReader {
                 Source::Memory(bytes) => {
                     buffer[..want].copy_from_slice(&bytes[self.at as usize..][..want]);
                     Ok(want)
+                }
+                Source::Arriving(arriving) => {
+                    let unwanted = || self.unwanted.load(Ordering::Relaxed);
+                    Ok(arriving.read_at(&mut buffer[..want], self.at, &unwanted)?)
                 }
             };
             match attempt {

@@ -51,6 +51,11 @@ struct RawPlatform {
 }
 
 impl Descriptor {
+    /// Of content that no other document describes.
+    pub fn new(media_type: Option<String>, digest: Digest, size: u64) -> Descriptor {
+        Descriptor { media_type, digest, size, data: None, platform: None, annotations: BTreeMap::new() }
+    }
+
     /// The platform it names.
     pub fn platform(&self) -> Option<Platform> {
         let raw = self.platform.as_ref()?;

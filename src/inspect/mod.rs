@@ -25,7 +25,7 @@ use crate::escape;
 use crate::image::Image;
 use crate::kernel::{Bundle, KernelError, Store};
 use crate::recognise::{self, Kind, Names, Refusal, Wanted};
-use crate::source::{self, Input, Reference, ReferenceError, Select, SourceError, Transport};
+use crate::source::{self, Input, Parse, Reference, ReferenceError, Select, SourceError, Transport};
 use disk::Disk;
 use std::ffi::OsStr;
 use std::io;
@@ -84,7 +84,7 @@ impl InspectError {
 
 /// Finds out what `name` is and opens it: a kernel or a disk by its content, an image, a kernel of the store by its
 /// name. A transport (`oci:…`) is always an image.
-pub fn open(name: &OsStr, select: &Select, store: Option<&Store>) -> Result<Subject, InspectError> {
+pub fn open(name: &OsStr, parse: Parse, select: &Select, store: Option<&Store>) -> Result<Subject, InspectError> {
     let reference = Reference::parse(name)?;
     if let (Transport::Detect, Input::Path(_)) = (reference.transport, &reference.input) {
         let path = Path::new(name);
@@ -96,7 +96,7 @@ pub fn open(name: &OsStr, select: &Select, store: Option<&Store>) -> Result<Subj
             return Ok(Subject::Kernel(Box::new(entry.bundle()?)));
         }
     }
-    match source::open(&reference, select) {
+    match source::open(&parse(name)?, select) {
         Ok(image) => Ok(Subject::Image(Box::new(image))),
         Err(SourceError::NotAnImage(refusal)) => Err(refusal.wanting(Wanted::Anything).into()),
         Err(error) => Err(error.into()),

@@ -3,6 +3,7 @@
 use crate::escape::escape;
 use crate::image::{BlobError, BlobFault, ConfigError, DocumentError, Platform};
 use crate::recognise::Refusal;
+use crate::registry::{RegistryError, looks_like_a_name};
 use crate::source::archive::ArchiveError;
 use std::io;
 use std::path::PathBuf;
@@ -57,6 +58,15 @@ pub enum SourceError {
     /// A layout without its first file.
     #[error("no oci-layout in it, so it is not an OCI image layout")]
     NoLayout,
+    /// A registry does not have it, or not for us.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A text that may mean a file or an image in a registry, and means neither.
+    #[error("no such file here, and {source}")]
+    Neither {
+        /// Why not in a registry.
+        source: RegistryError,
+    },
     /// The transport wants a file.
     #[error("the transport takes an archive, not a directory")]
     Directory,
@@ -147,9 +157,7 @@ impl SourceError {
         let fixed = match self {
             SourceError::Open { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 let name = path.to_str().filter(|name| looks_like_a_name(name))?;
-                return Some(format!(
-                    "images are read from files, not from registries: docker save {name} | bootdisk build - -o DISK"
-                ));
+                return Some(format!("for an image in a registry: docker://{name}"));
             }
             SourceError::Terminal => "pipe an archive into it: docker save NAME | bootdisk build - -o DISK",
             SourceError::Spool { .. } | SourceError::SpoolFull { .. } => {
@@ -170,6 +178,10 @@ impl SourceError {
             SourceError::Platform { .. } => "only Linux images can be booted",
             SourceError::Blob(error) => return error.hint().map(Into::into),
             SourceError::Document { source, .. } => return source.hint().map(Into::into),
+            SourceError::Registry(error) => return error.hint(),
+            SourceError::Neither { source } => {
+                return source.hint().or_else(|| Some("give a file's path, or another name: docker://NAME".into()));
+            }
             SourceError::Decompress(fault) => return fault.hint().map(Into::into),
             SourceError::Archive(error) => return error.hint().map(Into::into),
             _ => return None,
@@ -203,13 +215,4 @@ impl SourceError {
                 | SourceError::NothingFits(_)
         )
     }
-}
-
-/// Whether a missing path was probably meant as the name of an image.
-fn looks_like_a_name(text: &str) -> bool {
-    let ends_like_a_file = [".tar", ".gz", ".tgz", ".zst", ".oci"].iter().any(|end| text.ends_with(end));
-    !ends_like_a_file
-        && !text.contains("://")
-        && !text.starts_with(['/', '.', '-'])
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:_-@".contains(&b))
 }

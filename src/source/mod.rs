@@ -1,7 +1,8 @@
 //! Where images come from: references, docker archives, OCI layouts and archives, standard input.
 //!
 //! ```text
-//!  text ─▶ Reference ─▶ open ─┬─ directory ───────────────────▶ oci ────┐
+//!  text ─▶ Reference ─▶ open ─┬─ name in a registry ──────────▶ oci ────┐
+//!                             ├─ directory ───────────────────▶ oci ────┤
 //!                             └─ file, pipe ─▶ spool ─▶ archive ─┬▶ oci ┼─▶ Image
 //!                                                                └▶ docker
 //! ```
@@ -11,12 +12,13 @@
 //! | OCI layout, a directory | `oci-layout` and `index.json` in it |
 //! | OCI archive, a tar of such a directory | the same two members |
 //! | docker archive, of any age and tool | member `manifest.json` |
+//! | an image in a registry | `docker://`, or a name that is no file's |
 //!
 //! An archive that is both (Docker from version 25 on) is read by its `manifest.json`, so that it gives the same image
 //! as an older archive; only what that does not have (another platform, a digest) is looked for in the index.
 //! Archives may be compressed with gzip or zstd; xz, bzip2 and lz4 are named and refused.
 //!
-//! Not supported: registries, daemons, container storages, plain root file systems. Nothing is ever unpacked: names in
+//! Not supported: daemons, container storages, plain root file systems. Nothing is ever unpacked: names in
 //! an archive are only compared with each other, never used as paths of this machine.
 
 mod archive;
@@ -29,11 +31,12 @@ mod spool;
 
 pub use archive::{ArchiveError, MAX_MEMBERS};
 pub use error::SourceError;
-pub use reference::{Choice, Input, Reference, ReferenceError, Transport};
+pub use reference::{Choice, Input, Parse, Reference, ReferenceError, Transport};
 pub use spool::copied;
 
 use crate::image::{Image, Platform};
 use crate::recognise::{self, Kind, Names, Refusal, Wanted};
+use crate::registry::{Access, Name, RegistryError, Remote};
 use archive::Archive;
 use oci::Store;
 use std::path::Path;
@@ -65,9 +68,31 @@ pub fn open(reference: &Reference, select: &Select) -> Result<Image, SourceError
             spool::Opened::Directory => return open_directory(reference.transport, path, choice, &wanted),
         },
         Input::Stdin => (None, spool::open_stdin()?),
+        Input::Registry(name) => return open_remote(reference.transport, name, &wanted),
     };
     let archive = Arc::new(Archive::index(spool::decompressed(file, path)?)?);
     open_archive(reference.transport, archive, path, choice, &wanted)
+}
+
+/// An image in a registry: what its index leaves open is as for a layout.
+fn open_remote(transport: Transport, name: &Name, wanted: &Platform) -> Result<Image, SourceError> {
+    let open = || {
+        let remote = Box::new(Remote::open(name, Access::settled())?);
+        choose::open(&Store::Registry(remote), None, wanted)
+    };
+    let image = open().map_err(|error| match error {
+        SourceError::Registry(source) if transport == Transport::Detect && is_nowhere(&source) => {
+            SourceError::Neither { source }
+        }
+        error => error,
+    })?;
+    Ok(Image { name: image.name.or_else(|| Some(name.to_string())), ..image })
+}
+
+/// Whether there is no such image, as far as we are told.
+fn is_nowhere(error: &RegistryError) -> bool {
+    use RegistryError::{LoggedOut, Missing, NotFound, NotKept};
+    matches!(error, LoggedOut { .. } | Missing { .. } | NotFound { .. } | NotKept(_))
 }
 
 /// What was found is no image.
@@ -102,7 +127,7 @@ fn open_directory(
             let opened = choose::open(&Store::Directory(path.into()), choice, wanted);
             opened.map_err(|error| name_directory(error, path))
         }
-        Transport::OciArchive | Transport::DockerArchive => Err(SourceError::Directory),
+        Transport::OciArchive | Transport::DockerArchive | Transport::Docker => Err(SourceError::Directory),
     }
 }
 
@@ -141,7 +166,7 @@ fn open_archive(
         Transport::DockerArchive | Transport::OciArchive if !is_docker && !is_oci => Err(no_image()),
         Transport::DockerArchive => docker::open(&archive, choice, wanted),
         Transport::OciArchive => choose::open(&store, choice, wanted),
-        Transport::Oci => Err(SourceError::NotADirectory),
+        Transport::Oci | Transport::Docker => Err(SourceError::NotADirectory),
         Transport::Detect if is_docker => {
             let result = docker::open(&archive, choice, wanted);
             match result {

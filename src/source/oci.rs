@@ -17,6 +17,7 @@ use crate::image::{
     Blob, BlobError, BlobFault, ConfigFile, Descriptor, Digest, Document, DocumentError, DocumentKind, Image,
     LayerBlob, MAX_CONFIG, MAX_MANIFEST, Manifest, Platform, parse_config, parse_document, parse_json,
 };
+use crate::registry::{RegistryError, Remote};
 use crate::source::archive::Archive;
 use crate::source::{Choice, SourceError, match_names};
 use serde::Deserialize;
@@ -40,6 +41,8 @@ pub enum Store {
     Directory(PathBuf),
     /// An archive of it.
     Archive(Arc<Archive>),
+    /// A registry, which has no `index.json` but one document that a name means.
+    Registry(Box<Remote>),
 }
 
 impl Store {
@@ -50,6 +53,7 @@ impl Store {
                 blob: name.into(),
                 fault: BlobFault::Io(io::Error::from(io::ErrorKind::NotFound)),
             }),
+            Store::Registry(_) => return Err(BlobError { blob: name.into(), fault: BlobFault::Missing }),
         };
         found.map_err(|error| match error.fault {
             BlobFault::Io(io) if io.kind() == io::ErrorKind::NotFound => {
@@ -63,6 +67,7 @@ impl Store {
     fn blob(&self, descriptor: &Descriptor) -> Result<Blob, BlobError> {
         match descriptor.embedded()? {
             Some(bytes) => Ok(Blob::memory(&descriptor.digest.to_string(), bytes)),
+            None if let Store::Registry(remote) = self => Ok(remote.layer(descriptor)),
             None => {
                 let blob = self.file(&descriptor.digest.path())?;
                 blob.check_size(descriptor.size)?;
@@ -77,7 +82,10 @@ impl Store {
             let source = DocumentError::TooLarge { size: descriptor.size, limit };
             return Err(SourceError::Document { name: descriptor.digest.to_string(), source });
         }
-        Ok(self.blob(descriptor)?.read_verified(descriptor)?)
+        match self {
+            Store::Registry(remote) if descriptor.embedded()?.is_none() => Ok(fetched(remote, descriptor)?),
+            _ => Ok(self.blob(descriptor)?.read_verified(descriptor)?),
+        }
     }
 
     /// The manifest or index that a descriptor describes.
@@ -98,6 +106,16 @@ impl Store {
     }
 }
 
+/// A document of a registry's. One that is not there may be passed over, as one that a layout does not have.
+fn fetched(remote: &Remote, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+    remote.document(descriptor).map_err(|error| match error {
+        RegistryError::Missing { digest, .. } if digest != remote.root().digest => {
+            BlobError { blob: digest.to_string(), fault: BlobFault::Missing }.into()
+        }
+        error => error.into(),
+    })
+}
+
 /// A manifest that may be meant.
 #[derive(Clone)]
 pub(super) struct Leaf {
@@ -110,9 +128,7 @@ pub(super) struct Leaf {
 
 /// The manifests that the choice may mean, and what was passed over on the way to them.
 pub(super) fn search(store: &Store, choice: Option<&Choice>) -> Result<(Vec<Leaf>, Vec<Passed>), SourceError> {
-    check_layout(store)?;
-    let index = document_error(INDEX, parse_document(&store.plain_document(INDEX)?, Some(INDEX_TYPE)))?;
-    let Document::Index(entries) = index else { return Err(SourceError::NoImage) };
+    let entries = entries(store)?;
     let mut search = Search { store, leaves: Vec::new(), passed: Vec::new(), indexes: 0 };
     for position in chosen_entries(&entries, choice)? {
         let name = names(&entries[position]).first().cloned();
@@ -125,6 +141,18 @@ pub(super) fn search(store: &Store, choice: Option<&Choice>) -> Result<(Vec<Leaf
         }
     }
     Ok((search.leaves, search.passed))
+}
+
+/// Where the way to an image begins.
+fn entries(store: &Store) -> Result<Vec<Descriptor>, SourceError> {
+    if let Store::Registry(remote) = store {
+        return Ok(vec![remote.root().clone()]);
+    }
+    check_layout(store)?;
+    match document_error(INDEX, parse_document(&store.plain_document(INDEX)?, Some(INDEX_TYPE)))? {
+        Document::Index(entries) => Ok(entries),
+        Document::Manifest(_) => Err(SourceError::NoImage),
+    }
 }
 
 fn document_error<T>(name: &str, result: Result<T, DocumentError>) -> Result<T, SourceError> {

@@ -1,7 +1,7 @@
 //! Image references, in the forms of containers-transports(5).
 //!
 //! ```text
-//!  docker-archive:PATH[:REF]   oci:PATH[:REF]   oci-archive:PATH[:REF]   PATH[:REF]   -[:REF]
+//!  docker-archive:PATH[:REF]   oci:PATH[:REF]   oci-archive:PATH[:REF]   PATH[:REF]   -[:REF]   docker://NAME
 //!
 //!  REF   name:tag │ name │ tag │ :tag │ @sha256:… │ name@sha256:… │ @N   (N-th image, from 0)
 //! ```
@@ -9,10 +9,12 @@
 //! A colon may be part of PATH or begin REF. The longest beginning that exists is the path; when nothing exists, all
 //! up to the first colon is. A known transport before the first colon is always a transport: for a file that is
 //! called `oci:x`, write `./oci:x`. PATH need not be UTF-8. A file called `-` is `./-`. A command line takes `-:REF` for
-//! an option: there it is `docker-archive:-:REF` or `oci-archive:-:REF`.
+//! an option: there it is `docker-archive:-:REF` or `oci-archive:-:REF`. NAME is an image in a registry; where a command
+//! takes one bare, it is a name only if no such file is here and it looks like none.
 
 use crate::escape::escape;
 use crate::image::Digest;
+use crate::registry::{Name, NameError, looks_like_a_name};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,9 @@ pub struct Reference {
     pub choice: Option<Choice>,
 }
 
+/// How a text is read: [`Reference::parse`] or [`Reference::parse_or_name`].
+pub type Parse = fn(&OsStr) -> Result<Reference, ReferenceError>;
+
 /// What to expect at the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
@@ -37,6 +42,8 @@ pub enum Transport {
     Oci,
     /// `oci-archive:`.
     OciArchive,
+    /// `docker://`.
+    Docker,
     /// None given: recognised by content.
     Detect,
 }
@@ -48,6 +55,8 @@ pub enum Input {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// An image in a registry.
+    Registry(Box<Name>),
 }
 
 /// Which image of several.
@@ -67,6 +76,9 @@ pub enum ReferenceError {
     /// Nothing, or nothing behind the transport.
     #[error("an image reference without a path: \"{}\"", escape(.0.as_bytes()))]
     Empty(OsString),
+    /// What follows `docker://` is no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// A transport that is not built.
     #[error("images cannot be read from {transport} yet: \"{}\"", escape(.reference.as_bytes()))]
     Transport {
@@ -90,6 +102,7 @@ impl ReferenceError {
             ReferenceError::Empty(_) => {
                 Some("give the path of a docker archive or an OCI layout, or - for standard input")
             }
+            ReferenceError::Name(_) => Some("docker://[REGISTRY/]REPOSITORY[:TAG][@DIGEST], as docker pull takes it"),
             ReferenceError::Choice(_) => Some("after the path: NAME:TAG, TAG, @sha256:DIGEST or @POSITION"),
         }
     }
@@ -99,11 +112,7 @@ const SKOPEO: &str =
     "copy it first: skopeo copy REFERENCE oci:DIRECTORY:NAME, then bootdisk build oci:DIRECTORY:NAME -o DISK";
 
 /// Transports that are known and not built, and what to do instead.
-const REFUSED: [(&str, &str); 9] = [
-    (
-        "docker",
-        "save it first: docker save NAME | bootdisk build - -o DISK, or skopeo copy docker://NAME oci:DIRECTORY:NAME",
-    ),
+const REFUSED: [(&str, &str); 8] = [
     ("docker-daemon", "save it first: docker save NAME | bootdisk build - -o DISK"),
     ("containers-storage", "save it first: podman save NAME | bootdisk build - -o DISK"),
     ("podman", "save it first: podman save NAME | bootdisk build - -o DISK"),
@@ -117,7 +126,30 @@ const REFUSED: [(&str, &str); 9] = [
 impl Reference {
     /// Parses a reference. Looks at the file system only to find where PATH ends.
     pub fn parse(text: &OsStr) -> Result<Reference, ReferenceError> {
-        parse(text, &|path| path.symlink_metadata().is_ok())
+        parse(text, &exists)
+    }
+
+    /// Parses a reference that may also be the bare name of an image in a registry.
+    pub fn parse_or_name(text: &OsStr) -> Result<Reference, ReferenceError> {
+        parse_or_name(text, &exists)
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn parse_or_name(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Reference, ReferenceError> {
+    let reference = parse(text, exists)?;
+    let name = text.to_str().filter(|text| looks_like_a_name(text));
+    match (&reference, name) {
+        (Reference { transport: Transport::Detect, input: Input::Path(path), .. }, Some(name))
+            // In a folder that is here a file is meant that is not.
+            if !exists(path) && !path.components().next().is_some_and(|first| exists(first.as_ref())) =>
+        {
+            Ok(Reference { input: Input::Registry(Box::new(Name::parse(name)?)), choice: None, ..reference })
+        }
+        _ => Ok(reference),
     }
 }
 
@@ -127,6 +159,7 @@ fn parse(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Reference, Refe
         Some((b"docker-archive", rest)) => (Transport::DockerArchive, rest),
         Some((b"oci", rest)) => (Transport::Oci, rest),
         Some((b"oci-archive", rest)) => (Transport::OciArchive, rest),
+        Some((b"docker", rest)) => return in_registry(rest),
         Some((name, _)) => match REFUSED.iter().find(|(refused, _)| refused.as_bytes() == name) {
             Some(&(transport, hint)) => {
                 return Err(ReferenceError::Transport { transport, reference: text.into(), hint });
@@ -149,6 +182,13 @@ fn parse(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Reference, Refe
         path => Input::Path(PathBuf::from(OsStr::from_bytes(path))),
     };
     Ok(Reference { transport, input, choice: choice.map(parse_choice).transpose()? })
+}
+
+fn in_registry(rest: &[u8]) -> Result<Reference, ReferenceError> {
+    let text = String::from_utf8_lossy(rest);
+    let Some(name) = text.strip_prefix("//") else { return Err(NameError::Form(format!("docker:{text}")).into()) };
+    let input = Input::Registry(Box::new(Name::parse(name)?));
+    Ok(Reference { transport: Transport::Docker, input, choice: None })
 }
 
 fn split_once(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -189,6 +229,7 @@ mod tests {
         let input = match reference.input {
             Input::Stdin => "<stdin>".into(),
             Input::Path(path) => path.to_str().unwrap().into(),
+            Input::Registry(name) => name.to_string(),
         };
         (reference.transport, input, reference.choice)
     }
@@ -214,6 +255,8 @@ mod tests {
             ("a:b:c", "a:b", (Detect, "a:b", name("c"))),
             ("a:b:c", "a:b a", (Detect, "a:b", name("c"))),
             ("./oci:x", "./oci:x", (Detect, "./oci:x", None)),
+            ("docker://nginx", "", (Docker, "docker.io/library/nginx:latest", None)),
+            ("docker://nginx", "nginx", (Docker, "docker.io/library/nginx:latest", None)),
         ] {
             let existing: Vec<_> = existing.split_whitespace().collect();
             let (transport, path, choice) = expected;
@@ -225,7 +268,7 @@ mod tests {
 
     #[test]
     fn transports_that_are_not_built_say_what_to_do() {
-        for text in ["docker://nginx", "docker-daemon:nginx:latest", "containers-storage:x", "rootfs:x.tar", "dir:x"] {
+        for text in ["docker-daemon:nginx:latest", "containers-storage:x", "rootfs:x.tar", "dir:x"] {
             let error = parse(OsStr::new(text), &|_| true).unwrap_err();
             assert!(matches!(error, ReferenceError::Transport { .. }), "{text}");
             assert!(error.hint().is_some());
@@ -234,7 +277,34 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_name_is_an_image_only_where_no_such_file_is_here_and_none_may_be_meant() {
+        for (text, existing, registry) in [
+            ("nginx", "", true),
+            ("nginx:1", "", true),
+            ("ghcr.io/x/y", "", true),
+            ("out/nginx", "", true),
+            ("nginx", "nginx", false),
+            ("nginx:1", "nginx", false),
+            ("nginx:1", "nginx:1", false),
+            ("out/nginx", "out", false),
+            ("ghcr.io/x/y", "ghcr.io", false),
+            ("nginx.tar", "", false),
+            ("./nginx", "", false),
+            ("oci:nginx", "", false),
+            ("-", "", false),
+        ] {
+            let reference = parse_or_name(OsStr::new(text), &|path| path == Path::new(existing)).unwrap();
+            assert_eq!(matches!(reference.input, Input::Registry(_)), registry, "{text} beside {existing}");
+            let strict = parse(OsStr::new(text), &|path| path == Path::new(existing)).unwrap();
+            assert!(!matches!(strict.input, Input::Registry(_)), "{text}");
+        }
+    }
+
+    #[test]
     fn nonsense_is_refused() {
+        for text in ["docker:nginx", "docker:/nginx", "docker://", "docker://Nginx", "docker://a:b:c"] {
+            assert!(matches!(parse(OsStr::new(text), &|_| true), Err(ReferenceError::Name(_))), "{text}");
+        }
         for text in ["", "oci:", "oci-archive:", ":x", "x.tar:", "x.tar::", "x.tar:@", "x.tar:@sha256:12", "x.tar:@-1"]
         {
             assert!(parse(OsStr::new(text), &|path| path == Path::new("x.tar")).is_err(), "{text:?}");

@@ -745,7 +745,7 @@ fn what_cannot_be_inspected_is_refused_with_a_hint() {
         ),
         (bench.path("empty"), "but this is an empty folder\nhint: an OCI layout has an index.json"),
         (bench.path("nothing"), "no such file or directory"),
-        ("no-such-image".into(), "docker save no-such-image | bootdisk inspect -\n"),
+        ("no-such-image.tar".into(), "no such file or directory"),
     ] {
         let ran = inspect(&bench, &path, &[]).expect_status(1);
         assert!(ran.stderr.contains(said), "{}", ran.stderr);

@@ -22,6 +22,7 @@ mod layers_breakouts;
 mod layers_rules;
 mod layers_scale;
 mod layers_umoci;
+mod registry;
 mod shown;
 mod source_docker;
 mod source_forms;

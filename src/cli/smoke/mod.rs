@@ -18,6 +18,7 @@ use self::settings::Settings;
 use self::spec::SpecTest;
 use self::tell::Tell;
 use super::options::Global;
+use super::registry;
 use super::report::WithHint;
 use super::stdio;
 use super::words::LEFT_OUT;
@@ -67,6 +68,8 @@ pub struct Args {
     settings: Settings,
     #[command(flatten)]
     host: Host,
+    #[command(flatten)]
+    registry: registry::Pulling,
     #[command(flatten)]
     output: Output,
 }
@@ -131,6 +134,7 @@ fn shown(target: &OsString) -> String {
 
 /// Makes the tests and prints their verdicts. `matches` is where `args` come from.
 pub fn run(global: &Global, args: Args, matches: &ArgMatches) -> Result<ExitCode> {
+    args.registry.settle(global);
     let absolute = |path: &Path| std::path::absolute(path);
     let log_dir = args.output.log_dir.as_deref().map(absolute).transpose()?;
     let junit = args.output.junit.as_deref().map(report_place).transpose()?;

@@ -12,6 +12,7 @@ use crate::guest::channel::Overrides;
 use crate::guest::spec::BootSpec;
 use crate::qemu::{AccelChoice, Boot, Bus, Display, MachineOptions, Nic, accel, binary};
 use crate::smoke::{Axis, Combination, Expectation, Matrix, Report, Test, Verdict, caught, name_logs};
+use crate::source::Reference;
 use anyhow::Result;
 use clap::ValueEnum;
 use std::ffi::OsString;
@@ -156,7 +157,7 @@ impl Asked<'_> {
         };
         let mut disk = self.test.settings.disk.clone();
         disk.kernel = kernel.map(OsString::from).or(disk.kernel);
-        let target = Target::open(global, &self.test.target, &disk, &ways)?;
+        let target = Target::open(global, (&self.test.target, Reference::parse), &disk, &ways)?;
         Booted::open(target, ways.contains(&BootChoice::Direct))
     }
 

@@ -13,14 +13,14 @@ pub struct Control {
     ahead: Arc<Pool>,
     read: Arc<Pool>,
     /// Nobody wants to know any more, not even a digest.
-    abandoned: AtomicBool,
+    abandoned: Arc<AtomicBool>,
     progress: Arc<AtomicU64>,
 }
 
 impl Control {
     /// With a pool of decoded chunks and one of stored ones.
     pub fn new(ahead: Arc<Pool>, read: Arc<Pool>) -> Control {
-        Control { ahead, read, abandoned: AtomicBool::new(false), progress: Arc::default() }
+        Control { ahead, read, abandoned: Arc::default(), progress: Arc::default() }
     }
 
     /// Ends decoding; what is stored goes on being hashed.
@@ -33,6 +33,11 @@ impl Control {
         self.abandoned.store(true, Ordering::Relaxed);
         self.ahead.close();
         self.read.close();
+    }
+
+    /// Whether nobody wants to know any more.
+    pub fn abandoned(&self) -> &Arc<AtomicBool> {
+        &self.abandoned
     }
 
     /// Bytes read so far, as stored.

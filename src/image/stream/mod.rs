@@ -45,6 +45,7 @@ pub const MAX_TRAILING: u64 = 1 << 30;
 /// Dropping it early stops its threads and waits for them; that takes no longer than decoding one chunk.
 pub struct LayerStream {
     name: String,
+    blob: Blob,
     format: Format,
     media_type: Option<String>,
     expected: Digests,
@@ -63,7 +64,9 @@ impl LayerStream {
         if layer.blob.size() != layer.size {
             return Err(BlobFault::Size { expected: layer.size, actual: layer.blob.size() });
         }
-        let expected = Digests { blob: layer.digest.clone(), tar: Some(layer.diff_id.clone()) };
+        // Whoever fetches it has its digest computed already.
+        let stored = layer.digest.clone().filter(|_| !layer.blob.is_compared());
+        let expected = Digests { blob: stored, tar: Some(layer.diff_id.clone()) };
         let mut stream = LayerStream::start(name, &layer.blob, expected, ahead)?;
         stream.media_type = layer.media_type.clone();
         Ok(stream)
@@ -82,7 +85,7 @@ impl LayerStream {
         let (to_reader, chunks) = channel();
         let (to_hasher, jobs) = channel();
         let blob_jobs = expected.blob.is_some().then(|| to_hasher.clone());
-        let input = Input::new(blob.open()?, Arc::clone(&control), blob_jobs);
+        let input = Input::new(blob.open_while(Arc::clone(control.abandoned()))?, Arc::clone(&control), blob_jobs);
         let output = Output::new(Arc::clone(&control), to_reader, to_hasher);
         let hasher = Builder::new().name("layer hash".into()).spawn({
             let expected = expected.clone();
@@ -92,6 +95,7 @@ impl LayerStream {
         let decoder = Builder::new().name("layer decode".into()).spawn(move || decode(format, input, output));
         Ok(LayerStream {
             name: name.into(),
+            blob: blob.clone(),
             format,
             media_type: None,
             expected,
@@ -146,7 +150,8 @@ impl LayerStream {
     /// Takes no longer than hashing the blob as stored. Only where no digest of that is known the layer is decoded
     /// further, at most [`MAX_TRAILING`] bytes.
     pub fn finish_after_error(mut self) -> Result<(), BlobError> {
-        let fault = match self.expected.blob.is_some() || !self.drain(MAX_TRAILING) {
+        let is_known = self.expected.blob.is_some() || self.blob.is_compared();
+        let fault = match is_known || !self.drain(MAX_TRAILING) {
             true => self.stop_decoding(),
             false => self.judge(Decoded::Whole),
         };
@@ -185,10 +190,16 @@ impl LayerStream {
     /// met nothing wrong.
     fn judge(&mut self, unless_fault: Decoded) -> Option<BlobFault> {
         let decoded = self.join_decoder().map_or(unless_fault, Decoded::Fault);
-        match self.join_hasher() {
+        let actual = self.join_hasher();
+        // A blob that does not come, or is another one, explains the rest too.
+        if let Err(fault) = self.blob.whole(self.control.abandoned()) {
+            return Some(fault);
+        }
+        let fault = match actual {
             Ok(actual) => verdict(&self.expected, &actual, decoded),
             Err(fault) => Some(fault),
-        }
+        };
+        fault.map(|fault| self.blob.distrust(fault))
     }
 
     fn join_decoder(&mut self) -> Option<BlobFault> {

@@ -1,15 +1,18 @@
 //! What a command is doing while somebody waits, on standard error: a line that goes away on a terminal, plain lines
-//! elsewhere. The only file that knows indicatif.
+//! elsewhere. The only folder that knows indicatif.
+
+pub mod layers;
 
 use super::options::{Global, ProgressMode};
 use super::size;
 use super::stdio::say;
 use crate::convert::Event;
 use crate::source::copied;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -18,6 +21,12 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 /// Between two plain lines about one thing.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// All bars of this process: one terminal has them all.
+fn bars() -> &'static MultiProgress {
+    static BARS: OnceLock<MultiProgress> = OnceLock::new();
+    BARS.get_or_init(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
+}
 
 /// Shows what is waited for.
 pub struct Progress {
@@ -33,13 +42,13 @@ impl Progress {
     pub fn new(options: &Global) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         let shown = !options.quiet && options.progress != ProgressMode::None;
-        let bars = shown && terminal && options.progress == ProgressMode::Auto;
-        let bar = if bars {
-            ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+        let drawn = shown && terminal && options.progress == ProgressMode::Auto;
+        let bar = if drawn {
+            bars().add(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()))
         } else {
             ProgressBar::hidden()
         };
-        Progress { bar, ticking: AtomicBool::new(false), plain: shown && !bars, warnings: !options.quiet }
+        Progress { bar, ticking: AtomicBool::new(false), plain: shown && !drawn, warnings: !options.quiet }
     }
 
     /// Progress for a command whose standard error belongs to the workload: shown on a terminal or on demand, never
@@ -176,7 +185,7 @@ impl Progress {
 
     fn warning(&mut self, text: &str) {
         if self.warnings {
-            self.bar.suspend(|| say(&format!("warning: {text}\n")));
+            bars().suspend(|| say(&format!("warning: {text}\n")));
         }
     }
 

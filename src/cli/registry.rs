@@ -1,0 +1,104 @@
+//! How the command line says to go to registries, and what is told meanwhile.
+
+use super::options::Global;
+use super::progress::layers::Layers;
+use super::report::sentence;
+use super::stdio::say;
+use crate::cache::blobs::BlobCache;
+use crate::own_folder::within;
+use crate::registry::{Access, Policy, Teller, Told};
+use clap::ValueEnum;
+use std::sync::Arc;
+
+/// Options of commands that take an image.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Registry")]
+pub struct Pulling {
+    /// When a registry is asked what the name of an image means
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pull: Pull,
+    #[command(flatten)]
+    reaching: Reaching,
+}
+
+/// Options of commands that read images and build nothing.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Registry")]
+pub struct Reaching {
+    /// Whether a registry needs a certificate that this machine trusts [default: it does, except on this machine and as
+    /// registries.conf says]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    tls_verify: Option<bool>,
+    /// Read nothing that was kept from earlier runs, layers and disks, and keep nothing
+    #[arg(long)]
+    no_cache: bool,
+}
+
+/// When a registry is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Pull {
+    /// When nothing of that name was kept
+    #[default]
+    Missing,
+    /// Each time
+    Always,
+    /// Each time; where no answer comes, what was kept is used
+    Newer,
+    /// At no time
+    Never,
+}
+
+impl Pulling {
+    /// Settles them for this process.
+    pub fn settle(&self, global: &Global) {
+        let policy = match self.pull {
+            Pull::Missing => Policy::Missing,
+            Pull::Always => Policy::Always,
+            Pull::Newer => Policy::Newer,
+            Pull::Never => Policy::Never,
+        };
+        self.reaching.settle_with(policy, global);
+    }
+}
+
+impl Reaching {
+    /// Settles them for this process.
+    pub fn settle(&self, global: &Global) {
+        self.settle_with(Policy::Missing, global);
+    }
+
+    fn settle_with(&self, policy: Policy, global: &Global) {
+        let cache = if self.no_cache { None } else { cache(global) };
+        let access =
+            Access { policy, verify: self.tls_verify, cache, forgets: self.no_cache, teller: Some(teller(global)) };
+        access.settle();
+    }
+}
+
+/// The cache, if there is a place for it.
+fn cache(global: &Global) -> Option<Arc<BlobCache>> {
+    let opened =
+        super::env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| BlobCache::open(within(&dir, "bootdisk/blobs")?));
+    match opened {
+        Ok(cache) => Some(Arc::new(cache)),
+        Err(error) => {
+            if !global.quiet {
+                say(&format!("warning: layers are not kept for the next run: {}\n", sentence(&error)));
+            }
+            None
+        }
+    }
+}
+
+fn teller(global: &Global) -> Teller {
+    let (quiet, layers) = (global.quiet, Layers::new(global));
+    Arc::new(move |told| match told {
+        Told::Asking(name) if !quiet => layers.say(&name.to_string()),
+        Told::Means(_, digest) if !quiet => layers.say(&format!("digest: {digest}")),
+        Told::Warning(text) if !quiet => layers.say(&format!("warning: {text}")),
+        Told::Layer(index, digest, bytes) => layers.begin(index, digest, bytes),
+        Told::Arrived(index, bytes) => layers.arrived(index, bytes),
+        Told::Whole(index) => layers.whole(index),
+        _ => {}
+    })
+}

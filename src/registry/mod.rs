@@ -1,0 +1,38 @@
+//! Registries: an image by its name.
+//!
+//! ```text
+//!  name ─▶ ways (registries.conf) ─▶ endpoint ─▶ manifest ─▶ Descriptor ─▶ crate::source
+//!              credentials ─▶ auth ─┘  http         layers ─▶ fetch ─▶ cache, and readers meanwhile
+//! ```
+//!
+//! Not supported: pushing, foreign layers by their own addresses, manifests of schema 1, signatures of images, proxies for
+//! SOCKS.
+//!
+//! Specifications: OCI distribution-spec 1.1; distribution, "Token Authentication Specification".
+
+mod access;
+mod auth;
+mod challenge;
+mod conf;
+mod credentials;
+mod endpoint;
+mod error;
+mod fetch;
+mod http;
+mod keep;
+mod name;
+mod proxy;
+mod remote;
+mod repository;
+mod retry;
+mod secret;
+mod site;
+mod tls;
+mod trouble;
+mod url;
+
+pub use access::{Access, Policy, Teller, Told};
+pub use error::RegistryError;
+pub use fetch::Failed;
+pub use name::{Name, NameError, looks_like_a_name};
+pub use remote::Remote;
