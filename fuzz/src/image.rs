@@ -16,10 +16,10 @@ use std::io::Read;
 /// Bytes of decompressed data that are looked at.
 const MUCH: usize = 1 << 20;
 
-/// An archive of an image, whatever form it has: its members, its documents, its first layer.
+/// An archive of an image, whatever form it has, or a root file system: its members, its documents, its first layer.
 pub fn archive(data: &[u8]) {
     let (_file, path) = file(data);
-    for transport in ["", "docker-archive:", "oci-archive:"] {
+    for transport in ["", "docker-archive:", "oci-archive:", "rootfs:"] {
         let text = format!("{transport}{}", path.display());
         let reference = Reference::parse(text.as_ref()).expect("a path");
         match source::open(&reference, &Select::default()) {

@@ -1,12 +1,13 @@
 //! Readers of kernels, of the packages they come in, and of programs.
 
 use crate::{choice, file};
+use bootdisk::formats::lz4::frame;
 use bootdisk::formats::{ar as members, elf as programs, ndb, pe as sections, sqlite as rows};
 use bootdisk::inspect::{initramfs, kernel};
 use bootdisk::kernel::package::file_of_cpio;
 use bootdisk::kernel::{Bundle, Config, Keys, ikconfig as config, modinfo as module};
 use bootdisk::recognise;
-use std::io::{Cursor, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 
 /// Bytes that are read of one file in an archive.
 const MUCH: u64 = 1 << 20;
@@ -54,9 +55,11 @@ pub fn ikconfig(data: &[u8]) {
     boot_file(&bzimage(data));
 }
 
-/// The same, packed with LZ4.
+/// The same, packed with LZ4; and a frame as the program lz4 writes it.
 pub fn lz4(data: &[u8]) {
     ikconfig(&[&[0x02, 0x21, 0x4c, 0x18], data].concat());
+    let mut frame = frame::Decoder::new(data).take(MUCH);
+    _ = std::io::copy(&mut frame, &mut std::io::sink());
 }
 
 /// A bzImage with a payload.

@@ -23,6 +23,8 @@ Examples:
   bootdisk build app.tar -o app.img --size 4G --env MODE=production
   bootdisk build oci:layout:v2 -o app.img --kernel vmlinuz --modules /lib/modules/6.1.0-56-amd64
   bootdisk build debian.oci -o shell.img bash -l
+  bootdisk build rootfs:bookworm/ -o bookworm.img      A folder of mmdebstrap; its /sbin/init becomes PID 1
+  bootdisk build dockerfile:. -o app.img               By docker, buildah or podman, whichever is there
   bootdisk build fedora.tar -o fedora.img --init image     The image's systemd becomes PID 1";
 
 /// Arguments of `bootdisk build`.
@@ -30,7 +32,8 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Image: a name in a registry (nginx, docker://nginx), an archive of `docker save` or `podman save`, an OCI layout or
-    /// archive, or `-` for standard input
+    /// archive, `-` for standard input, a root file system (rootfs:PATH), an image of a daemon or store
+    /// (docker-daemon:NAME, containers-storage:NAME, containerd:NAME), or a folder to build one from (dockerfile:DIR)
     image: std::ffi::OsString,
     /// Where the disk goes; what was there stays until the new one is whole
     #[arg(long, short, value_name = "DISK")]
@@ -70,7 +73,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
     let writing = Writing { sync: !args.no_sync, verify: args.verify, threads };
-    let open = || plan::open_image(&args.image, Reference::parse_or_name, &args.disk, Wanted::Image);
+    let open = || plan::open_image(global, &args.image, Reference::parse_or_name, &args.disk, Wanted::Image);
     let image = progress.reading(&shown_input(&args.image), open)?;
     // Decoding takes longest. It begins while the kernel is looked for.
     let layers = LayersAhead::new(&image, threads);

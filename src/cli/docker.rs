@@ -98,9 +98,9 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
         "omit it",
     ),
     (
-        &["--tag", "--file", "-f", "--build-arg", "--target", "--no-cache", "--load", "--push", "--secret", "--ssh"],
-        "a Dockerfile is not read: a disk is made from an image",
-        "docker build -t NAME . && docker save NAME | bootdisk build - -o DISK",
+        &["--tag", "--build-arg", "--target", "--no-cache", "--load", "--push", "--secret", "--ssh"],
+        "another program builds from a Dockerfile, with options of its own",
+        "docker build -t NAME . && bootdisk build docker-daemon:NAME -o DISK",
     ),
 ];
 

@@ -11,7 +11,7 @@ use crate::inspect::model::Report;
 use crate::inspect::{self, Subject, diff, image, kernel, listing, render};
 use crate::kernel::{Bundle, Store};
 use crate::publish::Document;
-use crate::source::{Parse, Reference, Select};
+use crate::source::{Owner, Parse, Reference, Select};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::ffi::{OsStr, OsString};
@@ -75,6 +75,9 @@ pub struct Args {
     platform: Option<String>,
     #[command(flatten)]
     registry: registry::Reaching,
+    /// With rootfs: the owner of every file, instead of those they have
+    #[arg(long, value_name = "UID:GID")]
+    owner: Option<Owner>,
 }
 
 impl Args {
@@ -104,7 +107,7 @@ struct Read {
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     args.registry.settle(global);
     let platform = args.platform.as_deref().map(str::parse::<Platform>).transpose()?;
-    let select = Select { platform };
+    let select = Select { platform, owner: args.owner, build: None };
     if let Some(number) = args.layer {
         return one_layer(&args.subject, &select, number);
     }

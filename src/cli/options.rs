@@ -9,6 +9,7 @@ use crate::escape::escape;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{Init, Network};
 use crate::kernel::{Bundle, KernelError, Keys};
+use crate::source::{Owner, Reference};
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,13 @@ pub struct Disk {
     /// Platform of the image to take from an index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
+    /// With rootfs: the owner of every file, 0:0 for root, instead of those they have
+    #[arg(long, value_name = "UID:GID")]
+    pub owner: Option<Owner>,
+    /// Dockerfile from which the image is built, in a folder given as the image [default: Dockerfile or Containerfile of
+    /// dockerfile:DIR]
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// Size of the whole disk: bytes, or with K, M, G, T for powers of 1024; a disk that exists can only grow
     /// [default: what the image needs and some room]
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
@@ -131,14 +139,15 @@ impl KernelKeys {
     }
 }
 
-/// The files that a kernel's name stands for: the file or directory of that name, else for `host` the running kernel's.
+/// The files that a kernel's name stands for: the file or directory of that name, the image that a transport leads to,
+/// else for `host` the running kernel's.
 /// `None` for any other name.
 pub fn kernel_files(name: &Path) -> Result<Option<Vec<PathBuf>>, KernelError> {
     if name == Path::new("-") {
         let hint = Some("save it to a file first, and give that: cat > vmlinuz".into());
         return Err(KernelError::NotAKernel { found: "standard input".into(), hint, path: name.to_owned() });
     }
-    if name.exists() {
+    if name.exists() || Reference::names_transport(name.as_os_str()) {
         return Ok(Some(vec![name.to_owned()]));
     }
     (name == Path::new("host")).then(Bundle::host_files).transpose()

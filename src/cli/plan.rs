@@ -1,6 +1,6 @@
 //! From the command line to a plan: which image, which kernel.
 
-use super::options::{self, Disk, KernelKeys};
+use super::options::{self, Disk, Global, KernelKeys};
 use super::report::WithHint;
 use crate::arch::{Arch, Architecture};
 use crate::convert::{Firmware, Observer, Options, Plan};
@@ -8,22 +8,45 @@ use crate::guest::channel::Overrides;
 use crate::image::{Image, Platform};
 use crate::kernel::{Bundle, Given, Store};
 use crate::recognise::Wanted;
-use crate::source::{self, Input, Parse, Reference, Select, SourceError};
+use crate::source::{self, Build, Input, Parse, Reference, Select, SourceError, Transport};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
 use std::path::Path;
 
 /// Opens the image called `name`, for a command that takes what is `wanted`.
-pub fn open_image(name: &OsStr, parse: Parse, disk: &Disk, wanted: Wanted) -> Result<Image> {
-    let reference = parse(name)?;
+pub fn open_image(global: &Global, name: &OsStr, parse: Parse, disk: &Disk, wanted: Wanted) -> Result<Image> {
+    let reference = reference(name, parse, disk)?;
     let open = || -> Result<Image> {
         let platform = disk.platform.as_deref().map(str::parse::<Platform>).transpose()?;
-        source::open(&reference, &Select { platform }).map_err(|error| match error {
+        let build = Some(Build { file: disk.file.clone(), quiet: global.quiet });
+        source::open(&reference, &Select { platform, owner: disk.owner, build }).map_err(|error| match error {
             SourceError::NotAnImage(refusal) => refusal.wanting(wanted).into(),
             error => error.into(),
         })
     };
     open().with_context(|| cannot(name))
+}
+
+/// What `name` refers to. Options that mean nothing for it are refused: who gives them expects something of them.
+fn reference(name: &OsStr, parse: Parse, disk: &Disk) -> Result<Reference> {
+    let reference = parse(name)?;
+    let misplaced = |option: &str, takes: &str, instead: &str| WithHint {
+        message: format!("{option} is for {takes}, and this is none: {}", crate::escape::path(Path::new(name))),
+        hint: format!("leave {option} away, or give {instead}"),
+    };
+    if disk.owner.is_some() && reference.transport != Transport::Rootfs {
+        return Err(misplaced("--owner", "a root file system", "one as rootfs:PATH").into());
+    }
+    match (&reference.transport, &reference.input) {
+        (Transport::Detect, Input::Path(path)) if disk.file.is_some() && path.is_dir() => {
+            Ok(Reference::dockerfile(path))
+        }
+        (Transport::Dockerfile, _) => Ok(reference),
+        _ if disk.file.is_some() => {
+            Err(misplaced("--file", "a folder that an image is built from", "the folder: --file FILE DIR").into())
+        }
+        _ => Ok(reference),
+    }
 }
 
 fn cannot(name: &OsStr) -> String {
@@ -105,13 +128,6 @@ pub fn named_kernel(kernel: &OsStr, modules: Option<&Path>, keys: &KernelKeys, m
         return Ok(Bundle::of(&Given { files: &files, modules, keys: read.as_ref(), config: None })?);
     }
     keys.are_for_files(&kernel.to_string_lossy())?;
-    if let Ok(reference @ Reference { input: Input::Registry(_), .. }) = Reference::parse(kernel) {
-        let shown = crate::escape::path(path);
-        let image = source::open(&reference, &Select::default()).with_context(|| format!("cannot read {shown}"))?;
-        let mut bundle = Bundle::of_image(&image, None, &shown)?;
-        bundle.replace_modules(modules)?;
-        return Ok(bundle);
-    }
     if let (Some(release), Some(image)) = (kernel.to_str().and_then(own_kernel), meant.image) {
         let mut bundle = Bundle::of_image(image, release, "the image")?;
         bundle.replace_modules(modules)?;
@@ -154,6 +170,8 @@ impl options::Disk {
             ("--guest-modules", self.guest_modules != options::GuestModules::None),
             ("--no-preflight", self.no_preflight),
             ("--platform", self.platform.is_some()),
+            ("--owner", self.owner.is_some()),
+            ("--file", self.file.is_some()),
             ("--esp-size", self.esp_size != options::ESP_SIZE),
             ("--cmdline", !self.cmdline.is_empty()),
             ("--identity", self.identity.is_some()),

@@ -61,7 +61,7 @@ impl Target {
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
         let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
-        let open = || plan::open_image(target, parse, disk, Wanted::Bootable);
+        let open = || plan::open_image(global, target, parse, disk, Wanted::Bootable);
         let image = progress.reading(&shown_input(target), open)?;
         let plan = plan::open(image, target, disk, firmware, &Default::default(), &mut |event| progress.show(event))?;
         let cache =

@@ -1,7 +1,8 @@
-//! Decompression of package members, modules and kernel payloads, recognised by their first bytes.
+//! Decompression of archives, package members, modules and kernel payloads, recognised by their first bytes.
 //!
 //! Every reader is bounded by its caller; decoders get a fixed memory limit of their own.
 
+use super::lz4::frame;
 use std::io::{self, Read};
 
 /// The most memory an xz stream may ask for, in bytes: `xz -9` needs 65 MiB.
@@ -28,6 +29,8 @@ pub fn reader<'a, R: Read + 'a>(mut input: R) -> io::Result<Box<dyn Read + 'a>> 
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
         }
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Box::new(frame::Decoder::new(whole)),
         _ => Box::new(whole),
     })
 }
@@ -65,6 +68,11 @@ mod tests {
         assert_eq!(unpacked(&gzip.finish().unwrap()), text);
         assert_eq!(unpacked(&xz.finish().unwrap()), text);
         assert_eq!(unpacked(&zstd::encode_all(&text[..], 3).unwrap()), text);
+        let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        bzip2.write_all(text).unwrap();
+        let bzip2 = bzip2.finish().unwrap();
+        assert_eq!(unpacked(&bzip2), text);
+        assert_eq!(unpacked(&[&bzip2[..], &bzip2].concat()), [&text[..], text].concat());
     }
 
     #[test]

@@ -56,6 +56,18 @@ impl Descriptor {
         Descriptor { media_type, digest, size, data: None, platform: None, annotations: BTreeMap::new() }
     }
 
+    /// Of a document that nobody has described: what it says itself.
+    pub fn of_document(bytes: &[u8]) -> Descriptor {
+        #[derive(Deserialize)]
+        struct Typed {
+            #[serde(default, rename = "mediaType")]
+            media_type: Option<String>,
+        }
+        let typed = parse_json::<Typed>(bytes).ok();
+        let media_type = typed.and_then(|typed| typed.media_type);
+        Descriptor::new(media_type, Digest::sha256(bytes), bytes.len() as u64)
+    }
+
     /// The platform it names.
     pub fn platform(&self) -> Option<Platform> {
         let raw = self.platform.as_ref()?;

@@ -32,7 +32,7 @@ mod zstandard;
 
 pub use ahead::LayersAhead;
 pub use any_case::from_slice as parse_json;
-pub use blob::{Arriving, Blob, BlobError, BlobFault, Format};
+pub use blob::{Arriving, Blob, BlobError, BlobFault, BlobReader, Format};
 pub use config::{Config, ConfigError, ConfigFile, MAX_CONFIG, Step, parse as parse_config};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use json::{MAX_ITEMS, list, optional_list, text_map};

@@ -30,7 +30,7 @@ pub fn vmlinux<'a>(boot_file: &'a [u8], image: &Image) -> Option<Box<dyn Read + 
     let start = usize::try_from(offset).ok()?;
     let payload = boot_file.get(start..start.checked_add(usize::try_from(length).ok()?)?)?;
     match Payload::of(payload) {
-        Payload::Gzip | Payload::Xz | Payload::Zstd => unpack::reader(payload).ok(),
+        Payload::Gzip | Payload::Xz | Payload::Zstd | Payload::Bzip2 => unpack::reader(payload).ok(),
         Payload::Lz4 => Some(Box::new(lz4::Decoder::new(payload)?)),
         _ => None,
     }

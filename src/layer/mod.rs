@@ -6,6 +6,7 @@
 //!  pax       extended header records                              acl      text ACLs → kernel form
 //!  sparse    maps of data and holes, four encodings               xattr    names and values from records
 //!  reader    headers → Entry, then its body → BodySink            entry    what a member is
+//!  writer    Entry and body → an archive in one form
 //! ```
 //!
 //! A layer is read once, front to back, in memory that does not depend on what is in it: an extension header has at
@@ -29,6 +30,7 @@ mod pax;
 pub mod reader;
 mod sparse;
 mod warnings;
+mod writer;
 mod xattr;
 
 pub use entry::{Entry, EntryKind};
@@ -36,6 +38,7 @@ pub use error::{Error, ErrorKind};
 pub(crate) use header::Header;
 pub use reader::Reader;
 pub use warnings::{WarningKind, Warnings};
+pub use writer::{Ranges, Writer};
 
 /// What one layer may make the reader hold in memory, and the largest file it may name.
 #[derive(Clone, Debug, PartialEq, Eq)]

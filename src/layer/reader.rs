@@ -24,6 +24,7 @@ use super::input::{Input, padding};
 use super::pax::{Extended, check_global};
 use super::sparse::{self, Format, Map};
 use super::warnings::{WarningKind, Warnings};
+use super::writer::Ranges;
 use super::{Limits, number};
 use crate::rootfs::{Attrs, BodySink, Time, tree};
 use std::io::BufRead;
@@ -141,6 +142,11 @@ impl<'a> Reader<'a> {
             sink.abandon();
         }
         result.map_err(|error| Error { entry: Some(body.entry), ..error })
+    }
+
+    /// Where there is data in the body of the last entry, if it has holes.
+    pub fn ranges(&self) -> Option<&Ranges> {
+        Some(&self.body.as_ref()?.map.as_ref()?.ranges)
     }
 
     /// Passes over the body of the last entry.

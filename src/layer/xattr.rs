@@ -109,6 +109,19 @@ fn acl_name(key: &[u8]) -> Option<&'static [u8]> {
     }
 }
 
+/// The record of an attribute: key and value. A key ends at its first `=`, so a name that has one is bsdtar's form.
+pub fn record_of(name: &[u8], value: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    if !name.contains(&b'=') {
+        return ([&b"SCHILY.xattr."[..], name].concat(), value.to_vec());
+    }
+    let percent = |&byte: &u8| match byte {
+        b'=' | b'%' => format!("%{byte:02X}").into_bytes(),
+        _ => vec![byte],
+    };
+    let name: Vec<u8> = name.iter().flat_map(percent).collect();
+    ([&b"LIBARCHIVE.xattr."[..], &name].concat(), BASE64.encode(value).into_bytes())
+}
+
 /// `%2E` → `.`; a percent sign that starts no such pair stays.
 fn percent_decode(text: &[u8]) -> Vec<u8> {
     let hex = |b: &u8| (*b as char).to_digit(16).map(|d| d as u8);

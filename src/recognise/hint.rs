@@ -95,18 +95,23 @@ fn piped(wanted: Wanted, command: &str) -> String {
     }
 }
 
-/// What a command writes is a root file system in a tar.
-fn imported(wanted: Wanted, command: &str) -> String {
-    format!("{command} app && {}", piped(wanted, "docker save app"))
+/// A root file system, in a tar or a folder.
+fn tree(wanted: Wanted, path: &str) -> String {
+    with_image(wanted, &format!("rootfs:{path}"))
 }
 
-/// A folder with a root file system in it.
-fn imported_folder(wanted: Wanted, folder: &str) -> String {
-    imported(wanted, &format!("tar -C {folder} -c . | docker import -"))
-}
-
-fn built(wanted: Wanted, options: &str) -> String {
-    format!("docker build -t app {options} && {}", piped(wanted, "docker save app"))
+/// A folder with a Dockerfile; `file` where it has another name. Only some commands build.
+fn built(wanted: Wanted, file: Option<&str>, folder: &str) -> String {
+    let reference = match file {
+        Some(file) => format!("--file {file} {folder}"),
+        None => format!("dockerfile:{folder}"),
+    };
+    match wanted {
+        Wanted::Image | Wanted::Bootable | Wanted::Disk => with_image(wanted, &reference),
+        Wanted::Kernel | Wanted::Anything => {
+            format!("{} && bootdisk inspect DISK", with_image(Wanted::Image, &reference))
+        }
+    }
 }
 
 fn anything(wanted: Wanted) -> String {
@@ -121,15 +126,16 @@ fn tar(names: &Names, wanted: Wanted, file: &str) -> String {
     match names {
         Names::Docker | Names::Oci => with_image(wanted, file),
         Names::SkopeoDir => {
-            let copied = with_image(wanted, "image.oci");
-            format!("mkdir image && tar -C image -xf {file} && skopeo copy dir:image oci:image.oci:app && {copied}")
+            format!("mkdir image && tar -C image -xf {file} && {}", with_image(wanted, "dir:image"))
         }
         Names::Below(folder) => {
             let folder = word(Path::new(folder), "FOLDER");
             format!("tar -xf {file} && {}", piped(wanted, &format!("tar -C {folder} -c .")))
         }
-        Names::Root => imported(wanted, &format!("docker import {file}")),
-        Names::BuildContext => built(wanted, &format!("- < {file}")),
+        Names::Root => tree(wanted, file),
+        Names::BuildContext => {
+            format!("mkdir context && tar -C context -xf {file} && {}", built(wanted, None, "context"))
+        }
         Names::Kernel | Names::Package(_) => kernel(wanted, file),
         Names::Nothing | Names::Other => anything(wanted),
     }
@@ -139,12 +145,10 @@ fn folder(names: &Names, wanted: Wanted, folder: &str) -> String {
     match names {
         Names::Oci => with_image(wanted, folder),
         Names::Docker => piped(wanted, &format!("tar -C {folder} -c .")),
-        Names::SkopeoDir => {
-            format!("skopeo copy dir:{folder} oci:image.oci:app && {}", with_image(wanted, "image.oci"))
-        }
+        Names::SkopeoDir => with_image(wanted, &format!("dir:{folder}")),
         Names::Below(below) => piped(wanted, &format!("tar -C {folder}/{} -c .", word(Path::new(below), "FOLDER"))),
-        Names::Root => imported_folder(wanted, folder),
-        Names::BuildContext => built(wanted, folder),
+        Names::Root => tree(wanted, folder),
+        Names::BuildContext => built(wanted, None, folder),
         Names::Kernel | Names::Package(_) => kernel(wanted, folder),
         Names::Nothing | Names::Other => match wanted {
             Wanted::Image | Wanted::Bootable => {
@@ -201,7 +205,7 @@ fn file_system(name: &str, wanted: Wanted, file: &str) -> Option<String> {
     };
     Some(match wanted {
         Wanted::Kernel => format!("{unpack} && {}", with_image(wanted, "unpacked")),
-        _ => format!("{unpack} && {}", imported_folder(wanted, "unpacked")),
+        _ => format!("{unpack} && {}", tree(wanted, "unpacked")),
     })
 }
 
@@ -217,14 +221,18 @@ fn kernel(wanted: Wanted, file: &str) -> String {
 /// A program that needs nothing else is an image as soon as it is in one.
 fn program(wanted: Wanted, place: &Place) -> String {
     let Place { folder, name, .. } = place;
-    let import = format!("tar -C {folder} -c {name} | docker import --change 'CMD [\"/{name}\"]' -");
-    format!("a program without libraries makes an image: {}", imported(wanted, &import))
+    let command = match wanted {
+        Wanted::Image | Wanted::Bootable | Wanted::Disk => format!(" /{name}"),
+        Wanted::Kernel | Wanted::Anything => String::new(),
+    };
+    let packed = format!("tar -C {folder} -c {name} | {}", tree(wanted, "-"));
+    format!("a program without libraries is a root file system: {packed}{command}")
 }
 
 fn packed(format: Format, inner: Option<&Kind>, wanted: Wanted, file: &str) -> String {
     let unpack = format!("{} -dc {file}", format.name());
     match inner {
-        Some(Kind::Tar(Names::Root)) => imported(wanted, &format!("{unpack} | docker import -")),
+        Some(Kind::Tar(Names::Root)) => tree(wanted, file),
         Some(Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso) => {
             format!("{unpack} > disk.raw && {}", with_disk(wanted, "disk.raw"))
         }
@@ -237,7 +245,7 @@ fn packed(format: Format, inner: Option<&Kind>, wanted: Wanted, file: &str) -> S
 fn text_hint(text: Text, wanted: Wanted, place: &Place) -> Option<String> {
     let Place { file, folder, .. } = place;
     Some(match text {
-        Text::Dockerfile => built(wanted, &format!("-f {file} {folder}")),
+        Text::Dockerfile => built(wanted, Some(file), folder),
         Text::Compose => format!("docker compose -f {file} build && {}", piped(wanted, "docker save NAME")),
         Text::Layout => with_image(wanted, folder),
         Text::Manifest => piped(wanted, &format!("tar -C {folder} -c .")),

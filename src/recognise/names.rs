@@ -13,7 +13,7 @@ const BLOCK: u64 = 512;
 /// What the names make of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// `manifest.json`: an image as docker save writes it.
+    /// `manifest.json`, or `repositories`: an image as docker save writes it.
     Docker,
     /// `oci-layout` and `index.json`.
     Oci,
@@ -116,6 +116,8 @@ impl Found {
             () if self.has("manifest.json") => Names::Docker,
             () if self.has("oci-layout") || self.has("index.json") => Names::Oci,
             () if of_root >= 2 => Names::Root,
+            // From before manifest.json.
+            () if self.has("repositories") => Names::Docker,
             () if self.below().is_some() => Names::Below(self.below().unwrap_or_default()),
             () if self.has("Dockerfile") || self.has("Containerfile") => Names::BuildContext,
             () if self.tops.iter().any(is_kernel) => Names::Kernel,

@@ -212,11 +212,24 @@ fn hints_can_be_pasted() {
     assert!(hint(form(), Wanted::Disk, "-x").contains("-O raw ./-x disk.raw && bootdisk kernel set disk.raw KERNEL"));
     assert_eq!(
         hint(Kind::Text(text::Text::Dockerfile), Wanted::Image, "app/Dockerfile"),
-        "docker build -t app -f app/Dockerfile app && docker save app | bootdisk build - -o DISK"
+        "bootdisk build --file app/Dockerfile app -o DISK"
     );
+    assert_eq!(hint(Kind::Tar(Names::Root), Wanted::Anything, "rootfs.tar"), "bootdisk inspect rootfs:rootfs.tar");
+    let root = || Kind::Folder(Names::Root);
+    assert_eq!(hint(root(), Wanted::Image, "my tree"), "bootdisk build rootfs:'my tree' -o DISK");
+    assert_eq!(hint(root(), Wanted::Bootable, "tree"), "bootdisk run rootfs:tree");
+    let packed = Kind::Packed(Format::Xz, Some(Box::new(Kind::Tar(Names::Root))));
+    assert_eq!(hint(packed, Wanted::Bootable, "root.tar.xz"), "bootdisk run rootfs:root.tar.xz");
+    let context = || Kind::Folder(Names::BuildContext);
+    assert_eq!(hint(context(), Wanted::Bootable, "app"), "bootdisk run dockerfile:app");
     assert_eq!(
-        hint(Kind::Tar(Names::Root), Wanted::Anything, "rootfs.tar"),
-        "docker import rootfs.tar app && docker save app | bootdisk inspect -"
+        hint(context(), Wanted::Anything, "app"),
+        "bootdisk build dockerfile:app -o DISK && bootdisk inspect DISK"
+    );
+    assert_eq!(hint(Kind::Folder(Names::SkopeoDir), Wanted::Anything, "d"), "bootdisk inspect dir:d");
+    assert_eq!(
+        hint(Kind::Elf(None), Wanted::Bootable, "bin/hello"),
+        "a program without libraries is a root file system: tar -C bin -c hello | bootdisk run rootfs:- /hello"
     );
     assert_eq!(hint(Kind::Kernel("bzImage"), Wanted::Bootable, "vmlinuz"), "bootdisk run IMAGE --kernel vmlinuz");
     assert!(

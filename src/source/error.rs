@@ -5,6 +5,8 @@ use crate::image::{BlobError, BlobFault, ConfigError, DocumentError, Platform};
 use crate::recognise::Refusal;
 use crate::registry::{RegistryError, looks_like_a_name};
 use crate::source::archive::ArchiveError;
+use crate::source::outside::OutsideError;
+use crate::source::rootfs::RootfsError;
 use std::io;
 use std::path::PathBuf;
 
@@ -67,6 +69,15 @@ pub enum SourceError {
         /// Why not in a registry.
         source: RegistryError,
     },
+    /// A directory that skopeo has not made.
+    #[error("no manifest.json and version in it, so it is no directory of skopeo's transport dir")]
+    NoSkopeoDir,
+    /// A root file system is damaged, or cannot be read.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    /// Who has the image does not give it.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     /// The transport wants a file.
     #[error("the transport takes an archive, not a directory")]
     Directory,
@@ -83,6 +94,12 @@ pub enum SourceError {
     /// The transport wants a directory.
     #[error("the transport takes a directory, not an archive")]
     NotADirectory,
+    /// A docker archive from before 2014 whose layers do not lead to a lowest one.
+    #[error("the layers of {0} have no end")]
+    Ancestors(
+        /// The image, escaped.
+        String,
+    ),
     /// A layout of another version, or none.
     #[error("unsupported OCI image layout version \"{}\"", escape(.0.as_bytes()))]
     LayoutVersion(String),
@@ -164,6 +181,9 @@ impl SourceError {
                 "set TMPDIR to a directory with more free space, or decompress the archive to a file first"
             }
             SourceError::NotAnImage(refusal) => return refusal.hint(),
+            SourceError::NoSkopeoDir => "make one with skopeo copy REFERENCE dir:DIRECTORY",
+            SourceError::Rootfs(error) => return error.hint(),
+            SourceError::Outside(error) => return error.hint(),
             SourceError::NoLayout => "make a layout with skopeo copy REFERENCE oci:DIRECTORY:NAME",
             SourceError::Directory => "for an OCI layout directory, use oci:PATH",
             SourceError::OtherArchive { transport, .. } => {

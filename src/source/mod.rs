@@ -1,37 +1,46 @@
-//! Where images come from: references, docker archives, OCI layouts and archives, standard input.
+//! Where images come from: references, docker archives, OCI layouts and archives, standard input, root file systems, and
+//! what other programs keep or build.
 //!
 //! ```text
-//!  text ─▶ Reference ─▶ open ─┬─ name in a registry ──────────▶ oci ────┐
-//!                             ├─ directory ───────────────────▶ oci ────┤
-//!                             └─ file, pipe ─▶ spool ─▶ archive ─┬▶ oci ┼─▶ Image
-//!                                                                └▶ docker
+//!  text ─▶ Reference ─▶ open ─┬─ name in a registry ──────────────────────▶ oci ────┐
+//!                             ├─ directory ───────────────────────────────▶ oci ────┤
+//!                             ├─ file, pipe ─────────┬─▶ spool ─▶ archive ─┬▶ oci ───┤
+//!                             ├─ daemon, store, ─────┘                     ├▶ docker ┼─▶ Image
+//!                             │  builder: outside                          └▶ v1 ────┤
+//!                             └─ root file system: rootfs ───────────────────────────┘
 //! ```
 //!
 //! | form | found by |
 //! |---|---|
 //! | OCI layout, a directory | `oci-layout` and `index.json` in it |
 //! | OCI archive, a tar of such a directory | the same two members |
-//! | docker archive, of any age and tool | member `manifest.json` |
+//! | docker archive | member `manifest.json`, or `repositories` in those from before it |
+//! | directory of skopeo's transport `dir` | `manifest.json` and `version` in it |
 //! | an image in a registry | `docker://`, or a name that is no file's |
 //!
 //! An archive that is both (Docker from version 25 on) is read by its `manifest.json`, so that it gives the same image
 //! as an older archive; only what that does not have (another platform, a digest) is looked for in the index.
-//! Archives may be compressed with gzip or zstd; xz, bzip2 and lz4 are named and refused.
+//! Archives may be compressed with gzip, zstd, xz, bzip2 or lz4.
 //!
-//! Not supported: daemons, container storages, plain root file systems. Nothing is ever unpacked: names in
-//! an archive are only compared with each other, never used as paths of this machine.
+//! Nothing is ever unpacked: names in an archive are only compared with each other, never used as paths of this machine.
 
 mod archive;
 mod choose;
 mod docker;
 mod error;
 mod oci;
+mod outside;
 mod reference;
+mod rootfs;
+mod skopeo_dir;
 mod spool;
+mod v1;
 
 pub use archive::{ArchiveError, MAX_MEMBERS};
 pub use error::SourceError;
+pub use outside::{Build, OutsideError};
 pub use reference::{Choice, Input, Parse, Reference, ReferenceError, Transport};
+pub use rootfs::{Owner, OwnerError, RootfsError};
 pub use spool::copied;
 
 use crate::image::{Image, Platform};
@@ -39,6 +48,8 @@ use crate::recognise::{self, Kind, Names, Refusal, Wanted};
 use crate::registry::{Access, Name, RegistryError, Remote};
 use archive::Archive;
 use oci::Store;
+use skopeo_dir::SkopeoDir;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,6 +58,10 @@ use std::sync::Arc;
 pub struct Select {
     /// The machine it is for; Linux on this machine's architecture when absent.
     pub platform: Option<Platform>,
+    /// Whose the files of a root file system are; as they are when absent.
+    pub owner: Option<Owner>,
+    /// How an image is built from a Dockerfile; none is when absent.
+    pub build: Option<Build>,
 }
 
 impl Select {
@@ -58,20 +73,35 @@ impl Select {
 /// Finds the image a reference names. Its configuration is read and verified; its layers are only located.
 ///
 /// Reading standard input or a pipe spools it to an unlinked temporary file in `TMPDIR`, and so does a compressed
-/// archive, decompressed.
+/// archive, decompressed. What another program gives is such a pipe, and a root file system becomes such a file.
 pub fn open(reference: &Reference, select: &Select) -> Result<Image, SourceError> {
     let wanted = select.wanted();
+    if let Some(opened) = outside::open(reference, select) {
+        return open_file(Transport::Detect, opened?, None, None, &wanted);
+    }
     let choice = reference.choice.as_ref();
-    let (path, file) = match &reference.input {
-        Input::Path(path) => match spool::open_path(path).map_err(|error| with_choice(error, reference))? {
-            spool::Opened::File(file) => (Some(path.as_path()), file),
-            spool::Opened::Directory => return open_directory(reference.transport, path, choice, &wanted),
-        },
-        Input::Stdin => (None, spool::open_stdin()?),
-        Input::Registry(name) => return open_remote(reference.transport, name, &wanted),
-    };
+    match (reference.transport, &reference.input) {
+        (transport, Input::Registry(name)) => open_remote(transport, name, &wanted),
+        (Transport::Rootfs, input) => rootfs::open(input, select.owner, &wanted),
+        (transport, Input::Path(path)) => {
+            match spool::open_path(path).map_err(|error| with_choice(error, reference))? {
+                spool::Opened::File(file) => open_file(transport, file, Some(path), choice, &wanted),
+                spool::Opened::Directory => open_directory(transport, path, choice, &wanted),
+            }
+        }
+        (transport, _) => open_file(transport, spool::open_stdin()?, None, choice, &wanted),
+    }
+}
+
+fn open_file(
+    transport: Transport,
+    file: File,
+    path: Option<&Path>,
+    choice: Option<&Choice>,
+    wanted: &Platform,
+) -> Result<Image, SourceError> {
     let archive = Arc::new(Archive::index(spool::decompressed(file, path)?)?);
-    open_archive(reference.transport, archive, path, choice, &wanted)
+    open_archive(transport, archive, path, choice, wanted)
 }
 
 /// An image in a registry: what its index leaves open is as for a layout.
@@ -121,14 +151,15 @@ fn open_directory(
     choice: Option<&Choice>,
     wanted: &Platform,
 ) -> Result<Image, SourceError> {
-    match transport {
-        Transport::Oci | Transport::Detect => {
-            crate::inputs::note_folder(path);
-            let opened = choose::open(&Store::Directory(path.into()), choice, wanted);
-            opened.map_err(|error| name_directory(error, path))
-        }
-        Transport::OciArchive | Transport::DockerArchive | Transport::Docker => Err(SourceError::Directory),
-    }
+    let is_skopeos = || matches!(recognise::path(path), Ok(Kind::Folder(Names::SkopeoDir)));
+    let store = match transport {
+        Transport::OciArchive | Transport::DockerArchive | Transport::Docker => return Err(SourceError::Directory),
+        Transport::Dir => Store::Skopeo(SkopeoDir::open(path)?),
+        Transport::Detect if is_skopeos() => Store::Skopeo(SkopeoDir::open(path)?),
+        _ => Store::Directory(path.into()),
+    };
+    crate::inputs::note_folder(path);
+    choose::open(&store, choice, wanted).map_err(|error| name_directory(error, path))
 }
 
 /// A directory that is no layout is called by what it is.
@@ -150,7 +181,8 @@ fn open_archive(
 ) -> Result<Image, SourceError> {
     let store = Store::Archive(Arc::clone(&archive));
     let no_image = || refused(Kind::Tar(recognise::names::of(archive.names())), path);
-    let is_docker = archive.has("manifest.json");
+    let is_old = archive.has(v1::REPOSITORIES) && !archive.has("manifest.json");
+    let is_docker = archive.has("manifest.json") || is_old;
     let is_oci = archive.has("index.json");
     match transport {
         Transport::DockerArchive if !is_docker && is_oci => Err(SourceError::OtherArchive {
@@ -164,10 +196,11 @@ fn open_archive(
             transport: "docker-archive",
         }),
         Transport::DockerArchive | Transport::OciArchive if !is_docker && !is_oci => Err(no_image()),
+        Transport::DockerArchive | Transport::Detect if is_old && !is_oci => v1::open(&archive, choice, wanted),
         Transport::DockerArchive => docker::open(&archive, choice, wanted),
         Transport::OciArchive => choose::open(&store, choice, wanted),
-        Transport::Oci | Transport::Docker => Err(SourceError::NotADirectory),
-        Transport::Detect if is_docker => {
+        Transport::Oci | Transport::Dir | Transport::Docker => Err(SourceError::NotADirectory),
+        Transport::Detect if is_docker && !is_old => {
             let result = docker::open(&archive, choice, wanted);
             match result {
                 Err(error) if is_oci && error.is_about_choice() => {
@@ -177,7 +210,7 @@ fn open_archive(
             }
         }
         Transport::Detect if is_oci => choose::open(&store, choice, wanted),
-        Transport::Detect => Err(no_image()),
+        _ => Err(no_image()),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::image::{
 };
 use crate::registry::{RegistryError, Remote};
 use crate::source::archive::Archive;
+use crate::source::skopeo_dir::SkopeoDir;
 use crate::source::{Choice, SourceError, match_names};
 use serde::Deserialize;
 use std::io;
@@ -43,12 +44,15 @@ pub enum Store {
     Archive(Arc<Archive>),
     /// A registry, which has no `index.json` but one document that a name means.
     Registry(Box<Remote>),
+    /// Not a layout, but the same documents under other names.
+    Skopeo(SkopeoDir),
 }
 
 impl Store {
     fn file(&self, name: &str) -> Result<Blob, BlobError> {
         let found = match self {
             Store::Directory(directory) => Blob::file(name, directory.join(name)),
+            Store::Skopeo(dir) => dir.file(name),
             Store::Archive(archive) => archive.regular_itself(name).ok_or_else(|| BlobError {
                 blob: name.into(),
                 fault: BlobFault::Io(io::Error::from(io::ErrorKind::NotFound)),
@@ -69,7 +73,10 @@ impl Store {
             Some(bytes) => Ok(Blob::memory(&descriptor.digest.to_string(), bytes)),
             None if let Store::Registry(remote) = self => Ok(remote.layer(descriptor)),
             None => {
-                let blob = self.file(&descriptor.digest.path())?;
+                let blob = match self {
+                    Store::Skopeo(dir) => self.file(&dir.name_of(&descriptor.digest))?,
+                    _ => self.file(&descriptor.digest.path())?,
+                };
                 blob.check_size(descriptor.size)?;
                 Ok(blob)
             }
@@ -145,8 +152,10 @@ pub(super) fn search(store: &Store, choice: Option<&Choice>) -> Result<(Vec<Leaf
 
 /// Where the way to an image begins.
 fn entries(store: &Store) -> Result<Vec<Descriptor>, SourceError> {
-    if let Store::Registry(remote) = store {
-        return Ok(vec![remote.root().clone()]);
+    match store {
+        Store::Registry(remote) => return Ok(vec![remote.root().clone()]),
+        Store::Skopeo(dir) => return Ok(vec![dir.top().clone()]),
+        Store::Directory(_) | Store::Archive(_) => {}
     }
     check_layout(store)?;
     match document_error(INDEX, parse_document(&store.plain_document(INDEX)?, Some(INDEX_TYPE)))? {
@@ -389,10 +398,14 @@ pub fn check_platform(
 
 /// What is odd about an image and does no harm, or not everywhere.
 pub fn warnings(config: &ConfigFile, platform: &Platform, wanted: &Platform) -> Vec<String> {
-    let beyond = platform
+    history_warning(config).into_iter().chain(beyond(platform, wanted)).collect()
+}
+
+/// Of an image that runs on some machines of the wanted kind alone.
+pub fn beyond(platform: &Platform, wanted: &Platform) -> Option<String> {
+    platform
         .is_beyond(wanted)
-        .then(|| format!("the image is for {platform}: not every machine of {wanted} has such a processor"));
-    history_warning(config).into_iter().chain(beyond).collect()
+        .then(|| format!("the image is for {platform}: not every machine of {wanted} has such a processor"))
 }
 
 /// A history that does not tell of the layers there are. Tools repack images without rewriting it.

@@ -1,21 +1,25 @@
-//! Image references, in the forms of containers-transports(5).
+//! Image references, in the forms of containers-transports(5) and some more of their kind.
 //!
 //! ```text
-//!  docker-archive:PATH[:REF]   oci:PATH[:REF]   oci-archive:PATH[:REF]   PATH[:REF]   -[:REF]   docker://NAME
+//!  docker-archive:PATH[:REF]   oci:PATH[:REF]   oci-archive:PATH[:REF]   PATH[:REF]   -[:REF]
+//!  dir:PATH   rootfs:PATH   rootfs:-   dockerfile:PATH
+//!  docker://NAME   docker-daemon:NAME   containers-storage:NAME   containerd:NAME
 //!
 //!  REF   name:tag │ name │ tag │ :tag │ @sha256:… │ name@sha256:… │ @N   (N-th image, from 0)
 //! ```
 //!
 //! A colon may be part of PATH or begin REF. The longest beginning that exists is the path; when nothing exists, all
-//! up to the first colon is. A known transport before the first colon is always a transport: for a file that is
-//! called `oci:x`, write `./oci:x`. PATH need not be UTF-8. A file called `-` is `./-`. A command line takes `-:REF` for
-//! an option: there it is `docker-archive:-:REF` or `oci-archive:-:REF`. NAME is an image in a registry; where a command
-//! takes one bare, it is a name only if no such file is here and it looks like none.
+//! up to the first colon is. Where no REF can follow, everything is the path. A known transport before the first colon
+//! is always a transport: for a file that is called `oci:x`, write `./oci:x`. PATH need not be UTF-8. A file called `-` is
+//! `./-`. A command line takes `-:REF` for an option: there it is `docker-archive:-:REF` or `oci-archive:-:REF`. NAME is an
+//! image in a registry, and where a command takes one bare, it is a name only if no such file is here and it looks like
+//! none; behind other transports it goes to whoever owns the images as it is.
 
 use crate::escape::escape;
 use crate::image::Digest;
 use crate::registry::{Name, NameError, looks_like_a_name};
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +48,18 @@ pub enum Transport {
     OciArchive,
     /// `docker://`.
     Docker,
+    /// `dir:`, a directory as skopeo makes it.
+    Dir,
+    /// `rootfs:`, a root file system that is in no image: a folder or a tar.
+    Rootfs,
+    /// `dockerfile:`, a folder from which an image is built first.
+    Dockerfile,
+    /// `docker-daemon:`, an image of Docker's daemon, or of one that speaks as it does.
+    DockerDaemon,
+    /// `containers-storage:`, an image of podman, buildah, CRI-O and skopeo.
+    ContainersStorage,
+    /// `containerd:`, an image of containerd.
+    Containerd,
     /// None given: recognised by content.
     Detect,
 }
@@ -57,6 +73,8 @@ pub enum Input {
     Stdin,
     /// An image in a registry.
     Registry(Box<Name>),
+    /// The name that an image has with whoever keeps it.
+    Name(String),
 }
 
 /// Which image of several.
@@ -70,6 +88,16 @@ pub enum Choice {
     Index(usize),
 }
 
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Choice::Name(name) => f.write_str(name),
+            Choice::Digest(digest) => write!(f, "@{digest}"),
+            Choice::Index(index) => write!(f, "@{index}"),
+        }
+    }
+}
+
 /// Why a text is no reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
@@ -80,7 +108,7 @@ pub enum ReferenceError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// A transport that is not built.
-    #[error("images cannot be read from {transport} yet: \"{}\"", escape(.reference.as_bytes()))]
+    #[error("images cannot be read from {transport}: \"{}\"", escape(.reference.as_bytes()))]
     Transport {
         /// Its name, as containers-transports(5) has it.
         transport: &'static str,
@@ -92,6 +120,9 @@ pub enum ReferenceError {
     /// What follows the path is neither a name nor a digest nor a position.
     #[error("not an image name or digest: \"{}\"", escape(.0.as_bytes()))]
     Choice(OsString),
+    /// What follows another transport is no name.
+    #[error("not the name of an image: \"{}\"", escape(.0.as_bytes()))]
+    NameThere(OsString),
 }
 
 impl ReferenceError {
@@ -103,6 +134,7 @@ impl ReferenceError {
                 Some("give the path of a docker archive or an OCI layout, or - for standard input")
             }
             ReferenceError::Name(_) => Some("docker://[REGISTRY/]REPOSITORY[:TAG][@DIGEST], as docker pull takes it"),
+            ReferenceError::NameThere(_) => Some("a name is text without blanks: docker-daemon:nginx:latest"),
             ReferenceError::Choice(_) => Some("after the path: NAME:TAG, TAG, @sha256:DIGEST or @POSITION"),
         }
     }
@@ -112,15 +144,35 @@ const SKOPEO: &str =
     "copy it first: skopeo copy REFERENCE oci:DIRECTORY:NAME, then bootdisk build oci:DIRECTORY:NAME -o DISK";
 
 /// Transports that are known and not built, and what to do instead.
-const REFUSED: [(&str, &str); 8] = [
-    ("docker-daemon", "save it first: docker save NAME | bootdisk build - -o DISK"),
-    ("containers-storage", "save it first: podman save NAME | bootdisk build - -o DISK"),
-    ("podman", "save it first: podman save NAME | bootdisk build - -o DISK"),
-    ("rootfs", "make an image of it first: docker import FILE NAME, then docker save NAME | bootdisk build - -o DISK"),
-    ("dir", SKOPEO),
+const REFUSED: [(&str, &str); 4] = [
+    ("podman", "its images are in containers-storage: bootdisk build containers-storage:NAME -o DISK"),
     ("ostree", SKOPEO),
     ("sif", SKOPEO),
     ("tarball", SKOPEO),
+];
+
+/// What follows a transport's colon.
+#[derive(Clone, Copy)]
+enum Rest {
+    /// A path, and perhaps which image of several.
+    PathAndChoice,
+    /// A path.
+    Path,
+    /// A name, which is nobody's business here.
+    Name,
+}
+
+/// Transports by their names.
+const TRANSPORTS: [(&str, Transport, Rest); 9] = [
+    ("docker-archive", Transport::DockerArchive, Rest::PathAndChoice),
+    ("oci", Transport::Oci, Rest::PathAndChoice),
+    ("oci-archive", Transport::OciArchive, Rest::PathAndChoice),
+    ("dir", Transport::Dir, Rest::Path),
+    ("rootfs", Transport::Rootfs, Rest::Path),
+    ("dockerfile", Transport::Dockerfile, Rest::Path),
+    ("docker-daemon", Transport::DockerDaemon, Rest::Name),
+    ("containers-storage", Transport::ContainersStorage, Rest::Name),
+    ("containerd", Transport::Containerd, Rest::Name),
 ];
 
 impl Reference {
@@ -132,6 +184,17 @@ impl Reference {
     /// Parses a reference that may also be the bare name of an image in a registry.
     pub fn parse_or_name(text: &OsStr) -> Result<Reference, ReferenceError> {
         parse_or_name(text, &exists)
+    }
+
+    /// The folder with a Dockerfile at `path`.
+    pub fn dockerfile(path: &Path) -> Reference {
+        Reference { transport: Transport::Dockerfile, input: Input::Path(path.to_owned()), choice: None }
+    }
+
+    /// Whether a text begins with a transport, so that it is an image and no file.
+    pub fn names_transport(text: &OsStr) -> bool {
+        split_once(text.as_bytes())
+            .is_some_and(|(name, _)| name == b"docker" || known(name).is_some() || refused(name).is_some())
     }
 }
 
@@ -155,33 +218,57 @@ fn parse_or_name(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Referen
 
 fn parse(text: &OsStr, exists: &dyn Fn(&Path) -> bool) -> Result<Reference, ReferenceError> {
     let bytes = text.as_bytes();
-    let (transport, rest) = match split_once(bytes) {
-        Some((b"docker-archive", rest)) => (Transport::DockerArchive, rest),
-        Some((b"oci", rest)) => (Transport::Oci, rest),
-        Some((b"oci-archive", rest)) => (Transport::OciArchive, rest),
-        Some((b"docker", rest)) => return in_registry(rest),
-        Some((name, _)) => match REFUSED.iter().find(|(refused, _)| refused.as_bytes() == name) {
-            Some(&(transport, hint)) => {
-                return Err(ReferenceError::Transport { transport, reference: text.into(), hint });
-            }
-            None => (Transport::Detect, bytes),
-        },
-        None => (Transport::Detect, bytes),
-    };
-    if rest.is_empty() {
-        return Err(ReferenceError::Empty(text.into()));
+    let named = split_once(bytes);
+    if let Some((b"docker", rest)) = named {
+        return in_registry(rest);
     }
-    let (path, choice) = match rest {
-        b"-" => (&rest[..1], None),
-        [b'-', b':', choice @ ..] => (&rest[..1], Some(choice)),
-        _ => split_path(rest, exists),
+    if let Some(&(transport, hint)) = named.and_then(|(name, _)| refused(name)) {
+        return Err(ReferenceError::Transport { transport, reference: text.into(), hint });
+    }
+    let named = named.and_then(|(name, rest)| known(name).map(|(transport, form)| (transport, form, rest)));
+    let (transport, form, rest) = named.unwrap_or((Transport::Detect, Rest::PathAndChoice, bytes));
+    let (input, choice) = match form {
+        _ if rest.is_empty() => return Err(ReferenceError::Empty(text.into())),
+        Rest::Name => (Input::Name(parse_name(rest)?), None),
+        Rest::Path => (input_at(rest), None),
+        Rest::PathAndChoice => match split_choice(rest, exists) {
+            (b"", _) => return Err(ReferenceError::Empty(text.into())),
+            (path, choice) => (input_at(path), choice.map(parse_choice).transpose()?),
+        },
     };
-    let input = match path {
-        b"" => return Err(ReferenceError::Empty(text.into())),
+    Ok(Reference { transport, input, choice })
+}
+
+fn known(name: &[u8]) -> Option<(Transport, Rest)> {
+    let found = TRANSPORTS.iter().find(|(known, ..)| known.as_bytes() == name);
+    found.map(|&(_, transport, rest)| (transport, rest))
+}
+
+fn refused(name: &[u8]) -> Option<&'static (&'static str, &'static str)> {
+    REFUSED.iter().find(|(refused, _)| refused.as_bytes() == name)
+}
+
+fn input_at(path: &[u8]) -> Input {
+    match path {
         b"-" => Input::Stdin,
         path => Input::Path(PathBuf::from(OsStr::from_bytes(path))),
-    };
-    Ok(Reference { transport, input, choice: choice.map(parse_choice).transpose()? })
+    }
+}
+
+/// Its owner knows what is a name; what could not be one on any command line is none.
+fn parse_name(bytes: &[u8]) -> Result<String, ReferenceError> {
+    let text = std::str::from_utf8(bytes).ok();
+    let plain = |text: &&str| !text.starts_with('-') && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    text.filter(plain).map(str::to_owned).ok_or_else(|| ReferenceError::NameThere(OsString::from_vec(bytes.to_vec())))
+}
+
+/// The path, `-` among them, and what follows it.
+fn split_choice<'a>(rest: &'a [u8], exists: &dyn Fn(&Path) -> bool) -> (&'a [u8], Option<&'a [u8]>) {
+    match rest {
+        b"-" => (rest, None),
+        [b'-', b':', choice @ ..] => (&rest[..1], Some(choice)),
+        _ => split_path(rest, exists),
+    }
 }
 
 fn in_registry(rest: &[u8]) -> Result<Reference, ReferenceError> {
@@ -230,6 +317,7 @@ mod tests {
             Input::Stdin => "<stdin>".into(),
             Input::Path(path) => path.to_str().unwrap().into(),
             Input::Registry(name) => name.to_string(),
+            Input::Name(name) => name,
         };
         (reference.transport, input, reference.choice)
     }
@@ -257,6 +345,15 @@ mod tests {
             ("./oci:x", "./oci:x", (Detect, "./oci:x", None)),
             ("docker://nginx", "", (Docker, "docker.io/library/nginx:latest", None)),
             ("docker://nginx", "nginx", (Docker, "docker.io/library/nginx:latest", None)),
+            ("dir:a:b", "a", (Dir, "a:b", None)),
+            ("rootfs:tree", "", (Rootfs, "tree", None)),
+            ("rootfs:-", "", (Rootfs, "<stdin>", None)),
+            ("rootfs:a:b", "a", (Rootfs, "a:b", None)),
+            ("dockerfile:.", "", (Dockerfile, ".", None)),
+            ("docker-daemon:app:1", "app", (DockerDaemon, "app:1", None)),
+            ("docker-daemon:sha256:12", "", (DockerDaemon, "sha256:12", None)),
+            ("containers-storage:[vfs@/a+/b]app", "", (ContainersStorage, "[vfs@/a+/b]app", None)),
+            ("containerd:docker.io/library/app:1", "", (Containerd, "docker.io/library/app:1", None)),
         ] {
             let existing: Vec<_> = existing.split_whitespace().collect();
             let (transport, path, choice) = expected;
@@ -268,7 +365,7 @@ mod tests {
 
     #[test]
     fn transports_that_are_not_built_say_what_to_do() {
-        for text in ["docker-daemon:nginx:latest", "containers-storage:x", "rootfs:x.tar", "dir:x"] {
+        for text in ["podman:x", "ostree:x", "sif:x", "tarball:x"] {
             let error = parse(OsStr::new(text), &|_| true).unwrap_err();
             assert!(matches!(error, ReferenceError::Transport { .. }), "{text}");
             assert!(error.hint().is_some());
@@ -305,8 +402,22 @@ mod tests {
         for text in ["docker:nginx", "docker:/nginx", "docker://", "docker://Nginx", "docker://a:b:c"] {
             assert!(matches!(parse(OsStr::new(text), &|_| true), Err(ReferenceError::Name(_))), "{text}");
         }
-        for text in ["", "oci:", "oci-archive:", ":x", "x.tar:", "x.tar::", "x.tar:@", "x.tar:@sha256:12", "x.tar:@-1"]
-        {
+        for text in [
+            "",
+            "oci:",
+            "oci-archive:",
+            "rootfs:",
+            "docker-daemon:",
+            "docker-daemon:--all",
+            "containers-storage:a b",
+            "containerd:a\n",
+            ":x",
+            "x.tar:",
+            "x.tar::",
+            "x.tar:@",
+            "x.tar:@sha256:12",
+            "x.tar:@-1",
+        ] {
             assert!(parse(OsStr::new(text), &|path| path == Path::new("x.tar")).is_err(), "{text:?}");
         }
     }

@@ -4,13 +4,16 @@
 //! `TMPDIR`, compressed archives are decompressed to one. The copy stops before it fills the file system, and before
 //! it begins the first bytes must be those of an archive: `/dev/zero` is refused at once.
 
-use crate::image::{Format, LayerStream};
+use crate::escape::os_error;
+use crate::formats::unpack;
+use crate::image::{BlobFault, Format, LayerStream};
 use crate::recognise::{self, Kind, START};
 use crate::source::{SourceError, refused};
 use crate::{inputs, once};
 use std::fs::{File, Metadata};
-use std::io::{self, BufRead, IsTerminal, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +22,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const RESERVE: u64 = 64 << 20;
 /// Bytes between two looks at the free space.
 const STRIDE: u64 = 16 << 20;
+
+/// Bytes copied at a time.
+const BUFFER: usize = 256 << 10;
+
+/// Bytes in which the header of a tar's first member is.
+const BLOCK: usize = 512;
 
 /// Bytes that this process has copied.
 static COPIED: AtomicU64 = AtomicU64::new(0);
@@ -90,38 +99,50 @@ fn copy_kept(stream: File, facts: &Metadata) -> Result<File, SourceError> {
 
 /// The tar in a regular file: the file itself, or a temporary file with its decompressed content.
 pub fn decompressed(file: File, path: Option<&Path>) -> Result<File, SourceError> {
-    let refused = |kind| refused(kind, path);
-    let packed = format(recognise::file(&file).map_err(SourceError::Read)?).map_err(refused)?;
+    let packed = format(recognise::file(&file).map_err(SourceError::Read)?).map_err(|kind| refused(kind, path))?;
     if packed == Format::Tar {
         return Ok(file);
     }
-    let file = decompress(file)?;
-    match recognise::file(&file).map_err(SourceError::Read)? {
-        Kind::Tar(_) => Ok(file),
-        inner => Err(refused(Kind::Packed(packed, Some(Box::new(inner))))),
-    }
+    let check = |kind: Kind| match kind {
+        Kind::Tar(_) => Ok(()),
+        inner => Err(refused(Kind::Packed(packed, Some(Box::new(inner))), path)),
+    };
+    let file = decompress(file, packed, &check)?;
+    check(recognise::file(&file).map_err(SourceError::Read)?)?;
+    Ok(file)
 }
+
+/// Refuses what no image can be.
+type Check<'a> = &'a dyn Fn(Kind) -> Result<(), SourceError>;
 
 /// How an archive is packed that may be an image's, as far as its first bytes tell; else what it is.
 fn format(kind: Kind) -> Result<Format, Kind> {
     match kind {
         Kind::Tar(_) => Ok(Format::Tar),
-        Kind::Packed(format @ (Format::Gzip | Format::Zstd), inner)
-            if matches!(inner.as_deref(), None | Some(Kind::Tar(_))) =>
-        {
-            Ok(format)
-        }
+        Kind::Packed(format, inner) if matches!(inner.as_deref(), None | Some(Kind::Tar(_))) => Ok(format),
         other => Err(other),
     }
 }
 
-fn decompress(file: File) -> Result<File, SourceError> {
+/// Decompresses a file, unless its beginning is that of something else: a bomb need not be seen to its end.
+fn decompress(file: File, format: Format, check: Check<'_>) -> Result<File, SourceError> {
+    match format {
+        // With a decoder of our own, and checked beside it.
+        Format::Gzip | Format::Zstd => decompress_as_a_layer(file, check),
+        _ => decompress_plainly(&file, format, check),
+    }
+}
+
+fn decompress_as_a_layer(file: File, check: Check<'_>) -> Result<File, SourceError> {
     let mut stream = LayerStream::decompress(Arc::new(file)).map_err(SourceError::Decompress)?;
-    let mut copy = Copy::begin(RESERVE)?;
+    let mut copy = Copy::begin()?;
     // An error ends the loop as the end does; `finish` has it in full.
     while let Ok(bytes) = stream.fill_buf()
         && !bytes.is_empty()
     {
+        if copy.written == 0 && bytes.len() >= BLOCK {
+            check(recognise::start(&bytes[..bytes.len().min(START)]))?;
+        }
         copy.write(bytes)?;
         let length = bytes.len();
         stream.consume(length);
@@ -130,11 +151,47 @@ fn decompress(file: File) -> Result<File, SourceError> {
     Ok(copy.file)
 }
 
-fn copy_stream(mut from: impl Read) -> Result<File, SourceError> {
-    let mut buffer = vec![0; 256 << 10];
+fn decompress_plainly(file: &File, format: Format, check: Check<'_>) -> Result<File, SourceError> {
+    let failed = |error: io::Error| {
+        SourceError::Decompress(match error.kind() {
+            io::ErrorKind::UnexpectedEof => BlobFault::CutShort(format),
+            _ => BlobFault::Damaged(format, os_error(&error)),
+        })
+    };
+    // By its own place in the file: the file's may be another process's too.
+    let input = BufReader::with_capacity(BUFFER, FromStart { file, at: 0 });
+    let mut reader = unpack::reader(input).map_err(failed)?;
+    let mut copy = Copy::begin()?;
+    let mut buffer = vec![0; BUFFER];
+    let mut length = read_start(&mut reader, &mut buffer[..START]).map_err(failed)?;
+    check(recognise::start(&buffer[..length]))?;
+    while length > 0 {
+        copy.write(&buffer[..length])?;
+        length = read_start(&mut reader, &mut buffer).map_err(failed)?;
+    }
+    Ok(copy.file)
+}
+
+/// A file from its first byte on, wherever it stands.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Copies a stream that must be an archive, to its end.
+pub(super) fn copy_stream(mut from: impl Read) -> Result<File, SourceError> {
+    let mut buffer = vec![0; BUFFER];
     let mut length = read_start(&mut from, &mut buffer[..START]).map_err(SourceError::Read)?;
     format(recognise::start(&buffer[..length])).map_err(|kind| refused(kind, None))?;
-    let mut copy = Copy::begin(RESERVE)?;
+    let mut copy = Copy::begin()?;
     while length > 0 {
         copy.write(&buffer[..length])?;
         length = read_start(&mut from, &mut buffer).map_err(SourceError::Read)?;
@@ -157,7 +214,7 @@ fn read_start(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// A temporary file that has no name, being written.
-struct Copy {
+pub(super) struct Copy {
     file: File,
     directory: PathBuf,
     written: u64,
@@ -166,16 +223,21 @@ struct Copy {
 }
 
 impl Copy {
-    /// A new file in `TMPDIR` that leaves `reserve` bytes of its file system free.
-    fn begin(reserve: u64) -> Result<Copy, SourceError> {
+    /// A new file in `TMPDIR`.
+    pub(super) fn begin() -> Result<Copy, SourceError> {
         let directory = std::env::temp_dir();
         match tempfile::tempfile_in(&directory) {
-            Ok(file) => Ok(Copy { file, directory, written: 0, check_at: 0, reserve }),
+            Ok(file) => Ok(Copy { file, directory, written: 0, check_at: 0, reserve: RESERVE }),
             Err(source) => Err(SourceError::Spool { directory, source }),
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), SourceError> {
+    /// What was written.
+    pub(super) fn into_file(self) -> File {
+        self.file
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), SourceError> {
         if self.written >= self.check_at {
             self.check_at = self.written + STRIDE;
             self.check_space()?;
@@ -211,7 +273,7 @@ mod tests {
             let space = nix::sys::statvfs::fstatvfs(&copy.file).unwrap();
             space.blocks_available() as u64 * space.fragment_size() as u64
         };
-        let mut copy = Copy::begin(0).unwrap();
+        let mut copy = Copy { reserve: 0, ..Copy::begin().unwrap() };
         copy.write(&[1; 1000]).unwrap();
         copy.reserve = free(&copy);
         copy.write(&[1; 1000]).unwrap();
@@ -227,9 +289,15 @@ mod tests {
         let of = |bytes: &[u8]| format(recognise::start(bytes));
         assert_eq!(of(b""), Err(Kind::Empty));
         assert_eq!(of(&[0; 512]), Err(Kind::Zeros));
-        assert_eq!(of(b"BZh91AY&SY"), Err(Kind::Packed(Format::Bzip2, None)));
         // What begins with more than can be looked into may be an archive.
-        assert_eq!(of(&[0x1f, 0x8b, 8]), Ok(Format::Gzip));
+        for (bytes, format) in [
+            (&[0x1f, 0x8b, 8][..], Format::Gzip),
+            (b"BZh91AY&SY", Format::Bzip2),
+            (b"\xfd7zXZ\0", Format::Xz),
+            (&[4, 0x22, 0x4d, 0x18], Format::Lz4),
+        ] {
+            assert_eq!(of(bytes), Ok(format));
+        }
         let mut header = tar::Header::new_ustar();
         header.set_cksum();
         assert_eq!(of(header.as_bytes()), Ok(Format::Tar));

@@ -31,12 +31,13 @@ mod reproducible;
 mod screens;
 mod smoke;
 mod starting;
+mod stores;
 mod strange_disks;
 mod verify;
 mod waiting;
 mod workflow;
 
 use support::{
-    busybox, e2e, e2e_archive as archive, e2e_disk, images, layers, pty, schema, screen, small_kernel, small_packages,
-    tools,
+    busybox, daemons, e2e, e2e_archive as archive, e2e_disk, images, layers, pty, schema, screen, small_kernel,
+    small_packages, tools,
 };

@@ -28,6 +28,7 @@ mod source_docker;
 mod source_forms;
 mod source_memory;
 mod source_refusals;
+mod source_rootfs;
 mod source_stdin;
 mod tar_cases;
 mod tar_fields;

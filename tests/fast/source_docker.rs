@@ -1,61 +1,19 @@
 //! What a real Docker Engine builds and saves: its archive, one layer a symbolic link to another image's, against what
 //! Docker itself says of the images.
 
+use crate::support::daemons::Docker;
 use crate::support::images::ImageBuilder;
 use crate::support::layers::{Member, archive, layer, merge, pax_record};
 use crate::support::tools;
 use bootdisk::source::{self, Reference, Select, SourceError};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// A Docker Engine of this test's own, without network and without anybody else's images.
-struct Daemon {
-    child: Child,
-    socket: String,
-}
-
-impl Daemon {
-    fn start(dir: &Path) -> Daemon {
-        let at = |name: &str| dir.join(name).to_str().unwrap().to_string();
-        let socket = format!("unix://{}", at("socket"));
-        let mut command = Command::new("dockerd");
-        command.args([format!("--data-root={}", at("data")), format!("--exec-root={}", at("exec"))]);
-        command.args([format!("--pidfile={}", at("pid")), format!("--host={socket}"), "--storage-driver=vfs".into()]);
-        command.args(["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"]);
-        command.args(["--bridge=none", "--userland-proxy=false"]);
-        let log = std::fs::File::create(dir.join("log")).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let mut daemon = Daemon { child: child.expect("dockerd; scripts/test installs what the tests need"), socket };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !tools::run(daemon.docker().arg("version")).status.success() {
-            let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-            assert!(daemon.child.try_wait().unwrap().is_none() && Instant::now() < deadline, "{}", log());
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        daemon
-    }
-
-    fn docker(&self) -> Command {
-        let mut command = Command::new("docker");
-        command.env("DOCKER_BUILDKIT", "0").args(["-H", &self.socket]);
-        command
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Asked to end, it ends its containerd too.
-        _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id() as i32), nix::sys::signal::SIGTERM);
-        _ = self.child.wait();
-    }
-}
+use std::process::Command;
 
 #[test]
 fn docker_save() {
     // A socket's path is at most 108 bytes long.
     let dir = tempfile::tempdir_in("/tmp").unwrap();
-    let daemon = Daemon::start(dir.path());
+    let daemon = Docker::start(dir.path());
     let context = dir.path().join("context");
     std::fs::create_dir(&context).unwrap();
     for name in ["a", "b"] {
@@ -107,7 +65,7 @@ fn docker_save() {
 }
 
 /// What docs/images.md says of Docker, asked of it.
-fn odd_images_are_taken_as_docker_takes_them(daemon: &Daemon, dir: &Path) {
+fn odd_images_are_taken_as_docker_takes_them(daemon: &Docker, dir: &Path) {
     let at = dir.join("odd.tar");
     let load = |image: ImageBuilder| {
         std::fs::write(&at, image.tag("odd:1").docker_legacy()).unwrap();

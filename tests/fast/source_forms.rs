@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::process::Command;
 
 fn open(reference: impl AsRef<OsStr>) -> Result<Image, SourceError> {
-    let select = Select { platform: Some("linux/amd64".parse().unwrap()) };
+    let select = Select { platform: Some("linux/amd64".parse().unwrap()), ..Select::default() };
     source::open(&Reference::parse(reference.as_ref()).unwrap(), &select)
 }
 

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 fn open_with(stdin: impl AsFd, reference: &str) -> Result<Image, SourceError> {
     nix::unistd::dup2_stdin(stdin).unwrap();
-    let select = Select { platform: Some("linux/amd64".parse().unwrap()) };
+    let select = Select { platform: Some("linux/amd64".parse().unwrap()), ..Select::default() };
     source::open(&Reference::parse(reference.as_ref()).unwrap(), &select)
 }
 

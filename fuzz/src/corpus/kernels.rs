@@ -28,7 +28,7 @@ pub fn all() -> Corpus {
         ("cpio", initramfs()),
         ("boot_file", vec![bzimage(&gzip(&vmlinux())), arm64(), zboot()]),
         ("ikconfig", vec![vmlinux(), gzip(&vmlinux()), Pack::Zstd.pack(&vmlinux()), xz(&vmlinux())]),
-        ("lz4", vec![lz4(&vmlinux()), lz4_match()]),
+        ("lz4", vec![lz4(&vmlinux()), lz4_match(), made_by(&[("a", &vmlinux())], "lz4 -q -B4 -BX a out")]),
         ("modinfo", vec![module]),
         ("fnmatch", texts(&["virtio:d0000000[0-9a-f]v*\0virtio:d00000001v00001AF4", "*-[!a]?\\*\0debian-6.1*"])),
         ("kernel_config", texts(&[CONFIG])),

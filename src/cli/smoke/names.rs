@@ -1,6 +1,6 @@
 //! What a test's target is called, and where it is when a spec file names it.
 
-use crate::source::{Input, Reference};
+use crate::source::{Input, Reference, Transport};
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -9,22 +9,21 @@ pub fn name_of(target: &OsStr) -> String {
     let text = target.to_string_lossy();
     let path = text.split_once(':').map_or(&*text, |(_, rest)| rest);
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
-    let last = last.split(':').next().unwrap_or(last);
-    let stem = [".tar.gz", ".tar.zst", ".oci.tar", ".tar", ".oci", ".img", ".raw"];
+    let last = last.split([':', '@']).next().unwrap_or(last);
+    let stem = [".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4", ".oci.tar", ".tar", ".oci", ".img", ".raw"];
     let stem = stem.iter().find_map(|end| last.strip_suffix(end)).unwrap_or(last);
     if stem.is_empty() || stem == "-" { "image".into() } else { stem.to_owned() }
 }
 
 /// A reference with its path relative to a folder. What is none is left for the one who opens it to refuse.
 pub fn image_in(dir: &Path, text: &str) -> String {
-    match Reference::parse(OsStr::new(text)) {
-        Ok(Reference { input: Input::Path(_), .. }) => {}
-        _ => return text.to_owned(),
-    }
     let joined = |path: &str| dir.join(path).to_string_lossy().into_owned();
-    match text.split_once(':') {
-        Some((transport @ ("docker-archive" | "oci" | "oci-archive"), path)) => format!("{transport}:{}", joined(path)),
-        _ => joined(text),
+    match (Reference::parse(OsStr::new(text)), text.split_once(':')) {
+        (Ok(Reference { transport: Transport::Detect, input: Input::Path(_), .. }), _) => joined(text),
+        (Ok(Reference { input: Input::Path(_), .. }), Some((transport, path))) => {
+            format!("{transport}:{}", joined(path))
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -33,12 +32,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn paths_of_every_transport_are_relative_to_the_spec_file_and_names_are_not() {
+        for (text, found) in [
+            ("app.tar", "/spec/app.tar"),
+            ("oci:layout:1", "oci:/spec/layout:1"),
+            ("dir:d", "dir:/spec/d"),
+            ("rootfs:tree", "rootfs:/spec/tree"),
+            ("dockerfile:.", "dockerfile:/spec/."),
+            ("rootfs:/abs", "rootfs:/abs"),
+            ("docker-daemon:app:1", "docker-daemon:app:1"),
+            ("containers-storage:app", "containers-storage:app"),
+            ("containerd:docker.io/library/app:1", "containerd:docker.io/library/app:1"),
+            ("-", "-"),
+        ] {
+            assert_eq!(image_in(Path::new("/spec"), text), found);
+        }
+    }
+
+    #[test]
     fn targets_have_short_names() {
         for (target, name) in [
             ("nginx.img", "nginx"),
             ("/a/b/app.tar.gz", "app"),
             ("oci:layouts/debian.oci:latest", "debian"),
             ("docker-archive:x.tar:app:1", "x"),
+            ("docker-daemon:registry:5000/a/app:1", "app"),
+            ("containerd:docker.io/library/app@sha256:12", "app"),
+            ("rootfs:trees/debian.tar.xz", "debian"),
             ("dir/", "dir"),
             ("-", "image"),
         ] {

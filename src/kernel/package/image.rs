@@ -264,6 +264,5 @@ impl Read for Reader<'_> {
 
 /// Whether a reference names a transport, so that it is an image and no file: `oci:...`, `docker-archive:...`.
 pub(crate) fn is_reference(text: &OsStr) -> bool {
-    let text = text.to_string_lossy();
-    ["oci:", "oci-archive:", "docker-archive:"].iter().any(|transport| text.starts_with(transport))
+    Reference::names_transport(text)
 }

@@ -185,7 +185,9 @@ fn large() -> ImageBuilder {
 fn a_layer_is_decoded_while_it_arrives() {
     let (server, go_on, _) = slow(large());
     let reference = Reference::parse(format!("docker://127.0.0.1:{}/large", server.port).as_ref()).unwrap();
-    let opened = source::open(&reference, &Select { platform: Some("linux/amd64".parse().unwrap()) }).unwrap();
+    let opened =
+        source::open(&reference, &Select { platform: Some("linux/amd64".parse().unwrap()), ..Select::default() })
+            .unwrap();
     let mut layer = opened.open_layer(0).unwrap();
     let mut read = 0;
     while read < 1 << 20 {

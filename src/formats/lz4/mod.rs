@@ -5,8 +5,11 @@
 //! block: token (literal length 4 bits, match length - 4 in 4 bits) ─ literals ─ match offset (u16 LE) ─ token ...
 //! ```
 //!
-//! Each block unpacks to at most 8 MiB and refers only to itself. Not supported: the modern frame format.
+//! Each block unpacks to at most 8 MiB and refers only to itself. What the program lz4 writes is [`frame`].
 //! Specification: LZ4 Frame Format Description, "Legacy frame"; LZ4 Block Format Description.
+
+pub mod frame;
+mod xxh32;
 
 use std::io::{self, Read};
 
@@ -42,7 +45,7 @@ impl<'a> Decoder<'a> {
         self.input = rest;
         self.block.clear();
         self.given = 0;
-        unpack_block(packed, &mut self.block)
+        unpack_block(packed, &mut self.block, BLOCK)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "damaged LZ4 block"))?;
         Ok(true)
     }
@@ -62,13 +65,14 @@ impl Read for Decoder<'_> {
     }
 }
 
-/// Appends a block's bytes to `out`; `None` when it is damaged or longer than a block may be.
-fn unpack_block(mut input: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// Appends a block's bytes to `out`, which it may refer back to, up to a length of `most`; `None` when it is damaged or
+/// longer than that.
+fn unpack_block(mut input: &[u8], out: &mut Vec<u8>, most: usize) -> Option<()> {
     loop {
         let (&token, rest) = input.split_first()?;
         input = rest;
         let literals = length(usize::from(token >> 4), &mut input)?;
-        if out.len() + literals > BLOCK {
+        if out.len() + literals > most {
             return None;
         }
         out.extend_from_slice(input.get(..literals)?);
@@ -82,7 +86,7 @@ fn unpack_block(mut input: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let offset = usize::from(u16::from_le_bytes(*offset));
         let count = length(usize::from(token & 15), &mut input)? + MIN_MATCH;
         let start = out.len().checked_sub(offset).filter(|_| offset > 0)?;
-        if out.len() + count > BLOCK {
+        if out.len() + count > most {
             return None;
         }
         // Source and destination may overlap: a match of offset 1 repeats a byte.
@@ -119,20 +123,20 @@ mod tests {
     fn literals_and_overlapping_matches_are_unpacked() {
         // "ab", then 4 + 15 + 3 bytes from 2 back, then "c".
         let mut out = Vec::new();
-        unpack_block(&[0x2f, b'a', b'b', 2, 0, 3, 0x10, b'c'], &mut out).unwrap();
+        unpack_block(&[0x2f, b'a', b'b', 2, 0, 3, 0x10, b'c'], &mut out, BLOCK).unwrap();
         assert_eq!(out, b"abababababababababababababc".iter().copied().skip(2).collect::<Vec<_>>());
     }
 
     #[test]
     fn damaged_blocks_are_refused() {
         for block in [&[][..], &[0xf0], &[0x10], &[0x00, 0, 0], &[0x10, b'a', 2, 0, 0], &[0x10, b'a', 0, 0, 0]] {
-            assert_eq!(unpack_block(block, &mut Vec::new()), None, "{block:?}");
+            assert_eq!(unpack_block(block, &mut Vec::new(), BLOCK), None, "{block:?}");
         }
         // A bomb: matches without end stop at the block size.
         let mut bomb = vec![0x1f, b'a', 1, 0];
         bomb.extend_from_slice(&[255; 40_000]);
         bomb.push(0);
-        assert_eq!(unpack_block(&bomb, &mut Vec::new()), None);
+        assert_eq!(unpack_block(&bomb, &mut Vec::new(), BLOCK), None);
     }
 
     #[test]
