@@ -286,6 +286,40 @@ mod tests {
         assert_eq!(capitals, "the name of a repository has no capital letters: \"Nginx:1\"");
     }
 
+    /// The verdicts of the grammar as the specification writes it, on texts that are nearly names.
+    #[test]
+    fn the_verdicts_are_those_of_the_grammar() {
+        let label = "(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])";
+        let domain = format!(r"(?:{label}(?:\.{label})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?");
+        let component = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*";
+        let grammar = format!(
+            r"^{domain}/{component}(?:/{component})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?(?:@sha256:[a-f0-9]{{64}})?$"
+        );
+        let grammar = regex::Regex::new(&grammar).unwrap();
+        let letters =
+            ["a", "b", "0", "9", "B", ".", "-", "_", "/", ":", "@", "[", "]", " ", "é", "localhost", "docker.io"];
+        let pinned = format!("@sha256:{HEX}");
+        let (mut seed, mut right) = (7u32, 0);
+        let mut roll = |below: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize % below
+        };
+        for _ in 0..20_000 {
+            // Mostly letters, so that many are names.
+            let one =
+                |roll: &mut dyn FnMut(usize) -> usize| letters[if roll(3) > 0 { roll(4) } else { roll(letters.len()) }];
+            let mut text: String = (0..roll(12)).map(|_| one(&mut roll)).collect();
+            if roll(8) == 0 {
+                text.push_str(&pinned);
+            }
+            let (registry, rest) = split_registry(&text);
+            let expected = grammar.is_match(&format!("{registry}/{rest}"));
+            assert_eq!(Name::parse(&text).is_ok(), expected, "{text:?}");
+            right += usize::from(expected);
+        }
+        assert!(right > 1000 && right < 19_000, "{right} of them are names");
+    }
+
     #[test]
     fn a_file_that_is_not_there_never_becomes_an_image() {
         for (text, expected) in [

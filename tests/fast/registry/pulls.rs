@@ -5,7 +5,7 @@ use crate::support::http::{Server, answer};
 use crate::support::images::{ImageBuilder, Pack, TarBuilder, descriptor, oci_layout, sha256, write_files};
 use crate::support::registry::Registry;
 use bootdisk::source::{self, Reference, Select};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -128,9 +128,16 @@ fn the_platform_decides_in_an_index_and_in_one_within_another() {
     }
     let index = std::fs::read(from.join("index.json")).unwrap();
     registry.put_manifest("both", "flat", INDEX, &index);
-    let attestation = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(INDEX, &index)] });
-    registry.put_manifest("both", "nested", INDEX, &serde_json::to_vec(&attestation).unwrap());
-    for tag in ["flat", "nested"] {
+    let nested = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(INDEX, &index)] });
+    registry.put_manifest("both", "nested", INDEX, &serde_json::to_vec(&nested).unwrap());
+    // What buildx puts beside an image: how it was made.
+    let mut beside: Value = serde_json::from_slice(&index).unwrap();
+    let mut made = beside["manifests"][0].clone();
+    made["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+    made["annotations"] = json!({ "vnd.docker.reference.type": "attestation-manifest" });
+    beside["manifests"].as_array_mut().unwrap().insert(0, made);
+    registry.put_manifest("both", "attested", INDEX, &serde_json::to_vec(&beside).unwrap());
+    for tag in ["flat", "nested", "attested"] {
         for platform in ["linux/amd64", "linux/arm64"] {
             let options = ["--platform", platform];
             let ran = home.files(format!("docker://{}", registry.name(&format!("both:{tag}"))), &options);

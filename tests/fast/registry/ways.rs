@@ -5,6 +5,8 @@ use crate::support::e2e::run;
 use crate::support::http::{Server, answer};
 use crate::support::images::Pack;
 use crate::support::registry::Registry;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -38,6 +40,72 @@ fn a_mirror_is_asked_first_and_its_origin_when_it_fails() {
     home.write("registries.conf", "[[registry]\n");
     let damaged = files("team/app:1").expect_status(1).stderr;
     assert!(damaged.contains("cannot read ") && damaged.contains("registries.conf"), "{damaged}");
+}
+
+/// A proxy that leads every host to one port, and notes what it was asked.
+fn proxy(port: u16) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let server = Server::with(move |request, stream| {
+        noted.lock().unwrap().push(format!(
+            "{} {} {}",
+            request.method,
+            request.path,
+            request.header("proxy-authorization")
+        ));
+        if request.path.starts_with("refused") {
+            return stream.write_all(&answer(407, &[], b"canary")).unwrap();
+        }
+        stream.write_all(b"HTTP/1.1 200 -\r\n\r\n").unwrap();
+        let mut upstream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (mut from, mut to) = (upstream.try_clone().unwrap(), stream.try_clone().unwrap());
+        let back = std::thread::spawn(move || {
+            _ = std::io::copy(&mut from, &mut to);
+            _ = to.shutdown(std::net::Shutdown::Both);
+        });
+        _ = std::io::copy(stream, &mut upstream);
+        _ = upstream.shutdown(std::net::Shutdown::Both);
+        back.join().unwrap();
+    });
+    (server, asked)
+}
+
+#[test]
+fn a_proxy_of_the_environment_leads_to_a_registry_and_its_password_stays_secret() {
+    let registry = Registry::open();
+    let home = Home::new();
+    let from = layout(&home, "app", &image("app", &[Pack::Gzip]));
+    registry.push(&oci(&from), "app", &[]);
+    let (proxy, asked) = proxy(registry.port);
+    let address = format!("http://me:canary@127.0.0.1:{}", proxy.port);
+    home.write("registries.conf", "[[registry]]\nlocation = \"registry.example:5000\"\ninsecure = true\n");
+    let files = |name: &str, variables: &[(&str, &str)]| {
+        let mut command = home.bootdisk();
+        command.args(["inspect", "--files", "jsonl", "--no-cache"]).arg(format!("docker://{name}"));
+        variables.iter().for_each(|(name, value)| _ = command.env(name, value));
+        let ran = run(&mut command);
+        assert!(!ran.stderr.contains("canary"), "{}", ran.stderr);
+        ran
+    };
+    let both = [("HTTPS_PROXY", address.as_str()), ("http_proxy", &address)];
+    let ran = files("registry.example:5000/app", &both).expect_status(0);
+    assert_eq!(ran.text(), home.files_of(&from, &[]));
+    let seen = asked.lock().unwrap().clone();
+    assert!(seen.iter().all(|line| line.starts_with("CONNECT registry.example:5000 Basic ")), "{seen:?}");
+    // This machine is reached without it, and so is what NO_PROXY names.
+    asked.lock().unwrap().clear();
+    files(&registry.name("app"), &both).expect_status(0);
+    let direct = [both[0], both[1], ("NO_PROXY", ".example")];
+    let unknown = files("registry.example:5000/app", &direct).expect_status(1).stderr;
+    assert!(unknown.contains("no answer from registry.example:5000: its name cannot be resolved"), "{unknown}");
+    assert!(asked.lock().unwrap().is_empty());
+    let refused = files("refused.example:5000/app", &both).expect_status(1).stderr;
+    assert!(
+        refused.contains("the proxy does not lead there") && refused.contains("hint: see HTTPS_PROXY"),
+        "{refused}"
+    );
+    let none = files("registry.example:5000/app", &[("HTTPS_PROXY", "canary://x"), ("HTTP_PROXY", "canary://x")]);
+    assert!(none.expect_status(1).stderr.contains("HTTPS_PROXY is not the address of a proxy"));
 }
 
 #[test]
