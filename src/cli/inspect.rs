@@ -1,6 +1,7 @@
 //! `bootdisk inspect`: what is kernel, what is userland, what is missing to boot.
 
 use super::options::Global;
+use super::progress::{Progress, shown_input};
 use super::registry;
 use super::report::{self, FAILED, WithHint};
 use super::stdio;
@@ -114,7 +115,11 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     // Before the reading, which may take long.
     args.html.as_deref().map(Document::at).transpose()?;
     let hash = args.files.is_some() || args.diff.is_some();
-    let read = read(&args.subject, Reference::parse_or_name, &select, hash)?;
+    let progress = Progress::new(global);
+    let shown = shown_input(&args.subject);
+    progress.passing(&format!("reading {shown}"));
+    let read = progress.reading(&shown, || read(&args.subject, Reference::parse_or_name, &select, hash))?;
+    progress.clear();
     if hash {
         has_paths_to_print(&read)?;
     }

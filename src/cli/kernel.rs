@@ -108,6 +108,7 @@ pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
         return Ok(status);
     };
     let mut progress = Progress::new(global);
+    progress.passing("reading the kernel");
     let added = run_add(&store, add, out, &mut |count, bytes| progress.modules(count, bytes));
     progress.show(Event::Done);
     let added = added?;

@@ -115,7 +115,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
         Command::Exec(args) => report::exit(exec::run(&args), report::MACHINE_FAILED),
         Command::Ps(args) => report::exit(ps::run(&args), report::FAILED),
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),
-        Command::Stop(args) => report::exit(stop::run(&args), report::FAILED),
+        Command::Stop(args) => report::exit(stop::run(&cli.global, &args), report::FAILED),
         Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), args.failed()),
         Command::Cache(args) => report::exit(cache::run(&args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),

@@ -1,6 +1,8 @@
 //! `bootdisk stop`: ends machines as their images say, and waits for it.
 
 use super::exec::connect;
+use super::options::Global;
+use super::progress::Progress;
 use crate::machines::{Entry, Registry};
 use crate::session::control::ControlError;
 use anyhow::{Context, bail};
@@ -37,7 +39,7 @@ pub struct Args {
 }
 
 /// Asks all of them, then waits for each.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let registry = Registry::of_user()?;
     let entries: Vec<Entry> = match args.machines.as_slice() {
         [] => vec![registry.find_running(None)?],
@@ -56,8 +58,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Err(error) => return Err(error).with_context(|| format!("cannot stop {}", entry.record.name)),
         }
     }
+    let progress = Progress::new(global);
     for (entry, mut connection) in asked {
         let name = &entry.record.name;
+        progress.passing(&format!("waiting for {name} to stop"));
         connection.wait_for_end(Some(deadline)).with_context(|| format!("cannot stop {name}"))?;
         // It has said good-bye; now its run ends.
         while entry.still_lives() {

@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// After this long somebody who waits is told what for.
 const SILENT: Duration = Duration::from_secs(3);
 
-/// How long a disk may take to show up where nothing drives what it could hang on: that is all there was to load.
+/// How long a disk may take to show up where nothing drives what it could hang on, or it cannot be read: what there was
+/// to load has been by then.
 const HOPELESS: Duration = Duration::from_secs(5);
 
 /// How long a disk that is only likely to be the one that was booted waits for a better one.
@@ -99,7 +100,7 @@ fn wait_for(partuuid: &str, mut booted: Booted, modules: &mut Loader, host: &mut
             Choice::Likely(_) | Choice::Absent => {}
         }
         let waited = begin.elapsed();
-        if waited > PATIENCE || waited > HOPELESS && search.seen.is_empty() && Controllers::here().are_hopeless() {
+        if waited > PATIENCE || waited > HOPELESS && no_hope_of(&search) {
             return Err(Failure::machine(not_found(&search, partuuid)));
         }
         if waited > SILENT && !std::mem::replace(&mut told, true) {
@@ -110,6 +111,12 @@ fn wait_for(partuuid: &str, mut booted: Booted, modules: &mut Loader, host: &mut
         // A controller that has just come up may have brought devices with drivers of their own.
         modules.load_for_devices();
     }
+}
+
+/// Whether what is there will not do, and nothing else will come.
+fn no_hope_of(search: &Search) -> bool {
+    let unreadable = search.found.is_empty() && !search.other_sectors.is_empty();
+    unreadable || search.seen.is_empty() && Controllers::here().are_hopeless()
 }
 
 /// The only one of these; the wrong one of several would be mounted, and perhaps enlarged, in silence.

@@ -85,6 +85,19 @@ fn on_a_terminal_the_line_goes_away_and_the_ports_and_the_way_out_are_told() {
     assert_eq!(run.finish(PATIENCE), Some(7));
     assert!(run.is_restored());
 
+    let mut inspect = OnTerminal::start(bench.bootdisk().arg("inspect").arg(&archive), 24, 100);
+    inspect.wait_for("reading /", PATIENCE);
+    inspect.wait_for(CLEARED, PATIENCE);
+    inspect.wait_for("userland", PATIENCE);
+    assert_eq!(inspect.finish(PATIENCE), Some(0));
+    let empty = Bench::without_kernels();
+    let mut add = empty.bootdisk();
+    let mut add = OnTerminal::start(add.args(["kernel", "add"]).arg(Kernel::Cloud.package()), 24, 100);
+    add.wait_for("reading the kernel", PATIENCE);
+    add.wait_for(CLEARED, PATIENCE);
+    add.wait_for("(default for x86_64)", PATIENCE);
+    assert_eq!(add.finish(PATIENCE), Some(0));
+
     let mut test = OnTerminal::start(
         bench.bootdisk().args(["test", "--accel", "tcg", "--cpus", "1"]).arg(&disk).args(["--", "true"]),
         24,

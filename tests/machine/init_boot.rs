@@ -224,6 +224,17 @@ fn a_missing_root_is_an_error_that_lists_the_disks() {
 }
 
 #[test]
+fn a_table_for_other_sectors_than_the_disks_is_told_and_not_waited_for() {
+    let disk = Userland::busybox().disk();
+    let mut boot = Boot::new(spec(&["/bin/true"]), &disk);
+    (boot.sector, boot.network) = (4096, false);
+    let session = boot.run();
+    let Outcome::NotStarted { status: 125, reason } = session.outcome() else { panic!("{:?}", session.outcome()) };
+    let says = "root file system not found: vda has sectors of 4096 bytes, and its partition table is for 512; wanted ";
+    assert!(reason.starts_with(says), "{reason}");
+}
+
+#[test]
 fn an_ephemeral_root_needs_a_kernel_with_overlayfs() {
     let disk = Userland::busybox().disk();
     let mut boot = Boot::new(spec(&["/bin/true"]), &disk);

@@ -226,6 +226,8 @@ pub struct Boot<'a> {
     pub welcome: Welcome,
     pub network: bool,
     pub memory: u32,
+    /// Bytes of a sector of the disk.
+    pub sector: u32,
     /// Write-protect the disk.
     pub protected: bool,
     /// Keep what the guest writes.
@@ -238,7 +240,17 @@ impl<'a> Boot<'a> {
         let nonce = "00112233445566778899aabbccddeeff".to_owned();
         let welcome = Welcome { version: VERSION, nonce, ..Welcome::default() };
         let disk = Some(disk);
-        Boot { spec, disk, welcome, network: true, memory: 256, protected: false, keep: false, cmdline: "" }
+        Boot {
+            spec,
+            disk,
+            welcome,
+            network: true,
+            memory: 256,
+            sector: 512,
+            protected: false,
+            keep: false,
+            cmdline: "",
+        }
     }
 
     /// Starts QEMU, with the channel unless `without_host`.
@@ -259,7 +271,10 @@ impl<'a> Boot<'a> {
             command
                 .arg("-drive")
                 .arg(format!("if=none,id=disk,format=raw,file={path},read-only={protected},snapshot={snapshot}"));
-            command.args(["-device", "virtio-blk-pci,drive=disk"]);
+            let sector = self.sector;
+            command
+                .arg("-device")
+                .arg(format!("virtio-blk-pci,drive=disk,logical_block_size={sector},physical_block_size={sector}"));
         }
         if self.network {
             command.args(["-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile="]);

@@ -80,13 +80,18 @@ impl Progress {
 
     /// The same in other words where lines stay.
     pub fn waiting_as(&self, text: &str, plain: &str) {
+        self.passing(text);
+        self.line(plain);
+    }
+
+    /// The same where lines would stay for nothing: on a terminal alone.
+    pub fn passing(&self, text: &str) {
         if self.bar.is_finished() {
             self.bar.reset();
         }
         self.bar.set_style(spinner());
         self.bar.set_message(text.to_owned());
         self.tick();
-        self.line(plain);
     }
 
     /// Takes away what is on the terminal.
