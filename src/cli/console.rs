@@ -100,6 +100,10 @@ impl Console {
             What::Log(log) if self.all || log.level == Level::Error => {
                 self.line.say(&format!("bootdisk: {}\n", crate::escape::escape(log.text.as_bytes())));
             }
+            // What keeps a boot is told wherever it is read; how far something is, to who looks on.
+            What::Log(log) if log.note && log.level == Level::Warning && !self.quiet => {
+                self.line.say(&format!("{}\n", crate::escape::escape(log.text.as_bytes())));
+            }
             What::Log(log) if log.note => self.note(&crate::escape::escape(log.text.as_bytes())),
             _ => {}
         }

@@ -4,7 +4,7 @@
 //! the port, or without a host on it, gets a `Host` that swallows what it is sent.
 
 use super::{consoles, log};
-use crate::guest::channel::{Decoder, Frame, Hello, Kind, PORT, VERSION, Welcome};
+use crate::guest::channel::{Decoder, Frame, Hello, Kind, Level, PORT, VERSION, Welcome};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -122,8 +122,8 @@ impl Host {
     }
 
     /// Says something that somebody who waits wants to see: at once to the host, or without one on the consoles.
-    pub fn tell(&mut self, text: &str) {
-        log::note(text);
+    pub fn tell(&mut self, level: Level, text: &str) {
+        log::note(level, text);
         match self.is_there() {
             true => {
                 self.send_log();

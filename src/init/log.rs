@@ -39,9 +39,9 @@ pub fn info(text: impl AsRef<str>) {
     line(Level::Info, text.as_ref());
 }
 
-/// Progress that somebody who waits wants to see.
-pub fn note(text: impl AsRef<str>) {
-    entry(Log { level: Level::Info, text: text.as_ref().to_owned(), note: true });
+/// What somebody who waits wants to see: progress, or as a warning why there is none.
+pub fn note(level: Level, text: impl AsRef<str>) {
+    entry(Log { level, text: text.as_ref().to_owned(), note: true });
 }
 
 /// Something is missing or odd, and the boot goes on.

@@ -10,6 +10,7 @@ use super::host::Host;
 use super::modules::Loader;
 use super::partition::{self, Found, Search};
 use super::{ephemeral, journal, log};
+use crate::guest::channel::Level;
 use crate::guest::spec::Root;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -104,7 +105,7 @@ fn wait_for(partuuid: &str, mut booted: Booted, modules: &mut Loader, host: &mut
             return Err(Failure::machine(not_found(&search, partuuid)));
         }
         if waited > SILENT && !std::mem::replace(&mut told, true) {
-            host.tell(&format!("still waiting for the root file system: {}", here(&search, partuuid)));
+            host.tell(Level::Warning, &format!("still waiting for the root file system: {}", here(&search, partuuid)));
         }
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(100));

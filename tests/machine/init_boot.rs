@@ -218,7 +218,7 @@ fn a_missing_root_is_an_error_that_lists_the_disks() {
     let here =
         "block devices here: vda, vda1; wanted PARTUUID 11111111-2222-3333-4444-555555555555; controllers: SCSI ";
     assert!(reason.starts_with(&format!("root file system not found: {here}")), "{reason}");
-    assert!(reason.contains(" with virtio-pci; modules loaded: ") && reason.contains("virtio_blk"), "{reason}");
+    assert!(reason.contains(" with virtio-pci, SATA ") && reason.contains("virtio_blk"), "{reason}");
     let told = session.logs.iter().find(|log| log.note).expect("somebody waits");
     assert!(told.text.starts_with(&format!("still waiting for the root file system: {here}")), "{}", told.text);
 }

@@ -4,6 +4,7 @@ use crate::cli::options::{Global, ProgressMode};
 use crate::cli::progress::Progress;
 use crate::smoke::schedule::Told;
 use crate::smoke::{Report, Test, verdict};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 /// How far the tests are.
@@ -16,15 +17,17 @@ pub(super) struct Tell {
 }
 
 /// Tests by what they are at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct SoFar {
     begun: usize,
     running: usize,
+    /// Names of tests that something better is known for.
+    hinted: BTreeSet<String>,
 }
 
 impl SoFar {
     /// `2 of 9 booting`, and more than one where several do so at once.
-    fn words(self, all: usize) -> String {
+    fn words(&self, all: usize) -> String {
         match self.running {
             0 | 1 => format!("{} of {all} booting", self.begun),
             several => format!("{} of {all} booting, {several} at once", self.begun),
@@ -46,12 +49,23 @@ impl Tell {
             Told::Begun(test) => {
                 so_far.begun += 1;
                 so_far.running += 1;
+                self.hint(test, &mut so_far);
                 self.line.waiting_as(&so_far.words(self.all), &format!("{}: {}", so_far.words(self.all), title(test)));
             }
             Told::Ended(report) => {
                 so_far.running = so_far.running.saturating_sub(1);
                 self.ended(report);
             }
+        }
+    }
+
+    /// Said in time: the end of a service is waited for in vain.
+    fn hint(&self, test: &Test, so_far: &mut SoFar) {
+        if let Some(question) = test.question().filter(|_| self.shown)
+            && so_far.hinted.insert(test.name.clone())
+        {
+            let name = crate::escape::escape(test.name.as_bytes());
+            self.line.say(&format!("note: {name} is waited for until it ends; {question}\n"));
         }
     }
 
@@ -82,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_line_says_how_many_are_at_it() {
-        assert_eq!(SoFar { begun: 2, running: 1 }.words(9), "2 of 9 booting");
-        assert_eq!(SoFar { begun: 4, running: 3 }.words(9), "4 of 9 booting, 3 at once");
+        assert_eq!(SoFar { begun: 2, running: 1, ..SoFar::default() }.words(9), "2 of 9 booting");
+        assert_eq!(SoFar { begun: 4, running: 3, ..SoFar::default() }.words(9), "4 of 9 booting, 3 at once");
     }
 }

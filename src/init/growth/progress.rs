@@ -1,6 +1,7 @@
 //! What is told of a growth that takes long, and to whom; and whether somebody does not want to wait for it.
 
 use super::ext4::Progress;
+use crate::guest::channel::Level;
 use crate::init::host::Host;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ impl<'a> Watch<'a> {
     pub fn step(&mut self, progress: Progress) -> ControlFlow<()> {
         if Instant::now() >= self.due {
             self.due = Instant::now() + EVERY;
-            self.host.tell(&line(progress));
+            self.host.tell(Level::Info, &line(progress));
         }
         if self.host.stop_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
