@@ -11,7 +11,6 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
         "no folder of this host is shared with a machine",
         "put files into the image, or send them in: tar -c DIR | bootdisk exec -i NAME tar -x -C /srv",
     ),
-    (&["--pull"], "images are never pulled", "docker save NAME | bootdisk run -"),
     (
         &["--privileged", "--cap-add", "--cap-drop", "--security-opt", "--group-add"],
         "the machine is the workload's own: root has every capability in it, and no filter is around it",
@@ -98,7 +97,7 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
         "omit it",
     ),
     (
-        &["--tag", "--build-arg", "--target", "--no-cache", "--load", "--push", "--secret", "--ssh"],
+        &["--tag", "--build-arg", "--target", "--load", "--push", "--secret", "--ssh"],
         "another program builds from a Dockerfile, with options of its own",
         "docker build -t NAME . && bootdisk build docker-daemon:NAME -o DISK",
     ),

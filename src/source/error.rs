@@ -39,7 +39,8 @@ pub enum SourceError {
     },
     /// The temporary file would fill its file system.
     #[error(
-        "no space for a temporary copy of the archive, which has more than {copied} bytes, in {}",
+        "no space for a temporary copy of the archive{} in {}, where 80 MiB are left free",
+        if *.copied > 0 { format!(", which has more than {copied} bytes,") } else { String::new() },
         escape(.directory.as_os_str().as_encoded_bytes())
     )]
     SpoolFull {

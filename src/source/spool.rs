@@ -148,7 +148,7 @@ fn decompress_as_a_layer(file: File, check: Check<'_>) -> Result<File, SourceErr
         stream.consume(length);
     }
     stream.finish().map_err(|error| SourceError::Decompress(error.fault))?;
-    Ok(copy.file)
+    copy.into_file()
 }
 
 fn decompress_plainly(file: &File, format: Format, check: Check<'_>) -> Result<File, SourceError> {
@@ -169,7 +169,7 @@ fn decompress_plainly(file: &File, format: Format, check: Check<'_>) -> Result<F
         copy.write(&buffer[..length])?;
         length = read_start(&mut reader, &mut buffer).map_err(failed)?;
     }
-    Ok(copy.file)
+    copy.into_file()
 }
 
 /// A file from its first byte on, wherever it stands.
@@ -196,7 +196,7 @@ pub(super) fn copy_stream(mut from: impl Read) -> Result<File, SourceError> {
         copy.write(&buffer[..length])?;
         length = read_start(&mut from, &mut buffer).map_err(SourceError::Read)?;
     }
-    Ok(copy.file)
+    copy.into_file()
 }
 
 /// Fills `buffer` as far as the input goes.
@@ -211,6 +211,11 @@ fn read_start(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(done)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 
 /// A temporary file that has no name, being written.
@@ -233,8 +238,12 @@ impl Copy {
     }
 
     /// What was written.
-    pub(super) fn into_file(self) -> File {
-        self.file
+    pub(super) fn into_file(self) -> Result<File, SourceError> {
+        // Zeros at the end are not written yet.
+        match self.file.set_len(self.written) {
+            Ok(()) => Ok(self.file),
+            Err(source) => Err(SourceError::Spool { directory: self.directory, source }),
+        }
     }
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), SourceError> {
@@ -242,7 +251,12 @@ impl Copy {
             self.check_at = self.written + STRIDE;
             self.check_space()?;
         }
-        self.file.write_all(bytes).map_err(|source| match source.kind() {
+        // Zeros need no space: an archive of them is told to be none as soon as it is read.
+        let written = match is_zero(bytes) {
+            true => self.file.seek_relative(bytes.len() as i64),
+            false => self.file.write_all(bytes),
+        };
+        written.map_err(|source| match source.kind() {
             io::ErrorKind::StorageFull => self.full(),
             _ => SourceError::Spool { directory: self.directory.clone(), source },
         })?;
@@ -282,6 +296,21 @@ mod tests {
         let error = copy.write(&[1; 1000]).unwrap_err();
         assert!(matches!(error, SourceError::SpoolFull { copied: 2000, .. }), "{error}");
         assert!(error.hint().unwrap().contains("TMPDIR"));
+    }
+
+    #[test]
+    fn zeros_of_a_copy_are_there_and_take_no_space() {
+        use std::os::unix::fs::MetadataExt;
+        let mut copy = Copy::begin().unwrap();
+        for bytes in [&[0; 100_000][..], b"data", &[0; 1 << 20], &[0; 4096]] {
+            copy.write(bytes).unwrap();
+        }
+        let file = copy.into_file().unwrap();
+        let facts = file.metadata().unwrap();
+        assert!(facts.len() == 100_004 + (1 << 20) + 4096 && facts.blocks() * 512 < 100_000, "{facts:?}");
+        let mut data = [0; 6];
+        file.read_exact_at(&mut data, 99_999).unwrap();
+        assert_eq!(&data, b"\0data\0");
     }
 
     #[test]

@@ -53,10 +53,11 @@ pub fn archive(name: &str) -> Result<File, SourceError> {
 /// What an image may be called. A repository alone would be all of its tags, so `latest` is meant, or it is an id.
 fn names(name: &str) -> Vec<String> {
     let last = name.rsplit('/').next().unwrap_or(name);
-    match last.contains([':', '@']) {
-        true => vec![name.to_owned()],
-        false => vec![format!("{name}:latest"), name.to_owned()],
+    if last.contains([':', '@']) {
+        return vec![name.to_owned()];
     }
+    let id = name.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| name.to_owned());
+    [format!("{name}:latest")].into_iter().chain(id).collect()
 }
 
 /// Where to look, by these environment variables.
@@ -247,8 +248,9 @@ mod tests {
 
     #[test]
     fn a_repository_alone_is_its_latest_or_an_id() {
-        assert_eq!(names("app"), ["app:latest", "app"]);
-        assert_eq!(names("host:5000/app"), ["host:5000/app:latest", "host:5000/app"]);
+        assert_eq!(names("app"), ["app:latest"]);
+        assert_eq!(names("5b28e10166fe"), ["5b28e10166fe:latest", "5b28e10166fe"]);
+        assert_eq!(names("host:5000/app"), ["host:5000/app:latest"]);
         assert_eq!(names("app:1"), ["app:1"]);
         assert_eq!(names("app@sha256:12"), ["app@sha256:12"]);
     }

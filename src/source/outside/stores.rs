@@ -19,14 +19,30 @@ pub fn containers_storage(name: &str) -> Result<File, SourceError> {
     let programs = if name.starts_with('[') { &STORAGE[1..2] } else { &STORAGE[..] };
     let program = installed(programs)
         .ok_or(OutsideError::NoProgram { doing: "reading containers-storage", programs: &STORAGE })?;
+    let saved = match (save(program, name), localhosts(name)) {
+        // Podman and buildah know their own short names, skopeo does not.
+        (Err(failure), Some(name)) if program == "skopeo" && failure.says("does not resolve to an image") => {
+            save(program, &name)
+        }
+        (saved, _) => saved,
+    };
+    let hint = "see which it has, or pull it first: podman images; podman pull NAME";
+    saved.map_err(|failure| failure.with_hint(Some(hint.into())))
+}
+
+fn save(program: &str, name: &str) -> Result<File, Failure> {
     let mut command = Command::new(program);
     match program {
         "podman" => command.args(["save", "--quiet", "--", name]),
         "skopeo" => command.args(["copy", "--quiet", &format!("containers-storage:{name}"), TO_US]),
         _ => command.args(["push", "--quiet", name, TO_US]),
     };
-    let hint = "see which it has, or pull it first: podman images; podman pull NAME";
-    program::archive(command).map_err(|failure| failure.with_hint(Some(hint.into())))
+    program::archive(command)
+}
+
+/// What podman calls an image that was given no registry.
+fn localhosts(name: &str) -> Option<String> {
+    (!has_registry(name) && !name.starts_with('[')).then(|| format!("localhost/{name}"))
 }
 
 /// The image of this name in containerd, in the namespace that `CONTAINERD_NAMESPACE` names, as for ctr itself.
@@ -52,14 +68,17 @@ fn export(name: &str, platform: Option<&str>) -> Result<File, Failure> {
     program::archive(command)
 }
 
+/// Whether a name begins with a host, by Docker's rules.
+fn has_registry(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(first, _)| first == "localhost" || first.contains(['.', ':']))
+}
+
 /// A name by Docker's rules in full, if that is another.
 fn in_full(name: &str) -> Option<String> {
-    let (first, rest) = name.split_once('/').unwrap_or(("", name));
-    let has_registry = first == "localhost" || first.contains(['.', ':']);
-    let path = match (has_registry, first) {
-        (true, _) => name.to_owned(),
-        (false, "") => format!("docker.io/library/{rest}"),
-        (false, _) => format!("docker.io/{name}"),
+    let path = match name.contains('/') {
+        _ if has_registry(name) => name.to_owned(),
+        true => format!("docker.io/{name}"),
+        false => format!("docker.io/library/{name}"),
     };
     let last = path.rsplit('/').next().unwrap_or(&path);
     let full = if last.contains([':', '@']) { path } else { format!("{path}:latest") };
@@ -83,6 +102,15 @@ mod tests {
             ("ghcr.io/a/app@sha256:12", None),
         ] {
             assert_eq!(in_full(name).as_deref(), full, "{name}");
+        }
+        for (name, own) in [
+            ("app:1", Some("localhost/app:1")),
+            ("a/app", Some("localhost/a/app")),
+            ("host:5000/app", None),
+            ("localhost/app", None),
+            ("[vfs@/a+/b]app", None),
+        ] {
+            assert_eq!(localhosts(name).as_deref(), own, "{name}");
         }
     }
 }

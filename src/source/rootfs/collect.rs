@@ -145,7 +145,7 @@ impl Collector {
         let finished = self.out.finish().and_then(|out| out.into_inner().map_err(|error| error.into_error()));
         let Hashed { copy, hasher, size } = finished.map_err(not_written)?;
         let notes = self.left_out.sentences().into_iter().chain(self.notes).collect();
-        Ok(Collected { file: copy.into_file(), size, diff_id: hasher.finish(), guess: self.guess, notes })
+        Ok(Collected { file: copy.into_file()?, size, diff_id: hasher.finish(), guess: self.guess, notes })
     }
 }
 
