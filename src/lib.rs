@@ -12,6 +12,8 @@
 pub mod escape;
 pub mod fnmatch;
 pub mod formats;
+#[cfg(feature = "host")]
+pub mod forms;
 pub mod guest;
 #[cfg(any(feature = "init", test))]
 pub mod init;

@@ -7,6 +7,7 @@ use bootdisk::formats::boot_entry::{self, Change, Entry};
 use bootdisk::formats::fat::edit::Editor;
 use bootdisk::formats::fat::{Error, Volume};
 use bootdisk::formats::gpt::{self, HEADER_SIZE, crc32};
+use bootdisk::forms;
 use bootdisk::inspect::disk::{Disk, entries, table};
 use std::ops::ControlFlow;
 
@@ -38,6 +39,22 @@ pub fn ext4(data: &[u8]) {
         if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     _ = walked.map_err(|error| error.to_string());
+}
+
+/// A disk in any form: where something is, and the beginning of it.
+pub fn forms(data: &[u8]) {
+    let source = match forms::open(crate::file(data).0) {
+        Ok(source) => source,
+        Err(fault) => return _ = fault.to_string(),
+    };
+    let (mut at, mut buffer) = (0, vec![0; BYTES]);
+    for _ in 0..NAMES {
+        let Ok(Some(range)) = source.data(at) else { return };
+        assert!(at <= range.start && range.start < range.end && range.end <= source.size(), "{range:?} from {at}");
+        let length = (range.end - range.start).min(BYTES as u64) as usize;
+        _ = source.read_at(range.start, &mut buffer[..length]);
+        at = range.end;
+    }
 }
 
 /// A FAT volume, read.

@@ -1,6 +1,7 @@
 //! `bootdisk build`: an image and a kernel to a disk.
 
 use super::cancel::Cancel;
+use super::disk_form::DiskForm;
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::{Progress, shown_input};
 use super::stdio::{self, say};
@@ -20,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   bootdisk build nginx -o nginx.img
   docker save nginx | bootdisk build - -o nginx.img
+  docker save nginx | bootdisk build - -o nginx.qcow2      In another form, by its name
   bootdisk build app.tar -o app.img --size 4G --env MODE=production
   bootdisk build oci:layout:v2 -o app.img --kernel vmlinuz --modules /lib/modules/6.1.0-56-amd64
   bootdisk build debian.oci -o shell.img bash -l
@@ -55,6 +57,8 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", hide = true)]
     threads: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
+    form: DiskForm,
+    #[command(flatten)]
     disk: options::Disk,
     #[command(flatten)]
     registry: registry::Pulling,
@@ -65,6 +69,7 @@ pub struct Args {
 /// Builds the disk and says on standard error what is on it.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
+    let form = args.form.of(&args.output)?;
     publish::check_disk(&args.output)?;
     args.registry.settle(global);
     let mut progress = Progress::new(global);
@@ -72,7 +77,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let firmware = |arch, _: &Bundle| options::firmware_set(&args.firmware, arch);
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
-    let writing = Writing { sync: !args.no_sync, verify: args.verify, threads };
+    let writing = Writing { sync: !args.no_sync, verify: args.verify, threads, form };
     let open = || plan::open_image(global, &args.image, Reference::parse_or_name, &args.disk, Wanted::Image);
     let image = progress.reading(&shown_input(&args.image), open)?;
     // Decoding takes longest. It begins while the kernel is looked for.

@@ -7,8 +7,10 @@ mod cache;
 mod cancel;
 mod completions;
 mod console;
+mod convert;
 mod debug;
 mod detach;
+mod disk_form;
 mod docker;
 mod document;
 mod env;
@@ -82,6 +84,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Manage what is kept for later runs: layers from registries, disks of images
     Cache(cache::CacheArgs),
+    /// Write a disk in another form: raw, qcow2, VMDK, VDI, VHD, VHDX
+    Convert(convert::Args),
     /// Manage the kernels disks are built with
     Kernel(kernel::KernelArgs),
     /// Print a shell's completions
@@ -118,6 +122,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
         Command::Stop(args) => report::exit(stop::run(&cli.global, &args), report::FAILED),
         Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), args.failed()),
         Command::Cache(args) => report::exit(cache::run(&args), report::FAILED),
+        Command::Convert(args) => report::exit(convert::run(&cli.global, &args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
     }

@@ -253,6 +253,14 @@ fn forwards(global: &Global, args: &Args, facts: &Facts) -> anyhow::Result<Vec<F
 }
 
 fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
+    if let Some(form) = target::form_at(&args.target).filter(|_| args.write) {
+        let shown = crate::escape::path(Path::new(&args.target));
+        return Err(WithHint {
+            message: format!("--write cannot reach a {form} disk, which is made raw for each run: {shown}"),
+            hint: "make one that stays with bootdisk convert, and run that".into(),
+        }
+        .into());
+    }
     if args.write && target::disk_at(&args.target).is_none() {
         return Err(WithHint {
             message: format!("--write needs a disk, not an image: {}", crate::escape::path(Path::new(&args.target))),

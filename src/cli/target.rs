@@ -10,6 +10,7 @@ use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache, GetError};
 use crate::convert::{Event, Firmware, Writing};
+use crate::forms::{self, Form};
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
 use crate::own_folder::within;
@@ -49,14 +50,12 @@ impl Target {
                 let refusal = Refusal::new(Kind::Disk(found), Wanted::Bootable, Some(Path::new(target)));
                 return Err(anyhow::Error::new(refusal).context(format!("cannot boot {shown}")));
             }
-            if let Some(option) = disk.given() {
-                return Err(WithHint {
-                    message: format!("{option} is for building a disk, and this is one: {shown}"),
-                    hint: format!("leave {option} away, or run the image the disk was made from"),
-                }
-                .into());
-            }
+            refuse_build_options(disk, &shown)?;
             return Ok(Target::Disk(target.into()));
+        }
+        if let Some(form) = form_at(target) {
+            refuse_build_options(disk, &shown)?;
+            return Target::unpacked(Path::new(target)).with_context(|| format!("cannot boot the {form} disk {shown}"));
         }
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
@@ -86,6 +85,17 @@ impl Target {
         Ok(Target::Temporary { dir })
     }
 
+    /// A disk in another form is made raw for this machine: QEMU reads no format that somebody else wrote.
+    fn unpacked(path: &Path) -> anyhow::Result<Target> {
+        let source = super::convert::open(path)?;
+        let dir =
+            tempfile::tempdir_in(crate::qemu::disk::scratch_dir()).context("cannot make a temporary directory")?;
+        let file = std::fs::File::create_new(dir.path().join("disk.img")).context("cannot make a raw disk of it")?;
+        let length = forms::write(Form::Raw, &*source, &file, 1).context("cannot make a raw disk of it")?;
+        file.set_len(length).context("cannot make a raw disk of it")?;
+        Ok(Target::Temporary { dir })
+    }
+
     /// Where the disk is, as long as this lives.
     pub fn path(&self) -> PathBuf {
         match self {
@@ -106,6 +116,25 @@ fn firmware_for(ways: &[BootChoice], arch: Architecture, form: Format) -> Firmwa
         // One disk serves BIOS and direct boot, so that trying the other does not build another.
         true => Firmware { bios: !(only_direct && form == Format::Vmlinux), uefi },
         false => Firmware { bios: false, uefi: !only_direct },
+    }
+}
+
+/// What is for building is not for a disk that exists.
+fn refuse_build_options(disk: &options::Disk, shown: &str) -> Result<(), WithHint> {
+    match disk.given() {
+        None => Ok(()),
+        Some(option) => Err(WithHint {
+            message: format!("{option} is for building a disk, and this is one: {shown}"),
+            hint: format!("omit {option}, or run the image the disk was made from"),
+        }),
+    }
+}
+
+/// The form of the disk that a path names, where it is one that is read.
+pub fn form_at(target: &OsStr) -> Option<&'static str> {
+    match recognise::path(Path::new(target)) {
+        Ok(Kind::DiskForm(form)) if target != "-" && forms::READ.contains(&form) => Some(form),
+        _ => None,
     }
 }
 

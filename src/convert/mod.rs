@@ -6,12 +6,14 @@
 //! ```
 
 mod facts;
+mod form;
 mod size;
 mod verify;
 mod watched;
 mod write;
 
 pub use crate::boot::Firmware;
+pub use form::write_form;
 pub use size::SizeError;
 pub use verify::{Expected, expected_userland, verify};
 
@@ -20,6 +22,7 @@ use crate::arch::{Arch, Architecture};
 use crate::boot::{command_line, loader};
 use crate::disk::gpt::{Guids, Layout};
 use crate::ext4;
+use crate::forms::Form;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{BootSpec, GuestModules, Init};
 use crate::guest_modules;
@@ -104,7 +107,7 @@ pub struct Options {
     pub identity: Option<String>,
 }
 
-/// How a disk is written. None of it reaches the disk's bytes.
+/// How a disk is written. None of it reaches the disk's bytes, but for the form that they are kept in.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing {
     /// Everything is on stable storage before the disk has its name.
@@ -113,13 +116,15 @@ pub struct Writing {
     pub verify: bool,
     /// Threads that decode layers, at least 1; each layer is hashed on one more.
     pub threads: usize,
+    /// What it is kept in.
+    pub form: Form,
 }
 
 impl Default for Writing {
-    /// With fsync, without reading back, and with as many threads as this process may use processors.
+    /// Raw, with fsync, without reading back, and with as many threads as this process may use processors.
     fn default() -> Writing {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Writing { sync: true, verify: false, threads }
+        Writing { sync: true, verify: false, threads, form: Form::Raw }
     }
 }
 

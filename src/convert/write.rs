@@ -6,6 +6,7 @@
 //! ```
 
 use super::facts::made_at;
+use super::form::write_form;
 use super::size::SizeError;
 use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
@@ -15,6 +16,7 @@ use crate::boot::{self, Boot, initramfs};
 use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::flatten;
+use crate::forms::{self, Form};
 use crate::identity::{DiskIdentity, RootIdentity};
 use crate::image::LayersAhead;
 use crate::kernel::Packing;
@@ -103,6 +105,13 @@ impl Plan {
             observe(Event::Step("reading the disk back"));
             self.verify(&file, &layout)?;
         }
+        let file = match writing.form {
+            Form::Raw => file,
+            _ => {
+                let raw = forms::Raw::new(file.file().try_clone().context("cannot open the disk again")?);
+                write_form(&raw.context("cannot open the disk again")?, path, writing, observe)?
+            }
+        };
         if writing.sync {
             file.publish()?;
         } else {

@@ -22,6 +22,7 @@ pub mod model;
 pub mod render;
 
 use crate::escape;
+use crate::forms;
 use crate::image::Image;
 use crate::kernel::{Bundle, KernelError, Store};
 use crate::recognise::{self, Kind, Names, Refusal, Wanted};
@@ -61,6 +62,16 @@ pub enum InspectError {
         /// What the system said.
         source: io::Error,
     },
+    /// A disk in a form that cannot be read.
+    #[error("cannot read the disk in the {form} format at {path}: {fault}")]
+    Form {
+        /// Its path, escaped.
+        path: String,
+        /// What it is called.
+        form: &'static str,
+        /// Why not.
+        fault: forms::Fault,
+    },
     /// Nothing that can be looked into.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -77,7 +88,7 @@ impl InspectError {
             }
             InspectError::Refused(refusal) => refusal.hint(),
             InspectError::Kernel(error) => error.hint(),
-            InspectError::Io { .. } => None,
+            InspectError::Form { .. } | InspectError::Io { .. } => None,
         }
     }
 }
@@ -118,6 +129,13 @@ fn by_content(path: &Path) -> Result<Option<Subject>, InspectError> {
         Kind::Packed(_, Some(inner)) if matches!(**inner, Kind::Kernel(_) | Kind::Elf(_)) => Ok(kernel()?),
         Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso => {
             Ok(Disk::open(crate::inputs::open(path).map_err(failed)?).map_err(failed)?.map(Subject::Disk))
+        }
+        Kind::DiskForm(form) if forms::READ.contains(form) => {
+            let file = crate::inputs::open(path).map_err(failed)?;
+            let disk =
+                forms::open(file).map_err(|fault| InspectError::Form { path: escape::path(path), form, fault })?;
+            let size = disk.size();
+            Ok(Disk::of(disk, size).map(|disk| Subject::Disk(disk.in_form(form))))
         }
         _ => Ok(None),
     }

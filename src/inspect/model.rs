@@ -388,6 +388,9 @@ pub struct Attention {
 pub struct Disk {
     /// Bytes.
     pub size: u64,
+    /// What it is kept in, when it is not raw: `qcow2`, `VMDK`, `VDI`, `VHD`, `VHDX`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub form: Option<String>,
     /// `gpt`, `mbr`, `none` (one file system on the whole disk).
     pub table: String,
     /// Disk identifier.

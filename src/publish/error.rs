@@ -21,7 +21,7 @@ pub enum FileError {
     #[error("a disk cannot be written to standard output: -")]
     StandardOutput,
     /// The name promises a format that is not written.
-    #[error("a disk is written raw, and this name is one of {format}: {}", escape::path(.path))]
+    #[error("a disk is not written as {format}, which this name promises: {}", escape::path(.path))]
     Format {
         /// The format's usual name.
         format: &'static str,

@@ -180,9 +180,14 @@ fn disk_hint(disk: Disk, wanted: Wanted, file: &str) -> Option<String> {
 }
 
 fn converted(form: &str, wanted: Wanted, file: &str) -> String {
-    // Nothing at the start of a fixed VHD or of a DMG says what it is.
+    // Nothing at the start of a DMG says what it is.
     let from = match form {
-        "VHD" => "-f vpc ",
+        "qcow2" | "VMDK" | "VDI" | "VHD" | "VHDX" => {
+            return format!(
+                "make it raw first: bootdisk convert {file} -o disk.img && {}",
+                with_disk(wanted, "disk.img")
+            );
+        }
         "DMG" => "-f dmg ",
         "EWF" => return format!("ewfexport -f raw -t disk {file} && {}", with_disk(wanted, "disk.raw")),
         _ => "",

@@ -203,13 +203,15 @@ fn hints_can_be_pasted() {
     let form = || Kind::DiskForm("qcow2");
     assert_eq!(
         hint(form(), Wanted::Bootable, "my disk.qcow2"),
-        "make it raw first: qemu-img convert -O raw 'my disk.qcow2' disk.raw && bootdisk run disk.raw"
+        "make it raw first: bootdisk convert 'my disk.qcow2' -o disk.img && bootdisk run disk.img"
     );
     assert!(
-        hint(form(), Wanted::Bootable, "a\u{1b}b").contains("-O raw FILE disk.raw"),
+        hint(form(), Wanted::Bootable, "a\u{1b}b").contains("convert FILE -o disk.img"),
         "no escape reaches a terminal"
     );
-    assert!(hint(form(), Wanted::Disk, "-x").contains("-O raw ./-x disk.raw && bootdisk kernel set disk.raw KERNEL"));
+    assert!(
+        hint(form(), Wanted::Disk, "-x").contains("convert ./-x -o disk.img && bootdisk kernel set disk.img KERNEL")
+    );
     assert_eq!(
         hint(Kind::Text(text::Text::Dockerfile), Wanted::Image, "app/Dockerfile"),
         "bootdisk build --file app/Dockerfile app -o DISK"

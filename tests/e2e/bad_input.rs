@@ -161,16 +161,16 @@ fn a_wrong_file_has_one_name_and_a_remedy_whatever_the_command() {
         ("nothing", "briks", "an empty file", ""),
         ("zeros", "briks", "nothing but zeros", ""),
         ("notes.toml", "briks", "text", ""),
-        ("x.qcow2", "briks", "a disk in the qcow2 format", "qemu-img convert -O raw x.qcow2 disk.raw && bootdisk"),
-        ("x.vmdk", "briks", "a disk in the VMDK format", "qemu-img convert -O raw x.vmdk disk.raw"),
-        ("stream.vmdk", "briks", "a disk in the VMDK format", "qemu-img convert -O raw stream.vmdk"),
-        ("flat.vmdk", "briks", "a disk in the VMDK format", "qemu-img convert -O raw flat.vmdk"),
-        ("x.vdi", "briks", "a disk in the VDI format", "qemu-img convert -O raw x.vdi"),
-        ("x.vhdx", "briks", "a disk in the VHDX format", "qemu-img convert -O raw x.vhdx"),
+        ("x.qcow2", "bks", "a disk in the qcow2 format", "bootdisk convert x.qcow2 -o disk.img && bootdisk"),
+        ("x.vmdk", "bks", "a disk in the VMDK format", "bootdisk convert x.vmdk -o disk.img && bootdisk"),
+        ("stream.vmdk", "bks", "a disk in the VMDK format", "bootdisk convert stream.vmdk -o disk.img && bootdisk"),
+        ("flat.vmdk", "bks", "a disk in the VMDK format", "bootdisk convert flat.vmdk -o disk.img && bootdisk"),
+        ("x.vdi", "bks", "a disk in the VDI format", "bootdisk convert x.vdi -o disk.img && bootdisk"),
+        ("x.vhdx", "bks", "a disk in the VHDX format", "bootdisk convert x.vhdx -o disk.img && bootdisk"),
         ("x.qed", "briks", "a disk in the QED format", "qemu-img convert -O raw x.qed"),
         ("x.parallels", "briks", "a disk in the Parallels format", "qemu-img convert -O raw x.parallels"),
-        ("fixed.vhd", "briks", "a disk in the VHD format", "qemu-img convert -f vpc -O raw fixed.vhd"),
-        ("dynamic.vhd", "briks", "a disk in the VHD format", "qemu-img convert -f vpc -O raw dynamic.vhd"),
+        ("fixed.vhd", "bks", "a disk in the VHD format", "bootdisk convert fixed.vhd -o disk.img && bootdisk"),
+        ("dynamic.vhd", "bks", "a disk in the VHD format", "bootdisk convert dynamic.vhd -o disk.img && bootdisk"),
         ("small.gz", "briks", "a gzip-compressed disk", "gzip -dc small.gz > disk.raw && bootdisk"),
         ("small.xz", "briks", "an xz-compressed disk", "xz -dc small.xz > disk.raw && bootdisk"),
         ("small.zst", "briks", "a zstd-compressed disk", "zstd -dc small.zst > disk.raw && bootdisk"),
@@ -251,7 +251,11 @@ fn a_wrong_file_has_one_name_and_a_remedy_whatever_the_command() {
     follow('b', "root");
     // What the transport dir makes is an image without it too.
     bench.build(folder.join("skopeo"), "skopeo.img", &[]);
-    assert!(follow('i', "x.qcow2").text().to_lowercase().contains("gpt"));
+    // What is read needs no hint.
+    let inspected = run(bench.bootdisk().args(["inspect", "x.qcow2"]).current_dir(&folder)).expect_status(0);
+    assert!(inspected.text().to_lowercase().contains("gpt") && inspected.text().contains("qcow2"));
+    let refused = run(bench.bootdisk().args(["inspect", "flat.vmdk"]).current_dir(&folder)).expect(1, "");
+    assert!(refused.stderr.contains("it refers to another file"), "{}", refused.stderr);
 }
 
 /// A copy of an OCI layout in which the first blob at least this large has one byte changed.

@@ -17,6 +17,7 @@ mod copies;
 mod debian;
 mod faults;
 mod files;
+mod forms;
 mod guest_modules;
 mod hello;
 mod layouts;

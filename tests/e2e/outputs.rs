@@ -121,11 +121,9 @@ fn a_name_that_promises_another_format_is_refused() {
     let bench = Bench::without_kernels();
     for (name, words, hint) in [
         ("-", "standard output", "./-"),
-        ("disk.qcow2", "QCOW2", "qemu-img convert -O qcow2"),
-        ("disk.VMDK", "VMware", "-O vmdk"),
-        ("disk.vhd", "Virtual PC", "-O vpc"),
-        ("disk.vhdx", "Hyper-V", "-O vhdx"),
-        ("disk.vdi", "VirtualBox", "-O vdi"),
+        ("disk.qcow", "QCOW", "qemu-img convert -O qcow"),
+        ("disk.HDD", "Parallels", "-O parallels"),
+        ("disk.ova", "whole machine", "disk.img"),
         ("disk.img.gz", "compressed", "gzip -c disk.img >disk.img.gz"),
         ("disk.iso", "CD image", "disk.img"),
     ] {

@@ -32,8 +32,21 @@ pub fn all() -> Corpus {
         ("fat_edit", with(&[0, 1, 2, 7], std::slice::from_ref(&esp))),
         ("gpt", with(&[0, 1], &[described(&table()), described(&mbr())])),
         ("disk", vec![whole, esp, described(&mbr()), ext4[1].clone()]),
+        ("forms", in_forms()),
         ("boot_entry", texts(&[ENTRY, GRUB, SYSLINUX, "linux.conf\nefi /a.efi\r\nuki /b.efi\r"])),
     ]
+}
+
+/// Small disks as qemu-img writes them: with one body, and in small clusters where there are such.
+fn in_forms() -> Vec<Vec<u8>> {
+    let kinds = [
+        "qcow2", "qcow2 -c", "qcow2 -c -o compression_type=zstd", "qcow2 -o cluster_size=512", "qcow2 -o compat=0.10",
+        "vmdk", "vmdk -o subformat=streamOptimized", "vdi", "vpc", "vpc -o subformat=fixed", "vhdx -o block_size=1M",
+    ];
+    let script = |kind: &str| {
+        format!("truncate -s 1M raw; printf body | dd of=raw bs=1 seek=70000 conv=notrunc status=none; qemu-img convert -f raw -O {kind} raw out")
+    };
+    kinds.iter().map(|kind| made_by(&[], &script(kind))).collect()
 }
 
 fn described(disk: &[u8]) -> Vec<u8> {

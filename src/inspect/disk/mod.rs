@@ -36,6 +36,7 @@ pub struct Disk {
     source: Box<dyn ReadAt>,
     size: u64,
     table: Table,
+    form: Option<&'static str>,
 }
 
 /// A disk that was read.
@@ -63,7 +64,12 @@ impl Disk {
             }
             table.entries.push(Entry { length: size, ..Entry::default() });
         }
-        Some(Disk { source, size, table })
+        Some(Disk { source, size, table, form: None })
+    }
+
+    /// The same, as what it is kept in.
+    pub fn in_form(self, form: &'static str) -> Disk {
+        Disk { form: Some(form), ..self }
     }
 
     /// Reads all of it; with digests of every file of the root file system if `hash` says so.
@@ -88,6 +94,7 @@ impl<'a> Reading<'a> {
         let table = &disk.table;
         let found = model::Disk {
             size: disk.size,
+            form: disk.form.map(str::to_owned),
             table: table.kind.to_owned(),
             id: table.id.clone(),
             sector: table.sector,

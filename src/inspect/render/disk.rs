@@ -10,6 +10,9 @@ const MAP: usize = 64;
 /// Table, map, partitions, loader entries, kernels and initial RAM disks.
 pub fn disk(page: &mut Page, disk: &Disk) {
     page.row("size", &format!("{} ({} bytes)", size(disk.size), disk.size));
+    if let Some(form) = &disk.form {
+        page.row("kept as", form);
+    }
     let id = disk.id.as_ref().map(|id| format!(", {id}")).unwrap_or_default();
     page.row("table", &format!("{}{id}", disk.table));
     disk.table_notes.iter().for_each(|note| page.row("", note));

@@ -15,6 +15,9 @@ pub fn disk(page: &mut String, disk: &Disk) {
     section(page, "Map", &map(disk));
     let mut rows = Rows::default();
     rows.add("Size", &format!("{} ({} bytes)", size(disk.size), disk.size));
+    if let Some(form) = &disk.form {
+        rows.add("Kept as", form);
+    }
     rows.add("Table", &format!("{} {}", text(&disk.table), disk.id.as_deref().map(code).unwrap_or_default()));
     rows.facts("Starts under", &disk.firmware);
     if !disk.table_notes.is_empty() {

@@ -1,0 +1,94 @@
+//! `bootdisk convert`: a disk in another form.
+
+use super::cancel::Cancel;
+use super::disk_form::DiskForm;
+use super::options::Global;
+use super::progress::Progress;
+use super::report::WithHint;
+use super::size;
+use super::stdio::say;
+use crate::convert::{Event, Writing, write_form};
+use crate::forms::{self, Source};
+use crate::recognise::{self, Kind, Refusal, Wanted};
+use crate::{disk_lock, escape, publish};
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The end of the help.
+const EXAMPLES: &str = "\
+Examples:
+  bootdisk convert app.img -o app.qcow2                    For libvirt and Proxmox
+  bootdisk convert app.img -o app.qcow2 --compress zstd    Smaller; QEMU 5.1 and later
+  bootdisk convert app.img -o app.vmdk --compress zlib     streamOptimized, for an OVF package
+  bootdisk convert app.img -o app.vhd --format vhd-fixed   For Azure
+  bootdisk convert theirs.vhdx -o theirs.img               Raw again";
+
+/// Arguments of `bootdisk convert`.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Disk in any form: raw, qcow2, VMDK, VDI, VHD, VHDX
+    disk: PathBuf,
+    /// Where the other one goes; what was there stays until the new one is whole
+    #[arg(long, short, value_name = "OTHER")]
+    output: PathBuf,
+    #[command(flatten)]
+    form: DiskForm,
+    /// Do not wait until the disk is on stable storage; losing power soon after may leave a damaged one under its name
+    #[arg(long)]
+    no_sync: bool,
+    /// Read the disk back through its form before it gets its name, and compare it with the first
+    #[arg(long)]
+    verify: bool,
+}
+
+/// Writes the disk, and says on standard error what it is.
+pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
+    let form = args.form.of(&args.output)?;
+    publish::check_disk(&args.output)?;
+    let source = open(&args.disk).with_context(|| format!("cannot convert {}", escape::path(&args.disk)))?;
+    let writing = Writing { sync: !args.no_sync, verify: args.verify, form, ..Writing::default() };
+    let mut progress = Progress::new(global);
+    let observe = &mut |event: Event<'_>| progress.show(event);
+    let written = write_form(&*source, &args.output, &writing, observe)
+        .with_context(|| format!("cannot convert {}", escape::path(&args.disk)));
+    observe(Event::Done);
+    let file = written?;
+    let length = file.file().metadata().context("cannot look at the new disk")?.len();
+    if writing.sync {
+        file.publish()?;
+    } else {
+        file.publish_unsynced()?;
+    }
+    if !global.quiet {
+        let (output, disk) = (escape::path(&args.output), size::render(form.rounded(source.size())));
+        say(&format!("{output}: a disk of {disk}, {} of file\n", size::render(length)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a disk to read it, which nobody writes to meanwhile.
+pub fn open(path: &Path) -> Result<Box<dyn Source>> {
+    let kind = recognise::path(path)?;
+    match &kind {
+        Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso => {}
+        Kind::DiskForm(form) if forms::READ.contains(form) => {}
+        _ => return Err(Refusal::new(kind, Wanted::Disk, Some(path)).into()),
+    }
+    let file = crate::inputs::open(path)?;
+    match disk_lock::lock(&file, false) {
+        Ok(()) => {}
+        Err(Errno::EWOULDBLOCK) => {
+            return Err(WithHint {
+                message: "a machine or another command writes to it".into(),
+                hint: "see what runs with bootdisk ps, and end it with bootdisk stop".into(),
+            }
+            .into());
+        }
+        Err(errno) => return Err(std::io::Error::from(errno).into()),
+    }
+    Ok(forms::open(file)?)
+}

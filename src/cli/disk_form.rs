@@ -1,0 +1,84 @@
+//! The form that a disk is written in: by its name, or as it is asked for.
+
+use super::report::WithHint;
+use crate::escape;
+use crate::forms::{Form, NAMES, Packing};
+use clap::{Args, ValueEnum, builder::PossibleValuesParser};
+use std::mem::discriminant;
+use std::path::Path;
+
+/// Options of `build` and `convert`.
+#[derive(Args, Clone, Debug)]
+pub struct DiskForm {
+    /// Form of the disk, which its name decides otherwise: .qcow2, .vmdk, .vdi, .vhd, .vhdx, and raw for all others.
+    /// vhd-fixed is raw with a footer, of whole MiB, as Azure wants it
+    #[arg(long, value_name = "FORM", value_parser = PossibleValuesParser::new(NAMES))]
+    format: Option<String>,
+    /// Compress a qcow2 (zlib or zstd), or a VMDK (zlib: streamOptimized)
+    #[arg(long, value_name = "HOW")]
+    compress: Option<Compress>,
+}
+
+/// How a form is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compress {
+    /// Deflate, which everything reads
+    Zlib,
+    /// Zstandard: faster and smaller; QEMU from version 5.1 on
+    Zstd,
+}
+
+impl DiskForm {
+    /// The form of a disk at `output`.
+    ///
+    /// # Errors
+    /// When the name promises another one, or it cannot be packed like that.
+    pub fn of(&self, output: &Path) -> Result<Form, WithHint> {
+        let promised = Form::of_name(output);
+        let form = self.format.as_deref().and_then(Form::named).unwrap_or(promised);
+        let same = discriminant(&promised) == discriminant(&form) || (promised, form) == (Form::Vhd, Form::VhdFixed);
+        if promised != Form::Raw && !same {
+            return Err(WithHint {
+                message: format!("the name promises another form than --format says: {}", escape::path(output)),
+                hint: "omit --format, or give another name".into(),
+            });
+        }
+        let Some(compress) = self.compress else { return Ok(form) };
+        let packing = match compress {
+            Compress::Zlib => Packing::Zlib,
+            Compress::Zstd => Packing::Zstd,
+        };
+        form.packed(packing).ok_or_else(|| WithHint {
+            message: "this form has no such compression".into(),
+            hint: "zlib and zstd are for qcow2, zlib is for VMDK; a raw disk is packed by zstd -o FILE.zst FILE".into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_what_is_asked_for_and_what_the_name_promises() {
+        let of = |format: Option<&str>, compress, name: &str| {
+            let form = DiskForm { format: format.map(str::to_owned), compress };
+            form.of(Path::new(name)).map_err(|error| error.message)
+        };
+        let rows = [
+            (None, None, "a.img", Ok(Form::Raw)),
+            (None, None, "a.qcow2", Ok(Form::Qcow2(Packing::Plain))),
+            (None, Some(Compress::Zstd), "a.qcow2", Ok(Form::Qcow2(Packing::Zstd))),
+            (None, Some(Compress::Zlib), "a.vmdk", Ok(Form::Vmdk(Packing::Zlib))),
+            (Some("qcow2"), None, "a", Ok(Form::Qcow2(Packing::Plain))),
+            (Some("vhd-fixed"), None, "a.vhd", Ok(Form::VhdFixed)),
+            (Some("raw"), None, "a.qcow2", Err("the name promises another form than --format says: a.qcow2".into())),
+            (Some("vdi"), None, "a.vmdk", Err("the name promises another form than --format says: a.vmdk".into())),
+            (None, Some(Compress::Zlib), "a.img", Err("this form has no such compression".into())),
+            (None, Some(Compress::Zstd), "a.vmdk", Err("this form has no such compression".into())),
+        ];
+        for (format, compress, name, expected) in rows {
+            assert_eq!(of(format, compress, name), expected, "{format:?} {name}");
+        }
+    }
+}

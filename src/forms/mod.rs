@@ -1,0 +1,184 @@
+//! Forms that disks are kept in: raw, qcow2, VMDK, VDI, VHD, VHDX. One writer and one bounded reader each.
+//!
+//! ```text
+//!   raw file ─┐                      ┌─ raw
+//!   any form ─┴▶ Source ─▶ units ─▶ ─┼─ qcow2   VMDK   VDI   VHD   VHDX
+//!              holes stay holes      └─ bodies in order, metadata behind or before them
+//! ```
+//!
+//! A form written twice has the same bytes, with any number of threads: identifiers come from the disk's own, and there
+//! is no time of day in them.
+//!
+//! Readers believe nothing: tables are looked up where they are and never loaded whole beyond a stated bound, and a
+//! disk that refers to another file (a backing file, a parent, a data file, an extent) is refused by that name. Not
+//! supported: internal snapshots (the active state is read), encryption, differencing disks, logs that must be replayed.
+
+mod fault;
+mod identifier;
+mod mapped;
+mod packed;
+mod qcow2;
+mod raw;
+mod source;
+mod units;
+mod vdi;
+mod vhd;
+mod vhdx;
+mod vmdk;
+
+pub use fault::Fault;
+pub use source::{Raw, Source};
+
+use crate::output::Output;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// How the bodies in a form are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// As they are.
+    Plain,
+    /// Deflate (RFC 1951).
+    Zlib,
+    /// Zstandard (RFC 8878); QEMU knows it from version 5.1 on.
+    Zstd,
+}
+
+/// A form to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Byte after byte.
+    Raw,
+    /// QEMU's.
+    Qcow2(Packing),
+    /// VMware's: `monolithicSparse`, or `streamOptimized` when it is packed.
+    Vmdk(Packing),
+    /// VirtualBox's.
+    Vdi,
+    /// Virtual PC's, which grows.
+    Vhd,
+    /// Virtual PC's, byte after byte, as Azure wants it: whole MiB.
+    VhdFixed,
+    /// Hyper-V's.
+    Vhdx,
+}
+
+/// What the forms that are read are called by whoever recognises a file by its first bytes.
+pub const READ: [&str; 5] = ["qcow2", "VMDK", "VDI", "VHD", "VHDX"];
+
+/// Names of forms, as they are asked for.
+pub const NAMES: [&str; 7] = ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhd-fixed", "vhdx"];
+
+impl Form {
+    /// The form of this name; see [`NAMES`].
+    pub fn named(name: &str) -> Option<Form> {
+        Some(match name {
+            "raw" => Form::Raw,
+            "qcow2" => Form::Qcow2(Packing::Plain),
+            "vmdk" => Form::Vmdk(Packing::Plain),
+            "vdi" => Form::Vdi,
+            "vhd" => Form::Vhd,
+            "vhd-fixed" => Form::VhdFixed,
+            "vhdx" => Form::Vhdx,
+            _ => return None,
+        })
+    }
+
+    /// The form that a file's name promises; a name that promises none is raw.
+    pub fn of_name(path: &Path) -> Form {
+        let suffix = path.extension().unwrap_or_default().to_ascii_lowercase();
+        match suffix.to_str() {
+            Some("qcow2") => Form::Qcow2(Packing::Plain),
+            Some("vmdk") => Form::Vmdk(Packing::Plain),
+            Some("vdi") => Form::Vdi,
+            Some("vhd" | "vpc") => Form::Vhd,
+            Some("vhdx") => Form::Vhdx,
+            _ => Form::Raw,
+        }
+    }
+
+    /// The same form with its bodies packed; `None` when it has no such packing.
+    pub fn packed(self, packing: Packing) -> Option<Form> {
+        match (self, packing) {
+            (form, Packing::Plain) => Some(form),
+            (Form::Qcow2(_), packing) => Some(Form::Qcow2(packing)),
+            (Form::Vmdk(_), Packing::Zlib) => Some(Form::Vmdk(packing)),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the disk in this form that has `size` bytes: a form may count in larger units. What is behind `size`
+    /// reads as zeros.
+    pub fn rounded(self, size: u64) -> u64 {
+        match self {
+            Form::VhdFixed => size.next_multiple_of(1 << 20),
+            _ => size.next_multiple_of(512),
+        }
+    }
+}
+
+/// Writes a disk into an empty output, and returns the length of what it wrote. `threads` pack bodies.
+///
+/// # Errors
+/// When reading or writing fails, or the disk is larger than the form can hold.
+pub fn write(form: Form, source: &dyn Source, output: &dyn Output, threads: usize) -> io::Result<u64> {
+    match form {
+        Form::Raw => raw::write(source, output),
+        Form::Qcow2(packing) => qcow2::write(source, output, packing, threads),
+        Form::Vmdk(Packing::Plain) => vmdk::write(source, output),
+        Form::Vmdk(_) => vmdk::write_stream(source, output, threads),
+        Form::Vdi => vdi::write(source, output),
+        Form::Vhd => vhd::write(source, output),
+        Form::VhdFixed => vhd::write_fixed(source, output),
+        Form::Vhdx => vhdx::write(source, output),
+    }
+}
+
+/// Whether two disks have the same bytes, up to the end of the shorter one and zeros behind it.
+pub fn is_same(one: &dyn Source, other: &dyn Source) -> io::Result<bool> {
+    Ok(is_within(one, other)? && is_within(other, one)?)
+}
+
+/// Whether everything that `one` holds is the same in `other`.
+fn is_within(one: &dyn Source, other: &dyn Source) -> io::Result<bool> {
+    const UNIT: usize = 64 << 10;
+    let (mut same, mut buffer) = (true, vec![0; UNIT]);
+    units::each(one, UNIT, &mut |index, bytes| {
+        let offset = index * UNIT as u64;
+        let there = other.size().saturating_sub(offset).min(UNIT as u64) as usize;
+        buffer.fill(0);
+        other.read_at(offset.min(other.size()), &mut buffer[..there])?;
+        same &= buffer == bytes;
+        Ok(())
+    })?;
+    Ok(same)
+}
+
+/// Opens a disk of any form. What has the sign of no other form is raw.
+///
+/// # Errors
+/// [`Fault`], for a form that refers to other files, or is damaged or not supported.
+pub fn open(file: File) -> Result<Box<dyn Source>, Fault> {
+    let raw = Raw::new(file)?;
+    let start = raw.start(4096)?;
+    if start.starts_with(qcow2::MAGIC) {
+        return Ok(Box::new(qcow2::open(raw)?));
+    }
+    if start.starts_with(vmdk::MAGIC) {
+        return Ok(Box::new(vmdk::open(raw)?));
+    }
+    if start.starts_with(vmdk::DESCRIPTOR) {
+        return Err(Fault::Refers("the files that its text names"));
+    }
+    if vdi::is_vdi(&start) {
+        return Ok(Box::new(vdi::open(raw)?));
+    }
+    if start.starts_with(vhdx::MAGIC) {
+        return Ok(Box::new(vhdx::open(raw)?));
+    }
+    vhd::open(raw, &start)
+}
+
+#[cfg(test)]
+mod tests;

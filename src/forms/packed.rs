@@ -1,0 +1,38 @@
+//! Bodies packed on all processors: in whatever order they are done, they come out in theirs.
+
+use super::units::Unit;
+use std::io;
+use std::thread;
+
+/// Packs every unit with `pack`, which is made once a thread.
+pub(super) fn all<P>(
+    units: &[Unit<'_>],
+    threads: usize,
+    make: &(dyn Fn() -> io::Result<P> + Sync),
+    pack: &(dyn Fn(&mut P, &[u8]) -> io::Result<Vec<u8>> + Sync),
+) -> io::Result<Vec<Vec<u8>>> {
+    let share = units.len().div_ceil(threads.max(1)).max(1);
+    let one = |units: &[Unit<'_>]| -> io::Result<Vec<Vec<u8>>> {
+        let mut packer = make()?;
+        units.iter().map(|(_, bytes)| pack(&mut packer, bytes)).collect()
+    };
+    if units.len() <= share {
+        return one(units);
+    }
+    thread::scope(|scope| {
+        let (first, others) = units.split_at(share);
+        // A thread that cannot be made is done without.
+        let started: Vec<_> = others
+            .chunks(share)
+            .map(|share| thread::Builder::new().spawn_scoped(scope, move || one(share)).map_err(|_| share))
+            .collect();
+        let mut all = one(first)?;
+        for share in started {
+            all.extend(match share {
+                Ok(thread) => thread.join().map_err(|_| io::Error::other("a thread that packs has panicked"))??,
+                Err(share) => one(share)?,
+            });
+        }
+        Ok(all)
+    })
+}

@@ -1,0 +1,78 @@
+//! What is read: a disk of so many bytes, some ranges of which hold something.
+
+use super::Fault;
+use crate::formats::ReadAt;
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::ops::Range;
+
+/// A disk.
+pub trait Source: ReadAt + Send + Sync {
+    /// Its bytes.
+    fn size(&self) -> u64;
+    /// The first range at or behind `from` that may hold something else than zeros; `None` when the rest is zeros.
+    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>>;
+}
+
+/// A file, byte after byte.
+pub struct Raw {
+    file: File,
+    size: u64,
+}
+
+impl Raw {
+    /// A file or a block device.
+    pub fn new(mut file: File) -> io::Result<Raw> {
+        let size = file.seek(SeekFrom::End(0))?;
+        Ok(Raw { file, size })
+    }
+
+    /// Its first bytes, `most` of them or all there are.
+    pub(super) fn start(&self, most: usize) -> io::Result<Vec<u8>> {
+        self.bytes(0, self.size.min(most as u64) as usize)
+    }
+
+    /// `length` bytes from `offset` on.
+    pub(super) fn bytes(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.read_at(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`Raw::bytes`], of something with a name.
+    pub(super) fn part(&self, what: &'static str, offset: u64, length: usize) -> Result<Vec<u8>, Fault> {
+        match offset.checked_add(length as u64).is_some_and(|end| end <= self.size) {
+            true => Ok(self.bytes(offset, length)?),
+            false => Err(Fault::CutShort(what)),
+        }
+    }
+}
+
+impl ReadAt for Raw {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        ReadAt::read_at(&self.file, offset, buffer)
+    }
+}
+
+impl Source for Raw {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        if from >= self.size {
+            return Ok(None);
+        }
+        let seek = |from: u64, whence| lseek(&self.file, from as i64, whence).map(|at| at as u64);
+        match seek(from, Whence::SeekData) {
+            Ok(start) if start >= self.size => Ok(None),
+            Ok(start) => Ok(Some(start..seek(start, Whence::SeekHole)?.min(self.size))),
+            Err(Errno::ENXIO) => Ok(None),
+            // A device, or a file system that knows no holes.
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOTTY) => Ok(Some(from..self.size)),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Every form against qemu-img, which reads ours and writes what we read.
+
+use super::*;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Every form that is written, with its name at qemu-img and the options that give a file of the kind.
+const FORMS: [(Form, &str, &[&str]); 11] = [
+    (Form::Raw, "raw", &[]),
+    (Form::Qcow2(Packing::Plain), "qcow2", &[]),
+    (Form::Qcow2(Packing::Zlib), "qcow2", &["-c"]),
+    (Form::Qcow2(Packing::Zstd), "qcow2", &["-c", "-o", "compression_type=zstd"]),
+    (Form::Vmdk(Packing::Plain), "vmdk", &[]),
+    (Form::Vmdk(Packing::Zlib), "vmdk", &["-o", "subformat=streamOptimized"]),
+    (Form::Vdi, "vdi", &[]),
+    (Form::Vhd, "vpc", &["-o", "force_size=on"]),
+    (Form::VhdFixed, "vpc", &["-o", "subformat=fixed,force_size=on"]),
+    (Form::Vhdx, "vhdx", &[]),
+    (Form::Vhdx, "vhdx", &["-o", "subformat=fixed"]),
+];
+
+/// Other kinds of the same forms.
+const FOREIGN: [(&str, &[&str]); 14] = [
+    ("qcow2", &["-o", "compat=0.10"]),
+    ("qcow2", &["-o", "cluster_size=512"]),
+    ("qcow2", &["-o", "cluster_size=2M"]),
+    ("qcow2", &["-c", "-o", "cluster_size=4k"]),
+    ("qcow2", &["-c", "-o", "cluster_size=2M,compression_type=zstd"]),
+    ("qcow2", &["-o", "preallocation=metadata"]),
+    ("qcow2", &["-o", "lazy_refcounts=on,refcount_bits=1"]),
+    ("vmdk", &["-o", "zeroed_grain=on"]),
+    ("vmdk", &["-o", "adapter_type=ide,compat6=on"]),
+    ("vdi", &["-o", "static=on"]),
+    ("vhdx", &["-o", "block_size=1M"]),
+    ("vhdx", &["-o", "block_size=64M,block_state_zero=off"]),
+    ("vpc", &[]),
+    ("vpc", &["-o", "subformat=fixed"]),
+];
+
+/// Bytes that do not pack.
+fn noise(length: usize, mut state: u64) -> Vec<u8> {
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// A disk with holes, noise, text, zeros that are no hole, and an end that is no end of a cluster.
+fn disk(folder: &TempDir, size: u64) -> PathBuf {
+    let path = folder.path().join("disk.raw");
+    let file = File::create(&path).unwrap();
+    file.set_len(size).unwrap();
+    let put = |offset: u64, bytes: &[u8]| {
+        if offset + bytes.len() as u64 <= size {
+            Output::write_at(&file, offset, bytes).unwrap();
+        }
+    };
+    put(0, &noise(1536, 1));
+    put(1 << 20, &noise(300_000, 2));
+    put(2_000_000, &b"all work and no play ".repeat(40_000));
+    put(5 << 20, &vec![0; 1 << 20]);
+    put(40 << 20, &noise(70_000, 3));
+    put((64 << 20) - 512, &noise(1024, 4));
+    put(size - 512, &noise(512, 5));
+    path
+}
+
+const SIZE: u64 = (77 << 20) + 3 * 512;
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|_| panic!("{program} is needed"));
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    said
+}
+
+fn written(form: Form, raw: &Path, threads: usize) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("disk");
+    let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    let source = open(File::open(raw).unwrap()).unwrap();
+    let length = write(form, &*source, &file, threads).unwrap();
+    file.set_len(length).unwrap();
+    (folder, path)
+}
+
+/// All bytes of a disk, and that its ranges leave out nothing but zeros.
+fn contents(source: &dyn Source) -> Vec<u8> {
+    let mut all = vec![0; source.size() as usize];
+    source.read_at(0, &mut all).unwrap();
+    let (mut by_ranges, mut at) = (vec![0; all.len()], 0);
+    while let Some(range) = source.data(at).unwrap() {
+        assert!(range.start >= at && range.end > range.start && range.end <= source.size(), "{range:?} from {at}");
+        source.read_at(range.start, &mut by_ranges[range.start as usize..range.end as usize]).unwrap();
+        at = range.end;
+    }
+    assert!(by_ranges == all, "a hole that is none");
+    all
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Fault> {
+    open(File::open(path).unwrap()).map(|source| contents(&*source))
+}
+
+#[test]
+fn what_is_written_is_the_disk_to_qemu_img_and_to_us() {
+    let folder = TempDir::new().unwrap();
+    let raw = disk(&folder, SIZE);
+    let plain = std::fs::read(&raw).unwrap();
+    for (form, name, _) in FORMS {
+        let (_folder, path) = written(form, &raw, 2);
+        let text = path.to_str().unwrap();
+        // qemu-img checks no raw disk and no VHD.
+        if !matches!(name, "raw" | "vpc") {
+            let said = run("qemu-img", &["check", "-f", name, text]);
+            assert!(said.contains("No errors were found"), "{form:?}: {said}");
+        }
+        let compared = run("qemu-img", &["compare", "-f", name, "-F", "raw", text, raw.to_str().unwrap()]);
+        assert!(compared.contains("Images are identical"), "{form:?}: {compared}");
+        let info: serde_json::Value =
+            serde_json::from_str(&run("qemu-img", &["info", "-f", name, "--output=json", text])).unwrap();
+        assert_eq!(info["virtual-size"], form.rounded(SIZE), "{form:?}");
+        let mut expected = plain.clone();
+        expected.resize(form.rounded(SIZE) as usize, 0);
+        assert!(read(&path).unwrap() == expected, "{form:?}: we read something else");
+    }
+}
+
+#[test]
+fn a_form_has_the_same_bytes_each_time_and_with_any_number_of_threads() {
+    let folder = TempDir::new().unwrap();
+    let raw = disk(&folder, SIZE);
+    for (form, ..) in FORMS {
+        let bytes = |threads| std::fs::read(written(form, &raw, threads).1).unwrap();
+        let first = bytes(1);
+        for threads in [1, 2, 7] {
+            assert!(bytes(threads) == first, "{form:?} with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn disks_of_odd_sizes_are_whole_in_every_form() {
+    for size in [512, 1024, 65_536, (1 << 20) + 512, 512 * 65_536 - 512, (1 << 29) + 512] {
+        let folder = TempDir::new().unwrap();
+        let raw = disk(&folder, size);
+        for (form, name, _) in FORMS {
+            let (_folder, path) = written(form, &raw, 1);
+            let text = path.to_str().unwrap();
+            let compared = run("qemu-img", &["compare", "-f", name, "-F", "raw", text, raw.to_str().unwrap()]);
+            assert!(compared.contains("Images are identical"), "{form:?} of {size}: {compared}");
+        }
+    }
+}
+
+#[test]
+fn what_qemu_img_writes_is_read() {
+    let folder = TempDir::new().unwrap();
+    let raw = disk(&folder, SIZE);
+    let plain = std::fs::read(&raw).unwrap();
+    let ours = FORMS.iter().map(|(_, name, options)| (*name, *options));
+    for (name, options) in ours.chain(FOREIGN) {
+        let path = folder.path().join("foreign");
+        _ = std::fs::remove_file(&path);
+        let mut arguments = vec!["convert", "-f", "raw", "-O", name];
+        arguments.extend(options);
+        arguments.extend([raw.to_str().unwrap(), path.to_str().unwrap()]);
+        run("qemu-img", &arguments);
+        let found = read(&path).unwrap_or_else(|fault| panic!("{name} {options:?}: {fault}"));
+        let common = found.len().min(plain.len());
+        assert!(found[..common] == plain[..common], "{name} {options:?}");
+        assert!(found[common..].iter().all(|byte| *byte == 0) && common == plain.len(), "{name} {options:?}");
+    }
+}
+
+#[test]
+fn what_names_another_file_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let raw = disk(&folder, SIZE);
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let raw = raw.to_str().unwrap();
+    run("qemu-img", &["create", "-f", "qcow2", "-b", raw, "-F", "raw", &at("backed")]);
+    run("qemu-img", &["create", "-f", "qcow2", "-o", &format!("data_file={}", at("data")), &at("data-file"), "1M"]);
+    run("qemu-img", &["create", "-f", "vmdk", "-o", "subformat=monolithicFlat", &at("flat"), "1M"]);
+    run("qemu-img", &["create", "-f", "vmdk", &at("parent"), "1M"]);
+    run("qemu-img", &["create", "-f", "vmdk", "-b", &at("parent"), "-F", "vmdk", &at("child")]);
+    run("qemu-img", &["create", "-f", "qcow2", "-o", "extended_l2=on", &at("extended"), "1M"]);
+    let rows = [
+        ("backed", "it refers to another file (a backing file), which is not opened"),
+        ("data-file", "it refers to another file (a data file), which is not opened"),
+        ("flat", "it refers to another file (the files that its text names), which is not opened"),
+        ("child", "it refers to another file (a parent), which is not opened"),
+        ("extended", "it has extended entries of tables, which is not supported"),
+    ];
+    for (name, why) in rows {
+        assert_eq!(read(Path::new(&at(name))).unwrap_err().to_string(), why, "{name}");
+    }
+}
+
+/// A hostile file: it may be read or refused, and no more.
+fn survives(bytes: &[u8]) {
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    let Ok(source) = open(file) else { return };
+    let (mut at, mut buffer) = (0, vec![0; 65_536]);
+    for _ in 0..64 {
+        let Ok(Some(range)) = source.data(at) else { return };
+        let length = (range.end - range.start).min(buffer.len() as u64) as usize;
+        _ = source.read_at(range.start, &mut buffer[..length]);
+        at = range.end;
+    }
+}
+
+#[test]
+fn what_is_cut_or_changed_is_read_or_refused() {
+    let folder = TempDir::new().unwrap();
+    let raw = disk(&folder, 4 << 20);
+    for (form, ..) in FORMS {
+        let bytes = std::fs::read(written(form, &raw, 1).1).unwrap();
+        for cut in [0, 1, 63, 511, 512, 4095, 65_536, bytes.len() / 2, bytes.len() - 513, bytes.len() - 1] {
+            survives(&bytes[..cut.min(bytes.len())]);
+        }
+        let mut state = 7u64;
+        for round in 0..60 {
+            let mut changed = bytes[..bytes.len().min(4 << 20)].to_vec();
+            for _ in 0..4 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                // Most of the meaning is at the beginning.
+                let most = if round % 2 == 0 { 512 } else { changed.len() as u64 };
+                let at = ((state >> 24) % most.min(changed.len() as u64)) as usize;
+                changed[at] = (state >> 16) as u8;
+            }
+            survives(&changed);
+        }
+    }
+}
+
+#[test]
+fn a_name_promises_a_form() {
+    let rows = [
+        ("a.qcow2", Form::Qcow2(Packing::Plain)),
+        ("a.VMDK", Form::Vmdk(Packing::Plain)),
+        ("a.vdi", Form::Vdi),
+        ("a.vhd", Form::Vhd),
+        ("a.vhdx", Form::Vhdx),
+        ("a.img", Form::Raw),
+        ("qcow2", Form::Raw),
+    ];
+    for (name, form) in rows {
+        assert_eq!(Form::of_name(Path::new(name)), form, "{name}");
+    }
+    assert!(NAMES.iter().all(|name| Form::named(name).is_some()));
+    assert_eq!(Form::Vdi.packed(Packing::Zlib), None);
+    assert_eq!(Form::Vmdk(Packing::Plain).packed(Packing::Zstd), None);
+}

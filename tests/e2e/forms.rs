@@ -1,0 +1,78 @@
+//! Disks in other forms: built, converted, looked into, started.
+
+use crate::{e2e, e2e_disk, tools};
+use e2e::{Bench, Kernel, image, run, sha256};
+use std::path::Path;
+use std::process::Command;
+
+fn qemu_img(arguments: &[&str], files: &[&Path]) -> String {
+    tools::stdout(Command::new("qemu-img").args(arguments).args(files))
+}
+
+/// Every form of one disk is that disk to qemu-img, looks the same inside, and comes back the same.
+#[test]
+fn a_disk_is_the_same_in_every_form_and_boots() {
+    let bench = Bench::new(Kernel::Cloud);
+    let raw = bench.build(image("hello-c.oci"), "raw.img", &[]);
+    let convert = |from: &Path, name: &str, options: &[&str]| {
+        let to = bench.path(name);
+        run(bench.bootdisk().args(["convert", "-q", "--no-sync"]).arg(from).arg("-o").arg(&to).args(options))
+            .expect(0, "");
+        to
+    };
+    for (name, options, theirs) in [
+        ("a.qcow2", &[][..], "qcow2"),
+        ("b.qcow2", &["--compress", "zlib", "--verify"], "qcow2"),
+        ("c.qcow2", &["--compress", "zstd"], "qcow2"),
+        ("d.vmdk", &["--verify"], "vmdk"),
+        ("e.vmdk", &["--compress", "zlib"], "vmdk"),
+        ("f.vdi", &["--verify"], "vdi"),
+        ("g.vhd", &["--verify"], "vpc"),
+        ("h.vhd", &["--format", "vhd-fixed"], "vpc"),
+        ("i.vhdx", &["--verify"], "vhdx"),
+    ] {
+        let disk = convert(&raw, name, options);
+        let compared = qemu_img(&["compare", "-f", theirs, "-F", "raw"], &[&disk, &raw]);
+        assert!(compared.contains("Images are identical"), "{name}: {compared}");
+        let same = run(bench.bootdisk().arg("inspect").arg(&disk).arg("--diff").arg(&raw).arg("--diff-all"));
+        assert!(same.expect_status(0).text().contains("identical"), "{name}");
+        assert_eq!(sha256(&convert(&disk, "again.img", &[])), sha256(&raw), "{name}");
+    }
+    e2e_disk::check(&bench.path("again.img"));
+
+    // What is built in a form is what is converted to it, and what a machine is started from.
+    let built = bench.build(image("hello-c.oci"), "built.qcow2", &["--compress", "zstd", "--verify"]);
+    assert_eq!(sha256(&built), sha256(&bench.path("c.qcow2")));
+    assert!(qemu_img(&["check", "-f", "qcow2"], &[&built]).contains("No errors"));
+    bench.run(&built, &[]).expect(0, &bench.run(&raw, &[]).text());
+    let refused = bench.run(&built, &["--write"]).expect(125, "");
+    assert!(refused.stderr.contains("hint: make one that stays with bootdisk convert"), "{}", refused.stderr);
+}
+
+/// The output is the old one or the whole new one; what is no disk, and what names another file, is refused.
+#[test]
+fn what_cannot_be_converted_is_told_and_leaves_what_was_there() {
+    let bench = Bench::without_kernels();
+    let at = |name: &str| bench.path(name);
+    std::fs::write(at("old.qcow2"), "old").unwrap();
+    std::fs::write(at("text"), "some text\n").unwrap();
+    std::fs::write(at("cut.qcow2"), [&b"QFI\xfb\0\0\0\x03"[..], &[0; 40]].concat()).unwrap();
+    qemu_img(&["create", "-q", "-f", "raw"], &[&at("base"), Path::new("1M")]);
+    let (base, over) = (at("base"), at("over.qcow2"));
+    tools::stdout(
+        Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(base).arg(over),
+    );
+    for (name, words) in [
+        ("text", "a disk is needed, but this is text"),
+        ("cut.qcow2", "it is cut short: its header is behind its end"),
+        ("over.qcow2", "it refers to another file (a backing file), which is not opened"),
+        ("absent", "no such file or directory"),
+    ] {
+        let ran = run(bench.bootdisk().arg("convert").arg(at(name)).arg("-o").arg(at("old.qcow2"))).expect(1, "");
+        assert!(ran.stderr.contains(words), "{name}: {}", ran.stderr);
+        assert_eq!(std::fs::read(at("old.qcow2")).unwrap(), b"old", "{name}");
+    }
+    // An output that is the input is refused as everywhere.
+    let ran = run(bench.bootdisk().arg("convert").arg(at("over.qcow2")).arg("-o").arg(at("over.qcow2"))).expect(1, "");
+    assert!(ran.stderr.contains("it refers to another file") || ran.stderr.contains("would replace"), "{}", ran.stderr);
+}
