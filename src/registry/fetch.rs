@@ -20,6 +20,7 @@ use crate::image::{Arriving, Blob, BlobFault, Descriptor, Digest, Hasher};
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::thread::Builder;
@@ -171,7 +172,9 @@ impl Coming {
         if lock(&self.state).whole {
             return;
         }
-        if let Err(error) = self.fetch_it() {
+        // A reader must not wait for a thread that has died.
+        let died = |_| Err(RegistryError::Unwanted);
+        if let Err(error) = catch_unwind(AssertUnwindSafe(|| self.fetch_it())).unwrap_or_else(died) {
             lock(&self.state).failed = Some(Failed(Arc::new(error)));
         }
         self.changed.notify_all();

@@ -102,7 +102,7 @@ fn something_that_is_no_image() {
     fs::create_dir(&folder).unwrap();
     refused(&bench, &folder, &[], &["folder"]);
 
-    let ran = refused(&bench, "docker://Debian:12", &[], &["docker://"]);
+    let ran = refused(&bench, "docker://Debian:12", &[], &["has no capital letters: \"Debian:12\""]);
     assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
 }
 

@@ -28,6 +28,7 @@ mod nginx;
 mod other_kernels;
 mod outputs;
 mod own_init;
+mod registries;
 mod reproducible;
 mod screens;
 mod smoke;

@@ -207,6 +207,23 @@ fn a_layer_is_decoded_while_it_arrives() {
 }
 
 #[test]
+fn what_is_pruned_meanwhile_does_not_hurt_a_pull() {
+    let image = large();
+    let (server, go_on, _) = slow(image.clone());
+    let home = Home::new();
+    let name = format!("docker://127.0.0.1:{}/large", server.port);
+    let running = crate::support::e2e::Running::start(home.bootdisk().args(["inspect", "--files", "jsonl", &name]));
+    while !home.blobs().iter().any(|path| path.metadata().is_ok_and(|facts| facts.len() > 1 << 20)) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    crate::support::e2e::run(home.bootdisk().args(["cache", "prune"])).expect_status(0);
+    go_on.send(()).unwrap();
+    let ran = running.finish().expect_status(0);
+    assert_eq!(ran.text(), home.files_of(&layout(&home, "large", &image), &[]));
+    assert_eq!(home.blobs().len(), 1, "the layer that was on its way");
+}
+
+#[test]
 fn a_pull_that_was_killed_goes_on_where_it_was() {
     let image = large();
     let size = image.layers[0].blob.len() as u64;
