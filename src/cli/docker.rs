@@ -106,9 +106,14 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
 /// Commands of docker.
 const COMMANDS: &[(&[&str], &str, &str)] = &[
     (
-        &["pull", "push", "search", "login", "logout"],
-        "registries are not spoken to",
-        "docker pull NAME && docker save NAME | bootdisk build - -o DISK",
+        &["pull"],
+        "an image is pulled when it is used, and kept",
+        "bootdisk run docker://NAME, or bootdisk build docker://NAME -o DISK",
+    ),
+    (
+        &["push", "search", "login", "logout"],
+        "registries are only read from, as docker login or podman login has logged in",
+        "docker login REGISTRY && bootdisk run docker://REGISTRY/NAME",
     ),
     (
         &["images", "image", "rmi", "tag", "history", "import", "load", "save", "commit", "export"],

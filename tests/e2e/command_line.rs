@@ -58,8 +58,8 @@ fn wrong_usage_has_status_2_or_that_of_what_is_no_workloads() {
         (&["run", "x", "-p", "80:"], "no port of the guest is named: 80:"),
         (&["run", "x", "-p", "localhost:80:80"], "not an IP address: localhost"),
         (&["run", "x", "-v", "/a:/b"], "no option -v: no folder of this host"),
-        (&["build", "x", "--tag", "y"], "no option --tag: a Dockerfile is not read"),
-        (&["pull", "x"], "no command pull: registries are not spoken to"),
+        (&["build", "x", "--tag", "y"], "no option --tag: another program builds from a Dockerfile"),
+        (&["pull", "x"], "no command pull: an image is pulled when it is used"),
         (&["run", "x", "--net", "host"], "no network host: "),
         (&["run", "x", "--ulimit", "nofile=2:1"], "the soft limit is above the hard one"),
         (&["run", "x", "-p", "99999:80"], "99999"),
@@ -94,9 +94,9 @@ fn what_cannot_be_run_is_told_with_a_remedy() {
     failed(bare.run(&hello, &[]), 125, "no default kernel for x86_64", "bootdisk kernel add");
 
     let disk = bench.build(&hello, "hello.img", &[]);
-    failed(run_it(&disk, &["--esp-size", "64M"]), 125, "--esp-size is for building a disk", "leave --esp-size away");
+    failed(run_it(&disk, &["--esp-size", "64M"]), 125, "--esp-size is for building a disk", "omit --esp-size");
     failed(run_it(&disk, &["--size", "1M"]), 125, "cannot be made smaller than it is", "leave --size away");
-    failed(run_it(&disk, &["--init", "image"]), 125, "--init is for building a disk", "leave --init away");
+    failed(run_it(&disk, &["--init", "image"]), 125, "--init is for building a disk", "omit --init");
     failed(run_it(&disk, &["-t", "-i"]), 125, "standard input is not a terminal", "leave -t away");
 
     // The ESP's own file system, and then both partition tables.
