@@ -4,12 +4,15 @@ use super::units::Unit;
 use std::io;
 use std::thread;
 
+/// Packs one unit.
+type Pack<P> = dyn Fn(&mut P, &[u8]) -> io::Result<Vec<u8>> + Sync;
+
 /// Packs every unit with `pack`, which is made once a thread.
 pub(super) fn all<P>(
     units: &[Unit<'_>],
     threads: usize,
     make: &(dyn Fn() -> io::Result<P> + Sync),
-    pack: &(dyn Fn(&mut P, &[u8]) -> io::Result<Vec<u8>> + Sync),
+    pack: &Pack<P>,
 ) -> io::Result<Vec<Vec<u8>>> {
     let share = units.len().div_ceil(threads.max(1)).max(1);
     let one = |units: &[Unit<'_>]| -> io::Result<Vec<Vec<u8>>> {

@@ -57,7 +57,7 @@ pub fn open(file: Raw) -> Result<Mapped<Tables>, Fault> {
         return Err(Fault::Damaged("its clusters have a size that there is not"));
     }
     let (size, l1, l1_entries) = (u64_at(24), u64_at(40), u64::from(u32_at(36)));
-    let covered = l1_entries.checked_mul(1 << (2 * cluster_bits - 3)).unwrap_or(u64::MAX);
+    let covered = l1_entries.saturating_mul(1 << (2 * cluster_bits - 3));
     if size > LARGEST || covered < size {
         return Err(Fault::Damaged("its table is too short for its size"));
     }

@@ -128,7 +128,7 @@ impl<'a> File<'a> {
             self.refcounts[cluster as usize] += 1;
         }
         self.output.write_at(at, bytes)?;
-        self.packed_at = (end % CLUSTER as u64 != 0).then_some(end);
+        self.packed_at = (!end.is_multiple_of(CLUSTER as u64)).then_some(end);
         self.enter(number, PACKED | sectors << PLACE_BITS | at);
         Ok(())
     }
