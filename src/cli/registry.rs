@@ -3,7 +3,6 @@
 use super::options::Global;
 use super::progress::layers::Layers;
 use super::report::sentence;
-use super::stdio::say;
 use crate::cache::blobs::BlobCache;
 use crate::own_folder::within;
 use crate::registry::{Access, Policy, Teller, Told};
@@ -68,32 +67,30 @@ impl Reaching {
     }
 
     fn settle_with(&self, policy: Policy, global: &Global) {
-        let cache = if self.no_cache { None } else { cache(global) };
-        let access =
-            Access { policy, verify: self.tls_verify, cache, forgets: self.no_cache, teller: Some(teller(global)) };
-        access.settle();
+        let (cache, unkept) = match self.no_cache {
+            true => (None, None),
+            false => cache().map_or_else(|why| (None, Some(why)), |cache| (Some(cache), None)),
+        };
+        let teller = Some(teller(global, unkept));
+        Access { policy, verify: self.tls_verify, cache, forgets: self.no_cache, teller }.settle();
     }
 }
 
-/// The cache, if there is a place for it.
-fn cache(global: &Global) -> Option<Arc<BlobCache>> {
+/// The cache, or why there is no place for it.
+fn cache() -> Result<Arc<BlobCache>, String> {
     let opened =
         super::env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| BlobCache::open(within(&dir, "bootdisk/blobs")?));
-    match opened {
-        Ok(cache) => Some(Arc::new(cache)),
-        Err(error) => {
-            if !global.quiet {
-                say(&format!("warning: layers are not kept for the next run: {}\n", sentence(&error)));
-            }
-            None
-        }
-    }
+    opened.map(Arc::new).map_err(|error| sentence(&error))
 }
 
-fn teller(global: &Global) -> Teller {
+/// Why layers are not kept concerns those alone who fetch some.
+fn teller(global: &Global, unkept: Option<String>) -> Teller {
     let (quiet, layers) = (global.quiet, Layers::new(global));
     Arc::new(move |told| match told {
-        Told::Asking(name) if !quiet => layers.say(&name.to_string()),
+        Told::Asking(name) if !quiet => {
+            layers.say(&name.to_string());
+            unkept.iter().for_each(|why| layers.say(&format!("warning: layers are not kept for the next run: {why}")));
+        }
         Told::Means(_, digest) if !quiet => layers.say(&format!("digest: {digest}")),
         Told::Warning(text) if !quiet => layers.say(&format!("warning: {text}")),
         Told::Layer(index, digest, bytes) => layers.begin(index, digest, bytes),
