@@ -101,6 +101,9 @@ fn one_image_is_one_root_partition_whoever_gives_it() {
     );
     fs::create_dir(at("context")).unwrap();
     fs::write(at("context/Containerfile"), "FROM docker.io/library/busybox:1\n").unwrap();
+    // podman and buildah know what was loaded by a name of their own.
+    fs::create_dir(at("local")).unwrap();
+    fs::write(at("local/Containerfile"), "FROM localhost/busybox:1\n").unwrap();
     let podman = kept.storage.service(kept.dir.path());
 
     let no_docker = path_without(kept.dir.path(), &["docker"]);
@@ -140,8 +143,8 @@ fn one_image_is_one_root_partition_whoever_gives_it() {
         ("containerd:docker.io/library/busybox:1", &as_is),
         ("containerd:busybox:1", &as_is),
         ("dockerfile:context", &as_is),
-        ("dockerfile:context", &path(&no_docker)),
-        ("dockerfile:context", &path(&podman_alone)),
+        ("dockerfile:local", &path(&no_docker)),
+        ("dockerfile:local", &path(&podman_alone)),
         ("context", &file),
     ];
     for (at, (reference, change)) in ways.into_iter().enumerate() {
@@ -299,7 +302,7 @@ fn root_file_systems_boot_from_folders_and_tars() {
         ),
         (&["build", "rootfs:small", "--file", "x", "-o", "x.img"], "--file is for a folder", "--file FILE DIR"),
         (&["build", "rootfs:small", "--owner", "root", "-o", "x.img"], "an owner is two numbers", ""),
-        (&["run", "folder.img", "--owner", "0:0"], "--owner is for building a disk", "leave --owner away"),
+        (&["run", "folder.img", "--owner", "0:0"], "--owner is for building a disk", "omit --owner"),
     ] {
         let mut command = bench.bootdisk();
         let ran = run(command.current_dir(bench.path("")).args(words).stdin(Stdio::null()));
