@@ -10,6 +10,7 @@
 //! use: when all take more than [`BUDGET`] bytes, the ones unused for longest go. Who has a blob open keeps it even so.
 //! Folder and files are their owner's alone.
 
+use super::prune::{Kept, Pruned, prune};
 use crate::file_lock::Locked;
 use crate::image::Digest;
 use serde::{Deserialize, Serialize};
@@ -180,22 +181,9 @@ impl BlobCache {
         Ok(())
     }
 
-    /// Removes what was unused for longest until the rest fits `budget` bytes, and parts that nobody goes on with. How many
-    /// files went, and their bytes. What cannot be removed stays.
-    pub fn prune(&self, budget: u64) -> (usize, u64) {
-        let mut blobs = self.list();
-        blobs.sort_by_key(|blob| blob.used);
-        let (mut total, mut gone) = (blobs.iter().map(|blob| blob.bytes).sum::<u64>(), (0, 0));
-        let now = SystemTime::now();
-        for blob in blobs {
-            let age = now.duration_since(blob.used).unwrap_or_default();
-            let goes = total > budget || blob.is_part && age > ABANDONED;
-            if goes && blob.remove() {
-                total -= blob.bytes;
-                gone = (gone.0 + 1, gone.1 + blob.bytes);
-            }
-        }
-        gone
+    /// Removes what was unused for longest until the rest fits `budget` bytes, and parts that nobody goes on with.
+    pub fn prune(&self, budget: u64) -> Pruned {
+        prune(self.list(), budget, Blob::remove)
     }
 
     /// All blobs and parts.
@@ -219,6 +207,20 @@ pub struct Blob {
     pub is_part: bool,
     /// What it has to be.
     pub digest: Option<Digest>,
+}
+
+impl Kept for Blob {
+    fn used(&self) -> SystemTime {
+        self.used
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.is_part && SystemTime::now().duration_since(self.used).unwrap_or_default() > ABANDONED
+    }
 }
 
 impl Blob {
@@ -363,7 +365,7 @@ mod tests {
         let fetched = part(&cache, &Digest::sha256(b"x"), 1);
         fetched.file.set_modified(SystemTime::now() - 2 * ABANDONED).unwrap();
         let open = cache.get(&new, 5000).unwrap();
-        assert_eq!(cache.prune(10_000).0, 1);
+        assert_eq!(cache.prune(10_000).gone, 1);
         assert!(cache.get(&old, 5000).is_none() && cache.get(&new, 5000).is_some());
         cache.prune(0);
         assert!(cache.get(&new, 5000).is_none());

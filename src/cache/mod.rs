@@ -13,7 +13,10 @@
 //! for longest go; one in use never goes. Folder and disks are their owner's alone.
 
 pub mod blobs;
+mod prune;
 mod seal;
+
+pub use prune::{Kept, Pruned, prune};
 
 use crate::file_lock::Locked;
 use crate::publish::FileError;
@@ -129,17 +132,7 @@ impl DiskCache {
     /// Removes what was unused for longest until the rest fits the budget. A cache that cannot be pruned is still a
     /// cache, so errors end it quietly.
     fn prune(&self, budget: u64, keep: &Path) {
-        let mut disks = self.list();
-        disks.sort_by_key(|disk| disk.used);
-        let mut total: u64 = disks.iter().map(|disk| disk.bytes).sum();
-        for disk in disks {
-            if total <= budget {
-                return;
-            }
-            if disk.path != keep && self.remove(&disk.path) {
-                total -= disk.bytes;
-            }
-        }
+        prune(self.list(), budget, |disk| disk.path != keep && self.remove(&disk.path));
     }
 
     /// All disks.
@@ -154,6 +147,16 @@ impl DiskCache {
         let Ok(lock) = self.lock_file(key) else { return false };
         // The lock file itself stays: another process may be waiting on it.
         lock.try_lock().is_ok() && remove(disk).is_ok() && remove(&seal::place(disk)).is_ok()
+    }
+}
+
+impl Kept for Entry {
+    fn used(&self) -> SystemTime {
+        self.used
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

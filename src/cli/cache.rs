@@ -4,7 +4,7 @@ use super::ps::age;
 use super::report::{FAILED, WithHint};
 use super::{env, size, stdio};
 use crate::cache::blobs::{self, BlobCache};
-use crate::cache::{DiskCache, Entry};
+use crate::cache::{DiskCache, Entry, Kept, Pruned, prune};
 use crate::escape;
 use crate::own_folder::within;
 use anyhow::Result;
@@ -54,7 +54,7 @@ enum Command {
 }
 
 /// Something that is kept.
-enum Kept {
+enum One {
     Blob(blobs::Blob),
     Disk(Entry),
 }
@@ -81,56 +81,58 @@ pub fn run(args: &CacheArgs) -> Result<ExitCode> {
     }
 }
 
-impl Kept {
+impl Kept for One {
     fn bytes(&self) -> u64 {
         match self {
-            Kept::Blob(blob) => blob.bytes,
-            Kept::Disk(disk) => disk.bytes,
+            One::Blob(blob) => blob.bytes,
+            One::Disk(disk) => disk.bytes,
         }
     }
 
     fn used(&self) -> SystemTime {
         match self {
-            Kept::Blob(blob) => blob.used,
-            Kept::Disk(disk) => disk.used,
+            One::Blob(blob) => blob.used,
+            One::Disk(disk) => disk.used,
         }
     }
+}
 
+impl One {
     fn kind(&self) -> &'static str {
         match self {
-            Kept::Blob(blob) if blob.is_part => "part",
-            Kept::Blob(_) => "blob",
-            Kept::Disk(_) => "disk",
+            One::Blob(blob) if blob.is_part => "part",
+            One::Blob(_) => "blob",
+            One::Disk(_) => "disk",
         }
     }
 
     fn path(&self) -> &PathBuf {
         match self {
-            Kept::Blob(blob) => &blob.path,
-            Kept::Disk(disk) => &disk.path,
+            One::Blob(blob) => &blob.path,
+            One::Disk(disk) => &disk.path,
         }
     }
 
     fn name(&self) -> String {
         match self {
-            Kept::Blob(blob) => blob.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
-            Kept::Disk(disk) => disk.key.clone(),
+            One::Blob(blob) => blob.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
+            One::Disk(disk) => disk.key.clone(),
         }
     }
 }
 
 impl Caches {
     /// Everything, the last used first.
-    fn all(&self) -> Vec<Kept> {
-        let blobs = self.blobs.list().into_iter().map(Kept::Blob);
-        let mut all: Vec<Kept> = blobs.chain(self.disks.list().into_iter().map(Kept::Disk)).collect();
+    fn all(&self) -> Vec<One> {
+        let blobs = self.blobs.list().into_iter().map(One::Blob);
+        let mut all: Vec<One> = blobs.chain(self.disks.list().into_iter().map(One::Disk)).collect();
         all.sort_by_key(|kept| std::cmp::Reverse(kept.used()));
         all
     }
 
     fn list(&self, as_json: bool) -> Result<ExitCode> {
         let (all, tags) = (self.all(), self.blobs.tags());
-        let names = |kept: &Kept| -> Vec<String> {
+        let names = |kept: &One| -> Vec<String> {
             let digest = kept.name();
             tags.iter().filter(|tag| tag.digest == digest).map(|tag| escape::escape(tag.name.as_bytes())).collect()
         };
@@ -144,28 +146,17 @@ impl Caches {
 
     fn prune(&self, max: u64) -> Result<ExitCode> {
         let all = self.all();
-        let mut total: u64 = all.iter().map(Kept::bytes).sum();
-        let (mut gone, mut bytes) = (0, 0);
-        for kept in all.iter().rev() {
-            if total > max && self.remove(kept) {
-                total -= kept.bytes();
-                (gone, bytes) = (gone + 1, bytes + kept.bytes());
-            }
-        }
+        let count = all.len();
+        let Pruned { gone, bytes, left } = prune(all, max, |kept| self.remove(kept));
         self.blobs.forget_tags();
-        stdio::say(&format!(
-            "removed {gone} of {}, {}; {} stay\n",
-            all.len(),
-            size::render(bytes),
-            size::render(total)
-        ));
+        stdio::say(&format!("removed {gone} of {count}, {}; {} stay\n", size::render(bytes), size::render(left)));
         Ok(ExitCode::SUCCESS)
     }
 
-    fn remove(&self, kept: &Kept) -> bool {
+    fn remove(&self, kept: &One) -> bool {
         match kept {
-            Kept::Blob(blob) => blob.remove(),
-            Kept::Disk(disk) => self.disks.remove(&disk.path),
+            One::Blob(blob) => blob.remove(),
+            One::Disk(disk) => self.disks.remove(&disk.path),
         }
     }
 
@@ -174,8 +165,8 @@ impl Caches {
         let mut damaged = 0;
         for kept in &all {
             let is_whole = match kept {
-                Kept::Blob(blob) => blob.is_part || blob.is_whole(),
-                Kept::Disk(disk) => disk.is_whole(),
+                One::Blob(blob) => blob.is_part || blob.is_whole(),
+                One::Disk(disk) => disk.is_whole(),
             };
             if is_whole {
                 continue;
@@ -194,7 +185,7 @@ impl Caches {
     }
 }
 
-fn object(kept: &Kept, names: &[String]) -> serde_json::Value {
+fn object(kept: &One, names: &[String]) -> serde_json::Value {
     let used = kept.used().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     json!({
         "kind": kept.kind(), "name": kept.name(), "images": names, "bytes": kept.bytes(), "used": used,
@@ -202,7 +193,7 @@ fn object(kept: &Kept, names: &[String]) -> serde_json::Value {
     })
 }
 
-fn table(all: &[Kept], names: &dyn Fn(&Kept) -> Vec<String>) -> String {
+fn table(all: &[One], names: &dyn Fn(&One) -> Vec<String>) -> String {
     let now = SystemTime::now();
     let mut text = format!("{:<4}  {:>9}  {:>5}  NAME\n", "KIND", "SIZE", "USED");
     for kept in all {
@@ -211,7 +202,7 @@ fn table(all: &[Kept], names: &dyn Fn(&Kept) -> Vec<String>) -> String {
         let name = if images.is_empty() { kept.name().chars().take(32).collect() } else { images.join(" ") };
         text.push_str(&format!("{:<4}  {:>9}  {used:>5}  {name}\n", kept.kind(), size::render(kept.bytes())));
     }
-    let total = all.iter().map(Kept::bytes).sum();
+    let total = all.iter().map(One::bytes).sum();
     text.push_str(&format!("{:<4}  {:>9}\n", "all", size::render(total)));
     text
 }

@@ -5,7 +5,7 @@ use super::progress::layers::Layers;
 use super::report::sentence;
 use crate::cache::blobs::BlobCache;
 use crate::own_folder::within;
-use crate::registry::{Access, Policy, Teller, Told};
+use crate::registry::{Access, Open, Policy, Teller, Told};
 use clap::ValueEnum;
 use std::sync::Arc;
 
@@ -67,30 +67,22 @@ impl Reaching {
     }
 
     fn settle_with(&self, policy: Policy, global: &Global) {
-        let (cache, unkept) = match self.no_cache {
-            true => (None, None),
-            false => cache().map_or_else(|why| (None, Some(why)), |cache| (Some(cache), None)),
-        };
-        let teller = Some(teller(global, unkept));
+        let cache = (!self.no_cache).then_some(cache as Open);
+        let teller = Some(teller(global));
         Access { policy, verify: self.tls_verify, cache, forgets: self.no_cache, teller }.settle();
     }
 }
 
 /// The cache, or why there is no place for it.
-fn cache() -> Result<Arc<BlobCache>, String> {
-    let opened =
-        super::env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| BlobCache::open(within(&dir, "bootdisk/blobs")?));
-    opened.map(Arc::new).map_err(|error| sentence(&error))
+fn cache() -> Result<BlobCache, String> {
+    let dir = super::env::xdg("XDG_CACHE_HOME", ".cache");
+    dir.and_then(|dir| BlobCache::open(within(&dir, "bootdisk/blobs")?)).map_err(|error| sentence(&error))
 }
 
-/// Why layers are not kept concerns those alone who fetch some.
-fn teller(global: &Global, unkept: Option<String>) -> Teller {
+fn teller(global: &Global) -> Teller {
     let (quiet, layers) = (global.quiet, Layers::new(global));
     Arc::new(move |told| match told {
-        Told::Asking(name) if !quiet => {
-            layers.say(&name.to_string());
-            unkept.iter().for_each(|why| layers.say(&format!("warning: layers are not kept for the next run: {why}")));
-        }
+        Told::Asking(name) if !quiet => layers.say(&name.to_string()),
         Told::Means(_, digest) if !quiet => layers.say(&format!("digest: {digest}")),
         Told::Warning(text) if !quiet => layers.say(&format!("warning: {text}")),
         Told::Layer(index, digest, bytes) => layers.begin(index, digest, bytes),

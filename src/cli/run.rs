@@ -11,7 +11,7 @@ use super::options::{self, Global};
 use super::registry;
 use super::report::{self, WithHint};
 use super::stdio::say;
-use super::target::{self, DirectBoot, Target};
+use super::target::{self, DirectBoot, Found, Target};
 use crate::boot::existing::Existing;
 use crate::fit::{self, Facts, Unfit};
 use crate::guest::channel::{MAX_DOCUMENT, Overrides};
@@ -24,7 +24,7 @@ use crate::session::control::Endpoint;
 use crate::session::{self, Finished, SessionOptions, Streams, What};
 use crate::source::Reference;
 use anyhow::Context;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
@@ -252,21 +252,22 @@ fn forwards(global: &Global, args: &Args, facts: &Facts) -> anyhow::Result<Vec<F
     Ok(settled.into_iter().map(|(forward, _)| forward).collect())
 }
 
+/// Whether what the guest writes can stay.
+fn can_be_written_to(target: &OsStr) -> Result<(), WithHint> {
+    let shown = crate::escape::path(Path::new(target));
+    let (message, maker) = match target::disk_at(target) {
+        Some(Found::Disk(_)) => return Ok(()),
+        Some(Found::Form(form)) => {
+            (format!("--write cannot reach a {form} disk, which is made raw for each run: {shown}"), "convert")
+        }
+        None => (format!("--write needs a disk, not an image: {shown}"), "build"),
+    };
+    Err(WithHint { message, hint: format!("make one that stays with bootdisk {maker}, and run that") })
+}
+
 fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
-    if let Some(form) = target::form_at(&args.target).filter(|_| args.write) {
-        let shown = crate::escape::path(Path::new(&args.target));
-        return Err(WithHint {
-            message: format!("--write cannot reach a {form} disk, which is made raw for each run: {shown}"),
-            hint: "make one that stays with bootdisk convert, and run that".into(),
-        }
-        .into());
-    }
-    if args.write && target::disk_at(&args.target).is_none() {
-        return Err(WithHint {
-            message: format!("--write needs a disk, not an image: {}", crate::escape::path(Path::new(&args.target))),
-            hint: "make one that stays with bootdisk build, and run that".into(),
-        }
-        .into());
+    if args.write {
+        can_be_written_to(&args.target)?;
     }
     if args.interactive && args.target == "-" {
         return Err(WithHint {

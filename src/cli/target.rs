@@ -45,17 +45,21 @@ impl Target {
         ways: &[BootChoice],
     ) -> anyhow::Result<Target> {
         let shown = crate::escape::path(Path::new(target));
-        if let Some(found) = disk_at(target) {
-            if found != recognise::Disk::Gpt {
+        match disk_at(target) {
+            Some(Found::Disk(recognise::Disk::Gpt)) => {
+                refuse_build_options(disk, &shown)?;
+                return Ok(Target::Disk(target.into()));
+            }
+            Some(Found::Disk(found)) => {
                 let refusal = Refusal::new(Kind::Disk(found), Wanted::Bootable, Some(Path::new(target)));
                 return Err(anyhow::Error::new(refusal).context(format!("cannot boot {shown}")));
             }
-            refuse_build_options(disk, &shown)?;
-            return Ok(Target::Disk(target.into()));
-        }
-        if let Some(form) = form_at(target) {
-            refuse_build_options(disk, &shown)?;
-            return Target::unpacked(Path::new(target)).with_context(|| format!("cannot boot the {form} disk {shown}"));
+            Some(Found::Form(form)) => {
+                refuse_build_options(disk, &shown)?;
+                let unpacked = Target::unpacked(Path::new(target));
+                return unpacked.with_context(|| format!("cannot boot the {form} disk {shown}"));
+            }
+            None => {}
         }
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
@@ -130,18 +134,19 @@ fn refuse_build_options(disk: &options::Disk, shown: &str) -> Result<(), WithHin
     }
 }
 
-/// The form of the disk that a path names, where it is one that is read.
-pub fn form_at(target: &OsStr) -> Option<&'static str> {
-    match recognise::path(Path::new(target)) {
-        Ok(Kind::DiskForm(form)) if target != "-" && forms::READ.contains(&form) => Some(form),
-        _ => None,
-    }
+/// A disk that a path names.
+pub enum Found {
+    /// As it is.
+    Disk(recognise::Disk),
+    /// In a form that is read.
+    Form(&'static str),
 }
 
 /// The disk that a path names rather than an image.
-pub fn disk_at(target: &OsStr) -> Option<recognise::Disk> {
-    match recognise::path(Path::new(target)) {
-        Ok(Kind::Disk(disk)) if target != "-" => Some(disk),
+pub fn disk_at(target: &OsStr) -> Option<Found> {
+    match recognise::path(Path::new(target)).ok().filter(|_| target != "-")? {
+        Kind::Disk(disk) => Some(Found::Disk(disk)),
+        Kind::DiskForm(form) if forms::READ.contains(&form) => Some(Found::Form(form)),
         _ => None,
     }
 }

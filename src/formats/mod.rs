@@ -110,6 +110,21 @@ pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|field| u64::from_le_bytes(*field))
 }
 
+/// Big-endian fields; `None` beyond the end.
+pub fn be16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|field| u16::from_be_bytes(*field))
+}
+
+/// See [`be16_at`].
+pub fn be32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|field| u32::from_be_bytes(*field))
+}
+
+/// See [`be16_at`].
+pub fn be64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|field| u64::from_be_bytes(*field))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,8 @@
 //! Not read: indices, row contents beyond the schema's, and what is only in a write-ahead log beside the file.
 //! Specification: sqlite.org, "Database File Format".
 
+use super::{be16_at, be32_at};
+
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER: usize = 100;
 const INTERIOR: u8 = 5;
@@ -27,7 +29,7 @@ impl<'a> Database<'a> {
         if !file.starts_with(MAGIC) {
             return None;
         }
-        let page_size = match usize::from(be16(file, 16)?) {
+        let page_size = match usize::from(be16_at(file, 16)?) {
             1 => 65536,
             size => size,
         };
@@ -38,9 +40,9 @@ impl<'a> Database<'a> {
     pub fn rows(&self, table: &[u8]) -> Option<u64> {
         let mut root = None;
         self.leaves(1, &mut |page, at| {
-            let cells = usize::from(be16(page, at + 3)?);
+            let cells = usize::from(be16_at(page, at + 3)?);
             for i in 0..cells {
-                let cell = usize::from(be16(page, at + 8 + 2 * i)?);
+                let cell = usize::from(be16_at(page, at + 8 + 2 * i)?);
                 if let Some(found) = self.schema_row(page.get(cell..)?, table) {
                     root = Some(found);
                 }
@@ -49,7 +51,7 @@ impl<'a> Database<'a> {
         })?;
         let mut rows = 0;
         self.leaves(root?, &mut |page, at| {
-            rows += u64::from(be16(page, at + 3)?);
+            rows += u64::from(be16_at(page, at + 3)?);
             Some(())
         })?;
         Some(rows)
@@ -71,10 +73,10 @@ impl<'a> Database<'a> {
             match page[at] {
                 LEAF => visit(page, at)?,
                 INTERIOR if depth < MAX_DEPTH => {
-                    todo.push((be32(page, at + 8)?, depth + 1));
-                    for i in (0..usize::from(be16(page, at + 3)?)).rev() {
-                        let cell = usize::from(be16(page, at + 12 + 2 * i)?);
-                        todo.push((be32(page, cell)?, depth + 1));
+                    todo.push((be32_at(page, at + 8)?, depth + 1));
+                    for i in (0..usize::from(be16_at(page, at + 3)?)).rev() {
+                        let cell = usize::from(be16_at(page, at + 12 + 2 * i)?);
+                        todo.push((be32_at(page, cell)?, depth + 1));
                     }
                 }
                 _ => return None,
@@ -108,14 +110,6 @@ impl<'a> Database<'a> {
         let fits = kind == b"table" && name == table && (1..=4).contains(&root.len());
         fits.then(|| root.iter().fold(0u32, |number, &byte| number << 8 | u32::from(byte)))
     }
-}
-
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at.checked_add(2)?)?.try_into().ok().map(u16::from_be_bytes)
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// A number of 1 to 9 bytes and what follows it.

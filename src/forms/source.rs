@@ -1,7 +1,7 @@
 //! What is read: a disk of so many bytes, some ranges of which hold something.
 
 use super::Fault;
-use crate::formats::ReadAt;
+use crate::formats::{ReadAt, Window};
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 use std::fs::File;
@@ -74,5 +74,18 @@ impl Source for Raw {
             Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOTTY) => Ok(Some(from..self.size)),
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+/// A part of a file, without what a form has around it.
+impl Source for Window<Raw> {
+    fn size(&self) -> u64 {
+        self.length
+    }
+
+    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let (start, end) = (self.start, self.start + self.length);
+        let found = self.source.data(start.saturating_add(from))?.filter(|range| range.start < end);
+        Ok(found.map(|range| range.start - start..range.end.min(end) - start))
     }
 }

@@ -1,6 +1,7 @@
 //! A disk in units of one size: those that hold something else than zeros, in order.
 
 use super::Source;
+use crate::output::is_zero;
 use std::io;
 
 /// Bytes read at a time, at least.
@@ -45,9 +46,4 @@ pub(super) fn batches(
         }
     }
     Ok(())
-}
-
-/// Whether all bytes are zeros.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(1024).all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
 }

@@ -13,10 +13,9 @@
 use super::identifier::identifier;
 use super::mapped::{Map, Mapped, Place, Table};
 use super::{Fault, Raw, Source, raw, units};
-use crate::formats::ReadAt;
+use crate::formats::{Window, be32_at, be64_at};
 use crate::output::Output;
 use std::io;
-use std::ops::Range;
 
 const COOKIE: &[u8] = b"conectix";
 const HEADER_COOKIE: &[u8] = b"cxsparse";
@@ -142,14 +141,14 @@ pub(super) fn open(file: Raw, start: &[u8]) -> Result<Box<dyn Source>, Fault> {
         false if start.starts_with(COOKIE) && start.len() >= SECTOR as usize => start[..SECTOR as usize].to_vec(),
         false => return Ok(Box::new(file)),
     };
-    let number = |at: usize| footer.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u32::from_be_bytes(*b));
-    let long = |at: usize| u64::from(number(at)) << 32 | u64::from(number(at + 4));
+    let number = |at| be32_at(&footer, at).unwrap_or_default();
+    let long = |at| be64_at(&footer, at).unwrap_or_default();
     if number(FOOTER_SUM) != checksum(&footer, FOOTER_SUM) {
         return Err(Fault::Damaged("the checksum of its footer is wrong"));
     }
     let size = long(48);
     match number(60) {
-        FIXED if size <= end => Ok(Box::new(Fixed { file, size })),
+        FIXED if size <= end => Ok(Box::new(Window { source: file, start: 0, length: size })),
         FIXED => Err(Fault::CutShort("a part of the disk")),
         DYNAMIC => Ok(Box::new(dynamic(file, long(16), size)?)),
         4 => Err(Fault::Refers("a parent")),
@@ -159,8 +158,8 @@ pub(super) fn open(file: Raw, start: &[u8]) -> Result<Box<dyn Source>, Fault> {
 
 fn dynamic(file: Raw, header: u64, size: u64) -> Result<Mapped<Blocks>, Fault> {
     let header = file.part("its header", header, HEADER_BYTES)?;
-    let number = |at: usize| header.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u32::from_be_bytes(*b));
-    let long = |at: usize| u64::from(number(at)) << 32 | u64::from(number(at + 4));
+    let number = |at| be32_at(&header, at).unwrap_or_default();
+    let long = |at| be64_at(&header, at).unwrap_or_default();
     if !header.starts_with(HEADER_COOKIE) || number(HEADER_SUM) != checksum(&header, HEADER_SUM) {
         return Err(Fault::Damaged("its header is not one"));
     }
@@ -191,30 +190,5 @@ impl Map for Blocks {
             ABSENT => Ok(Place::Zeros),
             sector => Ok(Place::At(u64::from(sector) * SECTOR + self.bits)),
         }
-    }
-}
-
-/// A file without its footer.
-struct Fixed {
-    file: Raw,
-    size: u64,
-}
-
-impl ReadAt for Fixed {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size);
-        end.ok_or(io::ErrorKind::UnexpectedEof)?;
-        self.file.read_at(offset, buffer)
-    }
-}
-
-impl Source for Fixed {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
-        let found = self.file.data(from)?.filter(|range| range.start < self.size);
-        Ok(found.map(|range| range.start..range.end.min(self.size)))
     }
 }

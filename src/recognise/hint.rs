@@ -3,6 +3,7 @@
 use super::names::Names;
 use super::text::Text;
 use super::{Disk, Kind, Wanted};
+use crate::forms;
 use crate::image::Format;
 use std::path::Path;
 
@@ -182,7 +183,7 @@ fn disk_hint(disk: Disk, wanted: Wanted, file: &str) -> Option<String> {
 fn converted(form: &str, wanted: Wanted, file: &str) -> String {
     // Nothing at the start of a DMG says what it is.
     let from = match form {
-        "qcow2" | "VMDK" | "VDI" | "VHD" | "VHDX" => {
+        form if forms::READ.contains(&form) => {
             return format!(
                 "make it raw first: bootdisk convert {file} -o disk.img && {}",
                 with_disk(wanted, "disk.img")

@@ -40,6 +40,9 @@ pub enum Told<'a> {
 /// Gets what there is to say, from any thread.
 pub type Teller = Arc<dyn Fn(Told<'_>) + Send + Sync>;
 
+/// Opens the cache, or says why there is no place for it, in printable text.
+pub type Open = fn() -> Result<BlobCache, String>;
+
 /// See the module.
 #[derive(Clone, Default)]
 pub struct Access {
@@ -47,8 +50,8 @@ pub struct Access {
     pub policy: Policy,
     /// Whether certificates count; as the registry's kind has it when nobody says.
     pub verify: Option<bool>,
-    /// Where what arrives is kept; nowhere without.
-    pub cache: Option<Arc<BlobCache>>,
+    /// Where what arrives is kept; nowhere without. It is opened by those who go to a registry.
+    pub cache: Option<Open>,
     /// Nothing at all is kept for later, disks no more than layers.
     pub forgets: bool,
     /// Who is told.
@@ -72,6 +75,13 @@ impl Access {
     /// As it was settled; without a cache when nobody has.
     pub fn settled() -> Access {
         SETTLED.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
+    }
+
+    /// The cache. Where there is none for want of a place, that is told.
+    pub fn open_cache(&self) -> Option<Arc<BlobCache>> {
+        let opened = self.cache?();
+        let tell = |why: &String| self.tell(Told::Warning(&format!("layers are not kept for the next run: {why}")));
+        opened.inspect_err(tell).ok().map(Arc::new)
     }
 
     /// Tells.

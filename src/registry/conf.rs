@@ -18,10 +18,10 @@
 //! Specification: containers-registries.conf(5).
 
 use super::name::{DOCKER, Name};
+use super::places;
 use super::site::{host, is_loopback};
 use crate::escape::{escape, path as shown};
 use serde::Deserialize;
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -127,12 +127,11 @@ pub fn ways(name: &Name) -> Result<Vec<Way>, ConfError> {
 }
 
 fn files() -> Vec<PathBuf> {
-    let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = from("XDG_CONFIG_HOME").or_else(|| Some(from("HOME")?.join(".config")));
-    let user = config.map(|dir| dir.join("containers/registries.conf"));
-    let main = from("CONTAINERS_REGISTRIES_CONF").or_else(|| user.clone().filter(|path| path.exists()));
+    let user = places::config().map(|dir| dir.join("containers/registries.conf"));
+    let named = places::named("CONTAINERS_REGISTRIES_CONF");
+    let main = named.clone().or_else(|| user.clone().filter(|path| path.exists()));
     let system = PathBuf::from("/etc/containers/registries.conf");
-    let folders = match from("CONTAINERS_REGISTRIES_CONF") {
+    let folders = match named {
         Some(_) => vec![],
         None => [Some(system.clone()), user].into_iter().flatten().map(|path| path.with_extension("conf.d")).collect(),
     };

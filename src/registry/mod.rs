@@ -21,6 +21,7 @@ mod fetch;
 mod http;
 mod keep;
 mod name;
+mod places;
 mod proxy;
 mod remote;
 mod repository;
@@ -31,7 +32,7 @@ mod tls;
 mod trouble;
 mod url;
 
-pub use access::{Access, Policy, Teller, Told};
+pub use access::{Access, Open, Policy, Teller, Told};
 pub use error::RegistryError;
 pub use fetch::Failed;
 pub use name::{Name, NameError, looks_like_a_name};

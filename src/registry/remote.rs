@@ -28,7 +28,7 @@ impl Remote {
     /// When neither says.
     pub fn open(name: &Name, access: Access) -> Result<Remote, RegistryError> {
         let repository = Arc::new(Repository::new(name, access.clone())?);
-        let keep = Arc::new(Keep::new(access.cache.clone()));
+        let keep = Arc::new(Keep::new(access.open_cache()));
         let (root, bytes) = root(&repository, &keep, &access)?;
         let fetch = Fetch::new(Arc::clone(&repository), Arc::clone(&keep), access.clone());
         Ok(Remote { repository, keep, fetch, access, root, bytes })

@@ -10,12 +10,12 @@
 //!
 //! Specification: containers-certs.d(5); docker, "Verify repository client with certificates".
 
+use super::places;
 use crate::escape::path as shown;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -73,8 +73,7 @@ fn system() -> &'static [Certificate<'static>] {
 }
 
 fn folders() -> impl Iterator<Item = PathBuf> {
-    let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let user = from("XDG_CONFIG_HOME").or_else(|| Some(from("HOME")?.join(".config")));
+    let user = places::config();
     let user = |name: &str| user.as_ref().map(|dir| dir.join(name).join("certs.d"));
     let system = |name: &str| Some(Path::new("/etc").join(name).join("certs.d"));
     [user("containers"), system("containers"), user("docker"), system("docker")].into_iter().flatten()

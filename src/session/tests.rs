@@ -743,15 +743,17 @@ fn an_own_init_is_stopped_with_the_power_button_until_it_hears_it() {
     assert!(obeyed.took > Duration::from_secs(6), "{:?}", obeyed.took);
 }
 
+/// Asks an image's own init to stop, and returns the status it ends with.
+fn stop_own_init(dialer: Dialer) -> u8 {
+    let mut connection = dialer.connect().unwrap();
+    connection.wait_until(|state| state.own_init, None).unwrap();
+    connection.stop(None).unwrap();
+    connection.wait_for_end(None).unwrap().unwrap().status
+}
+
 #[test]
 fn an_own_init_that_knows_no_power_button_gets_ctrl_alt_del() {
-    let client = |dialer: Dialer| {
-        let mut connection = dialer.connect().unwrap();
-        connection.wait_until(|state| state.own_init, None).unwrap();
-        connection.stop(None).unwrap();
-        connection.wait_for_end(None).unwrap().unwrap().status
-    };
-    let (ran, status) = with_client(options(), client, |guest| {
+    let (ran, status) = with_client(options(), stop_own_init, |guest| {
         guest.hand_over();
         let pressed: Vec<&str> = guest.button.iter().take(4).collect();
         assert_eq!(pressed, ["power", "power", "power", "keys"]);
@@ -764,13 +766,7 @@ fn an_own_init_that_knows_no_power_button_gets_ctrl_alt_del() {
 
 #[test]
 fn an_own_init_that_is_known_to_hear_no_button_gets_ctrl_alt_del_at_once() {
-    let client = |dialer: Dialer| {
-        let mut connection = dialer.connect().unwrap();
-        connection.wait_until(|state| state.own_init, None).unwrap();
-        connection.stop(None).unwrap();
-        connection.wait_for_end(None).unwrap().unwrap().status
-    };
-    let (ran, status) = with_client(options(), client, |guest| {
+    let (ran, status) = with_client(options(), stop_own_init, |guest| {
         guest.hand_over_to(true);
         assert_eq!(guest.button.iter().take(2).collect::<Vec<_>>(), ["power", "keys"]);
         guest.reset();

@@ -7,6 +7,7 @@
 use crate::escape::os_error;
 use crate::formats::unpack;
 use crate::image::{BlobFault, Format, LayerStream};
+use crate::output::is_zero;
 use crate::recognise::{self, Kind, START};
 use crate::source::{SourceError, refused};
 use crate::{inputs, once};
@@ -211,11 +212,6 @@ fn read_start(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(done)
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 
 /// A temporary file that has no name, being written.

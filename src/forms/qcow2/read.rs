@@ -1,6 +1,7 @@
 //! Reads qcow2.
 
 use super::{COMPRESSION, DIRTY, PACKED, PLACE, SECTOR, ZEROS};
+use crate::formats::{be32_at, be64_at};
 use crate::forms::mapped::{Map, Mapped, Place, Table};
 use crate::forms::{Fault, Packing, Raw, Source};
 
@@ -25,9 +26,12 @@ pub struct Tables {
 /// Reads the header.
 pub fn open(file: Raw) -> Result<Mapped<Tables>, Fault> {
     let start = file.start(HEADER_3)?;
-    let start = if start.len() < HEADER_2 { return Err(Fault::CutShort("its header")) } else { start };
-    let u32_at = |at: usize| start.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u32::from_be_bytes(*b));
-    let u64_at = |at: usize| start.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |b| u64::from_be_bytes(*b));
+    if start.len() < HEADER_2 {
+        return Err(Fault::CutShort("its header"));
+    }
+    // What a header of version 2 does not have is 0.
+    let u32_at = |at| be32_at(&start, at).unwrap_or_default();
+    let u64_at = |at| be64_at(&start, at).unwrap_or_default();
     let version = u32_at(4);
     if !matches!(version, 2 | 3) {
         return Err(Fault::Unsupported("has another version than 2 and 3"));

@@ -115,14 +115,11 @@ impl<'a> File<'a> {
         self.table(number)?;
         // It may go on into the next cluster only when that is the next of the file.
         let ahead = (self.refcounts.len() * CLUSTER) as u64;
-        let at = self.packed_at.filter(|at| at.div_ceil(CLUSTER as u64) * CLUSTER as u64 == ahead);
+        let at = self.packed_at.filter(|at| at.next_multiple_of(CLUSTER as u64) == ahead);
         let at = at.unwrap_or(ahead);
         let end = at + bytes.len() as u64;
-        let new =
-            end.div_ceil(CLUSTER as u64) as usize - self.refcounts.len().min(end.div_ceil(CLUSTER as u64) as usize);
-        if new > 0 {
-            self.refcounts.resize(self.refcounts.len() + new, 0);
-        }
+        let clusters = end.div_ceil(CLUSTER as u64) as usize;
+        self.refcounts.resize(clusters.max(self.refcounts.len()), 0);
         let sectors = (end - 1) / SECTOR - at / SECTOR;
         for cluster in at / CLUSTER as u64..=(end - 1) / CLUSTER as u64 {
             self.refcounts[cluster as usize] += 1;

@@ -16,9 +16,9 @@ mod file;
 mod helper;
 
 use super::name::DOCKER;
+use super::places;
 use super::secret::Secret;
 use crate::escape::{escape, path as shown};
-use std::env;
 use std::io;
 use std::path::PathBuf;
 
@@ -111,15 +111,12 @@ pub fn search(registry: &str, repository: &str) -> Result<Search, CredentialErro
 
 /// Where credentials may be.
 fn files() -> Vec<PathBuf> {
-    let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(file) = from("REGISTRY_AUTH_FILE") {
+    if let Some(file) = places::named("REGISTRY_AUTH_FILE") {
         return vec![file];
     }
-    let home = || from("HOME");
-    let runtime = from("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
-    let config = from("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
-    let docker = from("DOCKER_CONFIG").or_else(|| Some(home()?.join(".docker")));
-    let kept = config.map(|dir| dir.join("containers/auth.json"));
+    let runtime = places::named("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
+    let docker = places::named("DOCKER_CONFIG").or_else(|| Some(places::named("HOME")?.join(".docker")));
+    let kept = places::config().map(|dir| dir.join("containers/auth.json"));
     [runtime, kept, docker.map(|dir| dir.join("config.json"))].into_iter().flatten().collect()
 }
 

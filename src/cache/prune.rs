@@ -1,0 +1,40 @@
+//! What goes when more is kept than there is room for.
+
+use std::time::SystemTime;
+
+/// Something that is kept.
+pub trait Kept {
+    /// When it was last used.
+    fn used(&self) -> SystemTime;
+    /// Bytes of storage.
+    fn bytes(&self) -> u64;
+    /// Whether it goes even where there is room.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+}
+
+/// What went, and what is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many went.
+    pub gone: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of those that stay.
+    pub left: u64,
+}
+
+/// Has `remove` remove what was unused for longest until the rest fits `budget` bytes. What it does not remove stays.
+pub fn prune<T: Kept>(mut all: Vec<T>, budget: u64, remove: impl Fn(&T) -> bool) -> Pruned {
+    all.sort_by_key(T::used);
+    let mut pruned = Pruned { left: all.iter().map(T::bytes).sum(), ..Pruned::default() };
+    for kept in all {
+        if (pruned.left > budget || kept.is_abandoned()) && remove(&kept) {
+            pruned.gone += 1;
+            pruned.bytes += kept.bytes();
+            pruned.left -= kept.bytes();
+        }
+    }
+    pruned
+}
