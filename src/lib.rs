@@ -47,6 +47,8 @@ pub mod guest_modules;
 #[cfg(feature = "host")]
 pub mod hex;
 #[cfg(feature = "host")]
+mod holes;
+#[cfg(feature = "host")]
 pub mod identity;
 #[cfg(feature = "host")]
 pub mod image;

@@ -19,12 +19,6 @@ pub trait Output: Send + Sync {
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
 }
 
-/// Whether all bytes are zeros, which an output need not be given.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
-}
-
 /// Where a seek leads in `size` bytes from `position`; before the start is an error, behind the end is not.
 pub fn seek(position: u64, size: u64, to: SeekFrom) -> io::Result<u64> {
     match to {

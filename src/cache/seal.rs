@@ -10,8 +10,7 @@
 //! without a look at the content only when it is younger than the disk by more than that.
 
 use crate::hex::hex;
-use nix::errno::Errno;
-use nix::unistd::{Whence, lseek};
+use crate::holes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata, OpenOptions, Permissions};
@@ -106,25 +105,16 @@ fn content(file: &File) -> io::Result<String> {
     let size = file.metadata()?.len();
     let mut hash = Sha256::new_with_prefix(size.to_le_bytes());
     let (mut piece, mut at) = (vec![0; PIECE], 0);
-    while let Some(data) = next_data(file, at).filter(|&data| data < size) {
-        at = data / PIECE as u64 * PIECE as u64;
+    // On a file system that knows no holes all of it is data.
+    while let Some(data) = holes::data(file, at, size).unwrap_or((at < size).then_some(at..size)) {
+        at = data.start / PIECE as u64 * PIECE as u64;
         let length = (size - at).min(PIECE as u64) as usize;
         file.read_exact_at(&mut piece[..length], at)?;
-        if piece[..length].iter().any(|&byte| byte != 0) {
+        if !holes::is_zero(&piece[..length]) {
             hash.update(at.to_le_bytes());
             hash.update(&piece[..length]);
         }
         at += length as u64;
     }
     Ok(hex(hash.finalize()))
-}
-
-/// Where the next data from `at` on is; `None` when only a hole follows.
-fn next_data(file: &File, at: u64) -> Option<u64> {
-    match lseek(file, libc::off_t::try_from(at).ok()?, Whence::SeekData) {
-        Ok(data) => u64::try_from(data).ok(),
-        Err(Errno::ENXIO) => None,
-        // A file system that knows no holes: all of it is data.
-        Err(_) => Some(at),
-    }
 }

@@ -2,8 +2,8 @@
 
 use super::Fault;
 use crate::formats::{ReadAt, Window};
+use crate::holes;
 use nix::errno::Errno;
-use nix::unistd::{Whence, lseek};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
@@ -62,17 +62,10 @@ impl Source for Raw {
     }
 
     fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
-        if from >= self.size {
-            return Ok(None);
-        }
-        let seek = |from: u64, whence| lseek(&self.file, from as i64, whence).map(|at| at as u64);
-        match seek(from, Whence::SeekData) {
-            Ok(start) if start >= self.size => Ok(None),
-            Ok(start) => Ok(Some(start..seek(start, Whence::SeekHole)?.min(self.size))),
-            Err(Errno::ENXIO) => Ok(None),
+        match holes::data(&self.file, from, self.size) {
             // A device, or a file system that knows no holes.
             Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOTTY) => Ok(Some(from..self.size)),
-            Err(errno) => Err(errno.into()),
+            found => Ok(found?),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A disk in units of one size: those that hold something else than zeros, in order.
 
 use super::Source;
-use crate::output::is_zero;
+use crate::holes::is_zero;
 use std::io;
 
 /// Bytes read at a time, at least.

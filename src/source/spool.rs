@@ -6,8 +6,8 @@
 
 use crate::escape::os_error;
 use crate::formats::unpack;
+use crate::holes::is_zero;
 use crate::image::{BlobFault, Format, LayerStream};
-use crate::output::is_zero;
 use crate::recognise::{self, Kind, START};
 use crate::source::{SourceError, refused};
 use crate::{inputs, once};

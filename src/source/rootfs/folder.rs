@@ -9,10 +9,10 @@
 
 use super::collect::Collector;
 use super::{RootfsError, xattrs};
+use crate::holes;
 use crate::layer::EntryKind;
 use crate::rootfs::{Attrs, Time};
 use crate::source::SourceError;
-use nix::unistd::Whence;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
@@ -224,27 +224,20 @@ fn attrs(facts: &Metadata, xattrs: crate::rootfs::tree::Xattrs) -> Attrs {
 
 /// Where there is data in a file with holes; `None` where it is in too many pieces, or the file system does not tell.
 fn ranges(file: &File, size: u64) -> io::Result<Option<Vec<(u64, u64)>>> {
-    let seek = |from: u64, whence| match nix::unistd::lseek(file, from as i64, whence) {
-        Ok(found) => Ok(Some((found as u64).min(size))),
-        // Nothing but a hole follows.
-        Err(nix::Error::ENXIO) => Ok(None),
-        Err(errno) => Err(io::Error::from(errno)),
-    };
     let (mut found, mut end) = (Vec::new(), 0);
-    while end < size {
-        let start = match seek(end, Whence::SeekData) {
-            Ok(Some(start)) if start < size => start,
-            Ok(_) => break,
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(None),
-            Err(error) => return Err(error),
+    loop {
+        let range = match holes::data(file, end, size) {
+            Ok(Some(range)) => range,
+            Ok(None) => return Ok(Some(found)),
+            Err(nix::Error::EINVAL) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
         };
         if found.len() == MAX_RANGES {
             return Ok(None);
         }
-        end = seek(start, Whence::SeekHole)?.unwrap_or(size);
-        found.push((start, end - start));
+        found.push((range.start, range.end - range.start));
+        end = range.end;
     }
-    Ok(Some(found))
 }
 
 fn failed(name: &[u8], source: io::Error) -> SourceError {
