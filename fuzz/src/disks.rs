@@ -45,7 +45,10 @@ pub fn ext4(data: &[u8]) {
 pub fn forms(data: &[u8]) {
     let source = match forms::open(crate::file(data).0) {
         Ok(source) => source,
-        Err(fault) => return _ = fault.to_string(),
+        Err(fault) => {
+            _ = fault.to_string();
+            return;
+        }
     };
     let (mut at, mut buffer) = (0, vec![0; BYTES]);
     for _ in 0..NAMES {

@@ -40,11 +40,22 @@ pub fn all() -> Corpus {
 /// Small disks as qemu-img writes them: with one body, and in small clusters where there are such.
 fn in_forms() -> Vec<Vec<u8>> {
     let kinds = [
-        "qcow2", "qcow2 -c", "qcow2 -c -o compression_type=zstd", "qcow2 -o cluster_size=512", "qcow2 -o compat=0.10",
-        "vmdk", "vmdk -o subformat=streamOptimized", "vdi", "vpc", "vpc -o subformat=fixed", "vhdx -o block_size=1M",
+        "qcow2",
+        "qcow2 -c",
+        "qcow2 -c -o compression_type=zstd",
+        "qcow2 -o cluster_size=512",
+        "qcow2 -o compat=0.10",
+        "vmdk",
+        "vmdk -o subformat=streamOptimized",
+        "vdi",
+        "vpc",
+        "vpc -o subformat=fixed",
+        "vhdx -o block_size=1M",
     ];
     let script = |kind: &str| {
-        format!("truncate -s 1M raw; printf body | dd of=raw bs=1 seek=70000 conv=notrunc status=none; qemu-img convert -f raw -O {kind} raw out")
+        format!(
+            "truncate -s 1M raw; printf body | dd of=raw bs=1 seek=70000 conv=notrunc status=none; qemu-img convert -f raw -O {kind} raw out"
+        )
     };
     kinds.iter().map(|kind| made_by(&[], &script(kind))).collect()
 }
