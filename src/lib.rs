@@ -65,6 +65,8 @@ pub mod layer;
 #[cfg(feature = "host")]
 pub mod machines;
 #[cfg(feature = "host")]
+pub mod mirror;
+#[cfg(feature = "host")]
 pub mod once;
 #[cfg(feature = "host")]
 pub mod output;

@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::kernel_fetch;
 use super::kernel_set::{self, Set};
 use super::options::{Global, KernelKeys, kernel_files};
 use super::progress::Progress;
@@ -35,6 +36,8 @@ pub struct KernelArgs {
 enum Command {
     /// Adds a kernel to the store; the first of an architecture becomes its default
     Add(Add),
+    /// Gets a kernel from a Debian archive, verified from the archive's signature on, and adds it to the store
+    Fetch(kernel_fetch::Fetch),
     /// Lists the store
     List {
         /// As JSON
@@ -102,6 +105,11 @@ pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
         kernel_set::run(global, set)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Command::Fetch(fetch) = &args.command {
+        kernel_fetch::run(global, fetch, &store, out)?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let Command::Add(add) = &args.command else {
         let status = run_in(&store, args, out)?;
         out.flush()?;
@@ -144,6 +152,7 @@ fn other_default(store: &Store, added: &Added) -> Option<String> {
 pub fn run_in(store: &Store, args: &KernelArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     match &args.command {
         Command::Add(add) => _ = run_add(store, add, out, &mut |_, _| {})?,
+        Command::Fetch(fetch) => kernel_fetch::run(&Global::silent(), fetch, store, out)?,
         Command::Set(set) => kernel_set::run(&Global::silent(), set)?,
         Command::List { json } => list(store, *json, out)?,
         Command::Show(one) => show(store, one, out)?,
@@ -196,14 +205,19 @@ fn run_add(
     };
     let all = files.and_then(&mut add_all).with_context(|| format!("cannot add {names}"))?;
     for added in &all {
-        let note = match (added.new, added.became_default) {
-            (true, true) => format!(" (default for {})", added.entry.arch),
-            (true, false) => String::new(),
-            (false, _) => " (already there)".to_owned(),
-        };
-        writeln!(out, "{}  {}{note}", &added.entry.id[..12], added.entry.release)?;
+        write_added(added, out)?;
     }
     Ok(all)
+}
+
+/// The line about a kernel that was added.
+pub(super) fn write_added(added: &Added, out: &mut dyn Write) -> io::Result<()> {
+    let note = match (added.new, added.became_default) {
+        (true, true) => format!(" (default for {})", added.entry.arch),
+        (true, false) => String::new(),
+        (false, _) => " (already there)".to_owned(),
+    };
+    writeln!(out, "{}  {}{note}", &added.entry.id[..12], added.entry.release)
 }
 
 fn given<'a>(add: &'a Add, keys: Option<&'a Keys>, files: &'a [PathBuf]) -> Given<'a> {

@@ -112,6 +112,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::source::ReferenceError, |e| e.hint().map(str::to_owned));
     from!(crate::image::BlobError, |e| e.hint().map(str::to_owned));
     from!(crate::kernel::KernelError, |e| e.hint());
+    from!(crate::mirror::MirrorError, |e| e.hint());
     from!(crate::disk::gpt::LayoutError, layout);
     from!(crate::publish::FileError, |e| e.hint());
     from!(crate::boot::BootError, |e| e.hint());

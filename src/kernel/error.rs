@@ -207,7 +207,11 @@ impl KernelError {
             KernelError::NoDefault { stored: Some(release), .. } => {
                 Some(format!("the store has one: bootdisk kernel default {}", escape(release.as_bytes())))
             }
-            KernelError::NoDefault { arch, stored: None } => Some(recipe::of_host(*arch)),
+            KernelError::NoDefault { arch, stored: None } => {
+                let other = arch.filter(|arch| Arch::from_name(std::env::consts::ARCH) != Some(*arch));
+                let option = other.map(|arch| format!(" --arch {arch}")).unwrap_or_default();
+                Some(format!("bootdisk kernel fetch{option} gets Debian's; or {}", recipe::of_host(*arch)))
+            }
             KernelError::Folder(error) => error.hint(),
             KernelError::Unknown(_) => Some("bootdisk kernel list shows what there is".into()),
             _ => None,

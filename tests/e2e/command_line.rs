@@ -137,14 +137,14 @@ fn what_comes_through_a_pipe_is_read_once() {
 fn without_a_default_kernel_it_is_said_where_one_comes_from() {
     let bench = Bench::without_kernels();
     for words in [&["kernel", "default"][..], &["kernel", "show"], &["kernel", "show", "default"]] {
-        failed(said(&bench, words), 1, "no default kernel", "bootdisk kernel add");
+        failed(said(&bench, words), 1, "no default kernel", "bootdisk kernel fetch gets Debian's; or");
     }
     let build = |image: &Path, platform: &str| {
         let out = bench.path("disk.img");
         run(bench.bootdisk().arg("build").arg(image).arg("-o").arg(out).args(["--platform", platform, "-q"]))
     };
     failed(build(&image("hello-c.oci"), "linux/amd64"), 1, "no default kernel for x86_64", "bootdisk kernel add");
-    failed(build(&image("debian-arm64.oci"), "linux/arm64"), 1, "no default kernel for aarch64", "kernel");
+    failed(build(&image("debian-arm64.oci"), "linux/arm64"), 1, "no default kernel for aarch64", "bootdisk kernel fetch --arch aarch64");
     // Nobody is sent for a kernel that no disk can be made with.
     let archive = bench.path("riscv64.tar");
     fs::write(&archive, ImageBuilder::new().platform("linux/riscv64").docker_legacy()).unwrap();

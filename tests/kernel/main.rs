@@ -8,6 +8,7 @@
 mod support;
 
 mod init_binary;
+mod kernel_fetch;
 mod kernel_formats;
 mod kernel_package;
 mod kernel_preflight;

@@ -26,7 +26,7 @@ mod spki;
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use keys::Keys;
 
@@ -52,6 +52,14 @@ impl From<KernelError> for Refusal {
 }
 
 impl Keys {
+    /// Who signed the file at `path`, in words: in it, or in a file beside it.
+    ///
+    /// # Errors
+    /// As [`Keys::signer`].
+    pub fn signer_of(&self, path: &Path) -> Result<String, KernelError> {
+        self.signer(&Input::open(path)?)
+    }
+
     /// Who signed the file, in words.
     ///
     /// # Errors

@@ -1,0 +1,211 @@
+//! Kernels from a Debian archive, for whoever has no apt: verified from the archive's signature to the package's bytes.
+//!
+//! ```text
+//!  Release ◀─ Release.gpg (gpgv, the archive's keyring)
+//!     └ SHA-256 ─▶ Packages ─ SHA-256 ─▶ .deb ─▶ crate::kernel
+//! ```
+//!
+//! The detached signature is taken and not `InRelease`: it is one of bytes, which gpgv is asked about as of any package.
+//! Nothing that is read is believed before its digest is right, and nothing is larger than its list says.
+//!
+//! Not supported: archives without SHA-256, components other than `main`.
+//! Specification: Debian, "DebianRepository/Format"; deb-src-control(5) for stanzas; sources.list(5).
+
+mod error;
+mod fields;
+mod packages;
+mod release;
+mod sources;
+
+pub use error::MirrorError;
+pub use sources::{Archive, of_host};
+
+use crate::arch::Arch;
+use crate::formats::unpack;
+use crate::hex::hex;
+use crate::kernel::Keys;
+use crate::registry::{Ask, Http, Url};
+use packages::Package;
+use release::{Listed, Release};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use tempfile::TempDir;
+
+/// Most bytes of a Release file, and of its signature.
+const RELEASE: u64 = 8 << 20;
+const SIGNATURE: u64 = 256 << 10;
+/// Most bytes of a packed list of packages, and of a package.
+const LIST: u64 = 256 << 20;
+const PACKAGE: u64 = 1 << 30;
+/// Bytes moved at a time.
+const PIECE: usize = 256 << 10;
+
+/// Packages that belong together, in a folder that goes with this value.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Where they are.
+    pub files: Vec<PathBuf>,
+    /// Their names and versions, in printable text.
+    pub names: Vec<String>,
+    /// Who signed the archive, in printable text.
+    pub signer: String,
+    _folder: TempDir,
+}
+
+/// What is being fetched, and how many of its bytes are here.
+pub type Observer<'a> = &'a mut dyn FnMut(&str, u64, u64);
+
+/// The package that a name stands for: `debian-cloud`, `debian`, or a flavour such as `rt`.
+///
+/// # Errors
+/// For what is no flavour's name.
+pub fn package_of(flavour: &str, arch: Arch) -> Result<String, MirrorError> {
+    let arch = arch.oci_name();
+    let is_name = !flavour.is_empty() && flavour.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    match flavour {
+        "debian" => Ok(format!("linux-image-{arch}")),
+        "debian-cloud" => Ok(format!("linux-image-cloud-{arch}")),
+        flavour if is_name => Ok(format!("linux-image-{flavour}-{arch}")),
+        other => Err(MirrorError::Flavour(other.chars().take(80).collect())),
+    }
+}
+
+/// Fetches the kernel that the package `name` stands for.
+///
+/// # Errors
+/// When it cannot be reached, is not there, or anything on the way from the signature to the package is not right.
+pub fn fetch(archive: &Archive, name: &str, arch: Arch, observe: Observer<'_>) -> Result<Fetched, MirrorError> {
+    let folder = tempfile::tempdir().map_err(MirrorError::io("write", std::env::temp_dir()))?;
+    let mirror = Mirror { archive, http: Http::new(true), folder: folder.path() };
+    let (release, signer) = mirror.release(SystemTime::now())?;
+    let list = mirror.list(&release, arch, observe)?;
+    let wanted = packages::of_kernel(BufReader::new(list), name)
+        .map_err(MirrorError::io("read", "Packages"))?
+        .map_err(|fault| fault.in_archive(archive))?;
+    let mut fetched = Fetched { files: Vec::new(), names: Vec::new(), signer, _folder: folder };
+    for package in &wanted {
+        let path = fetched._folder.path().join(package.file_name());
+        Mirror { archive, http: Http::new(true), folder: fetched._folder.path() }.package(package, &path, observe)?;
+        fetched.files.push(path);
+        fetched.names.push(package.shown());
+    }
+    Ok(fetched)
+}
+
+/// An archive that is asked.
+struct Mirror<'a> {
+    archive: &'a Archive,
+    http: Http,
+    folder: &'a Path,
+}
+
+impl Mirror<'_> {
+    /// The verified Release file, and who signed it. A mirror that is being written to may have the two of different
+    /// days: then they are asked for once more.
+    fn release(&self, now: SystemTime) -> Result<(Release, String), MirrorError> {
+        let (text, signer) = self.signed().or_else(|error| match error {
+            MirrorError::Signature { .. } => self.signed(),
+            error => Err(error),
+        })?;
+        let release = Release::read(&text).ok_or_else(|| self.odd("its Release file lists nothing"))?;
+        if !release.is_of(&self.archive.suite) {
+            return Err(MirrorError::OtherSuite { found: release.name(), wanted: self.archive.suite.clone() });
+        }
+        match release.has_expired(now) {
+            Some(when) => Err(MirrorError::Expired { when, archive: self.archive.to_string() }),
+            None => Ok((release, signer)),
+        }
+    }
+
+    fn signed(&self) -> Result<(String, String), MirrorError> {
+        let keys = Keys::read(&[self.archive.keyring.clone()]).map_err(MirrorError::Keyring)?;
+        let file = self.folder.join("Release");
+        let (text, signature) = (self.document("Release", RELEASE)?, self.document("Release.gpg", SIGNATURE)?);
+        let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).map_err(MirrorError::io("write", path));
+        write(&file, &text)?;
+        write(&self.folder.join("Release.asc"), &signature)?;
+        let signer = keys.signer_of(&file).map_err(|error| MirrorError::unsigned(error, self.archive))?;
+        Ok((String::from_utf8_lossy(&text).into_owned(), signer))
+    }
+
+    /// The list of packages, unpacked.
+    fn list(&self, release: &Release, arch: Arch, observe: Observer<'_>) -> Result<Box<dyn Read>, MirrorError> {
+        let folder = format!("main/binary-{}", arch.oci_name());
+        let found = ["xz", "gz"].iter().find_map(|packing| release.file(&format!("{folder}/Packages.{packing}")));
+        let no_list = || MirrorError::NoArchitecture { arch, archive: self.archive.to_string() };
+        let Listed { path, size, sha256 } = found.ok_or_else(no_list)?;
+        let by_hash = format!("{folder}/by-hash/SHA256/{sha256}");
+        let at = if release.by_hash { &by_hash } else { path };
+        let file = self.folder.join("Packages");
+        let what = Expected { what: "the list of packages", size: *size, sha256, limit: LIST };
+        self.file(&self.archive.in_suite(at)?, &what, &file, observe)?;
+        let file = File::open(&file).map_err(MirrorError::io("open", &file))?;
+        unpack::reader(file).map_err(MirrorError::io("unpack", "Packages"))
+    }
+
+    fn package(&self, package: &Package, to: &Path, observe: Observer<'_>) -> Result<(), MirrorError> {
+        let what =
+            Expected { what: &package.shown(), size: package.size, sha256: &package.sha256, limit: PACKAGE };
+        self.file(&self.archive.at(&package.path)?, &what, to, observe)
+    }
+
+    /// A small file of the suite.
+    fn document(&self, name: &str, limit: u64) -> Result<Vec<u8>, MirrorError> {
+        let url = self.archive.in_suite(name)?;
+        let answer = self.http.get(&url, &Ask::default())?;
+        match answer.status {
+            200 => Ok(answer.document(limit)?),
+            404 => Err(MirrorError::NoSuite { url: url.to_string(), suite: self.archive.suite.clone() }),
+            status => Err(MirrorError::Status { status, url: url.to_string() }),
+        }
+    }
+
+    /// A file with a digest that is known.
+    fn file(&self, url: &Url, expected: &Expected<'_>, to: &Path, observe: Observer<'_>) -> Result<(), MirrorError> {
+        if expected.size > expected.limit {
+            return Err(self.odd("a file of it is larger than any can be"));
+        }
+        let answer = self.http.get(url, &Ask::default())?;
+        if answer.status != 200 {
+            return Err(MirrorError::Status { status: answer.status, url: url.to_string() });
+        }
+        let failed = MirrorError::io("write", to);
+        let mut file = BufWriter::new(File::create(to).map_err(MirrorError::io("write", to))?);
+        let (mut hash, mut have, mut piece) = (Sha256::new(), 0u64, vec![0; PIECE]);
+        // One byte more than there should be is enough to know.
+        let mut body = answer.body().take(expected.size + 1);
+        loop {
+            observe(expected.what, have, expected.size);
+            let length = match body.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) => return Err(MirrorError::Cut { what: expected.what.to_owned(), error }),
+            };
+            hash.update(&piece[..length]);
+            have += length as u64;
+            if let Err(error) = file.write_all(&piece[..length]) {
+                return Err(failed(error));
+            }
+        }
+        file.flush().map_err(failed)?;
+        match have == expected.size && hex(hash.finalize()) == expected.sha256 {
+            true => Ok(()),
+            false => Err(MirrorError::Digest { what: expected.what.to_owned(), url: url.to_string() }),
+        }
+    }
+
+    fn odd(&self, reason: &'static str) -> MirrorError {
+        MirrorError::Odd { reason, archive: self.archive.to_string() }
+    }
+}
+
+/// What a file must be.
+struct Expected<'a> {
+    what: &'a str,
+    size: u64,
+    sha256: &'a str,
+    limit: u64,
+}
