@@ -167,9 +167,12 @@ impl LoaderError {
                 "--efi-loader takes an EFI program for the disk's architecture, or a package of systemd-boot"
             }
             LoaderError::Missing(path) if path == Path::new(installed_path(Architecture::Aarch64)) => {
-                "scripts/fetch-loader --arch arm64 DIR downloads it as a package, which --efi-loader takes as it is"
+                "`bootdisk kernel fetch --arch aarch64` fetches it with a kernel; or give a loader with --efi-loader FILE"
             }
-            _ => "install the package systemd-boot-efi, or give a loader with --efi-loader FILE",
+            _ => {
+                "`bootdisk kernel fetch` fetches it with a kernel; or install the package systemd-boot-efi, or give a loader \
+                 with --efi-loader FILE"
+            }
         }
     }
 }
@@ -182,10 +185,26 @@ fn installed_path(architecture: Architecture) -> &'static str {
     }
 }
 
-/// Reads the EFI loader: `given`, a program or a package with systemd-boot in it, or systemd-boot as distributions
-/// install it.
-pub fn open(architecture: Architecture, given: Option<&Path>) -> Result<Vec<u8>, LoaderError> {
-    let path = given.unwrap_or(Path::new(installed_path(architecture)));
+/// Whether this system has systemd-boot for `architecture`.
+pub fn is_installed(architecture: Architecture) -> bool {
+    Path::new(installed_path(architecture)).exists()
+}
+
+/// What systemd-boot is called in a folder of loaders.
+pub fn file_name(architecture: Architecture) -> &'static str {
+    let path = installed_path(architecture);
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Reads the EFI loader: `given`, a program or a package with systemd-boot in it; or systemd-boot as distributions
+/// install it; or else from `kept`, a folder of ours.
+pub fn open(architecture: Architecture, given: Option<&Path>, kept: Option<&Path>) -> Result<Vec<u8>, LoaderError> {
+    let path = match (given, kept.map(|folder| folder.join(file_name(architecture)))) {
+        (Some(given), _) => given.to_owned(),
+        (None, Some(kept)) if !is_installed(architecture) && kept.exists() => kept,
+        (None, _) => installed_path(architecture).into(),
+    };
+    let path = path.as_path();
     let failed = |error: io::Error| match (error.kind(), given) {
         (io::ErrorKind::NotFound, None) => LoaderError::Missing(path.to_owned()),
         _ => LoaderError::Read(path.to_owned(), error),
@@ -331,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_missing_loader_names_the_package() {
-        let missing = open(Architecture::X86_64, Some(Path::new("/nonexistent/x.efi"))).unwrap_err();
+        let missing = open(Architecture::X86_64, Some(Path::new("/nonexistent/x.efi")), None).unwrap_err();
         assert!(missing.hint().contains("systemd-boot-efi") && missing.hint().contains("--efi-loader"));
     }
 }

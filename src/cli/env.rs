@@ -75,6 +75,11 @@ pub fn xdg(variable: &str, under_home: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// The user's folder of boot loaders; it need not exist.
+pub fn loaders() -> anyhow::Result<PathBuf> {
+    Ok(crate::own_folder::within(&xdg("XDG_DATA_HOME", ".local/share")?, "bootdisk/loaders")?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,17 @@
-//! `bootdisk kernel fetch`: a kernel from Debian's archive, for people without apt.
+//! `bootdisk kernel fetch`: a kernel from Debian's archive, for people without apt, and systemd-boot where there is none.
 
 use super::kernel::write_added;
 use super::options::Global;
 use super::progress::Progress;
-use super::{size, stdio};
-use crate::arch::Arch;
+use super::{env, size, stdio};
+use crate::arch::{Arch, Architecture};
+use crate::boot::loader;
 use crate::convert::Event;
 use crate::kernel::store::Added;
 use crate::kernel::{Given, Store};
 use crate::mirror;
+use crate::own_folder;
+use crate::publish::Document;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use std::io::Write;
@@ -23,7 +26,8 @@ Examples:
   bootdisk kernel fetch rt --suite trixie --mirror http://ftp.de.debian.org/debian
 
 The archive's signature is verified by gpgv, with Debian's keys: those that this system's apt sources name, those of the
-package debian-archive-keyring, or --keyring. Nothing is installed.";
+package debian-archive-keyring, or --keyring. Nothing is installed. On a system without systemd-boot its package comes
+too, for disks that boot under UEFI.";
 
 /// Arguments of `bootdisk kernel fetch`.
 #[derive(Debug, Args)]
@@ -51,15 +55,27 @@ pub fn run(global: &Global, args: &Fetch, store: &Store, out: &mut dyn Write) ->
     let mut progress = Progress::new(global);
     let added = fetch(args, store, &mut progress);
     progress.show(Event::Done);
-    let (added, signer) = added.with_context(|| format!("cannot get {}", crate::escape::escape(args.flavour.as_bytes())))?;
+    let Done { added, loader, signer } =
+        added.with_context(|| format!("cannot get {}", crate::escape::escape(args.flavour.as_bytes())))?;
     write_added(&added, out)?;
+    if let Some(loader) = loader {
+        writeln!(out, "{loader}")?;
+    }
     if !global.quiet {
         stdio::say(&format!("verified: the archive is signed by {signer}\n"));
     }
     Ok(())
 }
 
-fn fetch(args: &Fetch, store: &Store, progress: &mut Progress) -> Result<(Added, String)> {
+/// What was fetched.
+struct Done {
+    added: Added,
+    /// What systemd-boot's file is called, if it was missing.
+    loader: Option<&'static str>,
+    signer: String,
+}
+
+fn fetch(args: &Fetch, store: &Store, progress: &mut Progress) -> Result<Done> {
     let arch = args.arch.as_deref().unwrap_or(std::env::consts::ARCH);
     let arch = Arch::from_name(arch)
         .ok_or_else(|| anyhow!("not an architecture: {}", crate::escape::escape(arch.as_bytes())))?;
@@ -73,8 +89,23 @@ fn fetch(args: &Fetch, store: &Store, progress: &mut Progress) -> Result<(Added,
             progress.show(Event::Step(&format!("fetching {what}, {}", size::render(total))));
         }
     };
-    let fetched = mirror::fetch(&archive, &name, arch, observe)?;
+    let loaders = env::loaders()?;
+    let missing = |architecture: &Architecture| {
+        !loader::is_installed(*architecture) && !loaders.join(loader::file_name(*architecture)).exists()
+    };
+    let missing = Architecture::try_from(arch).ok().filter(missing);
+    let fetched = mirror::fetch(&archive, &name, arch, missing.is_some(), observe)?;
     let given = Given { files: &fetched.files, modules: None, config: None, keys: None };
     let added = store.add_given(&given, &mut |count, bytes| progress.modules(count, bytes));
-    Ok((added.with_context(|| format!("cannot add {}", fetched.names.join(", ")))?, fetched.signer.clone()))
+    let added = added.with_context(|| format!("cannot add {}", fetched.names.join(", ")))?;
+    let loader = match (missing, &fetched.loader) {
+        (Some(architecture), Some(package)) => {
+            let bytes = loader::open(architecture, Some(package), None)?;
+            own_folder::make(&loaders)?;
+            Document::at(&loaders.join(loader::file_name(architecture)))?.write(&bytes)?;
+            Some(loader::file_name(architecture))
+        }
+        _ => None,
+    };
+    Ok(Done { added, loader, signer: fetched.signer.clone() })
 }

@@ -1,5 +1,6 @@
 //! From the command line to a plan: which image, which kernel.
 
+use super::env;
 use super::options::{self, Disk, Global, KernelKeys};
 use super::report::WithHint;
 use crate::arch::{Arch, Architecture};
@@ -73,6 +74,7 @@ pub fn open(
         init: disk.init.into(),
         overrides: overrides.clone(),
         efi_loader: disk.efi_loader.clone(),
+        loaders: env::loaders().ok(),
         source_date_epoch: source_date_epoch()?,
         guest_modules: disk.guest_modules == options::GuestModules::All,
         preflight: !disk.no_preflight,

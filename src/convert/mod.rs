@@ -97,6 +97,8 @@ pub struct Options {
     pub overrides: Overrides,
     /// systemd-boot's file, instead of the distribution's.
     pub efi_loader: Option<PathBuf>,
+    /// Folder with systemd-boot's files, for where the distribution has none.
+    pub loaders: Option<PathBuf>,
     /// Upper limit for the times this program makes, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
     pub source_date_epoch: Option<i64>,
     /// The running userland has all modules of the kernel, in a partition of their own.
@@ -197,7 +199,7 @@ impl Plan {
 
         let pid1 = init_binary(architecture)?;
         let efi_loader = match options.firmware.uefi {
-            true => Some(loader::open(architecture, options.efi_loader.as_deref())?),
+            true => Some(loader::open(architecture, options.efi_loader.as_deref(), options.loaders.as_deref())?),
             false => None,
         };
         let command_line = command_line::command_line(architecture, &options.command_line)?;

@@ -1,4 +1,4 @@
-//! Why no kernel came from an archive.
+//! Why a kernel could not be fetched from an archive.
 
 use super::Archive;
 use crate::arch::Arch;
@@ -9,25 +9,25 @@ use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why no kernel came from an archive.
+/// Why a kernel could not be fetched from an archive.
 #[derive(Debug, Error)]
 pub enum MirrorError {
-    /// No name of a flavour.
-    #[error("not a kernel's flavour: {}", escape(.0.as_bytes()))]
+    /// This cannot name a flavour.
+    #[error("not a kernel flavour: {}", escape(.0.as_bytes()))]
     Flavour(String),
-    /// No address.
-    #[error("not an archive's address: {}", escape(.0.as_bytes()))]
+    /// This cannot be an address.
+    #[error("not the address of an archive: {}", escape(.0.as_bytes()))]
     Address(String),
-    /// No keys to verify with.
-    #[error("no keyring of Debian's archive on this system (looked at {0})")]
+    /// There are no keys to verify with.
+    #[error("this system has no keyring of Debian's archive (looked for {0})")]
     NoKeyring(String),
-    /// A file with no keys in it.
+    /// The given file has no keys in it.
     #[error(transparent)]
     Keyring(KernelError),
-    /// `gpgv` cannot be asked.
+    /// `gpgv` could not check the signature.
     #[error(transparent)]
     Verifier(KernelError),
-    /// Not signed by whom it should be.
+    /// It is not signed by the right key.
     #[error("{archive} cannot be trusted: {reason}")]
     Signature {
         /// Address and suite, printable.
@@ -35,39 +35,39 @@ pub enum MirrorError {
         /// Why, printable.
         reason: String,
     },
-    /// Its list is of another day.
-    #[error("the lists of {archive} have expired, at {when}: somebody may be keeping newer ones back")]
+    /// Its lists are too old.
+    #[error("the lists of {archive} expired on {when}: the mirror is stale, or newer lists are being withheld")]
     Expired {
         /// Its `Valid-Until`, printable.
         when: String,
         /// Address and suite, printable.
         archive: String,
     },
-    /// It is signed, and another one.
-    #[error("asked for the suite {}, and got {}", escape(.wanted.as_bytes()), escape(.found.as_bytes()))]
+    /// It is signed, but for another suite.
+    #[error("asked for suite {}, but the archive answered with {}", escape(.wanted.as_bytes()), escape(.found.as_bytes()))]
     OtherSuite {
         /// As it calls itself.
         found: String,
         /// As it was asked for.
         wanted: String,
     },
-    /// There is none.
-    #[error("there is no suite {} there: {}", escape(.suite.as_bytes()), escape(.url.as_bytes()))]
+    /// It has no such suite.
+    #[error("the archive has no suite {}: {}", escape(.suite.as_bytes()), escape(.url.as_bytes()))]
     NoSuite {
         /// What was asked for.
         url: String,
         /// The suite.
         suite: String,
     },
-    /// It has no packages for it.
+    /// It has no packages for this architecture.
     #[error("{archive} has no packages for {arch}")]
     NoArchitecture {
-        /// For what.
+        /// Which.
         arch: Arch,
         /// Address and suite, printable.
         archive: String,
     },
-    /// It has other packages.
+    /// It has no such package.
     #[error("{archive} has no package {}", escape(.name.as_bytes()))]
     NoPackage {
         /// Which.
@@ -77,7 +77,7 @@ pub enum MirrorError {
         /// Flavours that are there.
         flavours: Vec<String>,
     },
-    /// It contradicts itself.
+    /// Its files contradict each other.
     #[error("{archive} cannot be used: {reason}")]
     Odd {
         /// Why.
@@ -85,11 +85,11 @@ pub enum MirrorError {
         /// Address and suite, printable.
         archive: String,
     },
-    /// Nobody answered, or nobody that can be talked to.
+    /// The server could not be reached.
     #[error(transparent)]
     Http(#[from] RegistryError),
-    /// An answer that is none.
-    #[error("the answer has status {status}: {}", escape(.url.as_bytes()))]
+    /// The server answered with an error.
+    #[error("the server answered with status {status}: {}", escape(.url.as_bytes()))]
     Status {
         /// The status.
         status: u16,
@@ -97,22 +97,22 @@ pub enum MirrorError {
         url: String,
     },
     /// The connection ended.
-    #[error("{what} came in part alone: {}", os_error(.error))]
+    #[error("only part of {what} arrived: {}", os_error(.error))]
     Cut {
         /// What was fetched, printable.
         what: String,
         /// What happened.
         error: io::Error,
     },
-    /// Other bytes.
-    #[error("{what} is not what the archive's signed list says: {}", escape(.url.as_bytes()))]
+    /// The bytes are not those of the signed list.
+    #[error("{what} does not match the archive's signed list: {}", escape(.url.as_bytes()))]
     Digest {
         /// What was fetched, printable.
         what: String,
         /// From where.
         url: String,
     },
-    /// A file of ours.
+    /// One of our own files failed.
     #[error("cannot {action} {}: {}", crate::escape::path(.path), os_error(.source))]
     Io {
         /// What was tried.
@@ -130,7 +130,7 @@ impl MirrorError {
         move |source| MirrorError::Io { action, path, source }
     }
 
-    /// What `gpgv` said of the archive. The path of our copy says nothing to anybody.
+    /// What `gpgv` said about the archive, without the path of our temporary copy.
     pub(super) fn unsigned(error: KernelError, archive: &Archive) -> MirrorError {
         match error {
             KernelError::Signature { reason, .. } => MirrorError::Signature { archive: archive.to_string(), reason },
@@ -141,18 +141,18 @@ impl MirrorError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            MirrorError::Flavour(_) => "debian-cloud, debian, or what stands between linux-image- and the architecture".into(),
-            MirrorError::Address(_) => "give it as apt has it: --mirror http://deb.debian.org/debian".into(),
+            MirrorError::Flavour(_) => "give debian-cloud, debian, or what stands between linux-image- and the architecture in the package's name".into(),
+            MirrorError::Address(_) => "write it as in apt's sources: --mirror http://deb.debian.org/debian".into(),
             MirrorError::NoKeyring(_) => {
                 "install the package debian-archive-keyring, or give Debian's keys: --keyring FILE".into()
             }
-            MirrorError::Signature { .. } => "give another mirror, or the keys it is signed with: --keyring FILE".into(),
-            MirrorError::Expired { .. } => "look at this machine's clock, or give another mirror: --mirror URL".into(),
-            MirrorError::NoSuite { .. } | MirrorError::OtherSuite { .. } => "name the release: --suite bookworm".into(),
+            MirrorError::Signature { .. } => "use another mirror, or give the keys it is signed with: --keyring FILE".into(),
+            MirrorError::Expired { .. } => "check this machine's clock, or use another mirror: --mirror URL".into(),
+            MirrorError::NoSuite { .. } | MirrorError::OtherSuite { .. } => "name the release, for example: --suite bookworm".into(),
             MirrorError::NoPackage { flavours, .. } if !flavours.is_empty() => {
-                format!("there are: {}", flavours.join(", "))
+                format!("the archive has: {}", flavours.join(", "))
             }
-            MirrorError::Cut { .. } | MirrorError::Digest { .. } => "try again, or give another mirror: --mirror URL".into(),
+            MirrorError::Cut { .. } | MirrorError::Digest { .. } => "try again, or use another mirror: --mirror URL".into(),
             MirrorError::Keyring(error) | MirrorError::Verifier(error) => return error.hint(),
             MirrorError::Http(error) => return error.hint(),
             _ => return None,

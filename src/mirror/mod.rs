@@ -1,12 +1,12 @@
-//! Kernels from a Debian archive, for whoever has no apt: verified from the archive's signature to the package's bytes.
+//! Kernels from a Debian archive, for whoever has no apt, and systemd-boot with them: verified from the archive's signature to the package's bytes.
 //!
 //! ```text
 //!  Release ◀─ Release.gpg (gpgv, the archive's keyring)
 //!     └ SHA-256 ─▶ Packages ─ SHA-256 ─▶ .deb ─▶ crate::kernel
 //! ```
 //!
-//! The detached signature is taken and not `InRelease`: it is one of bytes, which gpgv is asked about as of any package.
-//! Nothing that is read is believed before its digest is right, and nothing is larger than its list says.
+//! The detached signature is used instead of `InRelease`: it covers whole files, so gpgv checks it as it does any package's.
+//! Nothing is parsed before its signature or digest has been verified, and no file may be larger than its list says.
 //!
 //! Not supported: archives without SHA-256, components other than `main`.
 //! Specification: Debian, "DebianRepository/Format"; deb-src-control(5) for stanzas; sources.list(5).
@@ -43,11 +43,13 @@ const PACKAGE: u64 = 1 << 30;
 /// Bytes moved at a time.
 const PIECE: usize = 256 << 10;
 
-/// Packages that belong together, in a folder that goes with this value.
+/// Verified packages, in a folder that is removed with this value.
 #[derive(Debug)]
 pub struct Fetched {
-    /// Where they are.
+    /// The kernel's packages.
     pub files: Vec<PathBuf>,
+    /// The package with systemd-boot.
+    pub loader: Option<PathBuf>,
     /// Their names and versions, in printable text.
     pub names: Vec<String>,
     /// Who signed the archive, in printable text.
@@ -61,10 +63,11 @@ pub type Observer<'a> = &'a mut dyn FnMut(&str, u64, u64);
 /// The package that a name stands for: `debian-cloud`, `debian`, or a flavour such as `rt`.
 ///
 /// # Errors
-/// For what is no flavour's name.
+/// When `flavour` cannot be part of a package's name.
 pub fn package_of(flavour: &str, arch: Arch) -> Result<String, MirrorError> {
     let arch = arch.oci_name();
-    let is_name = !flavour.is_empty() && flavour.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let is_name =
+        !flavour.is_empty() && flavour.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     match flavour {
         "debian" => Ok(format!("linux-image-{arch}")),
         "debian-cloud" => Ok(format!("linux-image-cloud-{arch}")),
@@ -73,26 +76,34 @@ pub fn package_of(flavour: &str, arch: Arch) -> Result<String, MirrorError> {
     }
 }
 
-/// Fetches the kernel that the package `name` stands for.
+/// Fetches the kernel that the package `name` stands for, and the boot loader if that is wanted and there.
 ///
 /// # Errors
-/// When it cannot be reached, is not there, or anything on the way from the signature to the package is not right.
-pub fn fetch(archive: &Archive, name: &str, arch: Arch, observe: Observer<'_>) -> Result<Fetched, MirrorError> {
+/// When the archive cannot be reached or has no such package, or a signature or digest is wrong.
+pub fn fetch(
+    archive: &Archive,
+    name: &str,
+    arch: Arch,
+    with_loader: bool,
+    observe: Observer<'_>,
+) -> Result<Fetched, MirrorError> {
     let folder = tempfile::tempdir().map_err(MirrorError::io("write", std::env::temp_dir()))?;
     let mirror = Mirror { archive, http: Http::new(true), folder: folder.path() };
     let (release, signer) = mirror.release(SystemTime::now())?;
     let list = mirror.list(&release, arch, observe)?;
-    let wanted = packages::of_kernel(BufReader::new(list), name)
+    let wanted = packages::wanted(BufReader::new(list), name)
         .map_err(MirrorError::io("read", "Packages"))?
         .map_err(|fault| fault.in_archive(archive))?;
-    let mut fetched = Fetched { files: Vec::new(), names: Vec::new(), signer, _folder: folder };
-    for package in &wanted {
-        let path = fetched._folder.path().join(package.file_name());
-        Mirror { archive, http: Http::new(true), folder: fetched._folder.path() }.package(package, &path, observe)?;
-        fetched.files.push(path);
-        fetched.names.push(package.shown());
-    }
-    Ok(fetched)
+    let mut names = Vec::new();
+    let mut get = |package: &Package| {
+        let path = mirror.folder.join(package.file_name());
+        mirror.package(package, &path, observe)?;
+        names.push(package.shown());
+        Ok(path)
+    };
+    let files = wanted.kernel.iter().map(&mut get).collect::<Result<_, MirrorError>>()?;
+    let loader = wanted.loader.iter().filter(|_| with_loader).map(&mut get).next().transpose()?;
+    Ok(Fetched { files, loader, names, signer, _folder: folder })
 }
 
 /// An archive that is asked.
@@ -103,14 +114,14 @@ struct Mirror<'a> {
 }
 
 impl Mirror<'_> {
-    /// The verified Release file, and who signed it. A mirror that is being written to may have the two of different
-    /// days: then they are asked for once more.
+    /// The verified Release file, and who signed it. While a mirror is being updated, file and signature may not match:
+    /// both are fetched once more.
     fn release(&self, now: SystemTime) -> Result<(Release, String), MirrorError> {
         let (text, signer) = self.signed().or_else(|error| match error {
             MirrorError::Signature { .. } => self.signed(),
             error => Err(error),
         })?;
-        let release = Release::read(&text).ok_or_else(|| self.odd("its Release file lists nothing"))?;
+        let release = Release::read(&text).ok_or_else(|| self.odd("its Release file lists no files"))?;
         if !release.is_of(&self.archive.suite) {
             return Err(MirrorError::OtherSuite { found: release.name(), wanted: self.archive.suite.clone() });
         }
@@ -147,8 +158,7 @@ impl Mirror<'_> {
     }
 
     fn package(&self, package: &Package, to: &Path, observe: Observer<'_>) -> Result<(), MirrorError> {
-        let what =
-            Expected { what: &package.shown(), size: package.size, sha256: &package.sha256, limit: PACKAGE };
+        let what = Expected { what: &package.shown(), size: package.size, sha256: &package.sha256, limit: PACKAGE };
         self.file(&self.archive.at(&package.path)?, &what, to, observe)
     }
 
@@ -163,10 +173,10 @@ impl Mirror<'_> {
         }
     }
 
-    /// A file with a digest that is known.
+    /// A file whose digest is known.
     fn file(&self, url: &Url, expected: &Expected<'_>, to: &Path, observe: Observer<'_>) -> Result<(), MirrorError> {
         if expected.size > expected.limit {
-            return Err(self.odd("a file of it is larger than any can be"));
+            return Err(self.odd("a file is listed with more bytes than any package has"));
         }
         let answer = self.http.get(url, &Ask::default())?;
         if answer.status != 200 {
@@ -175,7 +185,7 @@ impl Mirror<'_> {
         let failed = MirrorError::io("write", to);
         let mut file = BufWriter::new(File::create(to).map_err(MirrorError::io("write", to))?);
         let (mut hash, mut have, mut piece) = (Sha256::new(), 0u64, vec![0; PIECE]);
-        // One byte more than there should be is enough to know.
+        // One byte too many is enough to notice.
         let mut body = answer.body().take(expected.size + 1);
         loop {
             observe(expected.what, have, expected.size);

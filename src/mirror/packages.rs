@@ -1,4 +1,4 @@
-//! The list of packages: the kernel that a metapackage stands for.
+//! The list of packages: the kernel that a metapackage stands for, and the boot loader beside it.
 
 use super::fields::value;
 use super::{Archive, MirrorError};
@@ -11,6 +11,10 @@ const MOST: u64 = 512 << 20;
 const STANZA: usize = 1 << 20;
 /// Most packages with kernels that are kept.
 const KERNELS: usize = 10_000;
+/// What packages with kernels and their modules begin with.
+const KERNEL: [&str; 2] = ["linux-image-", "linux-modules-"];
+/// The package with systemd-boot.
+const LOADER: &str = "systemd-boot-efi";
 
 /// A package of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,17 +65,17 @@ impl Package {
     }
 }
 
-/// Why a list has no such kernel.
+/// Why there is no such kernel in a list.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It has others.
+    /// There is no such package.
     NoPackage {
         /// Which was wanted.
         name: String,
         /// What stands between `linux-image-` and the architecture in others.
         flavours: Vec<String>,
     },
-    /// What it stands for is not there.
+    /// The metapackage names a kernel that is not listed.
     Incomplete,
 }
 
@@ -80,37 +84,53 @@ impl Fault {
         let archive = archive.to_string();
         match self {
             Fault::NoPackage { name, flavours } => MirrorError::NoPackage { name, archive, flavours },
-            Fault::Incomplete => MirrorError::Odd { reason: "it lists a kernel that it does not have", archive },
+            Fault::Incomplete => {
+                MirrorError::Odd { reason: "its metapackage names a kernel that it does not have", archive }
+            }
         }
     }
 }
 
-/// The packages of the kernel that `name` stands for: the package itself, or the one that it depends on, and its modules
-/// where they are packages of their own.
-pub fn of_kernel(list: impl BufRead, name: &str) -> io::Result<Result<Vec<Package>, Fault>> {
-    let kernels = kernels(list)?;
+/// What is taken from a list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The kernel, and its modules where they are packages of their own.
+    pub kernel: Vec<Package>,
+    /// systemd-boot, if the archive has it.
+    pub loader: Option<Package>,
+}
+
+/// What the package `name` stands for: itself, or the kernel that it depends on.
+pub fn wanted(list: impl BufRead, name: &str) -> io::Result<Result<Wanted, Fault>> {
+    let all = packages(list)?;
+    let loader = all.get(LOADER).cloned();
+    Ok(of_kernel(&all, name).map(|kernel| Wanted { kernel, loader }))
+}
+
+fn of_kernel(kernels: &BTreeMap<String, Package>, name: &str) -> Result<Vec<Package>, Fault> {
     let Some(first) = kernels.get(name) else {
-        return Ok(Err(Fault::NoPackage { name: name.to_owned(), flavours: flavours(&kernels, name) }));
+        return Err(Fault::NoPackage { name: name.to_owned(), flavours: flavours(kernels, name) });
     };
-    let is_image = |name: &&str| name.starts_with("linux-image-") && name.as_bytes().get(12).is_some_and(u8::is_ascii_digit);
+    let is_image =
+        |name: &&str| name.starts_with("linux-image-") && name.as_bytes().get(12).is_some_and(u8::is_ascii_digit);
     // A metapackage depends on one kernel, and a kernel on none.
     let image = match first.needs().find(is_image) {
         Some(image) => kernels.get(image),
         None => Some(first),
     };
-    let Some(image) = image else { return Ok(Err(Fault::Incomplete)) };
+    let Some(image) = image else { return Err(Fault::Incomplete) };
     let mut all = vec![image.clone()];
     for modules in image.needs().filter(|name| name.starts_with("linux-modules-")) {
         match kernels.get(modules) {
             Some(modules) => all.push(modules.clone()),
-            None => return Ok(Err(Fault::Incomplete)),
+            None => return Err(Fault::Incomplete),
         }
     }
-    Ok(Ok(all))
+    Ok(all)
 }
 
-/// Every package with a kernel or its modules.
-fn kernels(list: impl BufRead) -> io::Result<BTreeMap<String, Package>> {
+/// Every package with a kernel, its modules or the boot loader.
+fn packages(list: impl BufRead) -> io::Result<BTreeMap<String, Package>> {
     let mut list = list.take(MOST);
     let (mut found, mut stanza, mut line) = (BTreeMap::new(), String::new(), Vec::new());
     loop {
@@ -122,10 +142,12 @@ fn kernels(list: impl BufRead) -> io::Result<BTreeMap<String, Package>> {
             }
             continue;
         }
-        let is_kernel = ["linux-image-", "linux-modules-"].iter().any(|start| {
-            stanza.strip_prefix("Package:").is_some_and(|rest| rest.trim_start().starts_with(start))
-        });
-        if let Some(package) = Package::read(&stanza).filter(|_| is_kernel && found.len() < KERNELS) {
+        let name = value(&stanza, "Package").unwrap_or_default();
+        let is_wanted = name == LOADER || KERNEL.iter().any(|start| name.starts_with(start));
+        if is_wanted
+            && found.len() < KERNELS
+            && let Some(package) = Package::read(&stanza)
+        {
             found.insert(package.name.clone(), package);
         }
         stanza.clear();
@@ -157,12 +179,14 @@ mod tests {
 
     fn stanza(name: &str, depends: &str) -> String {
         let digest = "b".repeat(64);
-        format!("Package: {name}\nVersion: 1\nDepends: {depends}\nFilename: pool/{name}.deb\nSize: 5\nSHA256: {digest}\n\n")
+        format!(
+            "Package: {name}\nVersion: 1\nDepends: {depends}\nFilename: pool/{name}.deb\nSize: 5\nSHA256: {digest}\n\n"
+        )
     }
 
     fn names(list: &str, wanted: &str) -> Result<Vec<String>, Fault> {
-        let found = of_kernel(list.as_bytes(), wanted).unwrap();
-        found.map(|packages| packages.into_iter().map(|package| package.name).collect())
+        let found = super::wanted(list.as_bytes(), wanted).unwrap()?;
+        Ok(found.kernel.into_iter().chain(found.loader).map(|package| package.name).collect())
     }
 
     #[test]
@@ -181,6 +205,8 @@ mod tests {
         let both = ["linux-image-7.0-amd64", "linux-modules-7.0-amd64"];
         assert_eq!(names(&list, "linux-image-amd64").unwrap(), both);
         assert_eq!(names(&list, "linux-image-7.0-amd64").unwrap(), both);
+        let and_loader = format!("{list}{}", stanza(LOADER, ""));
+        assert_eq!(names(&and_loader, "linux-image-7.0-amd64").unwrap(), [&both[..], &[LOADER]].concat());
         assert_eq!(names(&list, "linux-image-rt-amd64"), Err(Fault::Incomplete));
         let flavours = vec!["debian".to_owned(), "debian-cloud".into(), "rt".into()];
         let wanted = "linux-image-x-amd64".to_owned();

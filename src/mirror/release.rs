@@ -1,4 +1,4 @@
-//! The Release file: what a suite calls itself, until when it is valid, and the digests of its lists.
+//! The Release file: the names of a suite, how long it is valid, and the digests of its lists.
 
 use super::fields::value;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,13 +19,13 @@ pub struct Listed {
 pub struct Release {
     names: Vec<String>,
     valid_until: Option<String>,
-    /// Lists are found by their digest too, so that none changes while it is asked for.
+    /// Lists can be fetched by their digest, so that an update of the mirror does not disturb.
     pub by_hash: bool,
     files: Vec<Listed>,
 }
 
 impl Release {
-    /// `None` when it lists nothing.
+    /// `None` when it lists no files.
     pub fn read(text: &str) -> Option<Release> {
         let files: Vec<Listed> = value(text, "SHA256")?.lines().filter_map(listed).collect();
         Some(Release {
@@ -36,17 +36,17 @@ impl Release {
         })
     }
 
-    /// Whether it is that of this suite; `stable-security` is called `stable-security` or `bookworm-security`.
+    /// Whether it belongs to this suite, by codename or suite name.
     pub fn is_of(&self, suite: &str) -> bool {
         self.names.iter().any(|name| name == suite)
     }
 
-    /// As it calls itself.
+    /// Its own name.
     pub fn name(&self) -> String {
-        self.names.first().map_or("one without a name".into(), |name| name.chars().take(80).collect())
+        self.names.first().map_or("a suite without a name".into(), |name| name.chars().take(80).collect())
     }
 
-    /// When it has expired, if it has; a date that is none has.
+    /// The date on which it expired, if it did. A date that cannot be read counts as expired.
     pub fn has_expired(&self, now: SystemTime) -> Option<String> {
         let until = self.valid_until.as_ref()?;
         let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);

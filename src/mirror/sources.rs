@@ -139,9 +139,13 @@ mod tests {
         };
         let stanza = "# once\nTypes: deb deb-src\nURIs: http://deb.debian.org/debian\nSuites: trixie trixie-updates\n\
                       Components: main contrib\nSigned-By: /usr/share/keyrings/d.pgp\n";
-        let security = "Types: deb\nURIs: http://deb.debian.org/debian-security\nSuites: trixie-security\nComponents: main\n";
+        let security =
+            "Types: deb\nURIs: http://deb.debian.org/debian-security\nSuites: trixie-security\nComponents: main\n";
         for (text, expected) in [
-            ("deb http://ftp.de.debian.org/debian bookworm main\n", source("http://ftp.de.debian.org/debian", "bookworm", None)),
+            (
+                "deb http://ftp.de.debian.org/debian bookworm main\n",
+                source("http://ftp.de.debian.org/debian", "bookworm", None),
+            ),
             (
                 "deb-src http://a/debian x main\n#deb http://b/debian x main\ndeb [arch=amd64 signed-by=/k.gpg] https://c/debian/ sid main\n",
                 source("https://c/debian/", "sid", Some("/k.gpg")),
@@ -149,7 +153,10 @@ mod tests {
             ("deb http://deb.debian.org/debian bookworm-updates main\n", None),
             ("deb http://archive.ubuntu.com/ubuntu noble main\n", None),
             ("deb http://deb.debian.org/debian bookworm contrib\n", None),
-            (&format!("{security}\n{stanza}"), source("http://deb.debian.org/debian", "trixie", Some("/usr/share/keyrings/d.pgp"))),
+            (
+                &format!("{security}\n{stanza}"),
+                source("http://deb.debian.org/debian", "trixie", Some("/usr/share/keyrings/d.pgp")),
+            ),
             (&format!("{stanza}Enabled: no\n"), None),
             ("", None),
         ] {

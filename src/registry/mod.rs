@@ -36,6 +36,6 @@ pub use access::{Access, Open, Policy, Teller, Told};
 pub use error::RegistryError;
 pub use fetch::Failed;
 pub use http::{Ask, Http};
-pub use url::Url;
 pub use name::{Name, NameError, looks_like_a_name};
 pub use remote::Remote;
+pub use url::Url;

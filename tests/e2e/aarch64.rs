@@ -3,6 +3,7 @@
 
 use crate::machine::server::press_power_button;
 use crate::nginx::{fetch, free_port};
+use crate::support::debian_archive::DebianArchive;
 use crate::{e2e, e2e_disk, tools};
 use e2e::{Bench, Kernel, Running, arm64_loader, image, sha256};
 use nix::sys::signal::Signal;
@@ -46,6 +47,50 @@ fn hello_is_on_a_disk_of_its_architecture_and_boots_under_both() {
     let line = format!("Hello from OS-less container (Go, Linux {} on arm64)\n", Kernel::CloudArm64.release());
     bench.run(&disk, &["--firmware", "direct"]).expect(0, &line);
     bench.run(&disk, &[]).expect(0, &line);
+}
+
+#[test]
+fn a_kernel_and_a_loader_are_fetched_where_there_are_none() {
+    let bench = Bench::without_kernels();
+    let archive = DebianArchive::new();
+    archive.add("arm64", "linux-image-cloud-arm64", "linux-image-6-cloud-arm64 (= 1)", None);
+    archive.add("arm64", "linux-image-6-cloud-arm64", "", Some(&Kernel::CloudArm64.package()));
+    archive.add("arm64", "systemd-boot-efi", "", Some(&arm64_loader()));
+    archive.sign("Archive", "");
+    let fetch = |flavour: &str| {
+        let mut command = bench.bootdisk();
+        command.args(["kernel", "fetch", flavour, "--arch", "aarch64", "--suite", "tiny", "--mirror", &archive.url()]);
+        e2e::run(command.arg("--keyring").arg(archive.path("archive.gpg")))
+    };
+    let loader = bench.path("data/bootdisk/loaders/systemd-bootaa64.efi");
+
+    let right = archive.damage("pool/systemd-boot-efi.deb");
+    let refused = fetch("debian-cloud").expect(1, "");
+    assert!(refused.stderr.contains("does not match the archive's signed list"), "{}", refused.stderr);
+    assert_eq!(tools::stdout(bench.bootdisk().args(["kernel", "list", "--json"])).trim(), "[]");
+    assert!(!loader.exists());
+    std::fs::write(archive.file("pool/systemd-boot-efi.deb"), right).unwrap();
+    let unknown = fetch("rt").expect(1, "");
+    assert!(unknown.stderr.contains("hint: the archive has: debian-cloud"), "{}", unknown.stderr);
+
+    let fetched = fetch("debian-cloud").expect_status(0);
+    let release = Kernel::CloudArm64.release();
+    assert!(
+        fetched.text().contains(&format!("{release} (default for aarch64)\nsystemd-bootaa64.efi\n")),
+        "{}",
+        fetched.text()
+    );
+    assert!(
+        fetched.stderr.contains("verified: the archive is signed by Archive <a@example.org>, key "),
+        "{}",
+        fetched.stderr
+    );
+    assert_eq!(sha256(&loader).len(), 64);
+    let again = fetch("debian-cloud").expect_status(0);
+    assert!(again.text().ends_with(" (already there)\n") && !again.stderr.contains("systemd-boot"), "{}", again.stderr);
+    // Enough for a disk that boots under UEFI, as it does with the package that was given.
+    let fetched = bench.build(image("hello-multi.oci"), "fetched.img", &["--platform", "linux/arm64"]);
+    assert_eq!(sha256(&fetched), sha256(&build(&bench, "hello-multi.oci", "given.img")));
 }
 
 #[test]

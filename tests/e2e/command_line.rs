@@ -144,7 +144,12 @@ fn without_a_default_kernel_it_is_said_where_one_comes_from() {
         run(bench.bootdisk().arg("build").arg(image).arg("-o").arg(out).args(["--platform", platform, "-q"]))
     };
     failed(build(&image("hello-c.oci"), "linux/amd64"), 1, "no default kernel for x86_64", "bootdisk kernel add");
-    failed(build(&image("debian-arm64.oci"), "linux/arm64"), 1, "no default kernel for aarch64", "bootdisk kernel fetch --arch aarch64");
+    failed(
+        build(&image("debian-arm64.oci"), "linux/arm64"),
+        1,
+        "no default kernel for aarch64",
+        "bootdisk kernel fetch --arch aarch64",
+    );
     // Nobody is sent for a kernel that no disk can be made with.
     let archive = bench.path("riscv64.tar");
     fs::write(&archive, ImageBuilder::new().platform("linux/riscv64").docker_legacy()).unwrap();

@@ -83,7 +83,7 @@ pub fn write(folder: &Path, wanted: &Wanted) -> (PathBuf, Layout) {
     let path = folder.join("disk.img");
     let file = std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     file.set_len(layout.disk_size()).unwrap();
-    let efi_loader = boot::loader::open(Architecture::X86_64, None).unwrap();
+    let efi_loader = boot::loader::open(Architecture::X86_64, None, None).unwrap();
     let boot = Boot {
         firmware: wanted.firmware,
         kernel: wanted.kernel,

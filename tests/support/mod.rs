@@ -6,6 +6,7 @@ pub mod apart;
 pub mod boot_disk;
 pub mod busybox;
 pub mod daemons;
+pub mod debian_archive;
 pub mod e2e;
 pub mod e2e_archive;
 pub mod e2e_disk;
