@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::kernel_added::write_added;
 use super::kernel_fetch;
 use super::kernel_set::{self, Set};
 use super::options::{Global, KernelKeys, kernel_files};
@@ -208,16 +209,6 @@ fn run_add(
         write_added(added, out)?;
     }
     Ok(all)
-}
-
-/// The line about a kernel that was added.
-pub(super) fn write_added(added: &Added, out: &mut dyn Write) -> io::Result<()> {
-    let note = match (added.new, added.became_default) {
-        (true, true) => format!(" (default for {})", added.entry.arch),
-        (true, false) => String::new(),
-        (false, _) => " (already there)".to_owned(),
-    };
-    writeln!(out, "{}  {}{note}", &added.entry.id[..12], added.entry.release)
 }
 
 fn given<'a>(add: &'a Add, keys: Option<&'a Keys>, files: &'a [PathBuf]) -> Given<'a> {

@@ -1,6 +1,6 @@
 //! `bootdisk kernel fetch`: a kernel from Debian's archive, for people without apt, and systemd-boot where there is none.
 
-use super::kernel::write_added;
+use super::kernel_added::write_added;
 use super::options::Global;
 use super::progress::Progress;
 use super::{env, size, stdio};

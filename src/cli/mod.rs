@@ -17,6 +17,7 @@ mod env;
 mod exec;
 mod inspect;
 pub mod kernel;
+mod kernel_added;
 mod kernel_fetch;
 mod kernel_set;
 mod logs;

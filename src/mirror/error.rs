@@ -1,6 +1,5 @@
 //! Why a kernel could not be fetched from an archive.
 
-use super::Archive;
 use crate::arch::Arch;
 use crate::escape::{escape, os_error};
 use crate::kernel::KernelError;
@@ -131,9 +130,9 @@ impl MirrorError {
     }
 
     /// What `gpgv` said about the archive, without the path of our temporary copy.
-    pub(super) fn unsigned(error: KernelError, archive: &Archive) -> MirrorError {
+    pub(super) fn unsigned(error: KernelError, archive: String) -> MirrorError {
         match error {
-            KernelError::Signature { reason, .. } => MirrorError::Signature { archive: archive.to_string(), reason },
+            KernelError::Signature { reason, .. } => MirrorError::Signature { archive, reason },
             error => MirrorError::Verifier(error),
         }
     }

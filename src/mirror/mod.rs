@@ -132,13 +132,13 @@ impl Mirror<'_> {
     }
 
     fn signed(&self) -> Result<(String, String), MirrorError> {
-        let keys = Keys::read(&[self.archive.keyring.clone()]).map_err(MirrorError::Keyring)?;
+        let keys = Keys::read(std::slice::from_ref(&self.archive.keyring)).map_err(MirrorError::Keyring)?;
         let file = self.folder.join("Release");
         let (text, signature) = (self.document("Release", RELEASE)?, self.document("Release.gpg", SIGNATURE)?);
         let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).map_err(MirrorError::io("write", path));
         write(&file, &text)?;
         write(&self.folder.join("Release.asc"), &signature)?;
-        let signer = keys.signer_of(&file).map_err(|error| MirrorError::unsigned(error, self.archive))?;
+        let signer = keys.signer_of(&file).map_err(|error| MirrorError::unsigned(error, self.archive.to_string()))?;
         Ok((String::from_utf8_lossy(&text).into_owned(), signer))
     }
 

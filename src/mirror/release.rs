@@ -50,7 +50,7 @@ impl Release {
     pub fn has_expired(&self, now: SystemTime) -> Option<String> {
         let until = self.valid_until.as_ref()?;
         let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
-        let date = parser.parse_timestamp(&until.replace("UTC", "+0000")).ok();
+        let date = parser.parse_timestamp(until.replace("UTC", "+0000")).ok();
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
         let is_valid = date.is_some_and(|date| date.as_second() >= now);
         (!is_valid).then(|| crate::escape::escape(until.chars().take(80).collect::<String>().as_bytes()))
