@@ -1,57 +1,126 @@
-//! `/etc/fstab` of another machine, under an init of the image's own: file systems whose device is not here are not
-//! waited for (fstab(5), systemd.mount(5) `nofail`).
+//! `/etc/fstab` of another machine, under an init of the image's own: devices that are not here are not waited for
+//! (fstab(5), systemd.mount(5), systemd.swap(5)).
+//!
+//! ```text
+//!                        device here                device not here
+//!  init told in time     as it stands               nofail: goes on, and takes the device when it comes; swap: left out
+//!  init told never       by mount and swapon        left out
+//! ```
 //!
 //! An image that was made from a machine's disk has the table of that machine. systemd would wait 90 seconds for each
-//! device and then stop in its emergency shell. With `nofail` it goes on, and a device that comes later is still used.
+//! device and then stop in its emergency shell. For swap it waits even with `nofail`, before it starts anything else. And
+//! without udev no device ever comes for it, of those that are here neither: they are left to programs that need none.
+//! The root is mounted by then, whoever tells of its device.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Longest table that is looked at, in bytes.
 const MAX: usize = 1 << 16;
 
+/// How an init hears of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// As they come.
+    InTime,
+    /// Never.
+    Never,
+}
+
 /// A table that can be used here.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Adapted {
     /// Its text.
     pub text: String,
-    /// What is not waited for, by its first field.
-    pub absent: Vec<String>,
+    /// Devices that are not waited for and used once they come, by their first fields.
+    pub later: Vec<String>,
+    /// Devices that are left out.
+    pub unused: Vec<String>,
+    /// A table of the file systems here that the init would not mount.
+    pub mounts: String,
+    /// Swap here that the init would not use.
+    pub swaps: Vec<String>,
 }
 
-/// Adds `nofail` where the device is not there and something would wait for it; `None` when nothing is to change.
-pub fn adapt(table: &str, is_there: impl Fn(&str) -> bool) -> Option<Adapted> {
+/// Changes the lines that something would wait for in vain; `None` when there are none.
+pub fn adapt(table: &str, told: Told, is_there: impl Fn(&str) -> bool) -> Option<Adapted> {
     if table.len() > MAX {
         return None;
     }
-    let mut absent = Vec::new();
-    let lines: Vec<String> = table
-        .lines()
-        .map(|line| match changed(line, &is_there) {
-            Some((device, line)) => {
-                absent.push(device);
-                line
-            }
-            None => line.to_owned(),
-        })
-        .collect();
-    (!absent.is_empty()).then(|| Adapted { text: lines.join("\n") + "\n", absent })
+    let mut adapted = Adapted::default();
+    for text in table.lines() {
+        let kept = Line::parse(text).and_then(|line| adapted.take(&line, told, &is_there));
+        adapted.text += kept.as_deref().unwrap_or(text);
+        adapted.text.push('\n');
+    }
+    let Adapted { later, unused, mounts, swaps, .. } = &adapted;
+    let changed = !(later.is_empty() && unused.is_empty() && mounts.is_empty() && swaps.is_empty());
+    changed.then_some(adapted)
 }
 
-/// The device of a line that has to be changed, and the line as it should be.
-fn changed(line: &str, is_there: &impl Fn(&str) -> bool) -> Option<(String, String)> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [device, target, kind, rest @ ..] = fields.as_slice() else { return None };
-    let options = rest.first().copied().unwrap_or("defaults");
-    let waits = !options.split(',').any(|option| matches!(option, "noauto" | "nofail" | "bind" | "rbind"));
-    if device.starts_with('#') || !waits || !is_device(device) || is_there(device) {
-        return None;
+impl Adapted {
+    /// What stands instead of a line, where something does.
+    fn take(&mut self, line: &Line, told: Told, is_there: impl Fn(&str) -> bool) -> Option<String> {
+        if !is_device(line.device) || line.has(&["noauto", "bind", "rbind"]) {
+            return None;
+        }
+        let (here, device, text) = (is_there(line.device), line.device.to_owned(), line.text);
+        let never = told == Told::Never && line.target != "/";
+        match here {
+            true if !never => None,
+            true if line.is_swap() => {
+                self.swaps.push(device);
+                Some(format!("# by swapon: {text}"))
+            }
+            true => {
+                // As systemd makes places that are not there.
+                self.mounts += &(line.with("X-mount.mkdir") + "\n");
+                Some(format!("# by mount: {text}"))
+            }
+            false if never || line.is_swap() => {
+                self.unused.push(device);
+                Some(format!("# not here: {text}"))
+            }
+            false if line.has(&["nofail"]) => None,
+            false => {
+                self.later.push(device);
+                Some(line.with("nofail"))
+            }
+        }
     }
-    let options = format!("{options},nofail");
-    // Whether to check it: nobody can.
-    let dump = rest.get(1).copied().unwrap_or("0");
-    Some(((*device).to_owned(), [device, target, kind, &options[..], dump, "0"].join(" ")))
+}
+
+/// A line that mounts something.
+struct Line<'a> {
+    text: &'a str,
+    device: &'a str,
+    target: &'a str,
+    kind: &'a str,
+    options: &'a str,
+    dump: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(text: &'a str) -> Option<Line<'a>> {
+        let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+        let [device, target, kind, rest @ ..] = fields.as_slice() else { return None };
+        let field = |at: usize, default| rest.get(at).copied().unwrap_or(default);
+        let (options, dump) = (field(0, "defaults"), field(1, "0"));
+        (!device.starts_with('#')).then_some(Line { text, device, target, kind, options, dump })
+    }
+
+    fn is_swap(&self) -> bool {
+        self.kind == "swap"
+    }
+
+    fn has(&self, options: &[&str]) -> bool {
+        self.options.split(',').any(|option| options.contains(&option))
+    }
+
+    /// With one more option, and without a check: nobody can make it.
+    fn with(&self, option: &str) -> String {
+        let Line { device, target, kind, options, dump, .. } = self;
+        format!("{device} {target} {kind} {options},{option} {dump} 0")
+    }
 }
 
 /// Whether the first field names a block device of the machine.
@@ -60,39 +129,9 @@ fn is_device(field: &str) -> bool {
     TAGS.iter().any(|tag| field.starts_with(tag)) || (field.starts_with("/dev/") && field != "/dev/shm")
 }
 
-/// Tags like `UUID=…` of the block devices of this machine: of partitions, and of ext4.
-pub fn known() -> Vec<String> {
-    let devices = fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
-    devices.flat_map(|device| tags(&device.path(), &Path::new("/dev").join(device.file_name()))).collect()
-}
-
-fn tags(device: &Path, node: &Path) -> Vec<String> {
-    let facts = fs::read_to_string(device.join("uevent")).unwrap_or_default();
-    let fact = |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    let mut tags: Vec<String> = [("PARTUUID", fact("PARTUUID")), ("PARTLABEL", fact("PARTNAME"))]
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
-        .collect();
-    // Before ext4's superblock lie 1024 bytes of anything.
-    let mut superblock = [0; 0x88];
-    let read = File::open(node).and_then(|file| file.read_exact_at(&mut superblock, 1024));
-    if read.is_ok() && superblock[0x38..0x3a] == [0x53, 0xef] {
-        tags.push(format!("UUID={}", uuid(&superblock[0x68..0x78])));
-        let label = superblock[0x78..].split(|&byte| byte == 0).next().unwrap_or_default();
-        tags.push(format!("LABEL={}", String::from_utf8_lossy(label)));
-    }
-    tags
-}
-
-/// Sixteen bytes as a UUID is written.
-fn uuid(bytes: &[u8]) -> String {
-    let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    [0..4, 4..6, 6..8, 8..10, 10..16].map(|part| digits[part].concat()).join("-")
-}
-
 /// Whether a device of the table is in this machine: by its node below `dev`, or by one of the tags.
 pub fn is_there(field: &str, known: &[String], dev: &Path) -> bool {
-    let plain = field.replace('"', "");
+    let plain = field.replace('"', "").replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
     match plain.strip_prefix("/dev/") {
         Some(name) => {
             let tag = name.strip_prefix("disk/by-").and_then(|link| link.split_once('/'));
@@ -118,7 +157,8 @@ mod tests {
     fn adapted(table: &str) -> Option<Adapted> {
         let dev = tempfile::tempdir().unwrap();
         std::fs::write(dev.path().join("vda3"), "").unwrap();
-        adapt(table, |field| is_there(field, &[HERE.to_owned()], dev.path()))
+        let known = [HERE.to_owned(), "LABEL=my disk".to_owned()];
+        adapt(table, Told::InTime, |field| is_there(field, &known, dev.path()))
     }
 
     #[test]
@@ -136,6 +176,9 @@ mod tests {
             "/srv /mnt none bind 0 0",
             "/dev/sdb1 /mnt ext4 noauto 0 0",
             "LABEL=data /data xfs defaults,nofail 0 2",
+            "LABEL=my\\040disk /data xfs defaults 0 2",
+            "/dev/sdb2 none swap sw,noauto 0 0",
+            "/dev/vda3 none swap sw 0 0",
             "two fields",
         ] {
             assert_eq!(adapted(line), None, "{line}");
@@ -144,31 +187,50 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_known_by_their_tags() {
-        let folder = tempfile::tempdir().unwrap();
-        let node = folder.path().join("vda3");
-        let made = std::process::Command::new("/sbin/mke2fs")
-            .args(["-q", "-t", "ext4", "-L", "data", "-U", &HERE["UUID=".len()..]])
-            .arg(&node)
-            .arg("1m")
-            .status();
-        assert!(made.unwrap().success());
-        fs::write(folder.path().join("uevent"), "MAJOR=254\nPARTN=3\nPARTUUID=beef-1\nPARTNAME=root\n").unwrap();
-        let found = tags(folder.path(), &node);
-        assert_eq!(found, ["PARTUUID=beef-1", "PARTLABEL=root", HERE, "LABEL=data"]);
-    }
-
-    #[test]
     fn what_is_not_here_is_not_waited_for() {
         let table = "# mine\nUUID=dead\t/\text4 errors=remount-ro 0 1\n/dev/sda2 none swap sw 0 0\n\
                      LABEL=data /data xfs\nPARTUUID=beef /boot/efi vfat umask=0077 0 1\ntmpfs /tmp tmpfs defaults 0 0\n";
         let adapted = adapted(table).unwrap();
-        assert_eq!(adapted.absent, ["UUID=dead", "/dev/sda2", "LABEL=data", "PARTUUID=beef"]);
-        let expected = "# mine\nUUID=dead / ext4 errors=remount-ro,nofail 0 0\n/dev/sda2 none swap sw,nofail 0 0\n\
+        assert_eq!(adapted.later, ["UUID=dead", "LABEL=data", "PARTUUID=beef"]);
+        assert_eq!(adapted.unused, ["/dev/sda2"]);
+        let expected = "# mine\nUUID=dead / ext4 errors=remount-ro,nofail 0 0\n# not here: /dev/sda2 none swap sw 0 0\n\
                         LABEL=data /data xfs defaults,nofail 0 0\nPARTUUID=beef /boot/efi vfat umask=0077,nofail 0 0\n\
                         tmpfs /tmp tmpfs defaults 0 0\n";
         assert_eq!(adapted.text, expected);
         // Once more changes nothing.
-        assert_eq!(super::adapt(&adapted.text, |_| false), None);
+        assert_eq!(adapt(&adapted.text, Told::InTime, |_| false), None);
+    }
+
+    #[test]
+    fn swap_and_devices_that_nobody_tells_of_are_not_waited_for_with_nofail_either() {
+        use Told::{InTime, Never};
+        const OUT: Option<&str> = Some("# not here");
+        const MOUNT: Option<&str> = Some("# by mount");
+        for (line, told, there, becomes) in [
+            ("/dev/sda2 none swap sw,nofail 0 0", InTime, false, OUT),
+            ("/dev/sda2 none swap sw 0 0", InTime, true, None),
+            ("/dev/sda2 none swap sw 0 0", Never, true, Some("# by swapon")),
+            ("/dev/sda2 none swap sw 0 0", Never, false, OUT),
+            ("LABEL=data /data xfs", Never, true, MOUNT),
+            ("LABEL=data /data xfs nofail,x-systemd.automount", Never, true, MOUNT),
+            ("LABEL=data /data xfs", Never, false, OUT),
+            ("LABEL=data /data xfs nofail", Never, false, OUT),
+            ("LABEL=data /data xfs noauto", Never, false, None),
+            ("LABEL=root / ext4 defaults 0 1", Never, true, None),
+            ("LABEL=root / ext4 nofail 0 1", Never, false, None),
+            ("LABEL=root / ext4 defaults 0 1", Never, false, Some("LABEL=root / ext4 defaults,nofail 0 0")),
+            ("/srv /mnt none bind 0 0", Never, true, None),
+            ("tmpfs /srv tmpfs defaults 0 0", Never, false, None),
+        ] {
+            let adapted = adapt(line, told, |_| there);
+            let text = becomes.map(|start| match start.starts_with('#') {
+                true => format!("{start}: {line}\n"),
+                false => format!("{start}\n"),
+            });
+            assert_eq!(adapted.as_ref().map(|adapted| &adapted.text), text.as_ref(), "{line}");
+            let Adapted { mounts, swaps, .. } = adapted.unwrap_or_default();
+            assert_eq!(mounts.ends_with(",X-mount.mkdir 0 0\n"), becomes == MOUNT, "{line}");
+            assert_eq!(swaps.len(), usize::from(becomes == Some("# by swapon")), "{line}");
+        }
     }
 }

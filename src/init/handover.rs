@@ -4,8 +4,9 @@
 //! host is told before. What the image knows of another machine or of a container does not hold it up.
 
 use super::failure::{Doing, Failure};
+use super::fstab::{Adapted, Told};
 use super::host::Host;
-use super::{command, consoles, environment, fstab, inittab, log, signals, systemd, terminal, userland};
+use super::{command, consoles, environment, fstab, inittab, log, signals, systemd, tags, terminal, userland};
 use crate::guest::channel::{Frame, HandedOver, Kind};
 use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::Process;
@@ -83,23 +84,38 @@ fn prepare(plan: &userland::Plan, process: &Process, hostname: &str) -> Result<P
 /// was changed there would be gone at the end.
 fn adapt_fstab() -> io::Result<()> {
     const TABLE: &str = "/etc/fstab";
-    const COPY: &str = "/run/fstab.bootdisk";
     let table = match std::fs::read(TABLE) {
         Ok(table) => table,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
     let Ok(table) = String::from_utf8(table) else { return Ok(()) };
+    let told = if systemd::hears_of_no_device(Path::new("/")) { Told::Never } else { Told::InTime };
     // Most tables of images name no device: then none is looked at.
-    let known = LazyCell::new(fstab::known);
-    let adapted = fstab::adapt(&table, |field| fstab::is_there(field, &known, Path::new("/dev")));
-    let Some(adapted) = adapted else { return Ok(()) };
-    let note = "# This boot's copy: nofail stands where a device is not in this machine. The disk's own is under this mount.\n";
-    put_over(TABLE, COPY, &(note.to_owned() + &adapted.text))?;
-    log::warning(format!(
-        "/etc/fstab names what is not in this machine, and it is not waited for: {}",
-        adapted.absent.join(", ")
-    ));
+    let known = LazyCell::new(tags::known);
+    match fstab::adapt(&table, told, |field| fstab::is_there(field, &known, Path::new("/dev"))) {
+        Some(adapted) => use_table(TABLE, &adapted),
+        None => Ok(()),
+    }
+}
+
+fn use_table(place: &str, adapted: &Adapted) -> io::Result<()> {
+    const NOTE: &str =
+        "# This boot's copy: no line waits for a device that is not here. The disk's own is under this mount.\n";
+    const MOUNTS: &str = "/run/fstab.mounts";
+    let Adapted { text, later, unused, mounts, swaps } = adapted;
+    if !mounts.is_empty() {
+        std::fs::write(MOUNTS, mounts)?;
+    }
+    if !mounts.is_empty() || !swaps.is_empty() {
+        systemd::mount_without_devices(Path::new("/"), (!mounts.is_empty()).then_some(MOUNTS), swaps)?;
+    }
+    put_over(place, "/run/fstab.bootdisk", &(NOTE.to_owned() + text))?;
+    for (devices, what) in [(later, "not waited for"), (unused, "left out")] {
+        if !devices.is_empty() {
+            log::warning(format!("/etc/fstab names what is not in this machine; {what}: {}", devices.join(", ")));
+        }
+    }
     Ok(())
 }
 

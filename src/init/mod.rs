@@ -57,6 +57,7 @@ mod signals;
 mod start;
 mod superblock;
 mod systemd;
+mod tags;
 mod terminal;
 mod tmpfs;
 mod userland;

@@ -3,10 +3,12 @@
 //! ```text
 //!  container                           not in the environment: it would say that this is a container (src/basic/virt.c)
 //!  /run/systemd/system/*.service       over the distribution's units, under the administrator's in /etc (systemd.unit(5))
+//!  /run/systemd/system-generators/*    no mounts for partitions, where nobody tells of their devices
 //! ```
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// systemd's own files, one of which every installation has.
@@ -14,6 +16,9 @@ const PLACES: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
 /// The device manager, without which no `.device` unit ever comes up.
 const UDEV: [&str; 4] =
     ["usr/lib/systemd/systemd-udevd", "lib/systemd/systemd-udevd", "usr/bin/udevadm", "usr/sbin/udevd"];
+/// A program of systemd's that adds mounts for the partitions it finds, by their devices: masked by a link to nothing
+/// (systemd.generator(7)).
+const GENERATOR: &str = "run/systemd/system-generators/systemd-gpt-auto-generator";
 /// Units in memory.
 const UNITS: &str = "run/systemd/system";
 /// The login on a serial console.
@@ -51,12 +56,54 @@ SendSIGHUP=yes
 WantedBy=getty.target
 ";
 
+/// A service that mounts what systemd would wait for. File systems are not checked: the kernel replays their journals.
+const MOUNTS: &str = "bootdisk-fstab.service";
+const MOUNTS_UNIT: &str = "\
+# Made at boot, as this system has no udev: mount units would wait for devices that systemd never hears of.
+[Unit]
+Description=File systems and swap of /etc/fstab, without udev
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=local-fs.target swap.target
+
+[Service]
+Type=oneshot
+";
+
+/// Whether systemd below `root` is told of no device, ever.
+pub fn hears_of_no_device(root: &Path) -> bool {
+    let has = |places: &[&str]| places.iter().any(|place| root.join(place).exists());
+    has(&PLACES) && !has(&UDEV)
+}
+
+/// Has what systemd below `root` would wait for mounted and swapped to by programs: a table of file systems, by its
+/// path, and the first fields of lines for swap.
+pub fn mount_without_devices(root: &Path, table: Option<&str>, swaps: &[String]) -> io::Result<()> {
+    let mount = table.map(|table| format!("ExecStart=/bin/mount -a -T {table}\n"));
+    // Each with a dash, so that one that fails leaves the next its turn.
+    let swaps = swaps.iter().map(|swap| format!("ExecStart=-/sbin/swapon {}\n", word(swap)));
+    let commands: String = swaps.chain(mount).collect();
+    let units = root.join(UNITS);
+    let wants = units.join("local-fs.target.wants");
+    fs::create_dir_all(&wants)?;
+    fs::write(units.join(MOUNTS), MOUNTS_UNIT.to_owned() + &commands)?;
+    symlink(Path::new("..").join(MOUNTS), wants.join(MOUNTS))
+}
+
+/// A word of a unit's command line (systemd.service(5), "Command lines").
+fn word(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+    format!("\"{escaped}\"")
+}
+
 /// Writes what systemd needs below `root`, whose `/run` is in memory. True when there was something to write.
 pub fn prepare(root: &Path) -> io::Result<bool> {
-    let has = |places: &[&str]| places.iter().any(|place| root.join(place).exists());
-    if !has(&PLACES) || has(&UDEV) {
+    if !hears_of_no_device(root) {
         return Ok(false);
     }
+    let generator = root.join(GENERATOR);
+    fs::create_dir_all(generator.parent().unwrap_or(root))?;
+    symlink("/dev/null", generator)?;
     let units = root.join(UNITS);
     fs::create_dir_all(&units)?;
     fs::write(units.join(GETTY), LOGIN)?;
@@ -70,7 +117,7 @@ pub fn hears_no_button(root: &Path) -> bool {
     let has = |places: &[&str]| places.iter().any(|place| root.join(place).exists());
     let table = fs::read_to_string(root.join("etc/inittab")).unwrap_or_default();
     match has(&PLACES) {
-        true => !has(&UDEV),
+        true => hears_of_no_device(root),
         false => super::inittab::understands_keys(&table) && !has(&LISTENERS),
     }
 }
@@ -106,7 +153,22 @@ mod tests {
             }
             assert_eq!(prepare(root.path()).unwrap(), written, "{files:?}");
             assert_eq!(root.path().join(UNITS).join(GETTY).exists(), written, "{files:?}");
+            let masked = fs::read_link(root.path().join(GENERATOR)).is_ok_and(|to| to == Path::new("/dev/null"));
+            assert_eq!(masked, written, "{files:?}");
         }
+    }
+
+    #[test]
+    fn devices_that_are_here_are_named_to_a_service_as_they_stand() {
+        let root = tempfile::tempdir().unwrap();
+        let swaps = ["/dev/vdb2", r#"LABEL=50%\x $HOME""#].map(str::to_owned);
+        mount_without_devices(root.path(), Some("/run/table"), &swaps).unwrap();
+        let wanted = root.path().join(UNITS).join("local-fs.target.wants").join(MOUNTS);
+        let unit = fs::read_to_string(wanted).unwrap();
+        let commands = "ExecStart=-/sbin/swapon \"/dev/vdb2\"\n\
+                        ExecStart=-/sbin/swapon \"LABEL=50%%\\\\x $$HOME\\\"\"\n\
+                        ExecStart=/bin/mount -a -T /run/table\n";
+        assert!(unit.starts_with("# Made at boot") && unit.ends_with(commands), "{unit}");
     }
 
     #[test]
