@@ -48,6 +48,11 @@ impl Seed {
         crc(self.0, bits)
     }
 
+    /// Of an attribute's value in an inode of its own.
+    pub fn attribute_value(self, value: &[u8]) -> u32 {
+        crc(self.0, value)
+    }
+
     /// `h_checksum` of the attribute block at `block`.
     pub fn xattr_block(self, block: u64, bytes: &[u8]) -> u32 {
         let at = core::mem::offset_of!(XattrHeader, h_checksum);

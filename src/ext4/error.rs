@@ -36,11 +36,19 @@ pub enum SealError {
         entries: u32,
     },
     /// More than a block of attributes.
-    #[error("extended attributes of {bytes} bytes, at most 4064 are possible: {path}")]
+    #[error("names of extended attributes need {bytes} bytes, at most 4064 are possible: {path}")]
     XattrsTooLarge {
         /// The file.
         path: String,
         /// Bytes they need outside the inode.
+        bytes: usize,
+    },
+    /// An attribute that no program could read.
+    #[error("an extended attribute of {bytes} bytes, at most 65536 are possible: {path}")]
+    XattrTooLarge {
+        /// The file.
+        path: String,
+        /// Bytes of the value.
         bytes: usize,
     },
     /// A device number that Linux does not have.

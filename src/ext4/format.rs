@@ -53,6 +53,7 @@ pub mod incompat {
     pub const EXTENTS: u32 = 0x40;
     pub const BITS64: u32 = 0x80;
     pub const FLEX_BG: u32 = 0x200;
+    pub const EA_INODE: u32 = 0x400;
     pub const CSUM_SEED: u32 = 0x2000;
     pub const LARGEDIR: u32 = 0x4000;
 }
@@ -223,6 +224,8 @@ pub mod inode_flag {
     pub const INDEX: u32 = 0x1000;
     /// `i_block` holds an extent tree.
     pub const EXTENTS: u32 = 0x8_0000;
+    /// The content is the value of an attribute of another inode.
+    pub const EA_INODE: u32 = 0x20_0000;
     /// `i_blocks` counts blocks of the file system, not 512 bytes.
     pub const HUGE_FILE: u32 = 0x4_0000;
     /// File data lives in the inode.

@@ -22,6 +22,8 @@ const BLOCK_BYTES: usize = BLOCK as usize;
 pub struct Usage<'a> {
     /// The highest inode number in use; all below it are in use too.
     pub last_inode: u32,
+    /// Whether attributes have inodes of their own.
+    pub values: bool,
     /// Directories by group.
     pub directories: &'a [u32],
     /// Free ranges, ascending.
@@ -163,7 +165,7 @@ pub fn superblock(plan: &Plan, params: &Params, usage: &Usage, journal_i_block: 
     sb.s_rev_level.set(1);
     sb.s_first_ino.set(format::FIRST_INO);
     sb.s_inode_size.set(format::INODE_SIZE as u16);
-    set_features(&mut sb, geometry);
+    set_features(&mut sb, geometry, usage.values);
     sb.s_uuid = params.uuid;
     sb.s_volume_name[..params.label.len()].copy_from_slice(&params.label);
     sb.s_reserved_gdt_blocks.set(geometry.reserved() as u16);
@@ -181,7 +183,7 @@ pub fn superblock(plan: &Plan, params: &Params, usage: &Usage, journal_i_block: 
     sb
 }
 
-fn set_features(sb: &mut Superblock, geometry: &Geometry) {
+fn set_features(sb: &mut Superblock, geometry: &Geometry, values: bool) {
     let (mut compatible, mut incompatible) = (
         compat::HAS_JOURNAL | compat::EXT_ATTR | compat::DIR_INDEX,
         incompat::FILETYPE | incompat::EXTENTS | incompat::FLEX_BG,
@@ -192,6 +194,9 @@ fn set_features(sb: &mut Superblock, geometry: &Geometry) {
     if geometry.descriptors == Descriptors::Wide {
         incompatible |= incompat::BITS64;
         sb.s_desc_size.set(geometry.descriptors.size() as u16);
+    }
+    if values {
+        incompatible |= incompat::EA_INODE;
     }
     sb.s_feature_compat.set(compatible);
     sb.s_feature_incompat.set(incompatible);

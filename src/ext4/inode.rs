@@ -3,7 +3,7 @@
 //! Specification: Documentation/filesystems/ext4/inodes.rst.
 
 use super::checksum::Seed;
-use super::format::{BLOCK, EXTRA_ISIZE, INLINE_LINK, Inode, mode};
+use super::format::{BLOCK, EXTRA_ISIZE, INLINE_LINK, Inode, inode_flag, mode};
 use crate::rootfs::tree::Attrs;
 use crate::rootfs::{Kind, Time};
 use zerocopy::{FromZeros, IntoBytes};
@@ -89,6 +89,22 @@ pub fn with_attrs(type_bits: u16, attrs: &Attrs) -> Inode {
     {
         word.set(extra);
     }
+    inode
+}
+
+/// The inode of an attribute's value: the file's owner, the value's checksum in the place of a time, and how many files
+/// have it, which is one, in the place of another and of a version.
+pub fn of_value(owner: &Attrs, checksum: u32, size: u64) -> Inode {
+    let attrs = Attrs { mode: 0o600, uid: owner.uid, gid: owner.gid, mtime: owner.mtime, xattrs: None };
+    let mut inode = with_attrs(mode::REGULAR, &attrs);
+    inode.i_flags.set(inode_flag::EA_INODE);
+    inode.i_links_count.set(1);
+    inode.i_atime.set(checksum);
+    inode.i_version.set(1);
+    for word in [&mut inode.i_atime_extra, &mut inode.i_ctime, &mut inode.i_ctime_extra] {
+        word.set(0);
+    }
+    set_size(&mut inode, size);
     inode
 }
 

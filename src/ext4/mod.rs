@@ -9,9 +9,9 @@
 //! A file's blocks are written before anybody knows how many files there will be: only the superblock and the room
 //! for descriptors have fixed places, and everything else goes to what the bodies left free.
 //!
-//! Blocks are 4096 bytes, inodes 256. The features are those of `mke2fs -t ext4` of e2fsprogs 1.47. Not supported, by
-//! design: other block sizes, a file system without journal, attributes larger than a block (`ea_inode`), inline
-//! data, quota, encryption, case folding.
+//! Blocks are 4096 bytes, inodes 256. The features are those of `mke2fs -t ext4` of e2fsprogs 1.47, with `ea_inode` where a
+//! file has attributes that fit no block. Not supported, by
+//! design: other block sizes, a file system without journal, inline data, quota, encryption, case folding.
 //!
 //! Specification: Documentation/filesystems/ext4 of the Linux kernel.
 

@@ -3,7 +3,7 @@
 //! 1. number the inodes and look at each (nothing is written, most errors come from here)
 //! 2. find a size and a plan that fits
 //! 3. erase what was given back
-//! 4. inodes with their directories, links, trees and attributes
+//! 4. inodes with their directories, links, trees and attributes, then those of long attributes
 //! 5. journal and resize inode
 //! 6. bitmaps, descriptors, superblocks
 
@@ -21,6 +21,7 @@ use super::survey::{self, Survey};
 use super::table::InodeTable;
 use super::warnings::Warnings;
 use super::writer::{Params, Writer};
+use super::xattrs::Division;
 use super::{inode, journal, resize};
 use crate::rootfs::tree::Attrs;
 use crate::rootfs::{BodySink, InodeId, Kind, Tree};
@@ -53,11 +54,12 @@ impl Writer<'_> {
         }
         let numbering = Numbering::new(tree)?;
         let hash_seed = hash_seed(&self.params);
-        let Survey { needs, warnings } = survey::survey(tree, &numbering, hash_seed)?;
+        let Survey { needs, values, warnings } = survey::survey(tree, &numbering, hash_seed)?;
+        let last_inode = numbering.last().saturating_add(values);
         let demand = Demand {
             bodies: &self.blocks,
             needs: &needs,
-            last_inode: numbering.last(),
+            last_inode,
             room: self.room,
             descriptors: self.params.descriptors,
         };
@@ -75,9 +77,10 @@ impl Writer<'_> {
             seed: Seed::new(&self.params.uuid),
             stage: Stage::new(self.output, plan.geometry.blocks),
             supply,
+            last_inode: numbering.last(),
         };
         metadata.write(&self.params, &needs)?;
-        Ok(Sealed { size, free_blocks: plan.free, inodes: numbering.last(), warnings })
+        Ok(Sealed { size, free_blocks: plan.free, inodes: last_inode, warnings })
     }
 }
 
@@ -145,6 +148,8 @@ struct Metadata<'t> {
     seed: Seed,
     stage: Stage<'t>,
     supply: Supply,
+    /// The highest number in use so far.
+    last_inode: u32,
 }
 
 /// The blocks an inode was given.
@@ -167,13 +172,18 @@ impl<'t> Metadata<'t> {
         };
         let mut needs = needs.iter().peekable();
         let mut named = self.numbering.directories.iter();
+        let mut long = Vec::new();
         for (index, &id) in self.numbering.order.iter().enumerate() {
             let given = match needs.next_if(|need| need.index as usize == index) {
                 Some(need) => self.give(need),
                 None => Given::default(),
             };
             let number = Numbering::at(index);
+            let values = self.last_inode;
             let mut inode = self.inode(number, id, given)?;
+            if self.last_inode > values {
+                long.push(id);
+            }
             if self.tree.inode(id).is_directory() {
                 directories[table.group(number)] += 1;
                 let links = named.next().map_or(1, |directory| directory.links());
@@ -187,10 +197,20 @@ impl<'t> Metadata<'t> {
                 table.put(JOURNAL_INO, journal)?;
             }
         }
+        let mut numbers = self.numbering.last() + 1..;
+        for id in long {
+            let division = survey::divide(self.tree, id)?;
+            for value in division.iter().flat_map(Division::outside) {
+                let (Some(number), Some(need)) = (numbers.next(), needs.next()) else { break };
+                let inode = self.value(number, id, value, need)?;
+                table.put(number, inode)?;
+            }
+        }
         table.end_block()?;
         table_stage.flush()?;
         let free: Vec<_> = self.supply.iter().collect();
-        let usage = Usage { last_inode: self.numbering.last(), directories: &directories, free: &free };
+        let values = self.last_inode > self.numbering.last();
+        let usage = Usage { last_inode: self.last_inode, values, directories: &directories, free: &free };
         let descriptors = groups::write_groups(&mut self.stage, self.plan, &usage, self.seed)?;
         let mut sb = groups::superblock(self.plan, params, &usage, &journal.i_block);
         groups::write_superblocks(&mut self.stage, &self.plan.geometry, &mut sb, &descriptors)?;
@@ -242,11 +262,32 @@ impl<'t> Metadata<'t> {
         if let Some(division) = survey::divide(tree, id)? {
             inode.xattrs = division.encode_inline();
             if let Some(place) = given.xattr {
-                self.stage.put(place, &division.encode_block(place, self.seed))?;
+                self.stage.put(place, &division.encode_block(place, self.seed, self.last_inode + 1))?;
                 inode::set_xattr_block(&mut inode, place);
             }
+            // A file pays for its values, wherever they are.
+            blocks += division.outside().map(|value| (value.len() as u64).div_ceil(BLOCK)).sum::<u64>();
+            self.last_inode += division.outside().count() as u32;
         }
         inode::set_blocks(&mut inode, blocks);
+        Ok(inode)
+    }
+
+    /// Writes an attribute's value and returns its inode, not sealed yet.
+    fn value(&mut self, number: u32, owner: InodeId, value: &[u8], need: &Need) -> io::Result<Inode> {
+        let Given { content, nodes, .. } = self.give(need);
+        let mut inode =
+            inode::of_value(&self.tree.inode(owner).attrs, self.seed.attribute_value(value), value.len() as u64);
+        inode::set_blocks(&mut inode, u64::from(need.content) + nodes.len() as u64);
+        let mut bytes = value.to_vec();
+        bytes.resize(need.content as usize * BLOCK as usize, 0);
+        for run in &content {
+            self.stage.put(
+                run.start,
+                &bytes[run.logical as usize * BLOCK as usize..][..run.length as usize * BLOCK as usize],
+            )?;
+        }
+        self.map(&mut inode, number, content.iter().copied(), &nodes)?;
         Ok(inode)
     }
 

@@ -4,28 +4,31 @@ use super::body::Body;
 use super::directory::{Directory, Name};
 use super::error::SealError;
 use super::extents;
-use super::format::{INLINE_LINK, file_type};
+use super::format::{BLOCK, INLINE_LINK, file_type};
 use super::inode::{clamp_time, device};
 use super::numbering::Numbering;
 use super::paths::path_of;
 use super::plan::Need;
 use super::warnings::Warnings;
-use super::xattrs::{self, Division, Dropped};
+use super::xattrs::{self, Division, Dropped, TooLarge};
 use crate::escape::escape;
 use crate::rootfs::tree::SYMLINK_MAX;
 use crate::rootfs::{InodeId, Kind, Tree};
 
 /// What the inodes need, in the order of their numbers; an inode that needs nothing is not listed.
 pub struct Survey {
-    /// The needs.
+    /// The needs; behind those of the tree's inodes those of values that have inodes of their own.
     pub needs: Vec<Need>,
+    /// How many such values there are.
+    pub values: u32,
     /// What will be stored otherwise than the tree has it.
     pub warnings: Warnings,
 }
 
 /// Looks at every inode.
 pub fn survey(tree: &Tree<Body>, numbering: &Numbering, hash_seed: [u32; 4]) -> Result<Survey, SealError> {
-    let mut survey = Survey { needs: Vec::new(), warnings: Warnings::default() };
+    let mut survey = Survey { needs: Vec::new(), values: 0, warnings: Warnings::default() };
+    let mut values = Vec::new();
     for (index, &id) in numbering.order.iter().enumerate() {
         survey.warn(tree, id);
         let (mut content, mut nodes) = (0, 0);
@@ -40,12 +43,22 @@ pub fn survey(tree: &Tree<Body>, numbering: &Numbering, hash_seed: [u32; 4]) -> 
             }
             Kind::Fifo => {}
         }
-        let xattr = divide(tree, id)?.is_some_and(|division| division.needs_block());
+        let division = divide(tree, id)?;
+        let xattr = division.as_ref().is_some_and(Division::needs_block);
         if content > 0 || nodes > 0 || xattr {
             survey.needs.push(Need { index: index as u32, content, nodes, xattr });
         }
+        values.extend(division.iter().flat_map(Division::outside).map(blocks));
     }
+    survey.values = values.len() as u32;
+    let places = numbering.order.len() as u32..;
+    survey.needs.extend(places.zip(values).map(|(index, content)| Need { index, content, nodes: 0, xattr: false }));
     Ok(survey)
+}
+
+/// Blocks of a value.
+fn blocks(value: &[u8]) -> u32 {
+    (value.len() as u64).div_ceil(BLOCK) as u32
 }
 
 /// The names of a directory, sorted and divided into blocks.
@@ -71,7 +84,10 @@ pub fn divide(tree: &Tree<Body>, id: InodeId) -> Result<Option<Division<'_>>, Se
     }
     let kept = xattrs::select(&inode.attrs.xattrs, inode.is_directory(), |_, _| ());
     let division = xattrs::divide(kept);
-    division.map(Some).map_err(|bytes| SealError::XattrsTooLarge { path: path_of(tree, id), bytes })
+    division.map(Some).map_err(|why| match why {
+        TooLarge::Names(bytes) => SealError::XattrsTooLarge { path: path_of(tree, id), bytes },
+        TooLarge::Value(bytes) => SealError::XattrTooLarge { path: path_of(tree, id), bytes },
+    })
 }
 
 fn link_blocks(tree: &Tree<Body>, id: InodeId, length: usize) -> Result<u32, SealError> {

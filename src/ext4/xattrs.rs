@@ -1,4 +1,5 @@
-//! Extended attributes: as many as fit in the inode, the others in one block.
+//! Extended attributes: as many as fit in the inode, the others in one block, and of those the longest values in inodes
+//! of their own where the block has no room for them (`ea_inode`).
 //!
 //! ```text
 //!  in the inode   magic │ entry entry … 0000 │            … value value │      offsets count from the first entry
@@ -6,8 +7,8 @@
 //! ```
 //!
 //! Entries are sorted by prefix, length of the name, name; each is padded to four bytes, as are the values, which
-//! fill the room from its end. Not supported: values in inodes of their own (`ea_inode`), so attributes beyond
-//! about 4 KiB a file are an error, and blocks shared by several files.
+//! fill the room from its end. Not supported: more names than a block has room for, blocks and values that several
+//! files share.
 //! Specification: Documentation/filesystems/ext4/attributes.rst.
 
 use super::acl;
@@ -15,6 +16,7 @@ use super::checksum::Seed;
 use super::format::{BLOCK, INLINE_XATTRS, XATTR_MAGIC, XattrEntry, XattrHeader, xattr_index};
 use crate::rootfs::tree::Xattrs;
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use zerocopy::IntoBytes;
 
 /// Room in the inode after the magic number.
@@ -22,6 +24,8 @@ const INLINE_ROOM: usize = INLINE_XATTRS - 4;
 const HEADER: usize = size_of::<XattrHeader>();
 const BLOCK_ROOM: usize = BLOCK as usize - HEADER;
 const ENTRY: usize = size_of::<XattrEntry>();
+/// Longest value that the kernel hands out (`XATTR_SIZE_MAX`).
+const LONGEST: usize = 1 << 16;
 /// Zeros that end the entries.
 const END: usize = 4;
 
@@ -40,6 +44,8 @@ pub struct Attribute<'a> {
     index: u8,
     name: &'a [u8],
     value: Cow<'a, [u8]>,
+    /// Whether the value is in an inode of its own.
+    outside: bool,
 }
 
 /// Why an attribute is left out.
@@ -77,13 +83,13 @@ fn attribute<'a>(full: &'a [u8], value: &'a [u8], is_directory: bool) -> Result<
         return Err(Dropped::Name);
     }
     if !is_acl {
-        return Ok(Attribute { index, name, value: Cow::Borrowed(value) });
+        return Ok(Attribute { index, name, value: Cow::Borrowed(value), outside: false });
     }
     if index == xattr_index::ACL_DEFAULT && !is_directory {
         return Err(Dropped::Acl);
     }
     let value = acl::to_ext4(value).ok_or(Dropped::Acl)?;
-    Ok(Attribute { index, name, value: Cow::Owned(value) })
+    Ok(Attribute { index, name, value: Cow::Owned(value), outside: false })
 }
 
 impl Attribute<'_> {
@@ -93,12 +99,20 @@ impl Attribute<'_> {
     }
 
     fn size(&self) -> usize {
-        ENTRY + self.name.len().next_multiple_of(4) + self.value.len().next_multiple_of(4)
+        ENTRY + self.name.len().next_multiple_of(4) + self.value_size()
     }
 
-    /// `e_hash`: over the name's bytes and the padded value's words.
-    fn hash(&self) -> u32 {
+    /// What the value takes of the room that its entry is in.
+    fn value_size(&self) -> usize {
+        if self.outside { 0 } else { self.value.len().next_multiple_of(4) }
+    }
+
+    /// `e_hash`: over the name's bytes and the padded value's words, or the checksum of a value that is elsewhere.
+    fn hash(&self, seed: Seed) -> u32 {
         let name = self.name.iter().fold(0u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
+        if self.outside {
+            return name.rotate_left(16) ^ seed.attribute_value(&self.value);
+        }
         self.value.chunks(4).fold(name, |hash, bytes| {
             let mut word = [0; 4];
             word[..bytes.len()].copy_from_slice(bytes);
@@ -127,23 +141,48 @@ pub struct Division<'a> {
     block: Vec<Attribute<'a>>,
 }
 
-/// Divides sorted attributes; an error says how many bytes those that do not fit the inode need.
-pub fn divide(attributes: Vec<Attribute>) -> Result<Division, usize> {
-    let (mut inline_left, mut block_size) = (INLINE_ROOM - END, END);
-    let (inline, block): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|attribute| {
+/// Why attributes cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLarge {
+    /// Bytes of names and what goes with them, and of values too short for an inode of their own.
+    Names(usize),
+    /// Bytes of one value.
+    Value(usize),
+}
+
+/// Divides sorted attributes.
+pub fn divide(attributes: Vec<Attribute>) -> Result<Division, TooLarge> {
+    if let Some(long) = attributes.iter().map(|attribute| attribute.value.len()).find(|size| *size > LONGEST) {
+        return Err(TooLarge::Value(long));
+    }
+    let mut inline_left = INLINE_ROOM - END;
+    let (inline, mut block): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|attribute| {
         let size = attribute.size();
         let fits = size <= inline_left;
         if fits {
             inline_left -= size
-        } else {
-            block_size += size
         }
         fits
     });
-    if !block.is_empty() && block_size > BLOCK_ROOM {
-        return Err(block_size);
+    match END + move_out(&mut block) {
+        size if size > BLOCK_ROOM => Err(TooLarge::Names(size)),
+        _ => Ok(Division { inline, block }),
     }
-    Ok(Division { inline, block })
+}
+
+/// Gives the longest values inodes of their own until the others fit the block. Returns what the block's entries take.
+fn move_out(block: &mut [Attribute]) -> usize {
+    let mut size = block.iter().map(Attribute::size).sum();
+    let mut by_size: Vec<&mut Attribute> = block.iter_mut().collect();
+    by_size.sort_by_key(|attribute| Reverse(attribute.value.len()));
+    for attribute in by_size.into_iter().filter(|attribute| !attribute.value.is_empty()) {
+        if END + size <= BLOCK_ROOM {
+            break;
+        }
+        size -= attribute.value_size();
+        attribute.outside = true;
+    }
+    size
 }
 
 impl Division<'_> {
@@ -152,21 +191,30 @@ impl Division<'_> {
         !self.block.is_empty()
     }
 
+    /// The values that need inodes of their own, in the order of the block's entries.
+    pub fn outside(&self) -> impl Iterator<Item = &[u8]> {
+        self.block.iter().filter(|attribute| attribute.outside).map(|attribute| &*attribute.value)
+    }
+
     /// The last bytes of the inode.
     pub fn encode_inline(&self) -> [u8; INLINE_XATTRS] {
         let mut room = [0; INLINE_XATTRS];
         if !self.inline.is_empty() {
             room[..4].copy_from_slice(&XATTR_MAGIC.to_le_bytes());
-            fill(&mut room[4..], 0, &self.inline, |_| 0);
+            fill(&mut room[4..], 0, &self.inline, |_| (0, 0));
         }
         room
     }
 
-    /// The block, for its place on the disk.
-    pub fn encode_block(&self, place: u64, seed: Seed) -> Vec<u8> {
+    /// The block, for its place on the disk; the first value that is elsewhere is in inode `first`, the next in the next.
+    pub fn encode_block(&self, place: u64, seed: Seed, first: u32) -> Vec<u8> {
         let mut block = vec![0; BLOCK as usize];
-        fill(&mut block, HEADER, &self.block, |attribute| attribute.hash());
-        let hash = self.block.iter().map(Attribute::hash).try_fold(0u32, |hash, entry| {
+        let mut numbers = first..;
+        fill(&mut block, HEADER, &self.block, |attribute| {
+            let number = if attribute.outside { numbers.next().unwrap_or_default() } else { 0 };
+            (attribute.hash(seed), number)
+        });
+        let hash = self.block.iter().map(|attribute| attribute.hash(seed)).try_fold(0u32, |hash, entry| {
             // One entry without a hash makes the whole block one that is never shared.
             (entry != 0).then_some(hash.rotate_left(16) ^ entry)
         });
@@ -185,20 +233,24 @@ impl Division<'_> {
     }
 }
 
-/// Fills `room` with entries from `at` on and with their values from its end backwards.
-fn fill(room: &mut [u8], mut at: usize, attributes: &[Attribute], hash: impl Fn(&Attribute) -> u32) {
+/// Fills `room` with entries from `at` on and with their values from its end backwards. `elsewhere` has the hash of each
+/// and the inode of its value, 0 for none.
+fn fill(room: &mut [u8], mut at: usize, attributes: &[Attribute], mut elsewhere: impl FnMut(&Attribute) -> (u32, u32)) {
     let mut value_at = room.len();
     for attribute in attributes {
         let size = attribute.value.len();
-        value_at -= size.next_multiple_of(4);
-        room[value_at..value_at + size].copy_from_slice(&attribute.value);
+        let (hash, inode) = elsewhere(attribute);
+        value_at -= attribute.value_size();
+        if !attribute.outside {
+            room[value_at..value_at + size].copy_from_slice(&attribute.value);
+        }
         let entry = XattrEntry {
             e_name_len: attribute.name.len() as u8,
             e_name_index: attribute.index,
-            e_value_offs: (if size == 0 { 0 } else { value_at as u16 }).into(),
-            e_value_inum: 0.into(),
+            e_value_offs: (if attribute.value_size() == 0 { 0 } else { value_at as u16 }).into(),
+            e_value_inum: inode.into(),
             e_value_size: (size as u32).into(),
-            e_hash: hash(attribute).into(),
+            e_hash: hash.into(),
         };
         room[at..at + ENTRY].copy_from_slice(entry.as_bytes());
         room[at + ENTRY..][..attribute.name.len()].copy_from_slice(attribute.name);
@@ -249,7 +301,23 @@ mod tests {
         assert!(!divide(select(&exact, false, |_, _| ())).unwrap().needs_block());
         let full = xattrs(&[("user.a", &[1; BLOCK_ROOM - END - ENTRY - 4])]);
         assert!(divide(select(&full, false, |_, _| ())).unwrap().needs_block());
-        let over = xattrs(&[("user.a", &[1; BLOCK_ROOM - END - ENTRY - 3])]);
-        assert_eq!(divide(select(&over, false, |_, _| ())), Err(BLOCK_ROOM + 4));
+        assert_eq!(divide(select(&full, false, |_, _| ())).unwrap().outside().count(), 0);
+    }
+
+    #[test]
+    fn the_longest_values_have_inodes_of_their_own_where_the_block_has_no_room() {
+        let lengths = |list: &[(&str, &[u8])]| {
+            let given = xattrs(list);
+            let division = divide(select(&given, false, |_, _| ()))?;
+            Ok(division.outside().map(<[u8]>::len).collect::<Vec<_>>())
+        };
+        let over = BLOCK_ROOM - END - ENTRY - 3;
+        assert_eq!(lengths(&[("user.a", &vec![1; over])]), Ok(vec![over]));
+        assert_eq!(lengths(&[("user.a", &[1; 3000]), ("user.b", &[1; 500]), ("user.c", &[1; 2000])]), Ok(vec![3000]));
+        assert_eq!(lengths(&[("user.a", &[1; 5000]), ("user.b", &[1; 1 << 16])]), Ok(vec![5000, 1 << 16]));
+        assert_eq!(lengths(&[("user.a", &[1; (1 << 16) + 1])]), Err(TooLarge::Value((1 << 16) + 1)));
+        let names: Vec<String> = (0..16).map(|n| format!("user.{n:0250}")).collect();
+        let names: Vec<(&str, &[u8])> = names.iter().map(|name| (&name[..], &b"x"[..])).collect();
+        assert_eq!(lengths(&names), Err(TooLarge::Names(END + 16 * (ENTRY + 252))));
     }
 }

@@ -37,7 +37,10 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn xattrs() -> impl Strategy<Value = Xattrs> {
-    let value = prop::collection::vec(any::<u8>(), 0..120);
+    let value = prop_oneof![
+        12 => prop::collection::vec(any::<u8>(), 0..120),
+        1 => (any::<u8>(), 0usize..12_000).prop_map(|(byte, length)| vec![byte; length]),
+    ];
     let prefix = prop::sample::select(vec!["user.", "trusted.", "security."]);
     let one = (prefix, "[a-z]{1,20}", value);
     prop_oneof![

@@ -15,7 +15,11 @@ fn fill(build: &mut ext4::Build) {
         .sparse("sparse", &(0..700).flat_map(|i| [Piece::Hole(8192), Piece::Data(noise(4096, i))]).collect::<Vec<_>>());
     build.add("short", mode(0o777), Kind::Symlink(b"etc/passwd"[..].into()));
     build.add("far", mode(0o777), Kind::Symlink(vec![b'y'; 3000].into()));
-    build.add("attrs", with_xattrs(&[(b"user.a", b"1"), (b"user.big", &noise(3000, 1))]), Kind::Fifo);
+    build.add(
+        "attrs",
+        with_xattrs(&[(b"user.a", b"1"), (b"user.big", &noise(3000, 1)), (b"user.long", &noise(60_000, 2))]),
+        Kind::Fifo,
+    );
     build.add("tty", mode(0o620), Kind::CharDevice { major: 4, minor: 300 });
     for i in 0..2000 {
         build.add(&format!("many/name-{i}"), mode(0o644), Kind::Fifo);

@@ -3,8 +3,10 @@
 use crate::support::ext4::{
     Disk, GIB, MIB, Piece, TIB, check, complaints, debugfs, mode, noise, params, sized, with_xattrs,
 };
-use crate::support::{ext4, tools};
+use crate::support::{ext4, ext4_compare, tools};
+use bootdisk::ext4::read::FileSystem;
 use bootdisk::rootfs::{Attrs, Kind, Time};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 
 fn every_kind(build: &mut ext4::Build) {
@@ -187,11 +189,81 @@ fn attributes_in_the_inode_and_in_a_block() {
 fn attributes_that_do_not_fit_name_the_file() {
     let disk = Disk::new();
     let error = disk.write_unchecked(params(), |build| {
-        build.add("etc/big", with_xattrs(&[(b"user.x", &noise(4100, 1))]), Kind::Fifo);
+        build.add("etc/big", with_xattrs(&[(b"user.x", &noise((64 << 10) + 1, 1))]), Kind::Fifo);
     });
     assert_eq!(
         error.err().unwrap().to_string(),
-        "extended attributes of 4124 bytes, at most 4064 are possible: etc/big"
+        "an extended attribute of 65537 bytes, at most 65536 are possible: etc/big"
+    );
+    let names: Vec<String> = (0..16).map(|number| format!("user.{number:0250}")).collect();
+    let names: Vec<(&[u8], &[u8])> = names.iter().map(|name| (name.as_bytes(), &b""[..])).collect();
+    let error = Disk::new().write_unchecked(params(), |build| {
+        build.add("etc/many", with_xattrs(&names), Kind::Fifo);
+    });
+    assert_eq!(
+        error.err().unwrap().to_string(),
+        "names of extended attributes need 4292 bytes, at most 4064 are possible: etc/many"
+    );
+}
+
+/// Values that fit no block: e2fsck and debugfs find them, and a file system without any has no feature for them.
+#[test]
+fn long_attributes_are_inodes_of_their_own_and_only_where_there_are_any() {
+    let features = |disk: &Disk| debugfs(&disk.path, "show_super_stats -h").contains("ea_inode");
+    let plain = Disk::new();
+    plain.write(params(), |build| {
+        build.add("large", with_xattrs(&[(b"user.large", &noise(4000, 5))]), Kind::Fifo);
+    });
+    assert!(!features(&plain));
+    let disk = Disk::new();
+    let long = |size| noise(size, size as u64);
+    let entry = |tag: u8, id: u32| {
+        let [a, b, c, d] = id.to_le_bytes();
+        [tag, 0, 4, 0, a, b, c, d]
+    };
+    let written = disk.write(params(), |build| {
+        let several: [(&[u8], &[u8]); 4] = [
+            (b"security.most", &long(64 << 10)),
+            (b"user.a", &long(3000)),
+            (b"user.b", &long(2000)),
+            (b"user.short", b"x"),
+        ];
+        build.add("several", with_xattrs(&several), Kind::Fifo);
+        build.add("folder", with_xattrs(&[(b"trusted.x", &long(4097))]), Kind::directory());
+        let link = Kind::Symlink(vec![b'y'; 300].into());
+        build.add("link", with_xattrs(&[(b"security.x", &long(5000))]), link);
+        // Owner, a thousand users, owning group, mask, others.
+        let users = (0..1000).map(|user| entry(2, user));
+        let entries = std::iter::once(entry(1, u32::MAX)).chain(users);
+        let entries = entries.chain([4, 0x10, 0x20].map(|tag| entry(tag, u32::MAX)));
+        let list: Vec<u8> = [2, 0, 0, 0].into_iter().chain(entries.flatten()).collect();
+        build.add("acl", with_xattrs(&[(b"system.posix_acl_access", &list)]), Kind::Fifo);
+    });
+    assert!(features(&disk));
+    let got = |path: &str, name: &str| {
+        let at = disk.folder.path().join("value");
+        debugfs(&disk.path, &format!("ea_get -f {} {path} {name}", at.display()));
+        std::fs::read(at).unwrap()
+    };
+    assert!(got("/several", "security.most") == long(64 << 10));
+    assert!(got("/several", "user.a") == long(3000) && got("/several", "user.b") == long(2000));
+    assert!(got("/folder", "trusted.x") == long(4097) && got("/link", "security.x") == long(5000));
+    assert_eq!(ext4_compare::compare(&FileSystem::open(&disk.file, 0).unwrap(), &written), 5);
+    // A value that is not what was written has another checksum.
+    let bytes = std::fs::read(&disk.path).unwrap();
+    let value = long(4097);
+    let place = bytes.windows(value.len()).position(|window| window == value).unwrap();
+    disk.file.write_at(&[!value[0]], place as u64).unwrap();
+    let fs = FileSystem::open(&disk.file, 0).unwrap();
+    let mut failed = Vec::new();
+    fs.walk(|path, inode| {
+        failed.extend(fs.attributes(inode).err().map(|error| format!("{}: {error}", String::from_utf8_lossy(path))));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(
+        failed.len() == 1 && failed[0].starts_with("folder: wrong checksum of the extended attributes"),
+        "{failed:?}"
     );
 }
 

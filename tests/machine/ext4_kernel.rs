@@ -122,6 +122,7 @@ fn attributes() -> Vec<(&'static str, Attributes)> {
         ("acl", vec![("system.posix_acl_access", access.clone())]),
         ("dir", vec![("system.posix_acl_access", access), ("system.posix_acl_default", default)]),
         ("big", vec![("user.big", noise(3900, 4)), ("user.empty", Vec::new())]),
+        ("long", vec![("user.long", noise(20_000, 7)), ("user.more", noise(5000, 8)), ("user.z", noise(50, 9))]),
         ("many", many.into_iter().enumerate().map(|(i, name)| (name, noise(40 * i, i as u64 + 1))).collect()),
     ]
 }

@@ -64,7 +64,7 @@ static void list_attributes(const char *folder)
 	if (!dir)
 		stop(folder);
 	while ((entry = readdir(dir))) {
-		char path[600], names[8192], value[8192];
+		static char path[600], names[8192], value[65536];
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);

@@ -6,6 +6,7 @@ use crate::ext4::format::{self, GroupDescriptor, SUPERBLOCK_OFFSET, Superblock};
 use crate::ext4::format::{compat, group_flag, incompat, ro_compat};
 use crate::ext4::geometry::has_superblock;
 use crate::formats::ReadAt;
+use std::cell::Cell;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Features a reader must know, and knows.
@@ -14,6 +15,7 @@ const KNOWN: u32 = incompat::FILETYPE
     | incompat::EXTENTS
     | incompat::BITS64
     | incompat::FLEX_BG
+    | incompat::EA_INODE
     | incompat::CSUM_SEED
     | incompat::LARGEDIR;
 /// The old name for 32-byte descriptors.
@@ -28,6 +30,8 @@ pub struct FileSystem<'a> {
     pub(super) blocks: u64,
     /// Where checksums are kept (`metadata_csum`).
     pub(super) seed: Option<Seed>,
+    /// Bytes read of attributes that have inodes of their own.
+    pub(super) values_read: Cell<u64>,
 }
 
 impl<'a> FileSystem<'a> {
@@ -49,6 +53,7 @@ impl<'a> FileSystem<'a> {
             block_size: 1024usize << sb.s_log_block_size.get().min(6),
             blocks: u64::from(sb.s_blocks_count_lo.get()) | high << 32,
             seed,
+            values_read: Cell::new(0),
         };
         this.check_numbers()?;
         Ok(this)
