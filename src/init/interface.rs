@@ -171,6 +171,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_card_is_ethernet_on_a_bus_and_nothing_that_the_kernel_made_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str, kind: &str, on_a_bus: bool| {
+            let folder = folder.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            for (file, text) in [("type", kind), ("address", "52:54:00:12:34:56\n"), ("ifindex", "3\n")] {
+                fs::write(folder.join(file), text).unwrap();
+            }
+            if on_a_bus {
+                fs::create_dir(folder.join("device")).unwrap();
+            }
+            read(&folder).map(|card| (card.name, card.mac, card.index))
+        };
+        let mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+        assert_eq!(made("eth0", "1\n", true), Some(("eth0".to_owned(), mac, 3)));
+        for name in ["dummy0", "bond0", "gretap0"] {
+            assert_eq!(made(name, "1\n", false), None, "{name}");
+        }
+        assert_eq!(made("lo", "772\n", false), None);
+        assert_eq!(made("wwan0", "65534\n", true), None);
+    }
+
+    #[test]
     fn masks_of_all_lengths() {
         assert_eq!(mask(0), Ipv4Addr::new(0, 0, 0, 0));
         assert_eq!(mask(24), Ipv4Addr::new(255, 255, 255, 0));

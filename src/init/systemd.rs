@@ -19,6 +19,9 @@ const UDEV: [&str; 4] =
 /// A program of systemd's that adds mounts for the partitions it finds, by their devices: masked by a link to nothing
 /// (systemd.generator(7)).
 const GENERATOR: &str = "run/systemd/system-generators/systemd-gpt-auto-generator";
+/// The login manager, which listens to the button, and what it does not run without.
+const LOGIND: [&str; 2] = ["usr/lib/systemd/systemd-logind", "lib/systemd/systemd-logind"];
+const BUS: [&str; 3] = ["usr/bin/dbus-daemon", "usr/bin/dbus-broker", "bin/dbus-daemon"];
 /// Units in memory.
 const UNITS: &str = "run/systemd/system";
 /// The login on a serial console.
@@ -111,13 +114,13 @@ pub fn prepare(root: &Path) -> io::Result<bool> {
 }
 
 /// Whether an init below `root` hears no power button and understands Ctrl-Alt-Del: systemd, whose login manager is told
-/// of buttons by udev alone, and inits with a table, which need a program for it.
+/// of buttons by udev alone and asked by D-Bus alone, and inits with a table, which need a program for it.
 pub fn hears_no_button(root: &Path) -> bool {
     const LISTENERS: [&str; 4] = ["usr/sbin/acpid", "sbin/acpid", "usr/lib/elogind/elogind", "lib/elogind/elogind"];
     let has = |places: &[&str]| places.iter().any(|place| root.join(place).exists());
     let table = fs::read_to_string(root.join("etc/inittab")).unwrap_or_default();
     match has(&PLACES) {
-        true => hears_of_no_device(root),
+        true => ![&UDEV[..], &LOGIND, &BUS].iter().all(|places| has(places)),
         false => super::inittab::understands_keys(&table) && !has(&LISTENERS),
     }
 }
@@ -175,9 +178,13 @@ mod tests {
     fn an_init_that_nobody_tells_of_buttons_is_known() {
         const TABLE: (&str, &str) = ("etc/inittab", "ca:12345:ctrlaltdel:/sbin/shutdown -r now\n");
         const SYSTEMD: (&str, &str) = ("lib/systemd/systemd", "");
+        const UDEV: (&str, &str) = ("usr/bin/udevadm", "");
         for (files, deaf) in [
             (&[SYSTEMD][..], true),
-            (&[SYSTEMD, ("usr/bin/udevadm", "")], false),
+            (&[SYSTEMD, UDEV], true),
+            (&[SYSTEMD, UDEV, ("lib/systemd/systemd-logind", "")], true),
+            (&[SYSTEMD, ("lib/systemd/systemd-logind", ""), ("usr/bin/dbus-daemon", "")], true),
+            (&[SYSTEMD, UDEV, ("lib/systemd/systemd-logind", ""), ("usr/bin/dbus-daemon", "")], false),
             (&[TABLE], true),
             (&[TABLE, ("usr/sbin/acpid", "")], false),
             (&[("etc/inittab", "::respawn:/bin/sh\n")], false),
