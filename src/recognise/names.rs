@@ -81,22 +81,21 @@ struct Found {
     any: bool,
     /// First parts of the names.
     tops: BTreeSet<String>,
-    /// Names with one folder in front of them that an image has at its top.
+    /// Names with folders in front of them that an image has at its top.
     below: BTreeSet<String>,
 }
 
 impl Found {
     fn take(&mut self, name: &str) {
-        let mut parts = name.split('/').filter(|part| !part.is_empty() && *part != ".");
-        let Some(top) = parts.next() else { return };
+        let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let (Some(&top), Some(&last)) = (parts.first(), parts.last()) else { return };
         self.any = true;
         if self.tops.len() < MAX_MEMBERS {
             self.tops.insert(top.to_owned());
         }
-        if let (Some(second @ ("manifest.json" | "oci-layout" | "index.json" | "repositories")), None) =
-            (parts.next(), parts.next())
-        {
-            self.below.insert(format!("{top}/{second}"));
+        let of_image = matches!(last, "manifest.json" | "oci-layout" | "index.json" | "repositories");
+        if of_image && parts.len() > 1 && self.below.len() < MAX_MEMBERS {
+            self.below.insert(parts.join("/"));
         }
     }
 
@@ -127,8 +126,10 @@ impl Found {
 
     /// The folder that an image is below.
     fn below(&self) -> Option<String> {
-        let has = |top: &str, name: &str| self.below.contains(&format!("{top}/{name}"));
-        let is = |top: &&String| has(top, "oci-layout") || has(top, "manifest.json") && has(top, "repositories");
-        self.tops.iter().find(is).cloned()
+        let has = |folder: &str, name: &str| self.below.contains(&format!("{folder}/{name}"));
+        let is =
+            |folder: &&str| has(folder, "oci-layout") || has(folder, "manifest.json") && has(folder, "repositories");
+        let mut folders = self.below.iter().filter_map(|path| Some(path.rsplit_once('/')?.0));
+        folders.find(is).map(str::to_owned)
     }
 }

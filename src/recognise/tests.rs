@@ -57,6 +57,7 @@ fn a_file_is_called_by_what_is_in_it() {
         (tar(&["manifest.json", "x.json"]), "an image (docker archive)"),
         (tar(&["./blobs/sha256/a", "./index.json", "oci-layout"]), "an image (OCI archive)"),
         (tar(&["a/oci-layout", "a/index.json"]), "a tar archive with an image in its folder a"),
+        (tar(&["a/b/oci-layout", "a/b/index.json"]), "a tar archive with an image in its folder a/b"),
         (tar(&["a\u{1b}/oci-layout"]), "a tar archive with an image in its folder a\\x1b"),
         (tar(&["a/manifest.json", "a/repositories"]), "a tar archive with an image in its folder a"),
         (tar(&["a/manifest.json"]), "a tar archive with neither manifest.json nor index.json in it"),

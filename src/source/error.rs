@@ -39,7 +39,7 @@ pub enum SourceError {
     },
     /// The temporary file would fill its file system.
     #[error(
-        "no space for a temporary copy of the archive{} in {}, where 80 MiB are left free",
+        "no space for a temporary copy of the archive{} in {}: 80 MiB of it stay free for others",
         if *.copied > 0 { format!(", which has more than {copied} bytes,") } else { String::new() },
         escape(.directory.as_os_str().as_encoded_bytes())
     )]

@@ -156,6 +156,8 @@ fn an_apk_is_believed_with_the_right_key_alone() {
     assert_eq!(place.signer(&signed, &["other.rsa.pub", "good.rsa.pub"]), "good.rsa.pub (RSA, SHA-256)");
     let signed = sign("sha1", ".SIGN.RSA.good.rsa.pub", "");
     assert_eq!(place.signer(&signed, &["good.rsa.pub"]), "good.rsa.pub (RSA, SHA-1)");
+    place.run("openssl rsa -in good.pem -RSAPublicKey_out -out good.pkcs1.pub 2>/dev/null");
+    assert_eq!(place.signer(&signed, &["good.pkcs1.pub"]), "good.pkcs1.pub (RSA, SHA-1)");
     assert!(place.refused(&signed, &["other.rsa.pub"]).contains("no RSA key given made its signature"));
     assert!(place.refused(&signed, &["good.gpg"]).contains("no key given is one of RSA in PEM"));
 

@@ -5,6 +5,7 @@
 //! 0x98 0x99 0xc6 …                       OpenPGP, binary; a keyring is several keys                  RFC 4880, 4.2
 //! … "KBXf" at 8                          GnuPG's keybox                                              kbx/keybox-blob.c
 //! -----BEGIN PUBLIC KEY-----             RSA: SubjectPublicKeyInfo                                   RFC 7468, 13
+//! -----BEGIN RSA PUBLIC KEY-----         RSA: RSAPublicKey, from before                              RFC 8017, A.1.1
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ const MAX: u64 = 8 << 20;
 /// Labels of the armours that are read.
 const PGP: &str = "PGP PUBLIC KEY BLOCK";
 const SPKI: &str = "PUBLIC KEY";
+const PKCS1: &str = "RSA PUBLIC KEY";
 
 /// Keys; none is no requirement.
 #[derive(Clone, Debug, Default)]
@@ -76,7 +78,8 @@ impl Keys {
         let text = std::str::from_utf8(&bytes).map_err(|_| no_key("no public key of OpenPGP and no PEM"))?;
         let rings: Vec<Vec<u8>> = armoured(text, PGP).map_err(no_key)?;
         let infos = armoured(text, SPKI).map_err(no_key)?;
-        if rings.is_empty() && infos.is_empty() {
+        let keys = armoured(text, PKCS1).map_err(no_key)?;
+        if rings.is_empty() && infos.is_empty() && keys.is_empty() {
             let private = text.contains("PRIVATE KEY");
             return Err(no_key(if private { "a private key" } else { "no public key of OpenPGP and no PEM" }));
         }
@@ -86,6 +89,12 @@ impl Keys {
         self.rings.extend(rings);
         for info in infos {
             let key = spki::of_info(&info).ok_or_else(|| no_key("a public key of another algorithm than RSA"))?;
+            self.rsa.push((key, shown(path.file_name().map_or(path, Path::new))));
+        }
+        for key in keys {
+            if !spki::is_rsa(&key) {
+                return Err(no_key("an armour with no RSA key in it"));
+            }
             self.rsa.push((key, shown(path.file_name().map_or(path, Path::new))));
         }
         Ok(())

@@ -13,6 +13,17 @@ pub(super) fn of_info(info: &[u8]) -> Option<Vec<u8>> {
     (rest.is_empty() && end.is_empty() && algorithm == RSA_ENCRYPTION).then(|| key.to_vec())
 }
 
+/// Whether this is an `RSAPublicKey` (RFC 8017, A.1.1), as it stands alone in files of PKCS #1: two numbers.
+pub(super) fn is_rsa(key: &[u8]) -> bool {
+    let numbers = || {
+        let (fields, rest) = element(key, 0x30)?;
+        let (_, fields) = element(fields, 0x02)?;
+        let (_, end) = element(fields, 0x02)?;
+        Some(rest.is_empty() && end.is_empty())
+    };
+    numbers() == Some(true)
+}
+
 /// A DER element (X.690, 8.1) with this tag: its contents, and what follows.
 fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&length, rest) = bytes.strip_prefix(&[tag])?.split_first()?;
@@ -42,5 +53,8 @@ mod tests {
         }
         info[7] ^= 1;
         assert_eq!(of_info(&info), None, "another algorithm");
+        let key = [0x30, 6, 2, 1, 5, 2, 1, 3];
+        assert!(is_rsa(&key) && !is_rsa(&info));
+        assert!((0..key.len()).all(|length| !is_rsa(&key[..length])));
     }
 }
