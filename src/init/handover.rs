@@ -7,7 +7,7 @@ use super::failure::{Doing, Failure};
 use super::fstab::{Adapted, Told};
 use super::host::Host;
 use super::{command, consoles, environment, fstab, inittab, log, signals, systemd, tags, terminal, userland};
-use crate::guest::channel::{Frame, HandedOver, Kind};
+use crate::guest::channel::{Frame, HandedOver, Kind, Level};
 use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::Process;
 use nix::mount::{MsFlags, mount};
@@ -113,7 +113,8 @@ fn use_table(place: &str, adapted: &Adapted) -> io::Result<()> {
     put_over(place, "/run/fstab.bootdisk", &(NOTE.to_owned() + text))?;
     for (devices, what) in [(later, "not waited for"), (unused, "left out")] {
         if !devices.is_empty() {
-            log::warning(format!("/etc/fstab names what is not in this machine; {what}: {}", devices.join(", ")));
+            let text = format!("/etc/fstab names what is not in this machine; {what}: {}", devices.join(", "));
+            log::note(Level::Warning, text);
         }
     }
     Ok(())
