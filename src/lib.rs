@@ -98,3 +98,5 @@ pub mod source;
 pub mod startable;
 #[cfg(feature = "host")]
 pub mod swap;
+#[cfg(feature = "host")]
+mod whole_file;

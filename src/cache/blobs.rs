@@ -13,9 +13,10 @@
 use super::prune::{Kept, Pruned, prune};
 use crate::file_lock::Locked;
 use crate::image::Digest;
+use crate::whole_file;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -175,15 +176,18 @@ impl BlobCache {
 
     /// Puts a file in its place at once and whole.
     fn publish(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix("new-").tempfile_in(&self.dir)?;
-        file.write_all(bytes)?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        whole_file::write_from(&self.dir, path, bytes)
     }
 
     /// Removes what was unused for longest until the rest fits `budget` bytes, and parts that nobody goes on with.
-    pub fn prune(&self, budget: u64) -> Pruned {
+    pub fn prune(&self, budget: u64) -> Pruned<Blob> {
+        self.sweep();
         prune(self.list(), budget, Blob::remove)
+    }
+
+    /// Removes what killed programs left.
+    pub fn sweep(&self) {
+        whole_file::sweep(&self.dir);
     }
 
     /// All blobs and parts.
@@ -365,7 +369,7 @@ mod tests {
         let fetched = part(&cache, &Digest::sha256(b"x"), 1);
         fetched.file.set_modified(SystemTime::now() - 2 * ABANDONED).unwrap();
         let open = cache.get(&new, 5000).unwrap();
-        assert_eq!(cache.prune(10_000).gone, 1);
+        assert_eq!(cache.prune(10_000).gone.len(), 1);
         assert!(cache.get(&old, 5000).is_none() && cache.get(&new, 5000).is_some());
         cache.prune(0);
         assert!(cache.get(&new, 5000).is_none());

@@ -19,7 +19,8 @@ mod seal;
 pub use prune::{Kept, Pruned, prune};
 
 use crate::file_lock::Locked;
-use crate::publish::FileError;
+use crate::publish::{FileError, remove_stale_in};
+use crate::whole_file;
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -132,7 +133,14 @@ impl DiskCache {
     /// Removes what was unused for longest until the rest fits the budget. A cache that cannot be pruned is still a
     /// cache, so errors end it quietly.
     fn prune(&self, budget: u64, keep: &Path) {
+        self.sweep();
         prune(self.list(), budget, |disk| disk.path != keep && self.remove(&disk.path));
+    }
+
+    /// Removes what killed programs left: seals and disks that never got their names.
+    pub fn sweep(&self) {
+        whole_file::sweep(&self.dir);
+        remove_stale_in(&self.dir);
     }
 
     /// All disks.
@@ -266,6 +274,20 @@ mod tests {
         drop(used);
         drop(disk("newer", 0));
         assert!(!there("older") && there("new") && there("newer"));
+    }
+
+    #[test]
+    fn what_a_killed_build_left_goes_and_what_is_being_built_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let cache = DiskCache::open(dir.path().into()).unwrap();
+        let left = [".gone.img.abcdef.partial", ".writing-abcdef"];
+        let stay = [".used.img.abcdef.partial", "partial", ".x.partial", ".gone.img.abc-ef.partial", "k.lock"];
+        left.iter().chain(&stay).for_each(|name| std::fs::write(at(name), b"half").unwrap());
+        let _being_built = Locked::alone(File::open(at(stay[0])).unwrap()).unwrap();
+        drop(cache.get("k", |path| Ok(std::fs::write(path, b"disk")?)).unwrap());
+        assert!(left.iter().all(|name| !at(name).exists()));
+        assert!(stay.iter().all(|name| at(name).exists()));
     }
 
     #[test]

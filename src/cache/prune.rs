@@ -15,10 +15,10 @@ pub trait Kept {
 }
 
 /// What went, and what is left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// How many went.
-    pub gone: usize,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pruned<T> {
+    /// What went, in this order.
+    pub gone: Vec<T>,
     /// Their bytes.
     pub bytes: u64,
     /// Bytes of those that stay.
@@ -26,14 +26,14 @@ pub struct Pruned {
 }
 
 /// Has `remove` remove what was unused for longest until the rest fits `budget` bytes. What it does not remove stays.
-pub fn prune<T: Kept>(mut all: Vec<T>, budget: u64, remove: impl Fn(&T) -> bool) -> Pruned {
+pub fn prune<T: Kept>(mut all: Vec<T>, budget: u64, remove: impl Fn(&T) -> bool) -> Pruned<T> {
     all.sort_by_key(T::used);
-    let mut pruned = Pruned { left: all.iter().map(T::bytes).sum(), ..Pruned::default() };
+    let mut pruned = Pruned { left: all.iter().map(T::bytes).sum(), bytes: 0, gone: Vec::new() };
     for kept in all {
         if (pruned.left > budget || kept.is_abandoned()) && remove(&kept) {
-            pruned.gone += 1;
             pruned.bytes += kept.bytes();
             pruned.left -= kept.bytes();
+            pruned.gone.push(kept);
         }
     }
     pruned

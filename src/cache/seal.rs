@@ -11,10 +11,11 @@
 
 use crate::hex::hex;
 use crate::holes;
+use crate::whole_file;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -51,10 +52,7 @@ impl Seal {
     }
 
     fn write(&self, disk: &Path) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(disk.parent().unwrap_or(Path::new(".")))?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.persist(place(disk)).map_err(|error| error.error)?;
-        Ok(())
+        whole_file::write(&place(disk), &serde_json::to_vec(self)?)
     }
 }
 

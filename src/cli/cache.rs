@@ -21,6 +21,7 @@ Examples:
   bootdisk cache prune --max 4G      What was unused for longest goes until the rest fits
   bootdisk cache prune               Everything that no machine uses goes
   bootdisk cache check               Is everything still what it was?
+  bootdisk cache prune --json        What went: kind, name, bytes and path of each
 
 Layers take at most 8 GiB and disks 16 GiB by themselves. A build or a machine that uses something keeps it, whatever is
 pruned meanwhile.";
@@ -46,11 +47,22 @@ enum Command {
         /// Bytes that may stay, with K, M, G or T [default: 0]
         #[arg(long, value_name = "SIZE", value_parser = size::parse)]
         max: Option<u64>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Compare everything with what it was, and remove what is damaged
-    Check,
+    Check {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print where it is
-    Path,
+    Path {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Something that is kept.
@@ -67,17 +79,21 @@ struct Caches {
 /// Does what is asked for.
 pub fn run(args: &CacheArgs) -> Result<ExitCode> {
     let place = within(&env::xdg("XDG_CACHE_HOME", ".cache")?, "bootdisk")?;
-    if let Command::Path = args.command {
-        stdio::data(format!("{}\n", escape::path(&place)).as_bytes())?;
+    if let Command::Path { json } = args.command {
+        let text = match json {
+            true => escape::json(&json!({ "path": place.to_string_lossy() }))?,
+            false => format!("{}\n", escape::path(&place)),
+        };
+        stdio::data(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     let caches =
         Caches { blobs: BlobCache::open(within(&place, "blobs")?)?, disks: DiskCache::open(within(&place, "disks")?)? };
     match args.command {
         Command::List { json } => caches.list(json),
-        Command::Prune { max } => caches.prune(max.unwrap_or(0)),
-        Command::Check => caches.check(),
-        Command::Path => Ok(ExitCode::SUCCESS),
+        Command::Prune { max, json } => caches.prune(max.unwrap_or(0), json),
+        Command::Check { json } => caches.check(json),
+        Command::Path { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -113,6 +129,13 @@ impl One {
         }
     }
 
+    fn is_whole(&self) -> bool {
+        match self {
+            One::Blob(blob) => blob.is_part || blob.is_whole(),
+            One::Disk(disk) => disk.is_whole(),
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             One::Blob(blob) => blob.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -130,26 +153,42 @@ impl Caches {
         all
     }
 
-    fn list(&self, as_json: bool) -> Result<ExitCode> {
-        let (all, tags) = (self.all(), self.blobs.tags());
-        let names = |kept: &One| -> Vec<String> {
+    /// What names mean something that is kept.
+    fn images(&self) -> impl Fn(&One) -> Vec<String> {
+        let tags = self.blobs.tags();
+        move |kept| {
             let digest = kept.name();
-            tags.iter().filter(|tag| tag.digest == digest).map(|tag| escape::escape(tag.name.as_bytes())).collect()
-        };
+            tags.iter().filter(|tag| tag.digest == digest).map(|tag| tag.name.clone()).collect()
+        }
+    }
+
+    fn list(&self, as_json: bool) -> Result<ExitCode> {
+        let (all, images) = (self.all(), self.images());
         let text = match as_json {
-            true => escape::json(&all.iter().map(|kept| object(kept, &names(kept))).collect::<Vec<_>>())?,
-            false => table(&all, &names),
+            true => escape::json(&objects(&all, &images))?,
+            false => table(&all, &images),
         };
         stdio::data(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn prune(&self, max: u64) -> Result<ExitCode> {
-        let all = self.all();
+    fn prune(&self, max: u64, as_json: bool) -> Result<ExitCode> {
+        self.blobs.sweep();
+        self.disks.sweep();
+        let (all, images) = (self.all(), self.images());
         let count = all.len();
         let Pruned { gone, bytes, left } = prune(all, max, |kept| self.remove(kept));
         self.blobs.forget_tags();
-        stdio::say(&format!("removed {gone} of {count}, {}; {} stay\n", size::render(bytes), size::render(left)));
+        match as_json {
+            true => {
+                let document = json!({ "removed": objects(&gone, &images), "bytes": bytes, "left": left });
+                stdio::data(escape::json(&document)?.as_bytes())?;
+            }
+            false => {
+                let (gone, bytes, left) = (gone.len(), size::render(bytes), size::render(left));
+                stdio::say(&format!("removed {gone} of {count}, {bytes}; {left} stay\n"));
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -160,46 +199,54 @@ impl Caches {
         }
     }
 
-    fn check(&self) -> Result<ExitCode> {
-        let all = self.all();
-        let mut damaged = 0;
-        for kept in &all {
-            let is_whole = match kept {
-                One::Blob(blob) => blob.is_part || blob.is_whole(),
-                One::Disk(disk) => disk.is_whole(),
-            };
-            if is_whole {
-                continue;
+    fn check(&self, as_json: bool) -> Result<ExitCode> {
+        let (all, images) = (self.all(), self.images());
+        let count = all.len();
+        let damaged: Vec<One> = all.into_iter().filter(|kept| !kept.is_whole()).collect();
+        let removed: Vec<bool> = damaged.iter().map(|kept| self.remove(kept)).collect();
+        self.blobs.forget_tags();
+        match as_json {
+            true => {
+                let mut objects = objects(&damaged, &images);
+                objects.iter_mut().zip(&removed).for_each(|(object, removed)| object["removed"] = json!(removed));
+                let document = json!({ "whole": count - damaged.len(), "damaged": objects });
+                stdio::data(escape::json(&document)?.as_bytes())?;
             }
-            damaged += 1;
-            let shown = escape::path(kept.path());
-            stdio::data(format!("{shown}\n").as_bytes())?;
-            if !self.remove(kept) {
-                let hint = "stop the machine that runs from it, and check again: bootdisk ps".into();
-                return Err(WithHint { message: format!("damaged, and in use: {shown}"), hint }.into());
+            false => {
+                let paths: String = damaged.iter().map(|kept| format!("{}\n", escape::path(kept.path()))).collect();
+                stdio::data(paths.as_bytes())?;
+                stdio::say(&format!("{} of {count} are whole\n", count - damaged.len()));
             }
         }
-        self.blobs.forget_tags();
-        stdio::say(&format!("{} of {} are whole\n", all.len() - damaged, all.len()));
-        Ok(if damaged == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+        if let Some((kept, _)) = damaged.iter().zip(&removed).find(|(_, removed)| !**removed) {
+            let hint = "stop the machine that runs from it, and check again: bootdisk ps".into();
+            let message = format!("damaged, and in use: {}", escape::path(kept.path()));
+            return Err(WithHint { message, hint }.into());
+        }
+        Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
 }
 
-fn object(kept: &One, names: &[String]) -> serde_json::Value {
+fn objects(all: &[One], images: &dyn Fn(&One) -> Vec<String>) -> Vec<serde_json::Value> {
+    all.iter().map(|kept| object(kept, &images(kept))).collect()
+}
+
+fn object(kept: &One, images: &[String]) -> serde_json::Value {
     let used = kept.used().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     json!({
-        "kind": kept.kind(), "name": kept.name(), "images": names, "bytes": kept.bytes(), "used": used,
+        "kind": kept.kind(), "name": kept.name(), "images": images, "bytes": kept.bytes(), "used": used,
         "path": kept.path().to_string_lossy(),
     })
 }
 
-fn table(all: &[One], names: &dyn Fn(&One) -> Vec<String>) -> String {
+fn table(all: &[One], images: &dyn Fn(&One) -> Vec<String>) -> String {
     let now = SystemTime::now();
     let mut text = format!("{:<4}  {:>9}  {:>5}  NAME\n", "KIND", "SIZE", "USED");
     for kept in all {
         let used = age(now.duration_since(kept.used()).unwrap_or_default().as_secs());
-        let images = names(kept);
-        let name = if images.is_empty() { kept.name().chars().take(32).collect() } else { images.join(" ") };
+        let images = images(kept).join(" ");
+        let name = if images.is_empty() { kept.name().chars().take(32).collect() } else { images };
+        let name = escape::escape(name.as_bytes());
         text.push_str(&format!("{:<4}  {:>9}  {used:>5}  {name}\n", kept.kind(), size::render(kept.bytes())));
     }
     let total = all.iter().map(One::bytes).sum();

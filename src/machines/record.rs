@@ -1,10 +1,11 @@
 //! What is written down about a machine, as JSON.
 
 use super::error::{MachineError, io};
+use crate::whole_file;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 /// Longest file that is read: a path and a list of ports are far below.
@@ -42,13 +43,7 @@ pub struct End {
 pub(super) fn write<T: Serialize>(dir: &Path, name: &str, value: &T) -> Result<(), MachineError> {
     let path = dir.join(name);
     let text = serde_json::to_vec_pretty(value).map_err(|error| io(&path)(error.into()))?;
-    let write = || -> std::io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(&text)?;
-        file.persist(&path)?;
-        Ok(())
-    };
-    write().map_err(io(&path))
+    whole_file::write(&path, &text).map_err(io(&path))
 }
 
 /// Reads a document; `None` when there is none, or something else in its place.

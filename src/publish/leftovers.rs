@@ -50,11 +50,22 @@ pub fn publish(file: &File, temporary: TempPath, path: &Path) -> Result<(), File
 /// stays; it takes space but no name that anybody needs.
 pub fn remove_stale(target: &Target) {
     let prefix = target.temporary_prefix();
+    remove_stale_that(&target.directory, |output| output == prefix.as_bytes());
+}
+
+/// The same for all outputs in a folder that nobody else writes to.
+pub fn remove_stale_in(directory: &Path) {
+    remove_stale_that(directory, |output| output.starts_with(b".") && output.ends_with(b"."));
+}
+
+/// The same for the outputs whose temporary names have a prefix that `is_meant`.
+fn remove_stale_that(directory: &Path, is_meant: impl Fn(&[u8]) -> bool) {
     let is_ours = |name: &[u8]| {
-        let random = name.strip_prefix(prefix.as_bytes()).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
-        random.is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric))
+        let rest = name.strip_suffix(SUFFIX.as_bytes()).filter(|rest| rest.len() > RANDOM);
+        let parts = rest.map(|rest| rest.split_at(rest.len() - RANDOM));
+        parts.is_some_and(|(prefix, random)| is_meant(prefix) && random.iter().all(u8::is_ascii_alphanumeric))
     };
-    let Ok(entries) = std::fs::read_dir(&target.directory) else { return };
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten().filter(|entry| is_ours(entry.file_name().as_bytes())) {
         // Locked until the name is gone: its owner, if it has just been created, then sees that it lost the file.
         if entry.file_type().is_ok_and(|file_type| file_type.is_file())

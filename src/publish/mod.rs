@@ -22,7 +22,7 @@ mod target;
 
 pub use document::Document;
 pub use error::FileError;
-pub use leftovers::remove_unpublished;
+pub use leftovers::{remove_stale_in, remove_unpublished};
 pub use partial::PartialFile;
 
 use self::place::Place;

@@ -12,8 +12,9 @@ use super::probe;
 use crate::arch::Architecture;
 use crate::escape::os_error;
 use crate::own_folder;
+use crate::whole_file;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -148,10 +149,8 @@ fn recall(file: &Path, key: &str) -> Option<Result<(), String>> {
 fn remember(file: &Path, key: &str, answer: &Result<(), String>) -> std::io::Result<()> {
     let dir = file.parent().ok_or(std::io::ErrorKind::NotFound)?;
     own_folder::make_private(dir).map_err(std::io::Error::other)?;
-    let mut new = tempfile::NamedTempFile::new_in(dir)?;
     let verdict = answer.as_ref().err().map_or("works", |reason| reason.lines().next().unwrap_or("fails"));
-    writeln!(new, "{key}\n{verdict}")?;
-    new.persist(file).map(drop).map_err(|error| error.error)
+    whole_file::write(file, format!("{key}\n{verdict}\n").as_bytes())
 }
 
 #[cfg(test)]

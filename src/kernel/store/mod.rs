@@ -16,7 +16,7 @@ pub mod pack;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use entry::Entry;
@@ -25,6 +25,7 @@ use super::{Bundle, Given, KernelError};
 use crate::arch::Arch;
 use crate::file_lock::Locked;
 use crate::own_folder;
+use crate::whole_file;
 
 /// Prefix of entries that are being written.
 const NEW: &str = ".new-";
@@ -296,14 +297,7 @@ fn lock(path: &Path, how: fn(File) -> io::Result<Locked>) -> Result<Locked, Kern
 
 /// Puts a file with these bytes in the place of the one at `path`: who reads it has the one or the other.
 fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), KernelError> {
-    let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(KernelError::io("write", path))
+    whole_file::write_synced(path, bytes).map_err(KernelError::io("write", path))
 }
 
 fn remove_dir(path: &Path) -> Result<(), KernelError> {
