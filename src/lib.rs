@@ -73,6 +73,8 @@ pub mod output;
 #[cfg(feature = "host")]
 pub mod own_folder;
 #[cfg(feature = "host")]
+mod percent;
+#[cfg(feature = "host")]
 pub mod pid1;
 #[cfg(feature = "host")]
 pub mod publish;

@@ -28,6 +28,9 @@ pub struct Reaching {
     /// registries.conf says]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls_verify: Option<bool>,
+    /// Fetch layers that the registry does not have (foreign, non-distributable ones) from the addresses in the manifest
+    #[arg(long)]
+    allow_foreign_layers: bool,
     /// Read nothing that was kept from earlier runs, layers and disks, and keep nothing
     #[arg(long)]
     no_cache: bool,
@@ -69,7 +72,8 @@ impl Reaching {
     fn settle_with(&self, policy: Policy, global: &Global) {
         let cache = (!self.no_cache).then_some(cache as Open);
         let teller = Some(teller(global));
-        Access { policy, verify: self.tls_verify, cache, forgets: self.no_cache, teller }.settle();
+        let (verify, foreign) = (self.tls_verify, self.allow_foreign_layers);
+        Access { policy, verify, foreign, cache, forgets: self.no_cache, teller }.settle();
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Descriptor {
     /// The content itself, in base64.
     #[serde(default)]
     pub data: Option<String>,
+    /// Where else the content is, of layers that may not be passed on.
+    #[serde(default, deserialize_with = "json::or_default")]
+    pub urls: Vec<String>,
     /// What the image in an index is for.
     #[serde(default)]
     platform: Option<RawPlatform>,
@@ -53,7 +56,8 @@ struct RawPlatform {
 impl Descriptor {
     /// Of content that no other document describes.
     pub fn new(media_type: Option<String>, digest: Digest, size: u64) -> Descriptor {
-        Descriptor { media_type, digest, size, data: None, platform: None, annotations: BTreeMap::new() }
+        let (urls, annotations) = (Vec::new(), BTreeMap::new());
+        Descriptor { media_type, digest, size, data: None, urls, platform: None, annotations }
     }
 
     /// Of a document that nobody has described: what it says itself.

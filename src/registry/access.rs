@@ -50,6 +50,8 @@ pub struct Access {
     pub policy: Policy,
     /// Whether certificates count; as the registry's kind has it when nobody says.
     pub verify: Option<bool>,
+    /// Layers that a registry does not have are fetched from where their manifest says they are.
+    pub foreign: bool,
     /// Where what arrives is kept; nowhere without. It is opened by those who go to a registry.
     pub cache: Option<Open>,
     /// Nothing at all is kept for later, disks no more than layers.

@@ -17,7 +17,8 @@ use super::error::RegistryError;
 use super::http::{Answer, Ask, Http};
 use super::secret::{self, Secret};
 use super::site::{belong_together, is_loopback, may_lead_to};
-use super::url::{Url, encoded};
+use super::url::Url;
+use crate::percent::encoded;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -115,7 +116,10 @@ impl Auth {
 
     fn unknown(&self, challenges: &[Challenge]) -> RegistryError {
         let schemes: Vec<&str> = challenges.iter().map(|challenge| challenge.scheme.as_str()).collect();
-        let scheme = if schemes.is_empty() { "none is named".into() } else { schemes.join(", ") };
+        if schemes.is_empty() {
+            return RegistryError::NoScheme(self.registry.clone());
+        }
+        let scheme = schemes.join(", ");
         RegistryError::Scheme { registry: self.registry.clone(), scheme: scheme.chars().take(100).collect() }
     }
 
@@ -186,14 +190,15 @@ fn read_token(answer: Answer) -> Result<Option<Secret>, RegistryError> {
         429 => return Err(RegistryError::Busy { registry: host, wait: None }),
         _ => return Err(RegistryError::Status { registry: host, status, said: String::new() }),
     }
-    let Ok(token) = serde_json::from_slice::<Token>(&answer.document(MAX)?) else {
-        return none("its answer is no JSON with a token");
-    };
+    parse_token(&answer.document(MAX)?).map_or_else(none, |token| Ok(Some(bearer_header(&token))))
+}
+
+/// The token of an answer, or why there is none.
+pub fn parse_token(text: &[u8]) -> Result<String, &'static str> {
+    let token: Token = serde_json::from_slice(text).map_err(|_| "its answer is no JSON with a token")?;
     let token = token.token.filter(|token| !token.is_empty()).or(token.access_token).unwrap_or_default();
-    match token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        true => none("its token is none"),
-        false => Ok(Some(bearer_header(&token))),
-    }
+    let is_one = !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    is_one.then_some(token).ok_or("its token is empty, or no token")
 }
 
 fn bearer_header(token: &str) -> Secret {

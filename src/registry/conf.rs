@@ -13,14 +13,17 @@
 //! ```
 //!
 //! The file is `$CONTAINERS_REGISTRIES_CONF`, else the user's, else the system's; the drop-ins beside it (`*.conf` in
-//! `registries.conf.d`) add to it. Not supported: short names (they are Docker's) and files of version 1.
+//! `registries.conf.d`) add to it. Where they say nothing of Docker's registry, the mirrors of Docker's daemon count. Not
+//! supported: short names (they are Docker's) and files of version 1.
 //!
 //! Specification: containers-registries.conf(5).
 
+use super::conf_error::ConfError;
+use super::daemon_conf;
 use super::name::{DOCKER, Name};
 use super::places;
 use super::site::{host, is_loopback};
-use crate::escape::{escape, path as shown};
+use super::url::Url;
 use serde::Deserialize;
 use std::fs;
 use std::io;
@@ -31,48 +34,6 @@ const MAX: u64 = 1 << 20;
 
 /// Where Docker's own registry answers.
 const DOCKER_HOST: &str = "registry-1.docker.io";
-
-/// A file that cannot be used, or that says no.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfError {
-    /// It cannot be read.
-    #[error("cannot read {}", shown(.path))]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: io::Error,
-    },
-    /// It is not what it should be.
-    #[error("cannot read {}: {}", shown(.path), escape(.why.as_bytes()))]
-    Form {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// A registry that nobody is to use.
-    #[error("{} is blocked in {}", escape(.prefix.as_bytes()), shown(.path))]
-    Blocked {
-        /// What is blocked.
-        prefix: String,
-        /// The file that says so.
-        path: PathBuf,
-    },
-}
-
-impl ConfError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            ConfError::Blocked { path, prefix } => {
-                Some(format!("see who wants that: grep -n -A3 '{}' {}", escape(prefix.as_bytes()), shown(path)))
-            }
-            _ => None,
-        }
-    }
-}
 
 /// One way to an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +84,21 @@ pub fn ways(name: &Name) -> Result<Vec<Way>, ConfError> {
     for path in files() {
         read(&path, &mut entries)?;
     }
-    ways_of(name, &entries)
+    let own = ways_of(name, &entries)?;
+    match name.registry() == DOCKER && !is_covered(name, &entries) {
+        true => Ok(daemon_conf::mirrors()?.iter().map(|mirror| mirror_way(mirror, name)).chain(own).collect()),
+        false => Ok(own),
+    }
+}
+
+/// A mirror of Docker's registry, which has the same names.
+fn mirror_way(mirror: &Url, name: &Name) -> Way {
+    way(&format!("{}/{}", mirror.authority, name.repository()), !mirror.secure)
+}
+
+fn is_covered(name: &Name, entries: &[Entry]) -> bool {
+    let whole = format!("{}/{}", name.registry(), name.repository());
+    entries.iter().any(|entry| entry.covers(&whole).is_some())
 }
 
 fn files() -> Vec<PathBuf> {
@@ -154,7 +129,11 @@ fn read(path: &Path, entries: &mut Vec<Entry>) -> Result<(), ConfError> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
         Err(error) => return Err(failed(error)),
     };
-    let parsed: Result<File, toml::de::Error> = toml::from_str(&text);
+    add(path, &text, entries)
+}
+
+fn add(path: &Path, text: &str, entries: &mut Vec<Entry>) -> Result<(), ConfError> {
+    let parsed: Result<File, toml::de::Error> = toml::from_str(text);
     let parsed = parsed.map_err(|error| ConfError::Form { path: path.into(), why: error.message().into() })?;
     for mut entry in parsed.registry {
         entry.path = path.to_owned();
@@ -162,6 +141,13 @@ fn read(path: &Path, entries: &mut Vec<Entry>) -> Result<(), ConfError> {
         entries.push(entry);
     }
     Ok(())
+}
+
+/// The ways that a file alone leads to an image.
+pub fn ways_by(text: &str, name: &Name) -> Result<Vec<Way>, ConfError> {
+    let mut entries = Vec::new();
+    add(Path::new("registries.conf"), text, &mut entries)?;
+    ways_of(name, &entries)
 }
 
 impl Entry {

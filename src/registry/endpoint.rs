@@ -33,6 +33,7 @@ pub struct Endpoint {
 /// What servers send with a status that is no success.
 #[derive(Deserialize)]
 struct Complaints {
+    #[serde(default)]
     errors: Vec<Complaint>,
 }
 
@@ -50,6 +51,11 @@ impl Endpoint {
         let insecure = !verify.unwrap_or(!way.insecure);
         let (http, auth) = (Http::new(!insecure), Auth::new(&way.registry, &way.repository));
         Endpoint { way: Way { insecure, ..way }, http, auth, secure: OnceLock::new() }
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &str {
+        &self.way.authority
     }
 
     /// Its name in messages, escaped.
@@ -133,13 +139,17 @@ impl Endpoint {
 
     /// What a server says of its refusal, fit to be shown.
     fn said(&self, answer: Answer) -> String {
-        let body = answer.explanation();
-        let text = match serde_json::from_slice::<Complaints>(&body) {
-            Ok(said) => said.errors.first().map(Complaint::text).unwrap_or_default(),
-            Err(_) => String::from_utf8_lossy(&body).trim().to_owned(),
-        };
+        let text = complaint(&answer.explanation());
         let text: String = self.auth.hide(&text).chars().take(SHOWN).collect();
         escape(text.as_bytes())
+    }
+}
+
+/// The first complaint of a body, or the body itself where it has another form.
+pub fn complaint(body: &[u8]) -> String {
+    match serde_json::from_slice::<Complaints>(body) {
+        Ok(said) => said.errors.first().map(Complaint::text).unwrap_or_default(),
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     }
 }
 
@@ -152,7 +162,10 @@ impl Complaint {
 
 /// Whether the other side may be one that does not speak TLS.
 fn may_be_plain(error: &RegistryError) -> bool {
-    let broken = matches!(error, RegistryError::Unreachable { trouble: Trouble::Broken(_) | Trouble::Odd(_), .. });
+    let broken = matches!(
+        error,
+        RegistryError::Unreachable { trouble: Trouble::Broken(_) | Trouble::Closed(_) | Trouble::Odd(_), .. }
+    );
     broken || is_plain(error)
 }
 

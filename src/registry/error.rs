@@ -1,7 +1,7 @@
 //! Why an image cannot be had from a registry. Each error is one sentence; what a server said is escaped, cut, and
 //! without what we had told it.
 
-use super::conf::ConfError;
+use super::conf_error::ConfError;
 use super::credentials::CredentialError;
 use super::name::{DOCKER, Name, NameError};
 use super::tls::CertificateError;
@@ -10,6 +10,9 @@ use crate::escape::{escape, path as shown};
 use crate::image::Digest;
 use std::io;
 use std::path::PathBuf;
+
+/// Why a layer is not fetched from elsewhere, unless somebody says so.
+pub const UNASKED: &str = "nobody has asked for that";
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,21 @@ pub enum RegistryError {
         /// Which part.
         digest: Digest,
     },
+    /// A layer that is somewhere else, where nobody is asked.
+    #[error(
+        "{registry} does not have layer {digest}, and {}, where its manifest says it is, is not asked: {why}",
+        escape(.url.as_bytes())
+    )]
+    Foreign {
+        /// Who was asked.
+        registry: String,
+        /// Where it is.
+        url: String,
+        /// Which layer.
+        digest: Digest,
+        /// Why it is not fetched.
+        why: &'static str,
+    },
     /// Another status.
     #[error("{registry} has answered with status {status}{}", after(.said))]
     Status {
@@ -88,7 +106,7 @@ pub enum RegistryError {
         said: String,
     },
     /// Too many requests.
-    #[error("{registry} takes no more requests{}", .wait.map_or(String::new(), |wait| format!(" for {wait} s")))]
+    #[error("{registry} takes no more requests{}", .wait.filter(|wait| *wait > 0).map_or(String::new(), |wait| format!(" for {wait} s")))]
     Busy {
         /// Who was asked.
         registry: String,
@@ -123,6 +141,12 @@ pub enum RegistryError {
         /// What it names.
         scheme: String,
     },
+    /// The registry wants something, and does not say what.
+    #[error("{0} answers only who is logged in (status 401), and does not say how")]
+    NoScheme(
+        /// Who.
+        String,
+    ),
     /// A token server has no token.
     #[error("{} has given no token: {why}", escape(.host.as_bytes()))]
     Token {
@@ -162,7 +186,7 @@ pub enum RegistryError {
         limit: u64,
     },
     /// `--pull never` and nothing kept.
-    #[error("{0} is not kept here, and --pull never asks no registry")]
+    #[error("{0} is not kept here, and with --pull never no registry is asked")]
     NotKept(Box<Name>),
     /// There is no place for what arrives.
     #[error("cannot keep what arrives in {}", shown(.place))]
@@ -203,6 +227,7 @@ impl RegistryError {
             RegistryError::Realm { .. } | RegistryError::Scheme { .. } => {
                 Some("copy it with another tool: skopeo copy docker://NAME oci:DIRECTORY:TAG".into())
             }
+            RegistryError::Foreign { why: UNASKED, .. } => Some("fetch it from there: --allow-foreign-layers".into()),
             RegistryError::NotKept(name) => Some(format!("ask the registry: --pull missing docker://{name}")),
             RegistryError::Conf(error) => error.hint(),
             RegistryError::Credentials(CredentialError::Helper { source, .. }) => source.hint(),
@@ -240,6 +265,7 @@ impl RegistryError {
                 | RegistryError::Redirect { .. }
                 | RegistryError::Realm { .. }
                 | RegistryError::Scheme { .. }
+                | RegistryError::NoScheme(_)
                 | RegistryError::Token { .. }
                 | RegistryError::Digest { .. }
                 | RegistryError::Size { .. }

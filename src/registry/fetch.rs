@@ -51,6 +51,7 @@ pub struct Coming {
     index: usize,
     digest: Digest,
     size: u64,
+    urls: Vec<String>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -108,6 +109,7 @@ impl Fetch {
             index: layers.len(),
             digest: descriptor.digest.clone(),
             size: descriptor.size,
+            urls: descriptor.urls.clone(),
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -341,7 +343,8 @@ impl<'a> Arrival<'a> {
     /// Gets as much as one answer brings.
     fn one_try(&mut self, tries: usize, registry: &mut String) -> Result<(), RegistryError> {
         let from = if self.ranges { self.at } else { 0 };
-        let asked = self.coming.fetch.repository.blob(&self.coming.digest, from, tries);
+        let Coming { digest, urls, .. } = &**self.coming;
+        let asked = self.coming.fetch.repository.blob(digest, urls, from, tries);
         let (answer, shown) = match asked {
             // It takes no parts, or thinks that there are none left.
             Err(RegistryError::Status { status: 416, .. }) if from > 0 => {
@@ -420,6 +423,6 @@ enum Stop {
 }
 
 /// The first byte of `bytes 100-199/200`.
-fn begin_of(range: &str) -> Option<u64> {
+pub fn begin_of(range: &str) -> Option<u64> {
     range.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.trim().parse().ok()
 }

@@ -5,8 +5,7 @@
 //!              credentials ─▶ auth ─┘  http         layers ─▶ fetch ─▶ cache, and readers meanwhile
 //! ```
 //!
-//! Not supported: pushing, foreign layers by their own addresses, manifests of schema 1, signatures of images, proxies for
-//! SOCKS.
+//! Not supported: pushing, manifests of schema 1, signatures of images, proxies for SOCKS.
 //!
 //! Specifications: OCI distribution-spec 1.1; distribution, "Token Authentication Specification".
 
@@ -14,7 +13,9 @@ mod access;
 mod auth;
 mod challenge;
 mod conf;
+mod conf_error;
 mod credentials;
+mod daemon_conf;
 mod endpoint;
 mod error;
 mod fetch;
@@ -23,6 +24,8 @@ mod keep;
 mod name;
 mod places;
 mod proxy;
+#[doc(hidden)]
+pub mod readers;
 mod remote;
 mod repository;
 mod retry;

@@ -7,10 +7,12 @@
 use super::access::{Access, Told};
 use super::conf;
 use super::endpoint::Endpoint;
-use super::error::RegistryError;
-use super::http::{Answer, Ask};
+use super::error::{RegistryError, UNASKED};
+use super::http::{Answer, Ask, Http};
 use super::name::Name;
 use super::retry::persistently;
+use super::site::may_lead_to;
+use super::url::Url;
 use crate::escape::escape;
 use crate::image::{Descriptor, Digest, Hasher, MAX_MANIFEST};
 use serde::Deserialize;
@@ -23,6 +25,8 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
     application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.1";
 /// Largest list of tags that is read, in bytes.
 const MAX_TAGS: u64 = 4 << 20;
+/// Most places of one layer that are asked.
+const MOST_URLS: usize = 8;
 /// Most tags that are offered.
 const NEAREST: usize = 3;
 
@@ -140,22 +144,75 @@ impl Repository {
     }
 
     /// The bytes of a blob from `from` on, as they arrive, and who sends them. Not tried again: the body may break as
-    /// well. The `tries`-th time another way is gone first.
-    pub fn blob(&self, digest: &Digest, from: u64, tries: usize) -> Result<(Answer, String), RegistryError> {
+    /// well. The `tries`-th time another way is gone first. What the registry does not have may be at one of `urls`.
+    pub fn blob(
+        &self,
+        digest: &Digest,
+        urls: &[String],
+        from: u64,
+        tries: usize,
+    ) -> Result<(Answer, String), RegistryError> {
         let ask = Ask { from: (from > 0).then_some(from), ..Ask::default() };
-        self.by_any_way(tries, |way| Ok((way.get(&format!("blobs/{digest}"), &ask, &self.name)?, way.shown())))
+        let get = |way: &Endpoint| Ok((way.get(&format!("blobs/{digest}"), &ask, &self.name)?, way.shown()));
+        match self.by_any_way(tries, get) {
+            Err(error @ RegistryError::Missing { .. }) => self.foreign(digest, urls, &ask).unwrap_or(Err(error)),
+            result => result,
+        }
+    }
+
+    /// A layer from the first place that has it of those where its manifest says that it is.
+    fn foreign(
+        &self,
+        digest: &Digest,
+        urls: &[String],
+        ask: &Ask<'_>,
+    ) -> Option<Result<(Answer, String), RegistryError>> {
+        let mut last = None;
+        for url in urls.iter().take(MOST_URLS) {
+            last = Some(self.foreign_at(digest, url, ask));
+            if matches!(last, Some(Ok(_))) {
+                break;
+            }
+        }
+        last
+    }
+
+    /// Whoever is there learns nothing of who we are.
+    fn foreign_at(&self, digest: &Digest, text: &str, ask: &Ask<'_>) -> Result<(Answer, String), RegistryError> {
+        let refused = |why| {
+            let (registry, url) = (escape(self.name.registry().as_bytes()), text.chars().take(200).collect());
+            Err(RegistryError::Foreign { registry, url, digest: digest.clone(), why })
+        };
+        let Some(url) = Url::parse(text) else { return refused("that is no address of HTTP") };
+        let may_lead = self.ways.iter().any(|way| may_lead_to(way.authority(), &url.authority));
+        match () {
+            () if !self.access.foreign => return refused(UNASKED),
+            () if !may_lead => return refused("that is this machine's own"),
+            () => {}
+        }
+        let answer = Http::new(self.access.verify.unwrap_or(true)).get(&url, ask)?;
+        let (status, shown) = (answer.status, escape(answer.url.authority.as_bytes()));
+        match status {
+            200 | 206 => Ok((answer, shown)),
+            _ => Err(RegistryError::Status { registry: shown, status, said: String::new() }),
+        }
     }
 
     /// The tags most like one that is not there, escaped. None where the registry does not tell.
     fn nearest(&self, tag: &str) -> Vec<String> {
         let get = |way: &Endpoint| way.get("tags/list", &Ask::default(), &self.name)?.document(MAX_TAGS);
-        let listed = self.by_any_way(0, get).ok().and_then(|bytes| serde_json::from_slice::<Tags>(&bytes).ok());
-        let mut tags = listed.and_then(|listed| listed.tags).unwrap_or_default();
-        tags.retain(|tag| tag.len() <= 128);
-        tags.truncate(10_000);
-        tags.sort_by_cached_key(|other| (distance(tag, other), other.clone()));
-        tags.iter().take(NEAREST).map(|tag| escape(tag.as_bytes())).collect()
+        self.by_any_way(0, get).map_or_else(|_| Vec::new(), |bytes| nearest_of(&bytes, tag))
     }
+}
+
+/// Those of a list, escaped.
+pub fn nearest_of(list: &[u8], tag: &str) -> Vec<String> {
+    let listed = serde_json::from_slice::<Tags>(list).ok();
+    let mut tags = listed.and_then(|listed| listed.tags).unwrap_or_default();
+    tags.retain(|other| other.len() <= 128 && other != tag);
+    tags.truncate(10_000);
+    tags.sort_by_cached_key(|other| (distance(tag, other), other.clone()));
+    tags.iter().take(NEAREST).map(|tag| escape(tag.as_bytes())).collect()
 }
 
 fn checked(way: &Endpoint, expected: Digest, bytes: &[u8]) -> Result<Digest, RegistryError> {

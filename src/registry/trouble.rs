@@ -13,6 +13,8 @@ pub enum Trouble {
     Unknown,
     /// No connection, or one that broke.
     Broken(String),
+    /// Nobody listens there.
+    Closed(String),
     /// It takes too long.
     Slow,
     /// Somebody answers who may be anybody.
@@ -29,7 +31,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Unknown => f.write_str("its name cannot be resolved"),
-            Trouble::Broken(why) => f.write_str(why),
+            Trouble::Broken(why) | Trouble::Closed(why) => f.write_str(why),
             Trouble::Slow => f.write_str("it takes too long"),
             Trouble::Untrusted(why) => write!(f, "its certificate {why}"),
             Trouble::Plain => f.write_str("it does not speak TLS"),
@@ -42,7 +44,7 @@ impl fmt::Display for Trouble {
 impl Trouble {
     /// Whether another try may succeed.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Trouble::Broken(_) | Trouble::Slow | Trouble::Odd(_))
+        matches!(self, Trouble::Broken(_) | Trouble::Closed(_) | Trouble::Slow | Trouble::Odd(_))
     }
 
     /// What to do about it where `host` is.
@@ -55,6 +57,7 @@ impl Trouble {
                 "if it is yours, put its authority into /etc/containers/certs.d/{host}/ca.crt, or believe anybody: --tls-verify=false"
             ),
             Trouble::Plain => "if it is meant to be without TLS: --tls-verify=false".into(),
+            Trouble::Closed(_) => format!("see whether somebody answers there: curl --head http://{host}/v2/"),
             Trouble::Proxy(_) => "see HTTPS_PROXY, HTTP_PROXY and NO_PROXY: env | grep -i proxy".into(),
             _ => return None,
         })
@@ -72,6 +75,7 @@ impl From<&io::Error> for Trouble {
         }
         match error.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Trouble::Slow,
+            io::ErrorKind::ConnectionRefused => Trouble::Closed(escape(os_error(error).as_bytes())),
             io::ErrorKind::UnexpectedEof => Trouble::Broken("it ends too early".into()),
             _ => Trouble::Broken(escape(os_error(error).as_bytes())),
         }
@@ -85,7 +89,7 @@ impl From<&ureq::Error> for Trouble {
             ureq::Error::Rustls(error) => of_tls(error),
             ureq::Error::Timeout(_) | ureq::Error::BodyStalled => Trouble::Slow,
             ureq::Error::HostNotFound => Trouble::Unknown,
-            ureq::Error::ConnectionFailed => Trouble::Broken("no connection".into()),
+            ureq::Error::ConnectionFailed => Trouble::Closed("no connection".into()),
             ureq::Error::ConnectProxyFailed(why) => {
                 Trouble::Proxy(format!("the proxy does not lead there ({})", escape(why.as_bytes())))
             }

@@ -4,6 +4,7 @@
 //!
 //! Specification: RFC 3986, sections 3 and 5.
 
+use crate::percent::encoded;
 use std::fmt;
 use ureq::http::Uri;
 
@@ -88,12 +89,6 @@ impl Url {
         }
         self
     }
-}
-
-/// Text as a value of a query or form (RFC 3986, "Unreserved Characters").
-pub fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 impl fmt::Display for Url {

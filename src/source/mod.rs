@@ -121,8 +121,8 @@ fn open_remote(transport: Transport, name: &Name, wanted: &Platform) -> Result<I
 
 /// Whether there is no such image, as far as we are told.
 fn is_nowhere(error: &RegistryError) -> bool {
-    use RegistryError::{LoggedOut, Missing, NotFound, NotKept};
-    matches!(error, LoggedOut { .. } | Missing { .. } | NotFound { .. } | NotKept(_))
+    use RegistryError::{LoggedOut, Missing, NotFound, NotKept, Unreachable};
+    matches!(error, LoggedOut { .. } | Missing { .. } | NotFound { .. } | NotKept(_) | Unreachable { .. })
 }
 
 /// What was found is no image.

@@ -151,6 +151,30 @@ impl TarBuilder {
     }
 }
 
+/// A layer of regular files as stargz-snapshotter's estargz has it, made to its specification, as no tool for it is packaged:
+/// each file is a gzip member of its own, then comes a table of contents, which is a file as well, then where that is.
+pub fn estargz(files: &[(&str, &[u8])]) -> Layer {
+    let (mut tar, mut blob, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, data) in files {
+        let member = TarBuilder::new().file(path, 0o644, data).bytes;
+        entries.push(json!({
+            "name": path, "type": "reg", "size": data.len(), "mode": 0o644, "offset": blob.len(), "digest": sha256(data),
+            "chunkDigest": sha256(data),
+        }));
+        blob.extend(gzip(&member));
+        tar.extend(member);
+    }
+    let contents = serde_json::to_vec(&json!({ "version": 1, "entries": entries })).unwrap();
+    let contents = TarBuilder::new().file("stargz.index.json", 0o644, &contents).build();
+    let place = format!("{:016x}STARGZ", blob.len());
+    blob.extend(gzip(&contents));
+    // A member without content: its extra field is called SG, its one block is stored and empty.
+    blob.extend([0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 26, 0, b'S', b'G', 22, 0]);
+    blob.extend(place.bytes().chain([1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]));
+    tar.extend(contents);
+    Layer { tar, blob, media_type: Pack::Gzip.media_type().into() }
+}
+
 /// A layer of an image to be.
 #[derive(Clone, Debug)]
 pub struct Layer {

@@ -48,16 +48,13 @@ pub fn look(path: &Path, keys: &[String]) -> Result<Option<Credential>, Credenti
             return Ok(Some(login(user, secret)));
         }
     }
-    let auths = config.auths.unwrap_or_default();
-    for key in keys {
-        let entry = auths.iter().find(|(name, _)| *name == key || plain(name) == plain(key));
-        if let Some((name, Some(entry))) = entry
-            && let Some(found) = entry.credential(path, name)?
-        {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
+    config.entry(path, keys)
+}
+
+/// What a file with this content holds itself.
+pub fn look_in(text: &[u8], keys: &[String]) -> Result<Option<Credential>, CredentialError> {
+    let path = Path::new("config.json");
+    parse(path, text)?.map_or(Ok(None), |config| config.entry(path, keys))
 }
 
 fn read(path: &Path) -> Result<Option<Config>, CredentialError> {
@@ -70,10 +67,14 @@ fn read(path: &Path) -> Result<Option<Config>, CredentialError> {
         }
         Err(error) => return Err(failed(error)),
     };
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Option<Config>, CredentialError> {
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    let parsed = serde_json::from_slice(&text);
+    let parsed = serde_json::from_slice(text);
     let form = |error: serde_json::Error| CredentialError::Form {
         path: path.to_owned(),
         line: error.line(),
@@ -97,6 +98,20 @@ fn login(user: String, secret: Secret) -> Credential {
 }
 
 impl Config {
+    /// The first entry for these keys.
+    fn entry(&self, path: &Path, keys: &[String]) -> Result<Option<Credential>, CredentialError> {
+        let auths = self.auths.iter().flatten();
+        for key in keys {
+            let entry = auths.clone().find(|(name, _)| *name == key || plain(name) == plain(key));
+            if let Some((name, Some(entry))) = entry
+                && let Some(found) = entry.credential(path, name)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     /// The helper for these keys, and what it knows the registry as.
     fn helper<'a>(&'a self, keys: &'a [String]) -> Option<(&'a str, &'a str)> {
         let own = self.cred_helpers.iter().flatten();

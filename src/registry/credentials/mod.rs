@@ -22,6 +22,7 @@ use crate::escape::{escape, path as shown};
 use std::io;
 use std::path::PathBuf;
 
+pub use file::look_in;
 pub use helper::HelperError;
 
 /// The name that Docker's own programs keep their registry under.

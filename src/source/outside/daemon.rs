@@ -12,6 +12,7 @@
 
 use super::OutsideError;
 use crate::escape::escape;
+use crate::percent;
 use crate::source::{SourceError, spool};
 use serde::Deserialize;
 use std::ffi::OsString;
@@ -136,7 +137,7 @@ enum Answer {
 }
 
 fn get(mut stream: Box<dyn Stream>, name: &str) -> io::Result<Answer> {
-    let request = format!("GET /images/{}/get HTTP/1.0\r\nHost: docker\r\n\r\n", in_a_path(name));
+    let request = format!("GET /images/{}/get HTTP/1.0\r\nHost: docker\r\n\r\n", percent::in_a_path(name));
     stream.write_all(request.as_bytes())?;
     let mut reader = BufReader::with_capacity(256 << 10, stream);
     let head = Head::read(&mut reader)?;
@@ -146,12 +147,6 @@ fn get(mut stream: Box<dyn Stream>, name: &str) -> io::Result<Answer> {
         404 => Answer::Unknown,
         status => Answer::Refused(message(body, status)?),
     })
-}
-
-/// A name in the path of a request.
-fn in_a_path(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
-    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// What the daemon says, or its status.
@@ -266,7 +261,6 @@ mod tests {
             assert!(read(bad).is_err(), "{bad}");
         }
         assert!(read(&format!("HTTP/1.0 200 OK\r\n{}", "a: b\r\n".repeat(20_000))).is_err());
-        assert_eq!(in_a_path("a/b:1 é"), "a/b:1%20%C3%A9");
     }
 
     /// A daemon that answers once with these bytes.

@@ -80,7 +80,7 @@ fn a_password_is_taken_from_where_docker_and_podman_leave_it_and_told_to_nobody(
 /// Programs that know the password, or do not.
 fn helpers(home: &Home, host: &str, name: &str, expected: &str) {
     let right = format!(r#"echo '{{"Username":"me","Secret":"{PASSWORD}"}}'"#);
-    let registry = format!(r#"read -r server; [ "$server" = {host} ] && [ "$1" = get ] || exit 3; {right}"#);
+    let registry = format!(r#"read -r server; [ "$server" = {host} ] && [ "$*" = get ] || exit 3; {right}"#);
     for (script, words) in [
         (registry.as_str(), ""),
         ("echo 'credentials not found in native keychain'; exit 1", "nobody is logged in"),

@@ -2,7 +2,7 @@
 
 use super::{Home, image, layout, oci};
 use crate::support::http::{Server, answer};
-use crate::support::images::{ImageBuilder, Pack, TarBuilder, descriptor, oci_layout, sha256, write_files};
+use crate::support::images::{ImageBuilder, Pack, TarBuilder, descriptor, estargz, oci_layout, sha256, write_files};
 use crate::support::registry::Registry;
 use bootdisk::source::{self, Reference, Select};
 use serde_json::{Value, json};
@@ -113,6 +113,48 @@ fn a_copy_that_is_damaged_is_found_out_and_fetched_anew() {
     home.has_right_blobs();
 }
 
+/// Puts an attestation of an image into a repository: a manifest that is like an image's, with a statement as its layer.
+fn attestation(registry: &Registry, repository: &str, image: &Value) -> Value {
+    let statement =
+        br#"{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2"}"#;
+    let config = br#"{"architecture":"unknown","os":"unknown","config":{},"rootfs":{"type":"layers","diff_ids":[]}}"#;
+    registry.put_blob(repository, statement);
+    registry.put_blob(repository, config);
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+        "layers": [descriptor("application/vnd.in-toto+json", statement)],
+    });
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let mut made = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+    registry.put_manifest(repository, &sha256(&manifest), "application/vnd.oci.image.manifest.v1+json", &manifest);
+    made["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+    made["annotations"] = json!({
+        "vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image["digest"],
+    });
+    made
+}
+
+/// As containers of Docker have it: an index that is a file of the layer is one of the root file system as well.
+#[test]
+fn a_layer_of_estargz_is_its_files_and_its_index() {
+    let noise: Vec<u8> = (0..60_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let files: [(&str, &[u8]); 3] = [("empty", b""), ("name", b"app"), ("noise", &noise)];
+    let mut lazy = ImageBuilder::new();
+    lazy.layers.push(estargz(&files));
+    let plain = files.iter().fold(TarBuilder::new(), |tar, (path, data)| tar.file(path, 0o644, data));
+    let (registry, home) = (Registry::open(), Home::new());
+    let plain = layout(&home, "plain", &ImageBuilder::new().layer(plain.build()));
+    registry.push(&oci(&layout(&home, "lazy", &lazy)), "lazy", &["--preserve-digests"]);
+    let ran = home.files(format!("docker://{}", registry.name("lazy")), &[]).expect_status(0);
+    let (index, others): (Vec<&str>, Vec<&str>) = ran
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .partition(|line| line.contains("stargz.index.json"));
+    assert_eq!((index.len(), others.join("\n")), (1, home.files_of(&plain, &[])));
+}
+
 #[test]
 fn the_platform_decides_in_an_index_and_in_one_within_another() {
     let registry = Registry::open();
@@ -132,9 +174,7 @@ fn the_platform_decides_in_an_index_and_in_one_within_another() {
     registry.put_manifest("both", "nested", INDEX, &serde_json::to_vec(&nested).unwrap());
     // What buildx puts beside an image: how it was made.
     let mut beside: Value = serde_json::from_slice(&index).unwrap();
-    let mut made = beside["manifests"][0].clone();
-    made["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
-    made["annotations"] = json!({ "vnd.docker.reference.type": "attestation-manifest" });
+    let made = attestation(&registry, "both", &beside["manifests"][0]);
     beside["manifests"].as_array_mut().unwrap().insert(0, made);
     registry.put_manifest("both", "attested", INDEX, &serde_json::to_vec(&beside).unwrap());
     for tag in ["flat", "nested", "attested"] {
@@ -257,6 +297,36 @@ fn a_pull_that_was_killed_goes_on_where_it_was() {
         assert!(seen.starts_with(&asked), "{seen:?}");
     }
     home.has_right_blobs();
+}
+
+/// Files that are no part of an image, nor on their way to be one.
+fn leftovers(home: &Home) -> Vec<String> {
+    let entries = std::fs::read_dir(home.path("cache/bootdisk/blobs")).unwrap().map(Result::unwrap);
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    files.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_pull_that_was_killed_while_it_kept_something_leaves_nothing_for_ever() {
+    let registry = Registry::open();
+    let home = Home::new();
+    let from = layout(&home, "app", &image("app", &[Pack::Gzip]));
+    registry.push(&oci(&from), "app", &[]);
+    let name = format!("docker://{}", registry.name("app"));
+    let expected = home.files_of(&from, &[]);
+    // The manifest, what the name means, the configuration.
+    for kept in 1..=3 {
+        let kill = format!("inject=/^renameat:signal=KILL:when={kept}");
+        let command = home.bootdisk();
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", &kill]).arg(command.get_program());
+        command.get_envs().for_each(|(name, value)| _ = value.map(|value| strace.env(name, value)));
+        let killed = crate::support::e2e::run(strace.args(["inspect", &name]));
+        assert!(killed.status != Some(0) && leftovers(&home).len() == 1, "{kept}: {}", killed.stderr);
+        let files = home.files(&name, &[]).expect_status(0);
+        assert_eq!((files.text(), leftovers(&home)), (expected.clone(), vec![]), "{kept}");
+        crate::support::e2e::run(home.bootdisk().args(["cache", "prune"])).expect_status(0);
+    }
 }
 
 #[test]

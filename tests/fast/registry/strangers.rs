@@ -40,13 +40,14 @@ fn a_blob_store_that_a_registry_leads_to_learns_nobodys_password() {
         }
     });
     let (port, content) = (store.port, Arc::clone(&image));
-    let ask = Arc::new(Mutex::new(false));
-    let asks = Arc::clone(&ask);
+    let (ask, host) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new("localhost")));
+    let (asks, to) = (Arc::clone(&ask), Arc::clone(&host));
     let registry = Server::start(move |request| match request.header("authorization") {
         "" => answer(401, &[("www-authenticate", "Basic realm=\"x\"")], b"{}"),
         _ if request.path.contains("/blobs/") => {
             let folder = if *asks.lock().unwrap() { "/ask" } else { "" };
-            answer(307, &[("location", &format!("http://localhost:{port}{folder}{}", request.path))], b"")
+            let host = to.lock().unwrap();
+            answer(307, &[("location", &format!("http://{host}:{port}{folder}{}", request.path))], b"")
         }
         authorization => {
             assert_eq!(authorization, format!("Basic {RIGHT}"));
@@ -56,11 +57,14 @@ fn a_blob_store_that_a_registry_leads_to_learns_nobodys_password() {
     password(&home, registry.port);
     let name = format!("docker://127.0.0.1:{}/app", registry.port);
     home.files(&name, &["--no-cache"]).expect_status(0);
+    // The same host is another server where it has another port.
+    *host.lock().unwrap() = "127.0.0.1";
+    home.files(&name, &["--no-cache"]).expect_status(0);
     *ask.lock().unwrap() = true;
     let refused = home.files(&name, &["--no-cache"]).expect_status(1).stderr;
-    assert!(refused.contains(&format!("localhost:{port} has answered with status 401")), "{refused}");
+    assert!(refused.contains(&format!("127.0.0.1:{port} has answered with status 401")), "{refused}");
     let seen = seen.lock().unwrap();
-    assert!(seen.len() >= 3 && seen.iter().all(String::is_empty), "{seen:?}");
+    assert!(seen.len() >= 5 && seen.iter().all(String::is_empty), "{seen:?}");
 }
 
 /// What a registry answers to everything, and what is said of it.
@@ -123,7 +127,12 @@ fn odd_answers_are_one_sentence_each() {
         ),
         ("a realm that is none", challenge(&no_url), "which is not asked: that is no address of HTTP"),
         ("another scheme", challenge("Negotiate"), "credentials of a kind that is not supported: negotiate"),
-        ("no scheme", Box::new(|_| answer(401, &[], b"")), "credentials of a kind that is not supported"),
+        (
+            "no scheme",
+            Box::new(|_| answer(401, &[], b"")),
+            "answers only who is logged in (status 401), and does not say how",
+        ),
+        ("nothing to complain of", Box::new(|_| answer(400, &[], b"{}")), "has answered with status 400\n"),
         (
             "for ever busy",
             Box::new(|_| answer(429, &[("retry-after", "1000000000")], b"")),
@@ -179,6 +188,82 @@ fn odd_answers_are_one_sentence_each() {
             "{name}"
         );
     }
+}
+
+/// A registry that asks who we are, and has all of an image but its layer, which is at these addresses.
+fn without_layer(image: ImageBuilder, urls: Arc<Mutex<Vec<String>>>) -> Server {
+    let layer = sha256(&image.layers[0].blob);
+    Server::start(move |request| {
+        let mut manifest = image.manifest();
+        manifest["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into();
+        manifest["layers"][0]["urls"] = urls.lock().unwrap().clone().into();
+        match request.header("authorization") {
+            "" => answer(401, &[("www-authenticate", "Basic realm=\"x\"")], b"{}"),
+            _ if request.path.ends_with(&layer) => answer(404, &[], b"{}"),
+            _ if request.path.contains("/manifests/") => {
+                answer(200, &[("content-type", MANIFEST)], &serde_json::to_vec(&manifest).unwrap())
+            }
+            _ => honest(&image, &request),
+        }
+    })
+}
+
+#[test]
+fn a_layer_that_is_elsewhere_is_fetched_from_there_when_somebody_says_so() {
+    let home = Home::new();
+    let image = image("app", &[Pack::Gzip]);
+    let expected = home.files_of(&super::layout(&home, "layout", &image), &[]);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (noted, content) = (Arc::clone(&seen), image.layers[0].blob.clone());
+    let elsewhere = Server::start(move |request| {
+        noted.lock().unwrap().push(request.header("authorization").to_owned());
+        let mut wrong = content.clone();
+        wrong[20] ^= 1;
+        match request.path.as_str() {
+            "/right" => answer(200, &[], &content),
+            "/moved" => answer(302, &[("location", "/right")], b""),
+            "/wrong" => answer(200, &[], &wrong),
+            "/longer" => answer(200, &[], &[&content[..], b"x"].concat()),
+            "/asks" => answer(401, &[("www-authenticate", "Basic realm=\"x\"")], b"canary"),
+            "/inside" => answer(302, &[("location", "http://169.254.169.254/x")], b""),
+            _ => answer(404, &[], b""),
+        }
+    });
+    let at = |path: &str| format!("http://localhost:{}{path}", elsewhere.port);
+    let urls = Arc::new(Mutex::new(Vec::new()));
+    let registry = without_layer(image, Arc::clone(&urls));
+    password(&home, registry.port);
+    let name = format!("docker://127.0.0.1:{}/app", registry.port);
+    let allowed = ["--no-cache", "--allow-foreign-layers"];
+    for (places, options, said) in [
+        (vec![at("/right")], &allowed[..], ""),
+        (vec![at("/gone"), at("/moved")], &allowed, ""),
+        (vec![at("/right")], &allowed[..1], "is not asked: nobody has asked for that"),
+        (vec![at("/right")], &allowed[..1], "hint: fetch it from there: --allow-foreign-layers"),
+        (vec![], &allowed, "does not have sha256:"),
+        (vec!["ftp://localhost/right".into()], &allowed, "is not asked: that is no address of HTTP"),
+        (vec!["http://169.254.169.254/x".into()], &allowed, "is not asked: that is this machine's own"),
+        (vec![at("/inside")], &allowed, "redirects to 169.254.169.254, which is not followed"),
+        (vec![at("/wrong")], &allowed, "has sent something else than was asked for"),
+        (vec![at("/longer")], &allowed, "bytes of sha256:"),
+        (vec![at("/asks")], &allowed, "has answered with status 401"),
+        (vec![at("/gone")], &allowed, "has answered with status 404"),
+        (vec!["\u{1b}[2J".repeat(1000)], &allowed, "is not asked: that is no address of HTTP"),
+    ] {
+        (*urls.lock().unwrap()).clone_from(&places);
+        let ran = home.files(&name, options);
+        assert!(
+            !ran.stderr.contains(RIGHT) && !ran.stderr.contains('\u{1b}') && ran.stderr.len() < 3000,
+            "{}",
+            ran.stderr
+        );
+        match said {
+            "" => assert_eq!(ran.expect_status(0).text(), expected, "{places:?}"),
+            said => assert!(ran.expect_status(1).stderr.contains(said), "{places:?} {said}"),
+        }
+    }
+    let seen = seen.lock().unwrap();
+    assert!(seen.len() >= 8 && seen.iter().all(String::is_empty), "{seen:?}");
 }
 
 #[test]

@@ -42,6 +42,52 @@ fn a_mirror_is_asked_first_and_its_origin_when_it_fails() {
     assert!(damaged.contains("cannot read ") && damaged.contains("registries.conf"), "{damaged}");
 }
 
+#[test]
+fn the_mirrors_of_dockers_daemon_are_asked_for_its_registry_where_registries_conf_says_nothing_of_it() {
+    let mut mirror = Registry::open();
+    let other = Registry::open();
+    let home = Home::new();
+    let (of_mirror, of_other) = (image("mirror", &[Pack::Gzip]), image("other", &[Pack::Gzip]));
+    let (of_mirror, of_other) = (layout(&home, "mirror", &of_mirror), layout(&home, "other", &of_other));
+    mirror.push(&oci(&of_mirror), "library/app:1", &[]);
+    other.push(&oci(&of_other), "library/app:1", &[]);
+    let daemon = |ports: &[u16]| {
+        let mirrors: Vec<String> = ports.iter().map(|port| format!("\"http://127.0.0.1:{port}/\"")).collect();
+        home.write("user/config/docker/daemon.json", &format!("{{\"registry-mirrors\": [{}]}}", mirrors.join(",")));
+    };
+    let files = |name: &str| home.files(format!("docker://{name}"), &["--no-cache"]);
+    daemon(&[mirror.port, other.port]);
+    for name in ["app:1", "docker.io/app:1", "index.docker.io/library/app:1"] {
+        let ran = files(name).expect_status(0);
+        assert_eq!(ran.text(), home.files_of(&of_mirror, &[]), "{name}");
+        assert!(ran.stderr.starts_with("docker.io/library/app:1\n"), "{}", ran.stderr);
+    }
+    mirror.stop();
+    assert_eq!(files("app:1").expect_status(0).text(), home.files_of(&of_other, &[]), "the next mirror");
+    // Another registry has no mirrors by this file.
+    let unknown = files(&format!("127.0.0.1:{}/library/app:1", mirror.port)).expect_status(1).stderr;
+    assert!(unknown.contains("no answer from 127.0.0.1"), "{unknown}");
+    daemon(&[mirror.port]);
+    let blocked = |prefix: &str| format!("[[registry]]\nprefix = \"{prefix}\"\nblocked = true\n");
+    home.write("registries.conf", &blocked("docker.io/library"));
+    assert!(files("app:1").expect_status(1).stderr.contains("docker.io/library is blocked in"));
+    home.write(
+        "registries.conf",
+        &format!(
+            "[[registry]]\nlocation = \"docker.io\"\n[[registry.mirror]]\nlocation = \"127.0.0.1:{}\"\n",
+            other.port
+        ),
+    );
+    assert_eq!(files("app:1").expect_status(0).text(), home.files_of(&of_other, &[]), "registries.conf comes first");
+    home.write("registries.conf", &blocked("elsewhere.example"));
+    home.write("user/config/docker/daemon.json", "{\"registry-mirrors\": [\"http://me:canary@127.0.0.1\"]}");
+    let wrong = files("app:1").expect_status(1).stderr;
+    assert!(
+        wrong.contains("daemon.json: entry 1 of registry-mirrors is not http") && !wrong.contains("canary"),
+        "{wrong}"
+    );
+}
+
 /// A proxy that leads every host to one port, and notes what it was asked.
 fn proxy(port: u16) -> (Server, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -128,6 +174,22 @@ fn a_bare_name_is_asked_for_where_commands_take_one_and_a_missing_file_never_is(
         (vec!["build", "nginx", "-o", disk], true, "no such file here, and no such image in docker.io"),
         (vec!["run", "nginx"], true, "no such file here, and no such image in docker.io"),
         (vec!["inspect", "nginx:1"], true, "no such file here, and no such image in docker.io"),
+        (
+            vec!["inspect", "127.0.0.1:1/x"],
+            false,
+            "no such file here, and no answer from 127.0.0.1:1: connection refused",
+        ),
+        (
+            vec!["inspect", "127.0.0.1:1/x"],
+            false,
+            "hint: see whether somebody answers there: curl --head http://127.0.0.1:1/v2/",
+        ),
+        (vec!["inspect", "docker://x/y", "--diff", "docker://x/y", "--no-cache"], true, "no such image in docker.io"),
+        (
+            vec!["build", "nginx", "--pull", "never", "-o", disk],
+            false,
+            "is not kept here, and with --pull never no registry is asked",
+        ),
         (vec!["inspect", "docker://nginx"], true, "no such image in 127.0.0.1"),
         (vec!["test", "nginx"], false, "docker://nginx"),
         (vec!["inspect", "out", "--diff", "nginx"], false, ""),
