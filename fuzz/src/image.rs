@@ -7,6 +7,7 @@ use bootdisk::image::{
     Algorithm, Blob, Config, Digest, Hasher, Image, LayerBlob, Platform, parse_config, parse_document,
 };
 use bootdisk::layer::Warnings;
+use bootdisk::registry::readers;
 use bootdisk::rootfs::memory::MemorySink;
 use bootdisk::rootfs::{Attrs, Tree};
 use bootdisk::source::{self, Reference, Select};
@@ -49,6 +50,15 @@ pub fn manifest(data: &[u8]) {
             _ = (error.to_string(), error.hint());
         }
     }
+}
+
+/// What registries and the files about them say. The first byte is the reader.
+pub fn registry(data: &[u8]) {
+    let (which, data) = choice(data);
+    let (_, read) = readers::ALL[usize::from(which) % readers::ALL.len()];
+    let said = read(data);
+    // What is understood is no more than what was said, escaped.
+    assert!(said.len() <= 64 * data.len() + 4096, "{} bytes of {}", said.len(), data.len());
 }
 
 /// Configurations of images, of one layer and of none.

@@ -22,6 +22,7 @@ pub fn all() -> Corpus {
             vec![image.docker_legacy(), image.docker25(), image.oci_archive(), Pack::Gzip.pack(&image.docker_legacy())],
         ),
         ("manifest", documents(&image)),
+        ("registry", registry()),
         ("config", vec![image.config_json(), ImageBuilder::new().config_json()]),
         ("layer", with(&[1], &some_layers())),
         ("pax", with(&[0, 1], &[records()])),
@@ -39,6 +40,41 @@ fn image() -> ImageBuilder {
     let above = TarBuilder::new().whiteout("etc/hostname").file("a", 0o755, b"#!/bin/sh\n").build();
     ImageBuilder::new().layer(tar).packed_layer(above, Pack::Gzip).cmd(&["/a", "b"]).tag("app:1")
 }
+
+/// One right thing at least for each reader, behind its number.
+fn registry() -> Vec<Vec<u8>> {
+    let said: [&[&str]; 11] = [
+        &["Bearer realm=\"https://a.example/t\",service=\"s\",scope=\"repository:a/b:pull\", Basic realm=x\nNegotiate"],
+        &["https://cdn.example/b?sig=%2F", "//cdn.example:8443/b", "/b#c", "?page=2"],
+        &["bytes 100-199/200"],
+        &["7", "Wed, 21 Oct 2015 07:28:30 GMT"],
+        &["{\"token\":\"t\",\"access_token\":\"u\",\"expires_in\":300}"],
+        &["{\"errors\":[{\"code\":\"DENIED\",\"message\":\"no\",\"detail\":{}}]}", "<html>busy</html>"],
+        &["{\"name\":\"a\",\"tags\":[\"1.27\",\"1.26\",\"lates\"]}"],
+        &["nginx", "localhost:5000/a/b:1@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+        &[REGISTRIES_CONF],
+        &["{\"registry-mirrors\":[\"https://m.example\",\"http://localhost:5000/\"]}"],
+        &[
+            "{\"auths\":{\"https://ghcr.io/v2/\":{\"auth\":\"bWU6cHc=\",\"identitytoken\":\"\"}},\"credHelpers\":{\"a\":\"pass\"},\"credsStore\":\"\"}",
+        ],
+    ];
+    let numbered = said.iter().zip(0u8..).flat_map(|(texts, number)| texts.iter().map(move |text| (number, text)));
+    numbered.map(|(number, text)| [&[number], text.as_bytes()].concat()).collect()
+}
+
+const REGISTRIES_CONF: &str = r#"docker.io/library/nginx:1
+[[registry]]
+prefix = "*.io"
+location = "a.example/b"
+insecure = true
+mirror-by-digest-only = true
+[[registry.mirror]]
+location = "mirror.example:5000"
+pull-from-mirror = "tag-only"
+[[registry]]
+location = "quay.io"
+blocked = true
+"#;
 
 fn documents(image: &ImageBuilder) -> Vec<Vec<u8>> {
     let manifest = serde_json::to_vec(&image.manifest()).expect("JSON");
