@@ -15,6 +15,7 @@ mod cache;
 mod command_line;
 mod copies;
 mod debian;
+mod documents;
 mod faults;
 mod files;
 mod forms;

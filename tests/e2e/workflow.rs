@@ -1,4 +1,4 @@
-//! The workflow file that the README offers: its steps, taken out of the file and run in a folder that has nothing but a
+//! The workflow file that docs/testing.md offers: its steps, taken out of the file and run in a folder that has nothing but a
 //! Dockerfile and a smoke.toml, with a home of their own.
 //!
 //! Compiling bootdisk in release mode takes minutes: without `BOOTDISK_TEST_FULL` that step is left out, and the program

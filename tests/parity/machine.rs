@@ -34,7 +34,7 @@ fn mounts() -> Vec<Row> {
         mount("cgroups", "/sys/fs/cgroup")
             .says("cgroup /sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,relatime 0 0\n")
             .recorded(
-                "docker run on cgroup v2, which has ro: README, `/sys`, `/proc/sys`, \
+                "docker run on cgroup v2, which has ro: docs/container.md, `/sys`, `/proc/sys`, \
              cgroups",
             ),
         mount("/run is a tmpfs", "/run")

@@ -260,14 +260,14 @@ fn a_wrong_expectation_is_told_with_what_both_sides_gave() {
     }
 }
 
-/// Every difference that a row speaks of is in the README's table.
+/// Every difference that a row speaks of is in the table of docs/container.md.
 #[test]
-fn every_known_difference_is_in_the_readme() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+fn every_known_difference_is_documented() {
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/container.md")).unwrap();
     let tables = [process::rows(), machine::rows(), machine::read_only(), machine::bare(), users::table()];
     for row in tables.concat() {
         if let Runtime::Differs(_, text) = row.runtime {
-            assert!(readme.contains(&format!("\n| {text}")), "{}: not a row of the README: {text}", row.name);
+            assert!(document.contains(&format!("\n| {text}")), "{}: not a row of docs/container.md: {text}", row.name);
         }
     }
 }

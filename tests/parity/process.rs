@@ -259,7 +259,7 @@ fn folders() -> Vec<Row> {
         pwd("a folder with .. and double slashes", "//real//../etc/").says("/etc\n"),
         pwd("a link out of the root", "/out").says("/etc\n"),
         pwd("more .. than there are folders", "/../../../etc").says("/etc\n"),
-        pwd("a relative folder", "real").says("/real\n").recorded("README, relative working directory"),
+        pwd("a relative folder", "real").says("/real\n").recorded("docs/container.md, relative working directory"),
         pwd("a folder that is root's alone, as somebody", "/locked").user("www").says("/locked\n").recorded(DOCKER),
         pwd("a file in the folder's place", "/etc/passwd").refused(125, "not a directory"),
         row("PWD is not in the environment")

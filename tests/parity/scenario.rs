@@ -1,7 +1,7 @@
 //! A scenario: an image's configuration, what the user asked for on top, and what must then be seen.
 //!
 //! Rows are written as chains: `row("umask").sh("umask").says("0022\n")`. What is written down holds for us and for the
-//! runtime; where the two differ, [`Row::runtime`] says what the runtime does and which row of the README's table tells
+//! runtime; where the two differ, [`Row::runtime`] says what the runtime does and which row of the table in docs/container.md tells
 //! the user; where the runtime is not the truth or cannot be asked, [`Row::recorded`] says whose behaviour it is.
 
 use bootdisk::guest::channel::Overrides;
@@ -22,7 +22,7 @@ pub enum Seen {
 pub enum Runtime {
     /// It shows the same.
     Same,
-    /// It shows something else, and the README's table has a row that begins with these words.
+    /// It shows something else, and the table of docs/container.md has a row that begins with these words.
     Differs(Seen, &'static str),
     /// It is not asked: whose behaviour this is.
     NotAsked(&'static str),
@@ -115,7 +115,7 @@ impl Row {
         self.expected = Seen::Refused(status, why.to_owned());
         self
     }
-    /// The runtime's process ends like this instead, as the README's table says in the row that begins so.
+    /// The runtime's process ends like this instead, as the table of docs/container.md says in the row that begins so.
     pub fn runtime(mut self, status: u8, text: &str, readme: &'static str) -> Row {
         self.runtime = Runtime::Differs(Seen::Ended(status, text.to_owned()), readme);
         self

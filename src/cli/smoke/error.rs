@@ -43,9 +43,9 @@ impl SpecError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            SpecError::Wrong { .. } | SpecError::Count { .. } => {
-                Some("keys are the long names of options: bootdisk test --help lists them, the README has an example")
-            }
+            SpecError::Wrong { .. } | SpecError::Count { .. } => Some(
+                "keys are the long names of options: bootdisk test --help lists them, docs/testing.md has an example",
+            ),
             SpecError::Read { .. } | SpecError::Long(_) => None,
         }
     }
