@@ -38,7 +38,7 @@ static READ: Mutex<Vec<Stream>> = Mutex::new(Vec::new());
 
 /// A stream that has been read already.
 #[derive(Debug, thiserror::Error)]
-#[error("it is a stream that has been read already, as {0}")]
+#[error("it is a stream, and was already read as {0}")]
 pub struct Taken(&'static str);
 
 impl Taken {
@@ -131,7 +131,7 @@ mod tests {
         assert!(copy_of(&facts).is_none());
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
         let error = open(Path::new(&path), "the environment").unwrap_err();
-        assert_eq!(error.to_string(), "it is a stream that has been read already, as the image");
+        assert_eq!(error.to_string(), "it is a stream, and was already read as the image");
         assert!(Taken::of(&error).is_some());
         keep(&facts, &File::open(&file).unwrap());
         let mut text = String::new();

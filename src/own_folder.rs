@@ -77,7 +77,7 @@ impl FolderError {
         match self {
             FolderError::Owner { path, .. } | FolderError::Other(path) => {
                 let (path, away) = (quoted(path), quoted(&path.with_added_extension("old")));
-                Some(format!("move it away, and it is made anew: mv -T {path} {away}"))
+                Some(format!("move it away, and bootdisk makes a new one: mv -T {path} {away}"))
             }
             FolderError::Writable { path, .. } => {
                 Some(format!("if nobody else has put anything there: chmod go-w {}", quoted(path)))
@@ -238,7 +238,7 @@ mod tests {
         let user = geteuid();
         let expected = format!("folder is another user's: {shown} (owner 54321, mode 0700; this is user {user})");
         assert_eq!(error.to_string(), expected);
-        let hint = format!("move it away, and it is made anew: mv -T {shown} {shown}.old");
+        let hint = format!("move it away, and bootdisk makes a new one: mv -T {shown} {shown}.old");
         assert_eq!(error.hint().unwrap(), hint);
     }
 

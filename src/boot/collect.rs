@@ -50,7 +50,7 @@ pub fn stale(editor: &Editor<'_>, kept: &[(u64, u64)]) -> Result<Stale, Error> {
         if speaks_of_us(volume, menu)? {
             let path = escape(menu.path.as_bytes());
             doubts.push(format!(
-                "old kernels are kept: boot menu {path} names files of /{FOLDER}, in a form that is not read"
+                "old kernels are kept: boot menu {path} names files of /{FOLDER} in a form that bootdisk does not read"
             ));
         }
     }

@@ -189,7 +189,7 @@ impl Old {
     /// The text of a second entry, which keeps this one's kernel.
     fn kept(&self) -> String {
         let version = self.entry.version.as_deref().unwrap_or_default();
-        let title = loader::title(&format!("Linux {version} (before)"));
+        let title = loader::title(&format!("Linux {version} (previous)"));
         boot_entry::rewrite(&self.text, &[Change { key: "title", from: None, to: &title }])
     }
 }

@@ -37,7 +37,7 @@ pub enum ExistingError {
     #[error(transparent)]
     Table(#[from] ReadTableError),
     /// It has no root partition of a known type.
-    #[error("disk has no root partition that says what processor it is for")]
+    #[error("disk has no root partition that names its architecture")]
     NoRoot,
     /// A boot file is missing.
     #[error("disk has no boot file {} on an EFI System Partition", escape(.0.as_bytes()))]

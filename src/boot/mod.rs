@@ -93,7 +93,7 @@ impl BootError {
     pub fn hint(&self) -> Option<String> {
         let fixed = match self {
             BootError::Esp(esp::EspError::Full { needed, .. }) => return Some(format!("give --esp-size {needed}M")),
-            BootError::Esp(esp::EspError::Size(_)) => "leave --esp-size away, or give 128M",
+            BootError::Esp(esp::EspError::Size(_)) => "omit --esp-size, or give 128M",
             BootError::NoLoader => "install the package systemd-boot-efi, or give a loader with --efi-loader FILE",
             BootError::NoBios => "choose --firmware uefi",
             BootError::Bios(bios::BiosError::Setup(_)) => {

@@ -13,6 +13,7 @@ use crate::publish;
 use crate::recognise::Wanted;
 use crate::source::Reference;
 use anyhow::Context;
+use clap_complete::engine::ArgValueCompleter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,14 +37,15 @@ pub struct Args {
     /// Image: a name in a registry (nginx, docker://nginx), an archive of `docker save` or `podman save`, an OCI layout or
     /// archive, `-` for standard input, a root file system (rootfs:PATH), an image of a daemon or store
     /// (docker-daemon:NAME, containers-storage:NAME, containerd:NAME), or a folder to build one from (dockerfile:DIR)
+    #[arg(add = ArgValueCompleter::new(super::candidates::images))]
     image: std::ffi::OsString,
-    /// Where the disk goes; what was there stays until the new one is whole
+    /// Where to write the disk; an existing file stays until the new one is complete
     #[arg(long, short, value_name = "DISK")]
     output: PathBuf,
     /// Firmware the disk boots under [default: bios,uefi; uefi where there is no BIOS]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     firmware: Vec<FirmwareChoice>,
-    /// Do not wait until the disk is on stable storage; losing power soon after may leave a damaged one under its name
+    /// Do not wait until the disk is on stable storage; a power failure soon after may leave a damaged disk
     #[arg(long)]
     no_sync: bool,
     /// Read the disk back before it gets its name: its table, its boot files byte by byte, every checksum of its root, and

@@ -88,7 +88,7 @@ impl Console {
             What::Reset => self.handed_over = false,
             // Said also when only errors are wanted: nothing goes on until somebody has done something.
             What::NoSpace(scarce) => self.line.say(&format!(
-                "error: {scarce}; the machine waits and goes on when there is some\nhint: see what takes it with df -h {}\n",
+                "error: {scarce}; the machine waits and continues when there is some\nhint: df -h {}\n",
                 crate::qemu::paste::quote(scarce.place.as_ref())
             )),
             What::NotRestarted { times } if !self.quiet => self.line.say(&format!(
@@ -113,7 +113,7 @@ impl Console {
     pub fn finished(&mut self, finished: &Finished) {
         self.line.clear();
         for lost in &finished.lost {
-            self.line.say(&format!("error: the workload's output is not whole: {lost}\n"));
+            self.line.say(&format!("error: the workload's output is incomplete: {lost}\n"));
         }
         let Some(sentence) = finished.outcome.sentence() else { return };
         let never_came_up = !self.came_up && finished.outcome == Outcome::Stopped(Why::Timeout);

@@ -31,15 +31,15 @@ Examples:
 pub struct Args {
     /// Disk in any form: raw, qcow2, VMDK, VDI, VHD, VHDX
     disk: PathBuf,
-    /// Where the other one goes; what was there stays until the new one is whole
+    /// Where to write the new disk; an existing file stays until the new one is complete
     #[arg(long, short, value_name = "OTHER")]
     output: PathBuf,
     #[command(flatten)]
     form: DiskForm,
-    /// Do not wait until the disk is on stable storage; losing power soon after may leave a damaged one under its name
+    /// Do not wait until the disk is on stable storage; a power failure soon after may leave a damaged disk
     #[arg(long)]
     no_sync: bool,
-    /// Read the disk back through its form before it gets its name, and compare it with the first
+    /// Read the new disk back before it gets its name, and compare it with the first
     #[arg(long)]
     verify: bool,
 }
@@ -84,7 +84,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>> {
         Err(Errno::EWOULDBLOCK) => {
             return Err(WithHint {
                 message: "a machine or another command writes to it".into(),
-                hint: "see what runs with bootdisk ps, and end it with bootdisk stop".into(),
+                hint: "bootdisk ps lists running machines, bootdisk stop ends one".into(),
             }
             .into());
         }

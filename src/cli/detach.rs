@@ -48,9 +48,9 @@ pub fn split() -> anyhow::Result<Side> {
         }
         ForkResult::Child => {
             drop(said);
-            prctl::set_pdeathsig(Signal::SIGTERM).context("cannot be told of the parent's end")?;
+            prctl::set_pdeathsig(Signal::SIGTERM).context("cannot ask for a signal at the parent's end")?;
             if getppid() != before {
-                bail!("the process that was to wait has gone");
+                bail!("the process that should wait has ended");
             }
             setsid().context("cannot leave the terminal")?;
             Ok(Side::Child(Child { parent, inherited }))

@@ -10,11 +10,11 @@ use std::path::Path;
 /// Options of `build` and `convert`.
 #[derive(Args, Clone, Debug)]
 pub struct DiskForm {
-    /// Form of the disk, which its name decides otherwise: .qcow2, .vmdk, .vdi, .vhd, .vhdx, and raw for all others.
+    /// Form of the disk. Without it the name decides: .qcow2, .vmdk, .vdi, .vhd, .vhdx, and raw for all others.
     /// vhd-fixed is raw with a footer, of whole MiB, as Azure wants it
     #[arg(long, value_name = "FORM", value_parser = PossibleValuesParser::new(NAMES))]
     format: Option<String>,
-    /// Compress a qcow2 (zlib or zstd), or a VMDK (zlib: streamOptimized)
+    /// Compress a qcow2 (zlib or zstd) or a VMDK (zlib: streamOptimized)
     #[arg(long, value_name = "HOW")]
     compress: Option<Compress>,
 }

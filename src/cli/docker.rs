@@ -18,12 +18,12 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
     ),
     (
         &["--device", "--gpus", "--device-cgroup-rule", "--device-read-bps", "--device-write-bps"],
-        "devices of this host are not in a machine, which has devices of its own",
+        "a machine has devices of its own, and none of this host's",
         "omit it, or give QEMU a device: --qemu-arg=-device --qemu-arg=NAME",
     ),
     (
         &["--restart"],
-        "a machine that ends is not started again",
+        "bootdisk does not start a machine again when it ends",
         "have a service manager do it: systemd-run --property=Restart=always bootdisk run IMAGE",
     ),
     (
@@ -138,7 +138,7 @@ const COMMANDS: &[(&[&str], &str, &str)] = &[
     ),
     (
         &["network", "volume", "system", "swarm", "service", "stack", "node", "config", "secret", "plugin", "context"],
-        "there is no daemon that keeps such things",
+        "there is no daemon to keep such things",
         "bootdisk --help",
     ),
     (&["compose"], "several machines are started one by one", "bootdisk run -d --name NAME IMAGE, for each service"),

@@ -11,6 +11,7 @@ use crate::session::control::attach::{Attached, attach};
 use crate::session::control::{Connection, ControlError, Exec, Phase};
 use crate::session::{Streams, terminal};
 use anyhow::Context;
+use clap_complete::engine::ArgValueCompleter;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -22,10 +23,10 @@ const EXAMPLES: &str = "\
 Examples:
   bootdisk exec web cat /etc/nginx/nginx.conf
   bootdisk exec -it web bash
-  bootdisk exec -i -- sh -c 'cat >/srv/data' <data     In the only machine that runs
+  bootdisk exec -i -- sh -c 'cat >/srv/data' <data     In the only running machine
   bootdisk exec --user 0 --workdir / web id
 
-The process gets the workload's environment, user and working directory where the options say nothing else. Without
+The process gets the workload's environment, user and working directory unless options change them. Without
 -i its standard input is /dev/null. When this command ends first, the process gets SIGHUP.
 
 Exit status: the process's own, 128+N when signal N ended it, 127 when the userland has no such file, 126 when it
@@ -39,6 +40,7 @@ const HELLO: Duration = Duration::from_secs(60);
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The machine's name; it can be omitted before `--` if only one machine is running
+    #[arg(add = ArgValueCompleter::new(super::candidates::machines))]
     machine: Option<String>,
     /// Pass standard input to the process
     #[arg(long, short)]
@@ -49,7 +51,7 @@ pub struct Args {
     /// Set an environment variable; NAME alone takes the value it has here, or unsets it
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// Set the environment variables in a file, one a line
+    /// Set environment variables from a file, one per line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
     /// User, and group, by name or number
@@ -58,7 +60,7 @@ pub struct Args {
     /// Working directory
     #[arg(long, short, value_name = "DIR")]
     workdir: Option<String>,
-    /// Command and arguments; no option behind it is bootdisk's
+    /// Command and arguments; everything after the first word belongs to the command
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -113,7 +115,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             outcome.status()
         }
         Attached::Lost(reason) => {
-            anyhow::bail!("the output of a process in {} is not whole: {reason}", entry.record.name)
+            anyhow::bail!("the output of a process in {} is incomplete: {reason}", entry.record.name)
         }
         Attached::Left(signal) => 128u8.saturating_add(signal as u8),
     }))

@@ -15,6 +15,7 @@ use crate::publish::Document;
 use crate::source::{Owner, Parse, Reference, Select};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use clap_complete::engine::ArgValueCompleter;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ something could not be read. Where neither side has a userland, the kernels deci
 
 /// Exit status when the two of a comparison differ.
 const DIFFERENT: u8 = 1;
-/// Exit status of a comparison that could not be made.
+/// Exit status of a comparison that could not be run.
 const COMPARISON_FAILED: u8 = 2;
 
 /// Most levels of a tree whose paths are written out: no path of more can be given to the kernel (PATH_MAX).
@@ -46,6 +47,7 @@ const MAX_LEVELS: usize = 4096;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// An image as `bootdisk build` takes it, a disk, or a kernel (a file, a package, a name in the store)
+    #[arg(add = ArgValueCompleter::new(super::candidates::images))]
     subject: OsString,
     /// Print the report as JSON
     #[arg(long)]
@@ -71,12 +73,12 @@ pub struct Args {
     /// Print every name of the userland with its attributes and digest
     #[arg(long, value_name = "FORM", conflicts_with = "json")]
     files: Option<Form>,
-    /// Platform of the image to take from an index, as os/arch[/variant]
+    /// Platform to take from an image index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
     #[command(flatten)]
     registry: registry::Reaching,
-    /// With rootfs: the owner of every file, instead of those they have
+    /// With rootfs: the owner of every file, instead of its own
     #[arg(long, value_name = "UID:GID")]
     owner: Option<Owner>,
 }
@@ -199,7 +201,7 @@ fn read(subject: &OsStr, parse: Parse, select: &Select, hash: bool) -> Result<Re
 }
 
 fn userland(read: &Read) -> Result<&Root> {
-    read.tree.as_ref().with_context(|| format!("no userland that can be read in {}", read.report.name))
+    read.tree.as_ref().with_context(|| format!("no readable userland in {}", read.report.name))
 }
 
 /// `--tree --layer N`: the userland is read without the layer and with it.
@@ -210,11 +212,11 @@ fn one_layer(subject: &OsStr, select: &Select, number: u32) -> Result<ExitCode> 
         inspect::open(subject, Reference::parse_or_name, select, Store::of_user().ok().as_ref()).with_context(place)?;
     let Subject::Image(found) = opened else {
         let message = format!("only images have layers: {shown}");
-        return Err(WithHint { message, hint: "leave --layer away for the whole tree".into() }.into());
+        return Err(WithHint { message, hint: "omit --layer for the whole tree".into() }.into());
     };
     let count = found.layers.len();
     if number == 0 || number as usize > count {
-        let message = format!("the image has {count} layers, there is no number {number}");
+        let message = format!("the image has only {count} layers: {number}");
         return Err(WithHint { message, hint: "layers are counted from 1, the lowest".into() }.into());
     }
     let tree = |image: &Image, layers: usize| -> Result<Root> {

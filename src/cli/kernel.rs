@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, at most 80 columns wide where it is a table; everything else to standard error.
 
+use clap_complete::engine::ArgValueCompleter;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,32 +36,32 @@ pub struct KernelArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Adds a kernel to the store; the first of an architecture becomes its default
+    /// Add a kernel to the store; the first of an architecture becomes its default
     Add(Add),
-    /// Gets a kernel from a Debian archive, verified from the archive's signature on, and adds it to the store
+    /// Fetch a kernel from a Debian archive, verified by the archive's signature, and add it to the store
     Fetch(kernel_fetch::Fetch),
-    /// Lists the store
+    /// List the store
     List {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Shows what a kernel is
+    /// Show what a kernel is
     Show(One),
-    /// Checks what a kernel lacks to boot a disk, and a stored one for damage
+    /// Check what a kernel lacks to boot a disk, and a stored one for damage
     Check(One),
-    /// Puts another kernel on a disk; the root partition is not touched, and an interruption leaves a disk that boots
+    /// Put another kernel on a disk; the root partition is not touched, and an interruption leaves a disk that boots
     Set(Set),
-    /// Removes a kernel from the store
+    /// Remove a kernel from the store
     Remove {
-        /// Identifier (its first digits do) or release
-        #[arg(value_name = "KERNEL", required = true)]
+        /// Identifier (its first digits are enough) or release
+        #[arg(value_name = "KERNEL", required = true, add = ArgValueCompleter::new(super::candidates::stored_kernels))]
         kernels: Vec<String>,
     },
-    /// Shows the defaults, or makes a kernel its architecture's default
+    /// Show the defaults, or make a kernel its architecture's default
     Default {
-        /// Identifier (its first digits do) or release
-        #[arg(value_name = "KERNEL")]
+        /// Identifier (its first digits are enough) or release
+        #[arg(value_name = "KERNEL", add = ArgValueCompleter::new(super::candidates::stored_kernels))]
         kernel: Option<String>,
     },
 }
@@ -85,7 +86,7 @@ struct Add {
 #[derive(Debug, Args)]
 struct One {
     /// A file, a package, an image or a directory; or "host"; or of the store: an identifier, a release, or "default"
-    #[arg(value_name = "KERNEL", default_value = "default")]
+    #[arg(value_name = "KERNEL", default_value = "default", add = ArgValueCompleter::new(super::candidates::kernels))]
     kernel: String,
     /// Its modules, instead of those it brings
     #[arg(long, value_name = "DIR")]
@@ -132,7 +133,7 @@ pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
 /// What vouches for a kernel.
 fn proof(entry: &Entry) -> String {
     match (entry.signed(), entry.checked()) {
-        ("", "") => "not verified: nothing in it says what it should be".to_owned(),
+        ("", "") => "not verified: it contains no digests".to_owned(),
         ("", checked) => format!("verified: {checked}; not verified: signatures"),
         (signed, "") => format!("verified: signed by {signed}"),
         (signed, checked) => format!("verified: {checked}; signed by {signed}"),
@@ -393,7 +394,7 @@ fn write_report(bundle: &Bundle, report: &Report, out: &mut dyn Write) -> io::Re
     };
     let verdict = match Architecture::try_from(bundle.arch) {
         Ok(_) => lacks.to_owned(),
-        Err(_) => format!("{lacks}, and none is made for {} yet", bundle.arch),
+        Err(_) => format!("{lacks}, and bootdisk makes no disks for {}", bundle.arch),
     };
     let counts = format!(
         "{} pass, {} warn, {} unknown, {} fail",

@@ -10,27 +10,28 @@ use crate::convert::Event;
 use crate::swap;
 use anyhow::{Context, Result};
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Arguments of `bootdisk kernel set`.
 #[derive(Debug, Args)]
 pub struct Set {
-    /// The disk, which no machine may be running from
+    /// The disk, which no machine may be using
     #[arg(value_name = "DISK")]
     disk: PathBuf,
-    /// As `--kernel` of build takes it
-    #[arg(value_name = "KERNEL")]
+    /// A kernel, as `--kernel` of build takes it
+    #[arg(value_name = "KERNEL", add = ArgValueCompleter::new(super::candidates::kernels))]
     kernel: OsString,
     /// Modules of a kernel given as a file
     #[arg(long, value_name = "DIR")]
     modules: Option<PathBuf>,
     #[command(flatten)]
     keys: KernelKeys,
-    /// Leave the kernel before as a second entry of UEFI's boot menu
+    /// Keep the previous kernel as a second entry of UEFI's boot menu
     #[arg(long)]
     keep: bool,
-    /// Set a kernel that is known not to boot this disk
+    /// Set even a kernel that cannot boot this disk
     #[arg(long)]
     no_preflight: bool,
 }

@@ -3,6 +3,7 @@
 use super::stdio;
 use crate::machines::Registry;
 use crate::machines::log::{Reader, Stream};
+use clap_complete::engine::ArgValueCompleter;
 use std::io::Write;
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -26,8 +27,9 @@ const LOOK: Duration = Duration::from_millis(100);
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The machine's name [default: the only detached one]
+    #[arg(add = ArgValueCompleter::new(super::candidates::machines))]
     machine: Option<String>,
-    /// Go on until the machine ends
+    /// Follow the output until the machine ends
     #[arg(long, short)]
     follow: bool,
 }

@@ -5,6 +5,7 @@
 mod build;
 mod cache;
 mod cancel;
+mod candidates;
 mod completions;
 mod console;
 mod convert;
@@ -22,6 +23,7 @@ mod kernel_fetch;
 mod kernel_set;
 mod logs;
 mod machine;
+mod man;
 mod options;
 mod plan;
 mod progress;
@@ -49,12 +51,12 @@ Examples:
   docker save nginx | bootdisk build - -o nginx.img   Any image to a disk
   bootdisk run nginx.img -p 8080:80                   Boot it, and reach it at localhost:8080
   bootdisk run app.tar sh -c 'id; uname -a'           Build, keep in the cache, boot
-  bootdisk test nginx.img --http /                    Boot it, ask it, and say whether it answered
+  bootdisk test nginx.img --http /                    Boot it and check that it answers
   bootdisk run -d --name web nginx.img                Boot it in the background
   bootdisk exec -it web bash                          A shell in it; bootdisk stop web ends it
 
 Exit status: 0 done, 1 failed, 2 wrong usage. For run and exec it is the process's own and for test the verdict's;
-with these three 125 says that bootdisk failed or was used wrongly. See bootdisk run --help and bootdisk test --help.";
+for these three 125 means that bootdisk failed or was used wrongly. See bootdisk run --help and bootdisk test --help.";
 
 /// Turns a container image and a Linux kernel into a disk that boots.
 #[derive(Parser)]
@@ -72,30 +74,34 @@ enum Command {
     Build(build::Args),
     /// Boot an image or a disk in QEMU; the exit status is the workload's
     Run(run::Args),
-    /// Boot images or disks, check what they do, and say whether it held
+    /// Boot images or disks and check that they behave as expected
     Test(Box<smoke::Args>),
-    /// Run a process in a machine that runs
+    /// Run a process in a running machine
     Exec(exec::Args),
-    /// List the machines that run
+    /// List running machines
     Ps(ps::Args),
     /// Show the output of a detached machine
     Logs(logs::Args),
-    /// Stop machines as their images say
+    /// Stop machines with their images' stop signals
     Stop(stop::Args),
-    /// Say what is inside an image, a disk or a kernel
+    /// Show what is inside an image, a disk or a kernel
     Inspect(inspect::Args),
-    /// Manage what is kept for later runs: layers from registries, disks of images
+    /// Manage the cache: layers from registries, disks of images
     Cache(cache::CacheArgs),
     /// Write a disk in another form: raw, qcow2, VMDK, VDI, VHD, VHDX
     Convert(convert::Args),
     /// Manage the kernels disks are built with
     Kernel(kernel::KernelArgs),
-    /// Print a shell's completions
+    /// Print completions for a shell
     Completions(completions::Args),
+    /// Write the man pages of all commands into a folder
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// Parses the process's arguments and does what they say.
 pub fn main() -> ExitCode {
+    completions::answer();
     crate::inputs::remember();
     let words = arranged(std::env::args_os().collect());
     let parsed = Cli::command().try_get_matches_from(&words);
@@ -127,6 +133,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
         Command::Convert(args) => report::exit(convert::run(&cli.global, &args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
+        Command::Man(args) => report::exit(man::run(&args), report::FAILED),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::guest::spec::{Init, Network};
 use crate::kernel::{Bundle, KernelError, Keys};
 use crate::source::{Owner, Reference};
 use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -18,10 +19,10 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Messages")]
 pub struct Global {
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// How progress is shown
+    /// How to show progress
     #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
     pub progress: ProgressMode,
 }
@@ -53,23 +54,23 @@ pub const ESP_SIZE: u64 = 128 << 20;
 pub struct Disk {
     /// Kernel: a boot file, a package (.deb, .rpm, .apk, .pkg.tar.zst, tar), an image or directory that holds one,
     /// `image` or `image:RELEASE` for the image's own, `host` for the running one, or a name in the store [default: the store's default for the image's architecture]
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", add = ArgValueCompleter::new(super::candidates::kernels))]
     pub kernel: Option<OsString>,
     /// Modules of a kernel given as a file: /lib/modules/RELEASE or a directory that holds it
     #[arg(long, value_name = "DIR", requires = "kernel")]
     pub modules: Option<PathBuf>,
     #[command(flatten)]
     pub keys: KernelKeys,
-    /// Modules of the kernel that the running userland has at /lib/modules/RELEASE; the root partition stays as it is
+    /// Kernel modules that the running userland gets at /lib/modules/RELEASE; the root partition stays as it is
     #[arg(long, value_name = "WHICH", default_value = "none")]
     pub guest_modules: GuestModules,
-    /// Build with a kernel that is known not to boot the disk: what it lacks becomes a warning
+    /// Build even with a kernel that cannot boot the disk; what it lacks becomes a warning
     #[arg(long)]
     pub no_preflight: bool,
-    /// Platform of the image to take from an index, as os/arch[/variant]
+    /// Platform to take from an image index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<String>,
-    /// With rootfs: the owner of every file, 0:0 for root, instead of those they have
+    /// With rootfs: the owner of every file, 0:0 for root, instead of its own
     #[arg(long, value_name = "UID:GID")]
     pub owner: Option<Owner>,
     /// Dockerfile from which the image is built, in a folder given as the image [default: Dockerfile or Containerfile of
@@ -94,7 +95,7 @@ pub struct Disk {
     /// root partition stays the same
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub identity: Option<String>,
-    /// systemd-boot for the EFI System Partition, or a package with it in it [default: where the distribution's systemd-boot-efi puts it]
+    /// systemd-boot for the EFI System Partition, or a package that contains it [default: where the distribution's systemd-boot-efi puts it]
     #[arg(long, value_name = "FILE")]
     pub efi_loader: Option<PathBuf>,
 }
@@ -128,10 +129,7 @@ impl KernelKeys {
             return Ok(());
         }
         Err(WithHint {
-            message: format!(
-                "--kernel-key is for a kernel given as a file, and this is none: {}",
-                escape(name.as_bytes())
-            ),
+            message: format!("--kernel-key is only for a kernel given as a file: {}", escape(name.as_bytes())),
             hint: "a kernel of the store is verified when it is added: bootdisk kernel add --kernel-key FILE PACKAGE"
                 .into(),
         }
@@ -156,7 +154,7 @@ pub fn kernel_files(name: &Path) -> Result<Option<Vec<PathBuf>>, KernelError> {
 /// Modules for the running userland.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum GuestModules {
-    /// What the boot needs is loaded by then; no other
+    /// Only those that the boot has loaded by then
     None,
     /// The whole tree, in a partition of its own: modprobe, iptables and mount find what they want
     All,
@@ -204,13 +202,13 @@ pub fn firmware_set(choices: &[FirmwareChoice], arch: Architecture) -> Firmware 
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Workload")]
 pub struct Process {
-    /// Replace the image's entrypoint; its command goes too
+    /// Replace the image's entrypoint, and drop its command
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     pub entrypoint: Option<String>,
     /// Set an environment variable; NAME alone takes the value it has here, or unsets it
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
-    /// Set the environment variables in a file, one a line; - is standard input
+    /// Set environment variables from a file, one per line; - is standard input
     #[arg(long, value_name = "FILE")]
     pub env_file: Vec<PathBuf>,
     /// User, and group, by name or number
@@ -231,15 +229,15 @@ pub struct Process {
     /// Mount the root file system read-only
     #[arg(long)]
     pub read_only: bool,
-    /// Keep what is written in memory: the disk stays as it is, and every boot is the first
+    /// Keep all writes in memory: the disk stays as it is, and every boot is like the first
     #[arg(long)]
     pub ephemeral: bool,
     /// Network: dhcp, none, or static:LIST with commas between ADDRESS/PREFIX, gateway=ADDRESS, onlink (the
-    /// gateway is beside the addresses' networks), dns=ADDRESS and search=DOMAIN, each as often as need be, IPv4 and IPv6
+    /// gateway is outside the addresses' networks), dns=ADDRESS and search=DOMAIN, each may be repeated, for IPv4 and IPv6
     /// [default: dhcp, and IPv6 as routers advertise it]
     #[arg(long, value_name = "HOW", visible_alias = "network")]
     pub net: Option<Network>,
-    /// Hold the command back until the network has an address, at most this long, 0 to 3600
+    /// Start the command only when the network has an address, after at most this long, 0 to 3600
     /// [default: at most a second; 30 without a number]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30",
         value_parser = clap::value_parser!(u32).range(0..=3600))]

@@ -32,8 +32,8 @@ pub fn open_image(global: &Global, name: &OsStr, parse: Parse, disk: &Disk, want
 fn reference(name: &OsStr, parse: Parse, disk: &Disk) -> Result<Reference> {
     let reference = parse(name)?;
     let misplaced = |option: &str, takes: &str, instead: &str| WithHint {
-        message: format!("{option} is for {takes}, and this is none: {}", crate::escape::path(Path::new(name))),
-        hint: format!("leave {option} away, or give {instead}"),
+        message: format!("{option} is only for {takes}: {}", crate::escape::path(Path::new(name))),
+        hint: format!("omit {option}, or give {instead}"),
     };
     if disk.owner.is_some() && reference.transport != Transport::Rootfs {
         return Err(misplaced("--owner", "a root file system", "one as rootfs:PATH").into());

@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Registry")]
 pub struct Pulling {
-    /// When a registry is asked what the name of an image means
+    /// When to ask a registry what the name of an image means
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pull: Pull,
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub struct Pulling {
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Registry")]
 pub struct Reaching {
-    /// Whether a registry needs a certificate that this machine trusts [default: it does, except on this machine and as
+    /// Require a certificate that this machine trusts [default: yes, except for registries on this machine and as
     /// registries.conf says]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls_verify: Option<bool>,
@@ -39,14 +39,14 @@ pub struct Reaching {
 /// When a registry is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Pull {
-    /// When nothing of that name was kept
+    /// When nothing of that name is kept
     #[default]
     Missing,
     /// Each time
     Always,
-    /// Each time; where no answer comes, what was kept is used
+    /// Each time; without an answer, what was kept is used
     Newer,
-    /// At no time
+    /// Never
     Never,
 }
 

@@ -135,7 +135,7 @@ fn layout(error: &crate::disk::gpt::LayoutError) -> Option<String> {
     Some(match error {
         EspSize(_) => "give --esp-size in whole MiB, at least 33M".into(),
         DiskSize(size) => format!("give --size in whole sectors: {}", size.next_multiple_of(512)),
-        TooSmall { needed, .. } => format!("give --size {}M or more, or leave it away", needed.div_ceil(1 << 20)),
+        TooSmall { needed, .. } => format!("give --size {}M or more, or omit it", needed.div_ceil(1 << 20)),
         TooLarge(_) => "give a smaller --size".into(),
         EmptyRoot => return None,
     })

@@ -24,6 +24,7 @@ use crate::session::control::Endpoint;
 use crate::session::{self, Finished, SessionOptions, Streams, What};
 use crate::source::Reference;
 use anyhow::Context;
+use clap_complete::engine::ArgValueCompleter;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::IsTerminal;
@@ -44,15 +45,15 @@ Examples:
   bootdisk run -d --name web nginx.img -p 8080:80
   bootdisk run -d nginx.img -P                   any free port for each that the image exposes; see ps
 
-The command begins with the first word behind the image that is no option, and no option behind that is bootdisk's;
--- is only needed before a command that begins with a hyphen.
+The command begins with the first word after the image that is not an option. Everything after it belongs to the command;
+-- is needed only before a command that begins with a hyphen.
 
 Exit status: the workload's own, 128+N when signal N ended it, 127 when the command is not in the image, 126
 when it is not executable, 124 on timeout, 125 when bootdisk or the machine failed or the command line is wrong.
 A first Ctrl-C asks the machine to stop, a second one ends it.
 
-A disk built with --init image shows its console on standard output and takes -i as its keyboard; its end is
-power-off (status 0), and it is asked to stop by its power button.";
+A disk built with --init image shows its console on standard output, and -i is its keyboard. It ends when it powers
+off (status 0); stop presses its power button.";
 
 /// Room in the document that carries the overrides for what else it says.
 const WELCOME_REST: usize = 1024;
@@ -62,7 +63,7 @@ const WELCOME_REST: usize = 1024;
 #[command(after_help = EXAMPLES, next_help_heading = "Machine")]
 pub struct Args {
     /// Image, as for build, or a disk that build made
-    #[arg(help_heading = "Arguments")]
+    #[arg(help_heading = "Arguments", add = ArgValueCompleter::new(super::candidates::images))]
     target: OsString,
     /// What starts the kernel [default: bios when the disk has a boot stage for it, else uefi]
     #[arg(long, value_name = "FIRMWARE")]
@@ -82,7 +83,7 @@ pub struct Args {
     /// The network card [default: virtio]
     #[arg(long, value_name = "CARD")]
     nic: Option<NicOption>,
-    /// Let the guest reach what listens on this host's loopback addresses, as 10.0.2.2 and fec0::2
+    /// Let the guest reach services on this host's loopback addresses, as 10.0.2.2 and fec0::2
     #[arg(long)]
     host_loopback: bool,
     /// Forward a host port, or a range of them, on the loopback address unless one is given; GUEST alone takes any free
@@ -104,7 +105,7 @@ pub struct Args {
     /// Name for exec, logs and stop [default: two words]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// As it is without it: nothing of the machine is kept. Here for the habit from docker
+    /// Has no effect, as nothing of the machine is kept; accepted for habits from docker
     #[arg(long = "rm")]
     _rm: bool,
     /// Let the guest's writes reach the disk
@@ -113,7 +114,7 @@ pub struct Args {
     /// Show the console of firmware and kernel on standard error
     #[arg(long)]
     console: bool,
-    /// Write what a report of a fault needs to this file: versions, options, QEMU's command line, the logs of firmware and
+    /// Write what a bug report needs to this file: versions, options, QEMU's command line, the logs of firmware and
     /// guest; without the values of variables
     #[arg(long, value_name = "FILE", conflicts_with = "detach")]
     debug: Option<PathBuf>,
@@ -258,11 +259,11 @@ fn can_be_written_to(target: &OsStr) -> Result<(), WithHint> {
     let (message, maker) = match target::disk_at(target) {
         Some(Found::Disk(_)) => return Ok(()),
         Some(Found::Form(form)) => {
-            (format!("--write cannot reach a {form} disk, which is made raw for each run: {shown}"), "convert")
+            (format!("--write needs a raw disk; a {form} disk is converted for each run: {shown}"), "convert")
         }
         None => (format!("--write needs a disk, not an image: {shown}"), "build"),
     };
-    Err(WithHint { message, hint: format!("make one that stays with bootdisk {maker}, and run that") })
+    Err(WithHint { message, hint: format!("make a disk with bootdisk {maker}, and run that") })
 }
 
 fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
@@ -272,7 +273,7 @@ fn open(global: &Global, args: &Args) -> anyhow::Result<Target> {
     if args.interactive && args.target == "-" {
         return Err(WithHint {
             message: "standard input cannot be the image and the workload's input at once: -".into(),
-            hint: "save the image to a file first, or leave -i away".into(),
+            hint: "save the image to a file first, or omit -i".into(),
         }
         .into());
     }
@@ -366,7 +367,9 @@ fn overrides(args: &Args) -> anyhow::Result<Overrides> {
     let most = MAX_DOCUMENT - WELCOME_REST;
     if length > most {
         return Err(WithHint {
-            message: format!("command and environment of {length} bytes, at most {most} go to a machine that boots"),
+            message: format!(
+                "command and environment of {length} bytes, at most {most} can be passed to a booting machine"
+            ),
             hint: "give them to `bootdisk build`, which writes them to the disk".into(),
         }
         .into());

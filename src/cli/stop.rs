@@ -6,6 +6,7 @@ use super::progress::Progress;
 use crate::machines::{Entry, Registry};
 use crate::session::control::ControlError;
 use anyhow::{Context, bail};
+use clap_complete::engine::ArgValueCompleter;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ const UNNAMED: u32 = 60;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// The machines' names [default: the only one that runs]
-    #[arg(value_name = "MACHINE")]
+    #[arg(value_name = "MACHINE", add = ArgValueCompleter::new(super::candidates::machines))]
     machines: Vec<String>,
     /// Seconds between the stop signal and SIGKILL [default: the image's]
     #[arg(long, short, value_name = "SECONDS")]

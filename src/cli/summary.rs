@@ -1,4 +1,5 @@
-//! A disk that was built, as a picture: its partitions to scale, and what is in each.
+//! A disk that was built, as a picture: its partitions to scale, and what is in each. The letters are those of the map
+//! that `bootdisk inspect` draws.
 
 use super::size;
 use crate::convert::Built;
@@ -17,9 +18,9 @@ pub fn render(path: &Path, built: &Built) -> String {
     _ = writeln!(text, "  {}", bar(built));
     for partition in built.layout.partitions() {
         let (mark, what) = match partition.role {
-            Role::BiosBoot => ('b', "boot stage for BIOS".to_string()),
+            Role::BiosBoot => ('B', "boot stage for BIOS".to_string()),
             Role::Esp => (
-                'k',
+                'K',
                 format!(
                     "kernel {} ({}), initramfs ({})",
                     built.release,
@@ -27,9 +28,9 @@ pub fn render(path: &Path, built: &Built) -> String {
                     size::render(built.initramfs)
                 ),
             ),
-            Role::Modules => ('m', format!("all modules of kernel {}, ext4", built.release)),
+            Role::Modules => ('M', format!("all modules of kernel {}, ext4", built.release)),
             Role::Root => {
-                ('u', format!("userland: {} names, {} of files, ext4", built.names, size::render(built.userland)))
+                ('U', format!("userland: {} names, {} of files, ext4", built.names, size::render(built.userland)))
             }
         };
         _ = writeln!(text, "  {mark}  {:>9}  {what}", size::render(partition.bytes()));
@@ -45,12 +46,12 @@ fn bar(built: &Built) -> String {
     for partition in built.layout.partitions() {
         let all = columns(partition.bytes());
         match partition.role {
-            Role::BiosBoot => bar.push('b'),
-            Role::Esp => bar.push_str(&"k".repeat(all)),
-            Role::Modules => bar.push_str(&"m".repeat(all)),
+            Role::BiosBoot => bar.push('B'),
+            Role::Esp => bar.push_str(&"K".repeat(all)),
+            Role::Modules => bar.push_str(&"M".repeat(all)),
             Role::Root => {
                 let used = columns(built.root.size - built.root.free_blocks * 4096).min(all);
-                bar.push_str(&"u".repeat(used));
+                bar.push_str(&"U".repeat(used));
                 bar.push_str(&".".repeat(all - used));
             }
         }

@@ -20,7 +20,7 @@ pub struct Options {
     /// A file system in memory, with mount options [default: noexec,nosuid,nodev]
     #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = tmpfs)]
     tmpfs: Vec<(String, String)>,
-    /// A resource limit (nofile, nproc, core, memlock, …); -1 is none
+    /// A resource limit (nofile, nproc, core, memlock, …); -1 means no limit
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = ulimit)]
     ulimit: Vec<(String, Limit)>,
     /// A kernel parameter, set before the command starts
@@ -29,10 +29,10 @@ pub struct Options {
     /// A line of /etc/hosts; host-gateway is the host, see --host-loopback
     #[arg(long, value_name = "NAME:ADDRESS", value_parser = host)]
     add_host: Vec<HostName>,
-    /// A name server, instead of those of the network
+    /// A name server, instead of the network's
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<IpAddr>,
-    /// A domain that names are looked for in, instead of those of the network; . is none
+    /// A search domain for names, instead of the network's; . means none
     #[arg(long, value_name = "DOMAIN", value_parser = domain)]
     dns_search: Vec<String>,
 }

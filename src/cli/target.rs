@@ -184,7 +184,7 @@ pub fn boot_files_at(path: &Path) -> anyhow::Result<BootFilesAt> {
     // One after the other is as good as one only if nothing has to be put between them.
     let (_, before) = places.initrds.split_last().unwrap_or((&vec![], &[]));
     if before.iter().any(|pieces| bytes(pieces) % 4 != 0) {
-        bail!("the disk has several initial RAM disks, which cannot be read from it as one");
+        bail!("the disk has several initial RAM disks, which cannot be used as one");
     }
     Ok(BootFilesAt { kernel: places.kernel, initramfs: places.initrds.concat() })
 }

@@ -50,7 +50,7 @@ pub(super) fn all_modules<'a>(bundle: &'a Bundle, options: &Options, observe: Ob
     let wanted = bundle.modules.as_ref().filter(|_| options.guest_modules);
     let found = wanted.filter(|tree| !tree.is_empty());
     if options.guest_modules && found.is_none() {
-        let text = format!("kernel {} has no modules that the userland could have", bundle.release);
+        let text = format!("kernel {} has no modules for the userland", bundle.release);
         observe(Event::Warning(&text));
     }
     found

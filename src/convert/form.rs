@@ -19,7 +19,7 @@ pub fn write_form(source: &dyn Source, path: &Path, writing: &Writing, observe: 
         observe(Event::Step("reading the disk back through its form"));
         let written = file.file().try_clone().context("cannot open the disk again")?;
         let same = forms::open(written).map_err(Into::into).and_then(|written| forms::is_same(source, &*written));
-        ensure!(same.context("the disk is not what was written")?, "the disk is not what was written");
+        ensure!(same.context("the disk differs from what was written")?, "the disk differs from what was written");
     }
     Ok(file)
 }

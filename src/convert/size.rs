@@ -33,12 +33,12 @@ impl SizeError {
         match self {
             SizeError::TooSmall { needed, .. } => {
                 let whole = needed.next_multiple_of(1 << 20);
-                format!("give --size {} or leave it away", suffixed(whole))
+                format!("give --size {}, or omit it", suffixed(whole))
             }
             SizeError::FarTooSmall { .. } => {
                 "the image may be a decompression bomb; if not, give a larger --size".into()
             }
-            SizeError::NeedsSize { .. } => "if that is what you want, say how large the disk may be with --size".into(),
+            SizeError::NeedsSize { .. } => "if that is intended, give the size of the disk with --size".into(),
         }
     }
 }

@@ -43,11 +43,11 @@ pub struct Expected<'a> {
 /// # Errors
 /// What differs, or cannot be read.
 pub fn verify(file: &File, expected: &Expected<'_>) -> Result<()> {
-    let differs = || "the disk is not what was written";
+    let differs = || "the disk differs from what was written";
     let disk = Existing::of(file.try_clone().with_context(differs)?).with_context(differs)?;
     ensure!(
         table::both_are_whole(file).with_context(differs)?,
-        "the disk is not what was written: a partition table is damaged"
+        "the disk differs from what was written: a partition table is damaged"
     );
     partitions(&disk, expected.layout).with_context(differs)?;
     boot_files(&disk, expected).with_context(differs)?;

@@ -17,7 +17,7 @@ pub enum SealError {
         needed: u64,
     },
     /// More than the descriptors' room can describe, or more inodes than 2^32.
-    #[error("the root file system needs more than {0} bytes, the most that can be made without a fixed size")]
+    #[error("the root file system needs more than {0} bytes, the most without a given size")]
     TooLarge(u64),
     /// More names than ext4 counts.
     #[error("{links} hard links to one file, at most 65000 are possible: {path}")]

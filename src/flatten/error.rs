@@ -44,11 +44,11 @@ pub enum Refusal {
     RootNotDirectory,
     #[error("a whiteout of no name")]
     WhiteoutName,
-    #[error("more than {0} symbolic links on the way")]
+    #[error("more than {0} symbolic links in its path")]
     TooManySymlinks(u32),
-    #[error("a symbolic link on the way leads to something that is not a directory")]
+    #[error("a symbolic link in its path does not lead to a directory")]
     NotADirectory,
-    #[error("a hard link to a file that is not there: {}", escape(.0))]
+    #[error("a hard link to a missing file: {}", escape(.0))]
     LinkTargetMissing(Vec<u8>),
     #[error("a hard link to a directory: {}", escape(.0))]
     LinkToDirectory(Vec<u8>),

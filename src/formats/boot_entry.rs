@@ -87,7 +87,7 @@ pub enum Oddity {
 impl fmt::Display for Oddity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Oddity::Key(line) => write!(f, "line {line} has a key that the specification does not know"),
+            Oddity::Key(line) => write!(f, "line {line} has a key that is not in the specification"),
             Oddity::NoText(line) => write!(f, "line {line} is no text"),
             Oddity::Path(line) => write!(f, "line {line} has a path that is not plain"),
             Oddity::NoProgram => f.write_str("lines name neither linux, efi nor uki"),

@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Fault {
     /// It is only a part: the rest is in a file that somebody else names.
-    #[error("it refers to another file ({0}), which is not opened")]
+    #[error("it refers to another file ({0}), which bootdisk does not open")]
     Refers(&'static str),
     /// It is whole, and this program does not know how to read it.
     #[error("it {0}, which is not supported")]

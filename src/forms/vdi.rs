@@ -96,7 +96,7 @@ pub(super) fn open(file: Raw) -> Result<Mapped<Blocks>, Fault> {
     let (map, data, size) = (u64::from(word(340)), u64::from(word(344)), u64_at(&header, 368).unwrap_or_default());
     let (block, extra, blocks) = (u64::from(word(376)), u64::from(word(380)), u64::from(word(384)));
     if !block.is_power_of_two() || !(4096..=256 << 20).contains(&block) || extra > block {
-        return Err(Fault::Damaged("its blocks have a size that there is not"));
+        return Err(Fault::Damaged("its blocks have an impossible size"));
     }
     if blocks.checked_mul(block).is_none_or(|covered| covered < size) {
         return Err(Fault::Damaged("its map is too short for its size"));

@@ -165,7 +165,7 @@ fn dynamic(file: Raw, header: u64, size: u64) -> Result<Mapped<Blocks>, Fault> {
     }
     let (map, blocks, block) = (long(16), u64::from(number(28)), u64::from(number(32)));
     if !block.is_power_of_two() || !(SECTOR..=256 << 20).contains(&block) {
-        return Err(Fault::Damaged("its blocks have a size that there is not"));
+        return Err(Fault::Damaged("its blocks have an impossible size"));
     }
     if blocks * block < size {
         return Err(Fault::Damaged("its map is too short for its size"));

@@ -166,7 +166,7 @@ pub(super) struct Blocks {
 pub(super) fn open(file: Raw) -> Result<Mapped<Blocks>, Fault> {
     let header = HEADERS.iter().filter_map(|place| file.part("its header", *place, HEADER).ok());
     let header = header.filter(|header| is_whole(header, b"head")).max_by_key(|header| u64_at(header, 8));
-    let header = header.ok_or(Fault::Damaged("it has no whole header"))?;
+    let header = header.ok_or(Fault::Damaged("it has no complete header"))?;
     if u16_at(&header, 66) != Some(1) {
         return Err(Fault::Unsupported("has an unknown version"));
     }
@@ -183,10 +183,10 @@ pub(super) fn open(file: Raw) -> Result<Mapped<Blocks>, Fault> {
     match () {
         () if flags.is_none_or(|flags| flags & 2 != 0) => return Err(Fault::Refers("a parent")),
         () if !block.is_power_of_two() || !(MIB..=256 * MIB).contains(&block) => {
-            return Err(Fault::Damaged("its blocks have a size that there is not"));
+            return Err(Fault::Damaged("its blocks have an impossible size"));
         }
         () if sector != 512 && sector != 4096 => {
-            return Err(Fault::Damaged("its sectors have a size that there is not"));
+            return Err(Fault::Damaged("its sectors have an impossible size"));
         }
         () if size > LARGEST => return Err(Fault::Damaged("its size is not one")),
         () => {}
@@ -203,7 +203,7 @@ pub(super) fn open(file: Raw) -> Result<Mapped<Blocks>, Fault> {
 fn region(file: &Raw, wanted: Uuid) -> Result<(u64, u64), Fault> {
     let tables = REGIONS.iter().filter_map(|place| file.part("its regions", *place, REGION_TABLE).ok());
     let table = tables.into_iter().find(|table| is_whole(table, b"regi"));
-    let table = table.ok_or(Fault::Damaged("it has no whole table of regions"))?;
+    let table = table.ok_or(Fault::Damaged("it has no complete table of regions"))?;
     let count = u32_at(&table, 8).unwrap_or_default().min(ENTRIES.into());
     let entry = (0..count as usize).map(|entry| 16 + entry * 32).find(|at| guid(&table, *at) == Some(wanted));
     let at = entry.ok_or(Fault::Damaged("a region is not there"))?;

@@ -124,7 +124,7 @@ impl Static {
         for (place, gateway) in self.gateways.iter().enumerate() {
             if self.is_beside(gateway) && !self.on_link {
                 return Err(format!(
-                    "gateway is in the network of none of the addresses: {gateway}; add onlink if it is beside them"
+                    "gateway is in none of the addresses' networks: {gateway}; add onlink if that is right"
                 ));
             }
             if self.gateways[..place].iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {

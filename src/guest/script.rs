@@ -42,7 +42,7 @@ pub fn read(head: &[u8]) -> Option<Script<'_>> {
 /// part of a sentence, which quotes the line as it is: who shows it escapes it.
 pub fn fault(head: &[u8]) -> Option<String> {
     if head.strip_prefix(BYTE_ORDER_MARK).is_some_and(|rest| rest.starts_with(b"#!")) {
-        return Some("a byte order mark before its #!, which the kernel does not pass over".into());
+        return Some("a byte order mark before its #!, which the kernel does not accept".into());
     }
     let script = read(head)?;
     let ends_so = |word: &[u8]| word.last() == Some(&b'\r');
@@ -106,7 +106,7 @@ mod tests {
                 Some("a carriage return at the end of its first line, behind the argument bash"),
             ),
             ("#!/bin/sh\rx\n", None),
-            ("\u{feff}#!/bin/sh\n", Some("a byte order mark before its #!, which the kernel does not pass over")),
+            ("\u{feff}#!/bin/sh\n", Some("a byte order mark before its #!, which the kernel does not accept")),
             ("#!\n/bin/sh", Some("no interpreter behind its #!")),
             ("#!", Some("no interpreter behind its #!")),
             ("#! \r\n", Some("no interpreter behind its #!")),

@@ -172,7 +172,7 @@ pub enum BlobFault {
     #[error("it cannot be fetched")]
     Arriving(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A copy that was kept on this machine.
-    #[error("the copy that was kept here is damaged, and is removed now")]
+    #[error("the copy in the cache is damaged, and was removed")]
     Kept,
     /// Nobody made so much data after the end of an archive in earnest.
     #[error("more than 1 GiB of data follow the end of the archive in it")]

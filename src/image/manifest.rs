@@ -242,10 +242,10 @@ pub fn parse(bytes: &[u8], expected: Option<&str>) -> Result<Document, DocumentE
         (None, None) => return Err(DocumentError::Neither),
     };
     if expected.is_some_and(|expected| expected != kind) {
-        return Err(DocumentError::Ambiguous("it is not what its descriptor says"));
+        return Err(DocumentError::Ambiguous("it does not match its descriptor"));
     }
     match said {
-        Some(said) if said != kind => return Err(DocumentError::Ambiguous("it is not what its mediaType says")),
+        Some(said) if said != kind => return Err(DocumentError::Ambiguous("it does not match its mediaType")),
         None if raw.media_type.is_some() => return Err(DocumentError::Artifact(raw.media_type.unwrap_or_default())),
         _ => {}
     }

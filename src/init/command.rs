@@ -79,9 +79,7 @@ pub fn explain(path: &Path, errno: Errno) -> Failure {
         Errno::ENOENT | Errno::ENOTDIR => match interpreter(&head) {
             Some(missing) => {
                 let missing = String::from_utf8_lossy(missing);
-                Failure::not_found(format!(
-                    "the interpreter {missing} is not in the image, which is needed by: {shown}"
-                ))
+                Failure::not_found(format!("the interpreter {missing} is not in the image, and is needed by: {shown}"))
             }
             None => because(errno, &shown),
         },

@@ -218,7 +218,7 @@ impl Host {
         if let Ok(mut emergency) = EMERGENCY.lock() {
             *emergency = None;
         }
-        log::warning(format!("the host is gone: {why}"));
+        log::warning(format!("lost the connection to the host: {why}"));
     }
 }
 

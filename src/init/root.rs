@@ -66,7 +66,7 @@ pub fn find_and_mount(root: &Root, booted: Booted, modules: &mut Loader, host: &
         return Ok(Mounted { device, disk, writable: Writable::Yes });
     }
     let writable = mount_disk(&device, &root.fstype).map_err(|errno| {
-        let hint = if errno == Errno::ENODEV { ", which this kernel does not know" } else { "" };
+        let hint = if errno == Errno::ENODEV { ", which this kernel does not support" } else { "" };
         let (device, fstype) = (device.display(), &root.fstype);
         Failure::machine(format!("cannot mount {device} as {fstype}{hint}: {}", errno.desc()))
     })?;

@@ -203,7 +203,7 @@ fn make(entry: &Mount<'_>) -> Result<(), Failure> {
 fn mount_point(at: &str) -> Result<(), Failure> {
     match fs::symlink_metadata(at) {
         Ok(meta) if meta.is_dir() => return Ok(()),
-        Ok(_) => fs::remove_file(at).doing(format!("take away what the image has in the place of the folder {at}"))?,
+        Ok(_) => fs::remove_file(at).doing(format!("replace what the image has instead of the folder {at}"))?,
         Err(_) => {}
     }
     new_folder(Path::new(at)).doing(format!("make the folder {at}"))

@@ -43,7 +43,7 @@ fn report(bytes: &[u8], evidence: &str, spec: &mut Option<BootSpec>) -> Initramf
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "xz",
             [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
             _ => {
-                found.note = Some("it goes on in a format that is not read".into());
+                found.note = Some("it continues in an unknown format".into());
                 break;
             }
         };

@@ -401,7 +401,7 @@ pub struct Disk {
     pub table_notes: Vec<String>,
     /// The partitions.
     pub partitions: Vec<Partition>,
-    /// Every byte and whose it is, in order.
+    /// What each byte belongs to, in order.
     pub map: Vec<Range>,
     /// What boots it, entry by entry.
     pub entries: Vec<LoaderEntry>,
@@ -414,7 +414,7 @@ pub struct Disk {
 }
 
 /// A partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Partition {
     /// As the table numbers it, from 1; 0 for a file system on the whole disk.
     pub number: u32,

@@ -22,7 +22,7 @@ pub enum KernelError {
         source: io::Error,
     },
     /// The file is something else than a kernel that boots here.
-    #[error("a kernel is needed, but this is {found}: {}", shown(.path))]
+    #[error("a kernel is needed, and this is {found}: {}", shown(.path))]
     NotAKernel {
         /// What it is instead.
         found: String,
@@ -113,7 +113,7 @@ pub enum KernelError {
         name: String,
     },
     /// A file that keys were given for has no signature.
-    #[error("a key was given, but this has no signature: {}", shown(.0))]
+    #[error("--kernel-key was given, but the file has no signature: {}", shown(.0))]
     Unsigned(PathBuf),
     /// No signature of a file was accepted.
     #[error("signature not accepted, {reason}: {}", shown(.path))]
@@ -132,7 +132,7 @@ pub enum KernelError {
         path: PathBuf,
     },
     /// GnuPG's verifier is not there.
-    #[error("OpenPGP signatures are verified by a program that is not there: gpgv")]
+    #[error("OpenPGP signatures are verified by gpgv, which is not installed")]
     NoGpgv,
     /// The store's folder could be somebody else's.
     #[error(transparent)]
@@ -198,7 +198,8 @@ impl KernelError {
                 Some("a directory cannot be signed: give the kernel's package or its boot file".into())
             }
             KernelError::Unsigned(_) => Some(
-                "put its detached signature beside it, with .sig or .asc behind its name, or take it unverified without the key".into(),
+                "put its detached signature next to it, as FILE.sig or FILE.asc, or use it unverified without the key"
+                    .into(),
             ),
             KernelError::NoKey { .. } => {
                 Some("give an OpenPGP key or keyring (gpg --export), or an RSA key in PEM for .apk".into())
@@ -213,7 +214,7 @@ impl KernelError {
                 Some(format!("bootdisk kernel fetch{option} gets Debian's; or {}", recipe::of_host(*arch)))
             }
             KernelError::Folder(error) => error.hint(),
-            KernelError::Unknown(_) => Some("bootdisk kernel list shows what there is".into()),
+            KernelError::Unknown(_) => Some("bootdisk kernel list shows the store".into()),
             _ => None,
         }
     }

@@ -256,7 +256,7 @@ fn assemble(bytes: Vec<u8>, config: Option<Config>, path: &Path) -> Result<Bundl
     let image = recognise_bytes(&bytes, path)?;
     let release = image.release.clone().or_else(|| ikconfig::release(&bytes, &image));
     if release.is_none() && image.form == Form::Vmlinux {
-        let found = format!("an ELF file for {} that is no Linux kernel", image.arch);
+        let found = format!("an ELF file for {}, but not a Linux kernel", image.arch);
         let hint = Some("give the bzImage or vmlinux of a kernel's build, or its package".into());
         return Err(KernelError::NotAKernel { found, hint, path: path.to_owned() });
     }

@@ -220,7 +220,7 @@ fn check_form(bundle: &Bundle, disk: &Disk, report: &mut Report) {
     }
     let floor = image.bzimage.as_ref().map_or(0, |header| header.floor());
     if disk.bios && floor > bzimage::BELOW_4G {
-        let why = "BIOS boot uses what is below 4 GiB; direct boot and UEFI do without.";
+        let why = "BIOS boot uses memory below 4 GiB; direct boot and UEFI have no such limit.";
         report.push("load address", why, Verdict::Fail, format!("needs memory up to {floor:#x} to start"));
     }
 }

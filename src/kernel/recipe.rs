@@ -37,7 +37,7 @@ fn recipe(os_release: &str, arch: Arch, host: Option<Arch>) -> String {
         (Some((_, recipe)), _) => recipe(&name),
         (None, true) => format!("give a package of any distribution for {arch}: bootdisk kernel add PACKAGE"),
         (None, false) => {
-            "the one that runs here: bootdisk kernel add host; or any package: bootdisk kernel add PACKAGE".into()
+            "this host's kernel: bootdisk kernel add host; or any package: bootdisk kernel add PACKAGE".into()
         }
     }
 }

@@ -55,7 +55,7 @@ impl WarningKind {
             WarningKind::AclWithoutIds => "access control list without numeric ids, dropped",
             WarningKind::TimeClamped => "time out of the file system's range, clamped",
             WarningKind::Duplicate => "path twice in one layer, the last one counts",
-            WarningKind::WhiteoutType => "whiteout that is no regular file",
+            WarningKind::WhiteoutType => "whiteout that is not a regular file",
             WarningKind::WhiteoutDirectory => "directory named like a whiteout, kept",
             WarningKind::Aufs => "AUFS bookkeeping in the layer, dropped",
             WarningKind::Overlay => "overlayfs bookkeeping in the layer, kept as it is",
@@ -71,7 +71,7 @@ impl WarningKind {
                 "name that its layer deletes too, kept without what lower layers have; Docker and containerd differ"
             }
             WarningKind::OpaqueRoot => {
-                "lower layers deleted by a marker at a layer's root, which Docker and containerd do not heed"
+                "lower layers deleted by a marker at a layer's root, which Docker and containerd ignore"
             }
         }
     }

@@ -71,7 +71,7 @@ impl<W: Write> Writer<W> {
     /// The next bytes of the body.
     pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.len() as u64 > self.left {
-            return Err(io::Error::other("a body that is longer than was said"));
+            return Err(io::Error::other("a body longer than announced"));
         }
         self.left -= bytes.len() as u64;
         self.out.write_all(bytes)?;
@@ -91,7 +91,7 @@ impl<W: Write> Writer<W> {
     fn whole(&self) -> io::Result<()> {
         match self.left {
             0 => Ok(()),
-            _ => Err(io::Error::other("a body that is shorter than was said")),
+            _ => Err(io::Error::other("a body shorter than announced")),
         }
     }
 

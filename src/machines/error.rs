@@ -24,7 +24,7 @@ pub enum MachineError {
     #[error("no machine is running")]
     None,
     /// No name was given and there are several.
-    #[error("which machine is meant? {} are there: {}", .0.len(), .0.join(" "))]
+    #[error("which machine? there are {}: {}", .0.len(), .0.join(" "))]
     Several(Vec<String>),
     /// The machine's output went elsewhere.
     #[error("the machine is not detached, its output is where it was started: {0}")]

@@ -21,7 +21,7 @@ pub enum FileError {
     #[error("a disk cannot be written to standard output: -")]
     StandardOutput,
     /// The name promises a format that is not written.
-    #[error("a disk is not written as {format}, which this name promises: {}", escape::path(.path))]
+    #[error("this name promises {format}, and the disk is not written as that: {}", escape::path(.path))]
     Format {
         /// The format's usual name.
         format: &'static str,
@@ -74,13 +74,13 @@ impl FileError {
             FileError::Kind { kind: "a block device", path } => {
                 format!("write a file, check it, then: dd if=disk.img of={} bs=4M conv=fsync", quoted(path))
             }
-            FileError::StandardOutput => "give a file, such as -o disk.img; one that is called - is -o ./-".into(),
+            FileError::StandardOutput => "give a file, such as -o disk.img; for a file called - give -o ./-".into(),
             FileError::Format { convert, path, .. } => to_convert(convert, path),
             FileError::Input { path, .. } => {
                 format!("give the output another name, such as {}", quoted(&another_name(path)))
             }
             FileError::InUse(_) => {
-                "see what runs with bootdisk ps, end it with bootdisk stop, or give another name".into()
+                "bootdisk ps lists running machines, bootdisk stop ends one; or give another name".into()
             }
             FileError::NoReader(path) => format!("read it meanwhile: cat {}", quoted(path)),
             _ => return None,

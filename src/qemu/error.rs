@@ -169,8 +169,8 @@ impl RunError {
             RunError::DiskInUse(_) => "stop the other machine, or make a copy of the disk".into(),
             RunError::DiskReplaced(_) => "run it again".into(),
             RunError::Accel { .. } => "use --accel tcg, or auto to have it chosen".into(),
-            RunError::PortTaken { .. } => "choose another host port, or stop what listens there".into(),
-            RunError::NoPortFree { .. } => "leave the host's port away to take any: -p GUEST".into(),
+            RunError::PortTaken { .. } => "choose another host port, or stop the program that listens there".into(),
+            RunError::NoPortFree { .. } => "omit the host's port to take any free one: -p GUEST".into(),
             RunError::PortTwice { second, .. } => {
                 format!("choose another host port for the second: -p {}:{}", higher(second.host), second.guest)
             }
@@ -178,11 +178,11 @@ impl RunError {
                 format!("use a port from 1024 on, for example -p {}:{}", higher(forward.host), forward.guest)
             }
             RunError::PortAddress { forward } => {
-                format!("leave the address away for this host alone: -p {}:{}", forward.host, forward.guest)
+                format!("omit the address for this host alone: -p {}:{}", forward.host, forward.guest)
             }
-            RunError::Smaller { .. } => "leave --size away, or give more than the disk has".into(),
+            RunError::Smaller { .. } => "omit --size, or give more than the disk has".into(),
             RunError::Overlay { .. } => "set TMPDIR to a directory with free space".into(),
-            RunError::NotATerminal => "leave -t away when standard input is a pipe or a file".into(),
+            RunError::NotATerminal => "omit -t when standard input is a pipe or a file".into(),
             _ => return None,
         })
     }

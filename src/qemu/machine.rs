@@ -70,7 +70,7 @@ impl FromStr for AccelChoice {
             "kvm" => Ok(AccelChoice::Kvm),
             "hvf" => Ok(AccelChoice::Hvf),
             "tcg" => Ok(AccelChoice::Tcg),
-            _ => Err(format!("accelerator is none of auto, kvm, hvf and tcg: {text}")),
+            _ => Err(format!("unknown accelerator (there are auto, kvm, hvf and tcg): {text}")),
         }
     }
 }

@@ -115,6 +115,6 @@ mod tests {
         assert_eq!(error.hint().unwrap(), "use a port from 1024 on, for example -p 10080:8080");
         let error = check(&forwards(&["192.0.2.1:8080:80"])).unwrap_err();
         assert_eq!(error.to_string(), "this host does not have the address of a forwarded port: 192.0.2.1:8080:80");
-        assert_eq!(error.hint().unwrap(), "leave the address away for this host alone: -p 8080:80");
+        assert_eq!(error.hint().unwrap(), "omit the address for this host alone: -p 8080:80");
     }
 }

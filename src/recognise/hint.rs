@@ -32,8 +32,8 @@ pub(super) fn of(kind: &Kind, wanted: Wanted, path: Option<&Path>) -> Option<Str
         }
         Kind::Package(_) => format!("the package of a kernel is added to the store: bootdisk kernel add {file}"),
         Kind::Packed(format, inner) => packed(*format, inner.as_deref(), wanted, file),
-        Kind::Archive("a zip") => format!("unpack it, and give what is in it: unzip -d unpacked {file}"),
-        Kind::Archive(_) => format!("unpack it, and give what is in it: bsdtar -xf {file}"),
+        Kind::Archive("a zip") => format!("unpack it, and give its contents: unzip -d unpacked {file}"),
+        Kind::Archive(_) => format!("unpack it, and give its contents: bsdtar -xf {file}"),
         Kind::Text(text) => return text_hint(*text, wanted, &place),
         Kind::Fifo | Kind::Socket | Kind::Device => {
             format!("save it to a file first, and give that: cat {file} > FILE")
@@ -244,7 +244,7 @@ fn packed(format: Format, inner: Option<&Kind>, wanted: Wanted, file: &str) -> S
         }
         Some(Kind::Kernel(_)) => kernel(wanted, file),
         None | Some(Kind::Tar(_)) => piped(wanted, &unpack),
-        Some(_) => format!("unpack it, and give what is in it: {unpack} > FILE"),
+        Some(_) => format!("unpack it, and give its contents: {unpack} > FILE"),
     }
 }
 

@@ -78,11 +78,11 @@ fn a_file_is_called_by_what_is_in_it() {
         (with(8 << 20, boot_sector), "a disk with an MBR and no GPT"),
         (
             with(8 << 20, &[((8 << 20) - 512, b"EFI PART")]),
-            "a disk whose partition table is gone, but for the copy at its end",
+            "a disk whose partition table is lost, except for the copy at its end",
         ),
         (
             with(8 << 20, &[((8 << 20) - 4096, b"EFI PART")]),
-            "a disk whose partition table is gone, but for the copy at its end",
+            "a disk whose partition table is lost, except for the copy at its end",
         ),
         (with(512, &[(0, b"QFI\xfb")]), "a disk in the qcow2 format"),
         (with(512, &[(0, b"KDMV")]), "a disk in the VMDK format"),

@@ -16,7 +16,7 @@ pub enum Policy {
     Always,
     /// Each time, and what is kept here serves where no answer comes.
     Newer,
-    /// At no time.
+    /// Never.
     Never,
 }
 

@@ -39,7 +39,7 @@ pub enum RegistryError {
     },
     /// Somebody has to log in first.
     #[error(
-        "{name} is not there or not for everybody, and nobody is logged in to {registry} (looked at {})",
+        "{name} does not exist or is not public, and no user is logged in to {registry} (looked at {})",
         .looked.iter().map(|path| shown(path)).collect::<Vec<_>>().join(", ")
     )]
     LoggedOut {
@@ -51,7 +51,7 @@ pub enum RegistryError {
         looked: Vec<PathBuf>,
     },
     /// Whoever is logged in may not have it.
-    #[error("{registry} refuses {name} to the user that is logged in{}", after(.said))]
+    #[error("{registry} refuses {name} to the logged-in user{}", after(.said))]
     Denied {
         /// What was asked for.
         name: Box<Name>,
@@ -114,7 +114,7 @@ pub enum RegistryError {
         wait: Option<u64>,
     },
     /// A redirect that is not followed.
-    #[error("{} redirects to {}, which is not followed: {why}", escape(.from.as_bytes()), escape(.to.as_bytes()))]
+    #[error("{} redirects to {}, which bootdisk does not follow: {why}", escape(.from.as_bytes()), escape(.to.as_bytes()))]
     Redirect {
         /// Who.
         from: String,
@@ -124,7 +124,7 @@ pub enum RegistryError {
         why: &'static str,
     },
     /// A token server that gets nothing.
-    #[error("{registry} wants tokens from {}, which is not asked: {why}", escape(.realm.as_bytes()))]
+    #[error("{registry} wants tokens from {}, which bootdisk does not ask: {why}", escape(.realm.as_bytes()))]
     Realm {
         /// Who.
         registry: String,
@@ -134,7 +134,7 @@ pub enum RegistryError {
         why: &'static str,
     },
     /// The registry wants something else than a password or a token.
-    #[error("{registry} asks for credentials of a kind that is not supported: {}", escape(.scheme.as_bytes()))]
+    #[error("{registry} asks for an unsupported kind of credentials: {}", escape(.scheme.as_bytes()))]
     Scheme {
         /// Who.
         registry: String,
@@ -189,7 +189,7 @@ pub enum RegistryError {
     #[error("{0} is not kept here, and with --pull never no registry is asked")]
     NotKept(Box<Name>),
     /// There is no place for what arrives.
-    #[error("cannot keep what arrives in {}", shown(.place))]
+    #[error("cannot keep the download in {}", shown(.place))]
     Keep {
         /// Where.
         place: PathBuf,
@@ -198,7 +198,7 @@ pub enum RegistryError {
         source: io::Error,
     },
     /// Nobody wants it any more.
-    #[error("nobody waits for it any more")]
+    #[error("it is no longer needed")]
     Unwanted,
 }
 
@@ -231,7 +231,9 @@ impl RegistryError {
             RegistryError::NotKept(name) => Some(format!("ask the registry: --pull missing docker://{name}")),
             RegistryError::Conf(error) => error.hint(),
             RegistryError::Credentials(CredentialError::Helper { source, .. }) => source.hint(),
-            RegistryError::Keep { .. } => Some("make room there, or set XDG_CACHE_HOME to a folder that has it".into()),
+            RegistryError::Keep { .. } => {
+                Some("make room there, or set XDG_CACHE_HOME to a folder with more room".into())
+            }
             RegistryError::Name(NameError::Capitals(text)) => Some(format!("docker://{}", text.to_lowercase())),
             RegistryError::Name(_) => {
                 Some("docker://[REGISTRY/]REPOSITORY[:TAG][@DIGEST], as docker pull takes it".into())

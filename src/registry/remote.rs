@@ -79,7 +79,7 @@ fn root(repository: &Repository, keep: &Keep, access: &Access) -> Result<Root, R
         (Policy::Never, None) => Err(RegistryError::NotKept(Box::new(name.clone()))),
         (Policy::Newer, Some(kept)) => match ask() {
             Err(error @ RegistryError::Unreachable { .. }) => {
-                let text = format!("{error}; what is kept here is used: {}", kept.digest);
+                let text = format!("{error}; using the copy in the cache: {}", kept.digest);
                 access.tell(Told::Warning(&text));
                 Ok((kept, None))
             }

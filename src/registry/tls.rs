@@ -38,10 +38,10 @@ pub enum CertificateError {
         source: io::Error,
     },
     /// It is none.
-    #[error("no certificate or key in PEM that can be used: {}", shown(.0))]
+    #[error("no usable certificate or key in PEM: {}", shown(.0))]
     Form(PathBuf),
     /// A certificate of ours without its key.
-    #[error("no key beside the certificate {}", shown(.0))]
+    #[error("no key next to the certificate {}", shown(.0))]
     NoKey(PathBuf),
 }
 

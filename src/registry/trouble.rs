@@ -51,10 +51,10 @@ impl Trouble {
     pub fn hint(&self, host: &str) -> Option<String> {
         Some(match self {
             Trouble::Unknown | Trouble::Slow if !is_loopback(host) => {
-                "see whether this machine is online, or use what is kept: --pull never".into()
+                "check that this machine is online, or use the cache: --pull never".into()
             }
             Trouble::Untrusted(_) => format!(
-                "if it is yours, put its authority into /etc/containers/certs.d/{host}/ca.crt, or believe anybody: --tls-verify=false"
+                "if it is yours, put its authority into /etc/containers/certs.d/{host}/ca.crt, or accept any certificate: --tls-verify=false"
             ),
             Trouble::Plain => "if it is meant to be without TLS: --tls-verify=false".into(),
             Trouble::Closed(_) => format!("see whether somebody answers there: curl --head http://{host}/v2/"),
@@ -93,7 +93,7 @@ impl From<&ureq::Error> for Trouble {
             ureq::Error::ConnectProxyFailed(why) => {
                 Trouble::Proxy(format!("the proxy does not lead there ({})", escape(why.as_bytes())))
             }
-            ureq::Error::InvalidProxyUrl => Trouble::Proxy("the proxy's address is none".into()),
+            ureq::Error::InvalidProxyUrl => Trouble::Proxy("the proxy's address is invalid".into()),
             other => Trouble::Odd(escape(other.to_string().chars().take(200).collect::<String>().as_bytes())),
         }
     }
@@ -110,7 +110,7 @@ fn of_tls(error: &rustls::Error) -> Trouble {
 
 fn certificate(why: &CertificateError) -> String {
     match why {
-        CertificateError::UnknownIssuer => "is signed by nobody that this machine trusts".into(),
+        CertificateError::UnknownIssuer => "is not signed by an authority that this machine trusts".into(),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired".into(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet".into(),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

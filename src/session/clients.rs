@@ -256,7 +256,7 @@ impl Session<'_> {
             if over {
                 client.refuse("the machine is about to end");
             } else if state.own_init {
-                client.refuse("the image's own init runs the machine, and starts no processes for anybody else");
+                client.refuse("the image's own init runs the machine, and starts no other processes");
             } else {
                 match self.channel.exec(guests(exec.clone())) {
                     Ok(process) => client.task = Task::Runs(process),

@@ -235,7 +235,7 @@ impl Outcome {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Outcome::GaveUp(gave_up) => gave_up.hint(),
-            Outcome::Reset => Some("a workload that restarts its machine in order calls reboot"),
+            Outcome::Reset => Some("to restart the machine cleanly, the workload calls reboot"),
             _ => None,
         }
     }

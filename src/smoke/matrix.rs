@@ -50,13 +50,13 @@ impl Axis {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MatrixError {
     /// Not NAME=VALUE,VALUE.
-    #[error("axis of the matrix is not NAME=VALUE,VALUE: {0}")]
+    #[error("axis of the matrix is not of the form NAME=VALUE,VALUE: {0}")]
     Shape(String),
     /// Not a name.
-    #[error("axis of the matrix is none of kernel, firmware, accel, bus and nic: {0}")]
+    #[error("unknown axis of the matrix (there are kernel, firmware, accel, bus and nic): {0}")]
     Name(String),
     /// Not a value.
-    #[error("{axis} of the matrix is none of {known}: {value}")]
+    #[error("unknown {axis} in the matrix (there are {known}): {value}")]
     Value {
         /// The axis.
         axis: &'static str,
@@ -177,10 +177,10 @@ mod tests {
     #[test]
     fn what_is_no_matrix_is_named() {
         for (axes, message) in [
-            (vec!["bus"], "axis of the matrix is not NAME=VALUE,VALUE: bus"),
-            (vec!["disk=x"], "axis of the matrix is none of kernel, firmware, accel, bus and nic: disk"),
-            (vec!["accel=xen"], "accel of the matrix is none of kvm, hvf, tcg: xen"),
-            (vec!["bus="], "bus of the matrix is none of virtio, nvme, ahci, scsi, ide, usb: "),
+            (vec!["bus"], "axis of the matrix is not of the form NAME=VALUE,VALUE: bus"),
+            (vec!["disk=x"], "unknown axis of the matrix (there are kernel, firmware, accel, bus and nic): disk"),
+            (vec!["accel=xen"], "unknown accel in the matrix (there are kvm, hvf, tcg): xen"),
+            (vec!["bus="], "unknown bus in the matrix (there are virtio, nvme, ahci, scsi, ide, usb): "),
             (vec!["bus=ide,ide"], "in the matrix twice: bus=ide"),
             (vec!["bus=ide", "bus=ahci"], "in the matrix twice: bus"),
         ] {

@@ -71,8 +71,8 @@ impl Test {
             return (self.expectations.clone(), None);
         }
         let (expectation, why) = match self.health() {
-            Some(_) => (Expectation::Healthy, "nothing else was said, and the image has a HEALTHCHECK"),
-            None => (Expectation::ExitCode(0), "nothing else was said, and the image has no HEALTHCHECK"),
+            Some(_) => (Expectation::Healthy, "the default: no expectation given, and the image has a HEALTHCHECK"),
+            None => (Expectation::ExitCode(0), "the default: no expectation given, no HEALTHCHECK in the image"),
         };
         (self.expectations.iter().cloned().chain([expectation]).collect(), Some(why))
     }

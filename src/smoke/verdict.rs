@@ -85,7 +85,7 @@ pub enum Verdict {
     QemuGone(String),
     /// A signal to this program.
     Interrupted(i32),
-    /// The test could not be made.
+    /// The test could not be run.
     Error(String),
     /// It was not made, because it cannot hold.
     Skipped(String),
@@ -197,7 +197,7 @@ impl Verdict {
     }
 }
 
-/// The exit status for all reports: an interruption's before all, then 125 if any test could not be made or its logs
+/// The exit status for all reports: an interruption's before all, then 125 if any test could not be run or its logs
 /// could not be written, 1 if any did not hold, 124 if any ran out of time, 0. Where none passed it is never 0.
 pub fn status(reports: &[Report]) -> u8 {
     let lost = reports.iter().any(|report| report.lost.is_some()).then_some(125);

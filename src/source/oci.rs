@@ -269,7 +269,7 @@ impl Passed {
 
     /// What the user of another entry is to know.
     pub(super) fn warning(&self) -> Option<String> {
-        self.why.is_absence().then(|| format!("passed over, as it is not whole: {}", self.line()))
+        self.why.is_absence().then(|| format!("ignored, as it is incomplete: {}", self.line()))
     }
 }
 
@@ -411,5 +411,5 @@ pub fn beyond(platform: &Platform, wanted: &Platform) -> Option<String> {
 /// A history that does not tell of the layers there are. Tools repack images without rewriting it.
 fn history_warning(config: &ConfigFile) -> Option<String> {
     let (told, layers) = (config.history_layers?, config.diff_ids.len());
-    (told != layers).then(|| format!("the image has {layers} layers but its history tells of {told}"))
+    (told != layers).then(|| format!("the image has {layers} layers, but its history has {told}"))
 }

@@ -84,7 +84,7 @@ fn image(archive: &Archive, id: &str, name: Option<String>, wanted: &Platform) -
     }
     layers.reverse();
     let platform = platform(&top, wanted)?;
-    let warnings = vec!["the archive is from before digests: nothing of it can be verified".into()];
+    let warnings = vec!["the archive is from before digests: its content cannot be verified".into()];
     Ok(Image {
         name,
         warnings: warnings.into_iter().chain(oci::beyond(&platform, wanted)).collect(),

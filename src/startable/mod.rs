@@ -254,7 +254,7 @@ mod tests {
             (&b"#!/bin/sh\n"[..], None),
             (b"#!/bin/sh\r\n", Some("a carriage return at the end of its first line, behind the interpreter /bin/sh")),
             (b"#!/usr/bin/env sh\r\n", Some("a carriage return at the end of its first line, behind the argument sh")),
-            (b"\xef\xbb\xbf#!/bin/sh\n", Some("a byte order mark before its #!, which the kernel does not pass over")),
+            (b"\xef\xbb\xbf#!/bin/sh\n", Some("a byte order mark before its #!, which the kernel does not accept")),
         ] {
             let mut tree: Tree<&[u8]> = Tree::new(attrs.clone());
             let kind = Kind::File { size: body.len() as u64, body };

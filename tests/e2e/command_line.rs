@@ -87,7 +87,7 @@ fn what_cannot_be_run_is_told_with_a_remedy() {
     failed(run_it(&junk, &[]), 125, "junk: an image or a disk is needed, but this is text", "docker save");
     let hello = image("hello-c.oci");
     failed(run_it(&hello, &["--write"]), 125, "--write needs a disk", "bootdisk build");
-    failed(run_it(Path::new("-"), &["-i"]), 125, "standard input cannot be", "leave -i away");
+    failed(run_it(Path::new("-"), &["-i"]), 125, "standard input cannot be", "omit -i");
     failed(run_it(&hello, &["--kernel", "no-such"]), 125, "no such kernel in the store: no-such", "kernel list");
     failed(run_it(&hello, &["--kernel", "/no/such"]), 125, "no such kernel: /no/such", "kernel list");
     let bare = Bench::without_kernels();

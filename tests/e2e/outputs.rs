@@ -253,7 +253,7 @@ fn output_of_a_machine_that_is_lost_is_never_a_success() {
     };
     let (status, said) = with(full().into(), Stdio::piped());
     assert_eq!(status, Some(125), "{said}");
-    let lost = "error: the workload's output is not whole: standard output: no space left on device\n";
+    let lost = "error: the workload's output is incomplete: standard output: no space left on device\n";
     assert!(said.ends_with(lost) && said.contains("\n100000\n"), "{}", &said[said.len().saturating_sub(300)..]);
     assert_eq!(with(Stdio::null(), full().into()).0, Some(125));
 

@@ -385,7 +385,7 @@ fn a12_a13_a23_documents_that_are_something_else() {
     let bytes = serde_json::to_vec(&json!({ "schemaVersion": 2, "manifests": [] })).unwrap();
     let entry = descriptor("application/vnd.oci.image.manifest.v1+json", &bytes);
     let files = [vec![(blob_path(&bytes), bytes)], layout_to(vec![entry])].concat();
-    refused(read_files(&files), "it is not what its descriptor says");
+    refused(read_files(&files), "it does not match its descriptor");
     let schema1 = json!({ "schemaVersion": 1, "name": "x", "tag": "y", "fsLayers": [] }).to_string().into_bytes();
     let entry = descriptor("application/vnd.docker.distribution.manifest.v1+prettyjws", &schema1);
     refused(read_files(&[vec![(blob_path(&schema1), schema1)], layout_to(vec![entry])].concat()), "schema 1");

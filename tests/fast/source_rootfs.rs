@@ -233,7 +233,7 @@ fn what_is_no_root_file_system_is_called_by_what_it_is() {
     for (name, sentence) in [
         ("image.tar", "this is an image (docker archive), not a root file system"),
         ("layout", "this is an image (OCI layout), not a root file system"),
-        ("empty", "there is nothing in it"),
+        ("empty", "it is empty"),
         ("text", "this is text"),
         ("empty.tar", "this is nothing but zeros"),
         ("zeros.tar.gz", "this is gzip-compressed data"),

@@ -80,7 +80,7 @@ fn an_rpm_is_believed_with_the_right_key_alone() {
     let plain = Bundle::open(&package, None).unwrap();
     assert_eq!((plain.signed.as_str(), plain.checked.as_str()), ("", "SHA-256 of header and payload"));
     let unsigned = place.refused(&package, &["good.gpg"]);
-    assert_eq!(unsigned, "a key was given, but this has no signature: /kernel-w3-zstdio.rpm");
+    assert_eq!(unsigned, "--kernel-key was given, but the file has no signature: /kernel-w3-zstdio.rpm");
 
     place.run("rpmsign --define '_gpg_name good' --define '__gpg /usr/bin/gpg' --addsign kernel-*.rpm >&2");
     let by = place.signer(&package, &["good.gpg"]);
@@ -89,7 +89,7 @@ fn an_rpm_is_believed_with_the_right_key_alone() {
         assert_eq!(place.signer(&package, keys), by, "{keys:?}");
     }
     let other = place.refused(&package, &["other.gpg"]);
-    assert!(other.starts_with("signature not accepted, it is signed by a key that was not given, "), "{other}");
+    assert!(other.starts_with("signature not accepted, it is signed by another key than those given, "), "{other}");
 
     // As rpm 6 has it: the same signature in base64, in a list.
     place.run(
@@ -128,7 +128,7 @@ END",
     let payload = |bytes: &[u8]| bytes.windows(4).position(|window| window == [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
     fs::write(&damaged, [&bytes[..payload(&bytes)], &other[payload(&other)..]].concat()).unwrap();
     let refused = place.refused(&damaged, &["good.gpg"]);
-    assert!(refused.ends_with("its payload is not what its SHA-256 says"), "{refused}");
+    assert!(refused.ends_with("its payload does not match its SHA-256"), "{refused}");
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn with_keys_nothing_is_read_that_nobody_vouches_for() {
         let given = Given { files: &files, modules: modules.as_deref(), config: config.as_deref(), keys: Some(&keys) };
         Bundle::of(&given).map(|_| ()).unwrap_err().to_string().replace(place.dir.path().to_str().unwrap(), "")
     };
-    let unsigned = |name: &str| format!("a key was given, but this has no signature: /{name}");
+    let unsigned = |name: &str| format!("--kernel-key was given, but the file has no signature: /{name}");
     beside("given");
     assert_eq!(refused(&["vmlinuz-x"], None, Some("given")), unsigned("given"));
     assert_eq!(refused(&["vmlinuz-x", "given"], None, None), unsigned("given"));
@@ -412,7 +412,7 @@ fn the_commands_take_keys_and_the_store_remembers() {
 
     // Added without a key first: nothing is claimed. With one the same kernel is remembered as signed.
     let [id, said] = told(bootdisk().args(["kernel", "add", "unsigned.pkg.tar.zst"]), 0);
-    assert_eq!(said, "not verified: nothing in it says what it should be\n");
+    assert_eq!(said, "not verified: it contains no digests\n");
     let shown = |name: &str| told(bootdisk().args(["kernel", "show", name]), 0)[0].clone();
     assert!(shown(&id[..12]).contains("\nsignature       not verified\n"));
     let [_, said] = told(bootdisk().args(["kernel", "add", "k.pkg.tar.zst", "--kernel-key", "good.asc"]), 0);
@@ -431,7 +431,9 @@ fn the_commands_take_keys_and_the_store_remembers() {
     let store_before = store.list().unwrap().len();
     let [_, said] = told(bootdisk().args(["kernel", "add", "unsigned.pkg.tar.zst", "--kernel-key", "good.asc"]), 1);
     assert!(
-        said.contains("error: cannot add unsigned.pkg.tar.zst: a key was given, but this has no signature: "),
+        said.contains(
+            "error: cannot add unsigned.pkg.tar.zst: --kernel-key was given, but the file has no signature: "
+        ),
         "{said}"
     );
     assert!(said.contains("hint: put its detached signature beside it"), "{said}");

@@ -12,7 +12,7 @@ pub enum SetupError {
     #[error("kernel is {0}")]
     Header(#[from] Invalid),
     /// It is to run where this stage puts nothing.
-    #[error("kernel needs memory up to {0:#x} to start, and BIOS boot uses what is below 4 GiB")]
+    #[error("kernel needs memory up to {0:#x} to start, and BIOS boot uses memory below 4 GiB")]
     Address(u64),
     /// Longer than the kernel takes.
     #[error("command line is longer than the {limit} bytes this kernel takes: {length}")]

@@ -27,6 +27,7 @@ use crate::qemu;
 use crate::smoke::{Report, Test, Verdict, report, schedule, verdict};
 use anyhow::{Context, Result};
 use clap::ArgMatches;
+use clap_complete::engine::ArgValueCompleter;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -49,7 +50,7 @@ first machine of an image builds its disk, which is kept in the cache. A disk is
 Every option under Expectations, Machine, Disk and Workload is a key of smoke.toml by its long name, in a [[test]]
 and in [defaults]. What is given here goes before what the file says; what may be repeated adds to it.
 
-Exit status: 0 all held, 1 something did not, 124 time was up, 125 a test could not be made, none could, or the
+Exit status: 0 all held, 1 something did not, 124 time was up, 125 a test could not be run, none could, or the
 command line is wrong, 128+N when signal N interrupted it.";
 
 /// What the spec file is called when nothing is named.
@@ -60,8 +61,9 @@ const SPEC: &str = "smoke.toml";
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Image, as for build, or a disk that build made [default: the tests in ./smoke.toml]
+    #[arg(add = ArgValueCompleter::new(crate::cli::candidates::images))]
     target: Option<OsString>,
-    /// Make the tests of this file
+    /// Run the tests of this file
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
     #[command(flatten)]
@@ -78,7 +80,7 @@ pub struct Args {
 #[derive(clap::Args)]
 #[command(next_help_heading = "Machine")]
 pub(super) struct Host {
-    /// Let the guest reach what listens on this host's loopback addresses, as 10.0.2.2 and fec0::2
+    /// Let the guest reach services on this host's loopback addresses, as 10.0.2.2 and fec0::2
     #[arg(long)]
     pub(super) host_loopback: bool,
     /// QEMU's program [default: qemu-system-ARCH in PATH]
@@ -105,10 +107,10 @@ struct Output {
     /// Keep console and output of every machine in this folder
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
-    /// Machines at once, at most [default: what processors and memory allow]
+    /// Number of machines at once, at most [default: what processors and memory allow]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Print QEMU's command lines, and boot nothing
+    /// Print QEMU's command lines and boot nothing
     #[arg(long, conflicts_with_all = ["json", "junit"])]
     dry_run: bool,
 }
@@ -120,7 +122,7 @@ impl Args {
         match (target, &self.spec) {
             (Some(target), Some(_)) => Err(WithHint {
                 message: format!("--spec names the tests of a file, and an image is named too: {}", shown(target)),
-                hint: "omit one of them; a command for all tests of the file stands behind --".into(),
+                hint: "omit one of them; a command for all tests of the file goes after --".into(),
             }
             .into()),
             (target, _) => Ok(target),

@@ -71,7 +71,7 @@ pub fn plan(global: &Global, host: &Host, tests: &[SpecTest], log_dir: Option<&P
     Ok(planned)
 }
 
-/// A test of which every combination was skipped was asked for and could not be made.
+/// A test of which every combination was skipped was asked for and could not be run.
 fn none_is_no_success(slots: &mut [Slot]) {
     let skipped = |slot: &Slot| matches!(slot, Slot::Unmade(report) if matches!(report.verdict, Verdict::Skipped(_)));
     if !slots.iter().all(skipped) {

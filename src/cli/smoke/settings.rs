@@ -27,13 +27,13 @@ pub struct Settings {
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Expectations")]
 pub struct Expectations {
-    /// Text that must come, on the console or in the workload's output
+    /// Text that must appear, on the console or in the workload's output
     #[arg(long, value_name = "TEXT", value_parser = Pattern::text)]
     expect: Vec<Pattern>,
     /// Regular expression that must match a line
     #[arg(long, value_name = "RE", value_parser = Pattern::regex)]
     expect_regex: Vec<Pattern>,
-    /// Text that must not come before everything else holds
+    /// Text that must not appear before everything else holds
     #[arg(long, value_name = "TEXT", value_parser = Pattern::text)]
     reject: Vec<Pattern>,
     /// Regular expression that must not match before everything else holds
@@ -73,7 +73,7 @@ pub struct Expectations {
 #[command(next_help_heading = "Machine")]
 pub struct Machine {
     /// Boot every combination: firmware=bios,uefi,direct accel=tcg,kvm kernel=A,B bus=virtio,nvme,ahci,scsi,ide,usb
-    /// nic=virtio,e1000,none. A combination that the kernel has no driver for is skipped, as long as another can be made
+    /// nic=virtio,e1000,none. A combination that the kernel has no driver for is skipped, as long as another can be run
     #[arg(long, value_name = "AXIS=VALUE,VALUE ...")]
     pub matrix: Vec<String>,
     /// What starts the kernel [default: bios when the disk has a boot stage for it, else uefi]

@@ -301,7 +301,7 @@ mod tests {
             ),
             (test("modules = 'x'"), "f, line 3: the following required arguments were not provided: --kernel"),
             (test("command = \"'open\""), "f, line 3: command has an open quote"),
-            (test("matrix = 'bus=isa'"), "f, line 1: bus of the matrix is none of"),
+            (test("matrix = 'bus=isa'"), "f, line 1: unknown bus in the matrix"),
             (test("name = ''"), "f, line 1: a test's name has 0 characters"),
             (test(&format!("name = '{}'", "x".repeat(70_000))), "f, line 1: a test's name has 70000 characters"),
             (test("name = \"a\\nb\""), "f, line 1: a test's name has a character that cannot be shown: a\\nb"),

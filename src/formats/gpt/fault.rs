@@ -42,7 +42,7 @@ impl fmt::Display for Fault {
             Fault::Absent => f.write_str("is not there"),
             Fault::HeaderSize(size) => write!(f, "has a header of an impossible length: {size} bytes"),
             Fault::HeaderChecksum => f.write_str("has a header with a wrong checksum"),
-            Fault::Elsewhere { says, is } => write!(f, "says that it is in sector {says}, and is in sector {is}"),
+            Fault::Elsewhere { says, is } => write!(f, "claims to be in sector {says}, but is in sector {is}"),
             Fault::EntrySize(size) => {
                 write!(f, "has entries of {size} bytes, where 128, 256, 512 and so on can be")
             }

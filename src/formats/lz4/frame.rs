@@ -101,7 +101,7 @@ impl<R: Read> Decoder<R> {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
             }
-            _ => return Err(damaged("what follows a frame is none")),
+            _ => return Err(damaged("what follows a frame is not a frame")),
         }
         Ok(true)
     }

@@ -49,16 +49,16 @@ pub fn open(file: Raw) -> Result<Mapped<Tables>, Fault> {
         () if features & CORRUPT != 0 => return Err(Fault::Damaged("it is marked as corrupt")),
         () if features & EXTENDED != 0 => return Err(Fault::Unsupported("has extended entries of tables")),
         () if features & !(DIRTY | COMPRESSION) != 0 => {
-            return Err(Fault::Unsupported("has features that are unknown"));
+            return Err(Fault::Unsupported("has unknown features"));
         }
         () if features & COMPRESSION != 0 && !packing => {
-            return Err(Fault::Unsupported("is packed in a way that is unknown"));
+            return Err(Fault::Unsupported("is compressed in an unknown way"));
         }
         () => {}
     }
     let cluster_bits = u32_at(20);
     if !(9..=21).contains(&cluster_bits) {
-        return Err(Fault::Damaged("its clusters have a size that there is not"));
+        return Err(Fault::Damaged("its clusters have an impossible size"));
     }
     let (size, l1, l1_entries) = (u64_at(24), u64_at(40), u64::from(u32_at(36)));
     let covered = l1_entries.saturating_mul(1 << (2 * cluster_bits - 3));

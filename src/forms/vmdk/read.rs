@@ -42,13 +42,13 @@ pub fn open(file: Raw) -> Result<Mapped<Tables>, Fault> {
     match () {
         () if !matches!(u32_at(&header, 4), Some(1..=3)) => return Err(Fault::Unsupported("has an unknown version")),
         () if packed && (u16_at(&header, 77) != Some(1) || flags & MARKERS == 0) => {
-            return Err(Fault::Unsupported("is packed in a way that is unknown"));
+            return Err(Fault::Unsupported("is compressed in an unknown way"));
         }
         () if !grain.is_power_of_two() || !(SECTOR..=GRAIN_MAX).contains(&(grain.saturating_mul(SECTOR))) => {
-            return Err(Fault::Damaged("its grains have a size that there is not"));
+            return Err(Fault::Damaged("its grains have an impossible size"));
         }
         () if !(1..=ENTRIES_MAX).contains(&entries) => {
-            return Err(Fault::Damaged("its tables have a length that there is not"));
+            return Err(Fault::Damaged("its tables have an impossible length"));
         }
         () => {}
     }

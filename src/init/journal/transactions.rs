@@ -126,7 +126,7 @@ impl Layout {
             word(block, 0) == MAGIC && word(block, 4) == SUPERBLOCK && word(block, 12) as usize == block.len();
         let in_bounds = first > 0 && first < end && (start == 0 || (first..end).contains(&start));
         if !is_known || !in_bounds || features & !(REVOKES | WIDE | CHECKSUMS) != 0 {
-            return Err(io::Error::other("the journal is of a kind that is not known here"));
+            return Err(io::Error::other("the journal is of an unknown kind"));
         }
         Ok(Layout { first, end, start, sequence: word(block, 24), features })
     }

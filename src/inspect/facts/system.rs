@@ -134,7 +134,7 @@ impl Walked {
             found.push(simple("pacman", self.pacman, b"/var/lib/pacman/local", None));
         }
         if let Some(path) = &self.old_rpm {
-            found.push(simple("rpm", 0, path, Some("a Berkeley DB, which is not read")));
+            found.push(simple("rpm", 0, path, Some("a Berkeley DB, which bootdisk does not read")));
         }
         found
     }

@@ -23,7 +23,7 @@ pub fn of_disk(userland: Option<(&Userland, &Command)>, kernels: &[String], ours
     };
     let maker = if ours { "a disk of bootdisk" } else { "a disk" };
     match userland {
-        None => format!("{maker}: {boots}, no userland that can be read"),
+        None => format!("{maker}: {boots}, no readable userland"),
         Some((userland, _)) if is_empty(userland) => format!("{maker}: {boots}, an empty file system"),
         Some((userland, command)) => {
             let own = !kernels.is_empty() || !userland.kernels.is_empty();

@@ -44,7 +44,7 @@ pub fn render(found: &Comparison, colour: bool) -> String {
         found.disk.iter().for_each(|difference| self::difference(&mut page, difference));
     }
     match found.userland_identical {
-        None => page.line("userland: not compared, one of them has none that can be read"),
+        None => page.line("userland: not compared, one side has no readable userland"),
         Some(true) => page.line(&format!("userland: identical ({} compared)", count(paths.compared, "name"))),
         Some(false) => page.line(&format!(
             "userland: different ({} only in a, {} only in b, {} changed, {} compared)",

@@ -126,7 +126,28 @@ pub fn columns(map: &[Range], disk: u64, count: usize) -> Vec<Owner> {
             _ => most,
         }
     };
-    shares.iter().map(owner).collect()
+    let mut columns: Vec<Owner> = shares.iter().map(owner).collect();
+    Owner::ALL.iter().filter(|owner| !matches!(owner, Owner::Free | Owner::Unknown)).for_each(|owner| {
+        show(*owner, &shares, &mut columns);
+    });
+    columns
+}
+
+/// Gives an owner that has the most of no part the one in which it has the most bytes, unless that is all another owner
+/// has to be seen by: a userland of two megabytes is on the disk as well.
+fn show(owner: Owner, shares: &[[u64; Owner::ALL.len()]], columns: &mut [Owner]) {
+    if columns.contains(&owner) {
+        return;
+    }
+    let lone = |columns: &[Owner], at: usize| {
+        !matches!(columns[at], Owner::Free | Owner::Unknown)
+            && columns.iter().filter(|has| **has == columns[at]).count() == 1
+    };
+    let fitting = (0..columns.len()).filter(|at| shares[*at][owner as usize] > 0 && !lone(columns, *at));
+    // Of equal parts the first: a tie says nothing about where it is.
+    if let Some(at) = fitting.rev().max_by_key(|at| shares[*at][owner as usize]) {
+        columns[at] = owner;
+    }
 }
 
 /// A kernel. `alone` is for a report about nothing else, where every check is told.
@@ -157,5 +178,35 @@ pub fn kernel(page: &mut Page, kernel: &Kernel, alone: bool) {
     for check in kernel.checks.iter().filter(|_| alone) {
         page.row(&check.verdict, &format!("{} {}", check.option, check.detail));
         page.evidence(&check.why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(ranges: &[(u64, u64, Owner)], disk: u64, count: usize) -> String {
+        let range = |&(offset, length, owner): &(u64, u64, Owner)| Range {
+            offset,
+            length,
+            owner,
+            what: String::new(),
+            partition: None,
+        };
+        columns(&ranges.iter().map(range).collect::<Vec<_>>(), disk, count).into_iter().map(letter).collect()
+    }
+
+    #[test]
+    fn whoever_has_bytes_has_a_column_however_small_it_is() {
+        use Owner::{Free, Kernel, Metadata, Userland};
+        for (ranges, map) in [
+            (vec![(0, 50, Kernel), (50, 50, Userland)], "KKKKKUUUUU"),
+            // Two bytes beside the eight of the file system's own, as busybox is on its disk.
+            (vec![(0, 50, Kernel), (50, 18, Metadata), (68, 2, Userland), (70, 30, Free)], "KKKKKmU..."),
+            (vec![(0, 50, Kernel), (50, 8, Metadata), (58, 2, Userland), (60, 40, Free)], "KKKKKm...."),
+            (vec![(0, 50, Free), (50, 1, Userland), (51, 49, Free)], ".....U...."),
+        ] {
+            assert_eq!(shown(&ranges, 100, 10), map, "{ranges:?}");
+        }
     }
 }

@@ -74,7 +74,7 @@ pub fn select(bundle: &Bundle) -> Result<Selection, KernelError> {
     for name in order(&roots, &read, &resolver) {
         let Some(Read { path, info, bytes }) = read.remove(&name) else { continue };
         for lost in resolver.lost(&info) {
-            let text = format!("module {name} needs {lost}, which this kernel's modules do not have");
+            let text = format!("module {name} needs {lost}, which is not among this kernel's modules");
             selection.warnings.push(crate::escape::escape(text.as_bytes()));
         }
         let mut depends = resolver.before(&name, &info);

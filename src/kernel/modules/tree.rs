@@ -313,8 +313,9 @@ fn read_packages(
     }
     let shown = |path: &str| crate::escape::escape(path.as_bytes());
     let place = sources.first().map(Source::path).unwrap_or(Path::new(""));
-    let lost =
-        |path: &str| KernelError::package(place, format!("it has changed while it was read, gone is {}", shown(path)));
+    let lost = |path: &str| {
+        KernelError::package(place, format!("it has changed while it was read, now missing: {}", shown(path)))
+    };
     let get = |path: &&str| kept.get(*path).or_else(|| found.get(*path)).cloned().ok_or_else(|| lost(path));
     paths.iter().map(get).collect()
 }

@@ -88,7 +88,7 @@ impl Digests {
         visit(entry, &mut body)?;
         io::copy(&mut body, &mut io::sink()).map_err(|error| KernelError::package(path, error.to_string()))?;
         if !body.digest().eq_ignore_ascii_case(expected) {
-            let reason = format!("{} in it is not what its {} says", shown(&entry.path), self.algorithm.name());
+            let reason = format!("{} in it does not match its {}", shown(&entry.path), self.algorithm.name());
             return Err(KernelError::package(path, reason));
         }
         Ok(())
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(check(&[("boot/vmlinuz", "kernel"), ("boot/empty", ""), ("etc/x", "y")]), Ok("MD5 of the files"));
         assert_eq!(check(&[("boot/vmlinuz", "kernel"), ("boot/config", "y")]), Ok(""));
         let error = check(&[("boot/empty", "kernel")]).unwrap_err();
-        assert!(error.contains("boot/empty in it is not what its MD5 says"), "{error}");
+        assert!(error.contains("boot/empty in it does not match its MD5"), "{error}");
         assert!(check(&[("boot/vmlinuz", "kernels")]).is_err());
     }
 
@@ -209,7 +209,7 @@ mod tests {
             assert_eq!(check(&[(".PKGINFO", "x"), ("usr/a b\\ü", "")]), Ok("SHA-256 of the files"));
             assert_eq!(check(&[("usr/a b\\ü", ""), ("usr/c", "")]), Ok(""));
             let error = check(&[("usr/a b\\ü", "x")]).unwrap_err();
-            assert!(error.contains("in it is not what its SHA-256 says"), "{error}");
+            assert!(error.contains("in it does not match its SHA-256"), "{error}");
         }
         assert_eq!(check(Digests::mtree(&b"#mtree\n"[..]).unwrap(), &[]), Ok(""));
         assert!(Digests::mtree(&packed[..packed.len() / 2]).is_err());

@@ -68,7 +68,7 @@ pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, Kernel
     let Beginning { signature, header, input, .. } = Beginning::read(input)?;
     let of_header = signature.strings(SIG_SHA256).into_iter().next();
     if of_header.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&hex(Sha256::digest(&header.bytes)))) {
-        return Err(KernelError::package(path, "its header is not what its SHA-256 says"));
+        return Err(KernelError::package(path, "its header does not match its SHA-256"));
     }
     let first = |tag| header.strings(tag).into_iter().next().unwrap_or_default();
     let format = first(PAYLOAD_FORMAT);
@@ -84,7 +84,7 @@ pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, Kernel
     let of_payload = header.payload_digest();
     let actual = payload.digest();
     if of_payload.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&actual)) {
-        return Err(KernelError::package(path, "its payload is not what its SHA-256 says"));
+        return Err(KernelError::package(path, "its payload does not match its SHA-256"));
     }
     Ok(Facts {
         package: first(NAME),
@@ -116,7 +116,7 @@ pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
         .map(|bytes| Signature { kind: Kind::OpenPgp, bytes, covers: vec![covers.clone()] })
         .collect();
     if !found.is_empty() && header.payload_digest().is_none() {
-        let reason = "its signature is of the header alone, which has no SHA-256 of the payload";
+        let reason = "its signature covers only the header, which has no SHA-256 of the payload";
         return Err(KernelError::Signature { reason: reason.to_owned(), path: input.path().to_owned() });
     }
     Ok(found)

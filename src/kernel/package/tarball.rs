@@ -71,7 +71,7 @@ pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, Kernel
             "datahash" => {
                 let actual = data_hash(input).map_err(bad)?;
                 if !actual.eq_ignore_ascii_case(value) {
-                    return Err(KernelError::package(path, "its data is not what its SHA-256 says"));
+                    return Err(KernelError::package(path, "its data does not match its SHA-256"));
                 }
                 facts.checked = "SHA-256 of the data";
             }
@@ -100,7 +100,7 @@ pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
     }
     let refused = |reason: &str| KernelError::Signature { reason: reason.to_owned(), path: path.to_owned() };
     if !only {
-        return Err(refused("beside its signature are files that it does not cover"));
+        return Err(refused("it contains files that its signature does not cover"));
     }
     let control = next_stream(&mut input).map_err(bad)?;
     let (control, range) = control.ok_or_else(|| refused("what it covers is longer than a package's description"))?;
@@ -109,7 +109,7 @@ pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
     let mut hash = Sha256::new();
     io::copy(&mut input, &mut hash).map_err(bad)?;
     if stated.is_none_or(|stated| !stated.eq_ignore_ascii_case(&hex(hash.finalize()))) {
-        return Err(refused("what it covers does not say that the data is this"));
+        return Err(refused("the signed part does not cover this data"));
     }
     Ok(found.into_iter().map(|(kind, bytes)| Signature { kind, bytes, covers: vec![range.clone()] }).collect())
 }
@@ -158,7 +158,7 @@ fn data_hash(input: &Input) -> io::Result<String> {
             return Ok(hex(hash.finalize()));
         }
     }
-    Err(super::invalid("it has a datahash and no stream that the hash is of"))
+    Err(super::invalid("it has a datahash, and no stream with that hash"))
 }
 
 /// The first `.PKGINFO` of a stream's tar.

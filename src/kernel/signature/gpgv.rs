@@ -85,10 +85,10 @@ fn signer(status: &str) -> Result<String, String> {
             "REVKEYSIG" => reason = Some(format!("the key is revoked of {}", named())),
             "EXPSIG" => reason = Some(format!("the signature has expired of {}", named())),
             "ERRSIG" if name.split(' ').nth(1).is_some_and(|algorithm| WEAK.contains(&algorithm)) => {
-                reason = Some("its signature is of a digest that is too weak to be believed (MD5, SHA-1)".to_owned());
+                reason = Some("its signature uses a digest that is too weak (MD5, SHA-1)".to_owned());
             }
             "NO_PUBKEY" => {
-                reason = Some(format!("it is signed by a key that was not given, {}", escape(key.as_bytes())))
+                reason = Some(format!("it is signed by another key than those given, {}", escape(key.as_bytes())))
             }
             _ => {}
         }
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(signer(&expired), Err("the key has expired of Old <o@example.org>, key 5157".to_owned()));
         assert_eq!(said(&["BADSIG 31C9 Test"]), Err("it is not what was signed by Test, key 31C9".to_owned()));
         let unknown = ["NEWSIG", "ERRSIG 31C9 22 8 00 1 9 5EE7", "NO_PUBKEY 31C9"];
-        assert_eq!(said(&unknown), Err("it is signed by a key that was not given, 31C9".to_owned()));
+        assert_eq!(said(&unknown), Err("it is signed by another key than those given, 31C9".to_owned()));
         assert_eq!(signer(""), Err("its OpenPGP signature cannot be used".to_owned()));
         let text = ["GOODSIG 31C9 Test", "VALIDSIG 5EE7 2026-11-26 1 0 4 0 22 8 01 5EE7"];
         assert_eq!(said(&text), Err("it is no signature of a file's bytes".to_owned()));

@@ -180,9 +180,9 @@ impl Entry {
         if manifest.version != VERSION {
             return Err(damaged("its manifest is of another version"));
         }
-        let arch = Arch::from_name(&manifest.arch).ok_or_else(|| damaged("its architecture is none"))?;
+        let arch = Arch::from_name(&manifest.arch).ok_or_else(|| damaged("unknown architecture"))?;
         if !is_release(&manifest.release) {
-            return Err(damaged("its release is none"));
+            return Err(damaged("invalid release"));
         }
         let (release, origin) = (manifest.release.clone(), manifest.origin.clone());
         Ok(Entry { id: id.to_owned(), release, arch, origin, dir, manifest })
@@ -225,8 +225,8 @@ impl Entry {
             sha256: self.manifest.boot.sha256.clone(),
             id: self.id.clone(),
         };
-        let image =
-            open::recognise(&boot, &self.dir.join("boot")).map_err(|_| self.damaged("its boot file is none"))?;
+        let image = open::recognise(&boot, &self.dir.join("boot"))
+            .map_err(|_| self.damaged("its boot file is not a kernel"))?;
         let config = match &self.manifest.config {
             Some(facts) => Some(Config::new(facts.origin.clone(), &self.verified("config", &facts.sha256)?)),
             None => None,
@@ -269,7 +269,7 @@ impl Entry {
             }
         }
         if identifier(&self.manifest, packed.map_or(&none, Pack::modules)) != self.id {
-            return Err(self.damaged("it is not what its identifier says"));
+            return Err(self.damaged("it does not match its identifier"));
         }
         Ok(())
     }

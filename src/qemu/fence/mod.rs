@@ -40,7 +40,7 @@ pub(super) fn around(machine: &MachineOptions, silent: &[RawFd]) -> io::Result<O
 
 /// The line for a host where there is a gap instead.
 pub(super) fn without(gap: &str) -> String {
-    format!("the guest reaches what listens on this host's loopback addresses: {gap}; --host-loopback accepts that")
+    format!("the guest can reach services on this host's loopback addresses: {gap}; --host-loopback accepts that")
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl HelperError {
                 "install docker-credential-{name}, or take it out of the file and log in again: docker login REGISTRY"
             )),
             HelperError::Hangs(name) | HelperError::Failed(name) | HelperError::Answer(name) => {
-                Some(format!("see what it says: echo REGISTRY | docker-credential-{name} get"))
+                Some(format!("run it by hand: echo REGISTRY | docker-credential-{name} get"))
             }
         }
     }

@@ -118,7 +118,7 @@ fn explain(text: &mut String, report: &Report) {
 fn count(reports: &[Report]) -> String {
     let of = |class| reports.iter().filter(|report| report.verdict.class() == class).count();
     let mut parts = vec![format!("{} passed", of(Class::Passed))];
-    for (class, word) in [(Class::Failed, "failed"), (Class::Error, "not made"), (Class::Skipped, "skipped")] {
+    for (class, word) in [(Class::Failed, "failed"), (Class::Error, "could not be run"), (Class::Skipped, "skipped")] {
         if of(class) > 0 {
             parts.push(format!("{} {word}", of(class)));
         }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn table_json_and_junit_say_the_same_of_what_could_not_be_made() {
         let reports = [report("a", &["bus=ahci"], Verdict::Error("no driver".into()))];
-        assert!(render(&reports, false).ends_with("\n0 passed, 1 not made\n"));
+        assert!(render(&reports, false).ends_with("\n0 passed, 1 could not be run\n"));
         let document: serde_json::Value = serde_json::from_str(&json::render(&reports)).unwrap();
         assert_eq!((&document["status"], &document["counts"]["error"]), (&125.into(), &1.into()));
         let xml = String::from_utf8(junit::render(&reports).unwrap()).unwrap();

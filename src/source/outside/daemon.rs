@@ -185,7 +185,7 @@ impl Head {
             };
             match name.to_ascii_lowercase().as_str() {
                 "content-length" => head.length = value.trim().parse().ok(),
-                "transfer-encoding" => return Err(wrong("its answer comes in pieces, which HTTP/1.0 has not")),
+                "transfer-encoding" => return Err(wrong("its answer is chunked, which HTTP/1.0 does not allow")),
                 _ => {}
             }
         }

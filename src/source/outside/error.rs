@@ -39,7 +39,7 @@ pub enum OutsideError {
         name: String,
     },
     /// `DOCKER_HOST` names what is not connected to.
-    #[error("DOCKER_HOST names no socket of this machine: {0}")]
+    #[error("DOCKER_HOST does not name a socket on this machine: {0}")]
     Host(
         /// Its value, escaped.
         String,
@@ -90,9 +90,7 @@ impl OutsideError {
             OutsideError::Daemon { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "its socket is for its group: sudo docker save NAME | bootdisk build - -o DISK".into()
             }
-            OutsideError::Unknown { .. } => {
-                "see which it has, or pull it first: docker images; docker pull NAME".into()
-            }
+            OutsideError::Unknown { .. } => "list its images, or pull it first: docker images; docker pull NAME".into(),
             OutsideError::Host(_) => "let docker talk to it: docker save NAME | bootdisk build - -o DISK".into(),
             OutsideError::NoProgram { programs, .. } => {
                 format!("install one: apt-get install {}", package(programs[0]))

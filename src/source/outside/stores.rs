@@ -26,7 +26,7 @@ pub fn containers_storage(name: &str) -> Result<File, SourceError> {
         }
         (saved, _) => saved,
     };
-    let hint = "see which it has, or pull it first: podman images; podman pull NAME";
+    let hint = "list its images, or pull it first: podman images; podman pull NAME";
     saved.map_err(|failure| failure.with_hint(Some(hint.into())))
 }
 

@@ -16,7 +16,7 @@ pub enum RootfsError {
         source: io::Error,
     },
     /// A file is not what it was when it was looked at.
-    #[error("it has changed while it was read: {}", crate::escape::path(.0))]
+    #[error("it changed while it was being read: {}", crate::escape::path(.0))]
     Changed(PathBuf),
     /// The tar is damaged, or has no one meaning.
     #[error(transparent)]
@@ -33,7 +33,7 @@ pub enum RootfsError {
         hint: Option<String>,
     },
     /// Nothing is in it.
-    #[error("there is nothing in it")]
+    #[error("it is empty")]
     Nothing,
 }
 

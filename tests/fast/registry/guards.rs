@@ -147,7 +147,7 @@ fn a_certificate_counts_when_the_system_or_certs_d_trusts_its_authority() {
     let port = registry.port;
     assert!(
         refused.contains(&format!(
-            "no answer from 127.0.0.1:{port}: its certificate is signed by nobody that this machine trusts"
+            "no answer from 127.0.0.1:{port}: its certificate is not signed by an authority that this machine trusts"
         )),
         "{refused}"
     );
@@ -157,7 +157,7 @@ fn a_certificate_counts_when_the_system_or_certs_d_trusts_its_authority() {
     std::fs::copy(pki.join("ca.crt"), own.join("ca.crt")).unwrap();
     assert_eq!(files(None, &["--tls-verify"]).expect_status(0).text(), expected);
     std::fs::copy(pki.join("host.crt"), own.join("me.cert")).unwrap();
-    assert!(files(None, &["--tls-verify"]).expect_status(1).stderr.contains("no key beside the certificate"));
+    assert!(files(None, &["--tls-verify"]).expect_status(1).stderr.contains("no key next to the certificate"));
     std::fs::copy(pki.join("ca.key"), own.join("me.key")).unwrap();
     let wrong_key = files(None, &["--tls-verify"]).expect_status(1).stderr;
     assert!(wrong_key.contains("no certificate or key in PEM that can be used"), "{wrong_key}");

@@ -101,11 +101,7 @@ fn a_copy_that_is_damaged_is_found_out_and_fetched_anew() {
             let first = home.files(&name, &[]);
             // A document is fetched again at once, of a layer a part may have been used already.
             if first.status != Some(0) {
-                assert!(
-                    first.stderr.contains("the copy that was kept here is damaged, and is removed now"),
-                    "{}",
-                    first.stderr
-                );
+                assert!(first.stderr.contains("the copy in the cache is damaged, and was removed"), "{}", first.stderr);
             }
             assert_eq!(home.files(&name, &[]).expect_status(0).text(), expected, "{damage} {}", path.display());
         }

@@ -25,11 +25,11 @@ pub fn render(found: &Comparison) -> String {
     if !found.disk.is_empty() {
         section(&mut body, "Disk", &differences("Of table and partitions", &found.disk));
     }
-    let mut userland = verdict(found.userland_identical, "not compared: one of them has none that can be read");
+    let mut userland = verdict(found.userland_identical, "not compared: one side has no readable userland");
     if found.userland_identical.is_some() {
         userland += &format!("<p>{} compared.</p>\n", count(found.paths.compared, "name"));
     }
-    userland += &differences("Of what the userland says about itself", &found.userland);
+    userland += &differences("What the userland says about itself", &found.userland);
     userland += &paths(&found.paths);
     section(&mut body, "Userland", &userland);
     if !found.notes.is_empty() {

@@ -1,7 +1,7 @@
 //! A disk's map as pictures, its partitions, and what boots it.
 
 use super::{Rows, code, key, list, section, table, text};
-use crate::inspect::model::{Disk, Kernel, Owner, Partition, Range};
+use crate::inspect::model::{Check, Disk, Kernel, Owner, Partition, Range};
 use crate::inspect::render::disk::columns;
 use crate::inspect::render::units::{count, size};
 
@@ -58,27 +58,42 @@ pub fn disk(page: &mut String, disk: &Disk) {
     }
 }
 
-/// The whole disk, then every partition of several, each to its own scale.
+/// The whole disk, then every partition, all to one scale, with a line where the userland begins.
 fn map(disk: &Disk) -> String {
     let mut out = String::from("<h3>The whole disk</h3>\n");
-    out.push_str(&bar(&disk.map, (0, disk.size), &format!("Map of the disk, {}", size(disk.size))));
+    let edge = userland_begins(disk);
+    out.push_str(&bar(&disk.map, disk.size, edge, &format!("Map of the disk, {}", size(disk.size))));
+    if let Some(edge) = edge {
+        out.push_str(&format!(
+            "<p>Left of the line: what starts the machine, {}. Right of it: the userland, {}. All bars have one scale.</p>\n",
+            size(edge),
+            size(disk.size - edge)
+        ));
+    }
     for partition in disk.partitions.iter().filter(|partition| partition.number > 0) {
         let title = title(partition);
         out.push_str(&format!("<h3>{}</h3>\n", text(&title)));
         let within: Vec<Range> =
             disk.map.iter().filter(|range| range.partition == Some(partition.number)).cloned().collect();
-        out.push_str(&bar(&within, (partition.offset, partition.length), &title));
+        out.push_str(&bar(&within, disk.size, edge, &title));
     }
     out.push_str(&legend(&disk.map));
     let rows: Vec<Vec<String>> = disk.map.iter().take(LISTED).map(row).collect();
     let more = disk.map.len().saturating_sub(LISTED);
     let caption = match more {
-        0 => "Every byte and whose it is".to_owned(),
+        0 => "What each byte belongs to".to_owned(),
         more => format!("The first {LISTED} of {} ranges", LISTED + more),
     };
     let ranges = table(&caption, &["#First byte", "#Bytes", "Whose", "What", "Partition"], &rows);
     out.push_str(&format!("<details><summary>The map in numbers</summary>\n{ranges}</details>\n"));
     out
+}
+
+/// Where the partition with the userland begins; `None` where nothing stands before it.
+fn userland_begins(disk: &Disk) -> Option<u64> {
+    let number = disk.map.iter().find(|range| range.owner == Owner::Userland)?.partition?;
+    let partition = disk.partitions.iter().find(|partition| partition.number == number)?;
+    Some(partition.offset).filter(|offset| (1..disk.size).contains(offset))
 }
 
 fn title(partition: &Partition) -> String {
@@ -102,11 +117,9 @@ fn row(range: &Range) -> Vec<String> {
     ]
 }
 
-/// A bar to scale; neighbouring columns of one owner are one rectangle.
-fn bar(map: &[Range], (offset, length): (u64, u64), name: &str) -> String {
-    let shifted: Vec<Range> =
-        map.iter().map(|range| Range { offset: range.offset.saturating_sub(offset), ..range.clone() }).collect();
-    let columns = columns(&shifted, length, COLUMNS);
+/// A bar of `length` bytes to scale; neighbouring columns of one owner are one rectangle. `edge` is marked by a line.
+fn bar(map: &[Range], length: u64, edge: Option<u64>, name: &str) -> String {
+    let columns = columns(map, length, COLUMNS);
     let mut rects = String::new();
     let mut start = 0;
     while start < columns.len() {
@@ -120,6 +133,10 @@ fn bar(map: &[Range], (offset, length): (u64, u64), name: &str) -> String {
             ));
         }
         start += run;
+    }
+    if let Some(edge) = edge {
+        let x = u128::from(edge) * COLUMNS as u128 / u128::from(length.max(1));
+        rects.push_str(&format!("<rect class=\"edge\" x=\"{x}\" y=\"0\" width=\"1\" height=\"10\"/>\n"));
     }
     let parts: Vec<String> =
         shares(map).into_iter().map(|(owner, bytes)| format!("{} {}", owner.name(), size(bytes))).collect();
@@ -177,7 +194,17 @@ fn partitions(disk: &Disk) -> String {
     table("Partitions", &["#No.", "Type", "#First byte", "#Size", "Content", "Used for"], &rows)
 }
 
-/// A kernel; `alone` tells every check.
+fn checks(caption: &str, checks: &[&Check]) -> String {
+    let row = |check: &&Check| {
+        let class = if check.verdict == "unknown" { "unknown-verdict" } else { &check.verdict };
+        let verdict = format!("<span class=\"verdict {}\">{}</span>", text(class), text(&check.verdict));
+        vec![verdict, code(&check.option), text(&check.detail), text(&check.why)]
+    };
+    let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
+    table(caption, &["Verdict", "Option", "Found", "What it is for"], &rows)
+}
+
+/// A kernel; `alone` tells every check, what passes last.
 pub fn kernel(kernel: &Kernel, alone: bool) -> String {
     let mut rows = Rows::default();
     rows.add("Release", &code(&kernel.release));
@@ -208,22 +235,64 @@ pub fn kernel(kernel: &Kernel, alone: bool) -> String {
     let mut out = rows.finish();
     if alone {
         out.push_str(&format!(
-            "<p>Does it boot our disks? <span class=\"verdict {0}\">{0}</span></p>\n",
+            "<p>Does it boot disks of bootdisk? <span class=\"verdict {0}\">{0}</span></p>\n",
             text(&kernel.boots)
         ));
-        let rows: Vec<Vec<String>> = kernel
-            .checks
-            .iter()
-            .map(|check| {
-                let class = if check.verdict == "unknown" { "unknown-verdict" } else { &check.verdict };
-                let verdict = format!("<span class=\"verdict {}\">{}</span>", text(class), text(&check.verdict));
-                vec![verdict, code(&check.option), text(&check.detail), text(&check.why)]
-            })
-            .collect();
-        out.push_str(&table("What it has and lacks", &["Verdict", "Option", "Found", "What it is for"], &rows));
+        let (passed, rest): (Vec<&Check>, Vec<&Check>) =
+            kernel.checks.iter().partition(|check| check.verdict == "pass");
+        if !rest.is_empty() {
+            out.push_str(&checks("What it lacks, or what is not known", &rest));
+        }
+        let table = checks("What it has", &passed);
+        let summary = format!("{} passed", count(passed.len() as u64, "check"));
+        out.push_str(&format!("<details><summary>{summary}</summary>\n{table}</details>\n"));
     } else if kernel.checks.iter().any(|check| check.verdict == "fail") {
         let failed = kernel.checks.iter().filter(|check| check.verdict == "fail");
         out.push_str(&list(failed.map(|check| format!("{} {}", code(&check.option), text(&check.detail)))));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bars_of_a_map_have_one_scale_and_a_line_where_the_userland_begins() {
+        let range = |offset, length, owner, partition| Range {
+            offset,
+            length,
+            owner,
+            what: String::new(),
+            partition: Some(partition),
+        };
+        let partition = |number, offset, length| Partition { number, offset, length, ..Partition::default() };
+        let disk = Disk {
+            size: 1000,
+            map: vec![range(100, 200, Owner::Kernel, 1), range(500, 400, Owner::Userland, 2)],
+            partitions: vec![partition(1, 100, 200), partition(2, 500, 400)],
+            ..Disk::default()
+        };
+        let page = map(&disk);
+        let kernel = "<rect class=\"kernel\" x=\"50\" y=\"0\" width=\"100\"";
+        assert_eq!(page.matches(kernel).count(), 2, "on the whole disk and of its partition: {page}");
+        assert_eq!(page.matches("<rect class=\"edge\" x=\"250\"").count(), 3, "{page}");
+        assert!(page.contains("Left of the line: what starts the machine, 500 B."), "{page}");
+        let alone = Disk { map: vec![range(0, 400, Owner::Userland, 0)], ..disk };
+        assert!(!map(&alone).contains("edge"), "a disk that is one file system has no line");
+    }
+
+    #[test]
+    fn a_kernels_warning_comes_before_what_passes() {
+        let check = |option: &str, verdict: &str| Check {
+            option: option.into(),
+            verdict: verdict.into(),
+            detail: String::new(),
+            why: String::new(),
+        };
+        let checks = vec![check("CONFIG_A", "pass"), check("CONFIG_B", "warn"), check("CONFIG_C", "pass")];
+        let page = kernel(&Kernel { checks, ..Kernel::default() }, true);
+        let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
+        assert!(at("CONFIG_B") < at("<details><summary>2 checks passed") && at("<details>") < at("CONFIG_A"), "{page}");
+    }
 }

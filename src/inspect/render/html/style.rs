@@ -28,7 +28,11 @@ ul { margin: .25rem 0; padding-left: 1.25rem; }
 details { margin: .5rem 0; }
 summary { cursor: pointer; }
 footer { color: var(--soft); font-size: .875rem; }
-.scroll { overflow-x: auto; margin: .5rem 0; }
+.scroll { overflow-x: auto; margin: .5rem 0; background:
+  linear-gradient(to right, var(--card) 40%, transparent) left / 2.5rem 100% no-repeat local,
+  linear-gradient(to left, var(--card) 40%, transparent) right / 2.5rem 100% no-repeat local,
+  linear-gradient(to right, var(--soft), transparent) left / .75rem 100% no-repeat scroll,
+  linear-gradient(to left, var(--soft), transparent) right / .75rem 100% no-repeat scroll; }
 .scroll table { min-width: 26rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; overflow-wrap: normal; }
 caption { text-align: left; color: var(--soft); padding: .25rem 0; }
@@ -52,6 +56,7 @@ td code { overflow-wrap: anywhere; }
 .metadata { fill: var(--metadata); background: var(--metadata); }
 .files { fill: var(--files); background: var(--files); }
 .free { fill: var(--free); background: var(--free); }
+.edge { fill: var(--text); }
 .unknown { fill: var(--unknown); background: var(--unknown); }
 .tree { position: relative; height: 26rem; border: 1px solid var(--line); border-radius: .25rem; overflow: hidden; }
 .box { position: absolute; overflow: hidden; border: 1px solid var(--page); padding: .1rem .3rem; font-size: .75rem;
