@@ -188,10 +188,10 @@ fn what_names_another_file_is_refused() {
     run("qemu-img", &["create", "-f", "vmdk", "-b", &at("parent"), "-F", "vmdk", &at("child")]);
     run("qemu-img", &["create", "-f", "qcow2", "-o", "extended_l2=on", &at("extended"), "1M"]);
     let rows = [
-        ("backed", "it refers to another file (a backing file), which is not opened"),
-        ("data-file", "it refers to another file (a data file), which is not opened"),
-        ("flat", "it refers to another file (the files that its text names), which is not opened"),
-        ("child", "it refers to another file (a parent), which is not opened"),
+        ("backed", "it refers to another file (a backing file), which bootdisk does not open"),
+        ("data-file", "it refers to another file (a data file), which bootdisk does not open"),
+        ("flat", "it refers to another file (the files that its text names), which bootdisk does not open"),
+        ("child", "it refers to another file (a parent), which bootdisk does not open"),
         ("extended", "it has extended entries of tables, which is not supported"),
     ];
     for (name, why) in rows {

@@ -22,7 +22,7 @@ pub enum KernelError {
         source: io::Error,
     },
     /// The file is something else than a kernel that boots here.
-    #[error("a kernel is needed, and this is {found}: {}", shown(.path))]
+    #[error("a kernel is needed, but this is {found}: {}", shown(.path))]
     NotAKernel {
         /// What it is instead.
         found: String,

@@ -259,7 +259,7 @@ mod tests {
         }
         let all: Vec<Value> = OTHERS.iter().map(|(name, _)| layout.other(name)).collect();
         let error = layout.opened(&all).unwrap_err();
-        assert!(error.starts_with("no usable container image in it: "), "{error}");
+        assert!(error.starts_with("no container image in it that can be used: "), "{error}");
         for (name, why) in OTHERS {
             assert!(
                 error.split("; ").any(|part| part.contains(&format!("{name} (@")) && part.ends_with(why)),

@@ -132,7 +132,7 @@ pub enum SourceError {
     #[error("no container image in it")]
     NoImage,
     /// Several entries, and none of them is an image that is there and fits.
-    #[error("no usable container image in it: {}", .0.join("; "))]
+    #[error("no container image in it that can be used: {}", .0.join("; "))]
     NothingFits(
         /// Each entry with the reason, escaped.
         Vec<String>,

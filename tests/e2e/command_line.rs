@@ -95,9 +95,9 @@ fn what_cannot_be_run_is_told_with_a_remedy() {
 
     let disk = bench.build(&hello, "hello.img", &[]);
     failed(run_it(&disk, &["--esp-size", "64M"]), 125, "--esp-size is for building a disk", "omit --esp-size");
-    failed(run_it(&disk, &["--size", "1M"]), 125, "cannot be made smaller than it is", "leave --size away");
+    failed(run_it(&disk, &["--size", "1M"]), 125, "cannot be made smaller than it is", "omit --size");
     failed(run_it(&disk, &["--init", "image"]), 125, "--init is for building a disk", "omit --init");
-    failed(run_it(&disk, &["-t", "-i"]), 125, "standard input is not a terminal", "leave -t away");
+    failed(run_it(&disk, &["-t", "-i"]), 125, "standard input is not a terminal", "omit -t");
 
     // The ESP's own file system, and then both partition tables.
     let file = OpenOptions::new().write(true).open(&disk).unwrap();

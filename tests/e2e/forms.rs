@@ -65,7 +65,7 @@ fn what_cannot_be_converted_is_told_and_leaves_what_was_there() {
     for (name, words) in [
         ("text", "a disk is needed, but this is text"),
         ("cut.qcow2", "it is cut short: its header is behind its end"),
-        ("over.qcow2", "it refers to another file (a backing file), which is not opened"),
+        ("over.qcow2", "it refers to another file (a backing file), which bootdisk does not open"),
         ("absent", "no such file or directory"),
     ] {
         let ran = run(bench.bootdisk().arg("convert").arg(at(name)).arg("-o").arg(at("old.qcow2"))).expect(1, "");

@@ -137,7 +137,7 @@ fn nginx_is_looked_into_and_a_scratch_image_has_no_shell() {
     assert!(none.stderr.contains(": bash\n"), "{}", none.stderr);
     run(&mut exec(&bench, &["hello"], &["/probe", "echo", "here"])).expect(0, "here\n");
     let which = run(&mut exec(&bench, &[], &["true"])).expect(125, "");
-    assert!(which.stderr.contains("which machine is meant? 2 are there: web hello"), "{}", which.stderr);
+    assert!(which.stderr.contains("which machine? there are 2: web hello"), "{}", which.stderr);
     let unknown = run(&mut exec(&bench, &["wep"], &["true"])).expect(125, "");
     assert!(unknown.stderr.contains("no machine of this name: wep"), "{}", unknown.stderr);
 

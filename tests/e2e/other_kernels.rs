@@ -80,7 +80,7 @@ fn one_userland_boots_with_every_kernel() {
         run(bench.bootdisk().args(["kernel", command]).args(rest).arg("--kernel-key").arg(&key))
     };
     let refused = with_key("set", &[disk.as_os_str(), package.as_os_str()]);
-    assert!(refused.expect(1, "").stderr.contains("a key was given, but this has no signature"));
+    assert!(refused.expect(1, "").stderr.contains("--kernel-key was given, but the file has no signature"));
     assert!(e2e::sha256(&disk) == before, "the disk is not touched");
     let signed = bench.path("signed.rpm");
     let shown = with_key("show", &[signed.as_os_str()]).expect_status(0);

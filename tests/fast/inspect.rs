@@ -446,7 +446,7 @@ fn listings_are_what_coreutils_say() {
     assert_eq!(tree.lines().count(), files.len());
     assert_eq!(inspect(&bench, &zoo, &["--tree", "--depth", "1"]).expect_status(0).text().lines().count(), 3);
     let wrong = inspect(&bench, &zoo, &["--tree", "--layer", "9"]).expect_status(1);
-    assert!(wrong.stderr.contains("error: the image has 2 layers, there is no number 9\nhint: "), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("error: the image has only 2 layers: 9\nhint: "), "{}", wrong.stderr);
 }
 
 #[test]

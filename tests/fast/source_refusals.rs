@@ -260,7 +260,7 @@ fn a08_histories() {
     }
     // Nobody else refuses these, and the history is only told, not used.
     let image = with_config(|c| c["history"] = json!([made])).unwrap();
-    assert_eq!(image.warnings, ["the image has 2 layers but its history tells of 1"]);
+    assert_eq!(image.warnings, ["the image has 2 layers, but its history has 1"]);
 }
 
 fn nested(levels: usize) -> Files {
@@ -369,7 +369,7 @@ fn a11_the_best_variant_of_one_index() {
 #[test]
 fn a12_a13_a23_documents_that_are_something_else() {
     refused(with_manifest(|m| m["manifests"] = json!([])), "it has both manifests and layers");
-    refused(with_manifest(|m| m["mediaType"] = json!(INDEX)), "not what its mediaType says");
+    refused(with_manifest(|m| m["mediaType"] = json!(INDEX)), "does not match its mediaType");
     refused(with_manifest(|m| m["schemaVersion"] = json!(1)), "obsolete image manifest schema 1");
     refused(with_manifest(|m| m["fsLayers"] = json!([])), "obsolete image manifest schema 1");
     refused(with_manifest(|m| m["schemaVersion"] = json!(3)), "unsupported schemaVersion 3");

@@ -230,7 +230,7 @@ fn a_file_that_is_no_kernel_is_called_by_its_name() {
 
     assert_eq!(refused(b"").0, is("an empty file"));
     let (sentence, hint) = refused(&fs::read(std::env::current_exe().unwrap()).unwrap()[..4096]);
-    assert_eq!(sentence, is("an ELF file for x86_64 that is no Linux kernel"));
+    assert_eq!(sentence, is("an ELF file for x86_64, but not a Linux kernel"));
     assert!(hint.unwrap().contains("bzImage"));
     for tool in ["gzip", "xz", "zstd"] {
         fs::write(&path, [7; 5000]).unwrap();

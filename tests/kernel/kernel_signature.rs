@@ -168,11 +168,11 @@ fn an_apk_is_believed_with_the_right_key_alone() {
     place.run("gunzip -c data.tar.gz | gzip -n -1 > other.tar.gz");
     let other = fs::read(place.path("other.tar.gz")).unwrap();
     fs::write(&damaged, [&bytes[..bytes.len() - data.len()], &other].concat()).unwrap();
-    assert!(place.refused(&damaged, &["good.rsa.pub"]).contains("does not say that the data is this"));
+    assert!(place.refused(&damaged, &["good.rsa.pub"]).contains("the signed part does not cover this data"));
     // Files beside the signature are covered by nothing, nor is a name there that the next stream's first file gets.
     fs::write(place.path("vmlinuz"), "another kernel").unwrap();
     let more = sign("sha1", ".SIGN.RSA.good.rsa.pub", "vmlinuz");
-    assert!(place.refused(&more, &["good.rsa.pub"]).contains("files that it does not cover"));
+    assert!(place.refused(&more, &["good.rsa.pub"]).contains("files that its signature does not cover"));
     place.run(
         "python3 - <<'END'
 import gzip, tarfile
@@ -186,7 +186,7 @@ open('damaged.apk', 'wb').write(gzip.compress(first[:1024] + name) + packed[at:]
 END",
     );
     let refused = place.refused(&damaged, &["good.rsa.pub"]);
-    assert!(refused.contains("files that it does not cover"), "{refused}");
+    assert!(refused.contains("files that its signature does not cover"), "{refused}");
 }
 
 #[test]
@@ -195,14 +195,14 @@ fn a_deb_and_any_file_can_be_signed() {
     let package = place.path("linux-image.deb");
     make_package(&place.path("root"), &package, "Package: linux-image-6.1.0-small\n", &["-Zxz"]);
     let plain = fs::read(&package).unwrap();
-    assert!(place.refused(&package, &["good.gpg"]).contains("this has no signature"));
+    assert!(place.refused(&package, &["good.gpg"]).contains("the file has no signature"));
     // debsigs has gpg sign with SHA-1 where the key's algorithm allows it.
     place.run("cp linux-image.deb weak.deb; debsigs --sign=origin --default-key=good weak.deb >&2");
     assert!(place.refused(&place.path("weak.deb"), &["good.gpg"]).contains("a digest that is too weak"));
     place.run("debsigs --sign=origin --default-key=other linux-image.deb >&2");
     let by = place.signer(&package, &["other.gpg"]);
     assert!(by.starts_with("Other Signer <other@example.org>, key "), "{by}");
-    assert!(place.refused(&package, &["good.gpg"]).contains("a key that was not given"));
+    assert!(place.refused(&package, &["good.gpg"]).contains("another key than those given"));
     let bytes = fs::read(&package).unwrap();
     let damaged = place.path("damaged.deb");
     for at in [bytes.windows(4).position(|window| window == b"2.0\n").unwrap(), plain.len() - 60] {
@@ -227,7 +227,7 @@ fn a_deb_and_any_file_can_be_signed() {
     assert!(by.starts_with("Good Signer <good@example.org>, key "), "{by}");
     for name in ["linux.pkg.tar.zst", "bzImage"] {
         assert_eq!(place.signer(&place.path(name), &["good.asc"]), by, "{name}");
-        assert!(place.refused(&place.path(name), &["other.gpg"]).contains("a key that was not given"));
+        assert!(place.refused(&place.path(name), &["other.gpg"]).contains("another key than those given"));
     }
     place.run("gpg --batch -u other --output bzImage.sig --detach-sign bzImage");
     assert_eq!(place.signer(&place.path("bzImage"), &["good.asc"]), by);
@@ -440,13 +440,13 @@ fn the_commands_take_keys_and_the_store_remembers() {
     assert_eq!(store.list().unwrap().len(), store_before);
     for command in [&["kernel", "show", "root"][..], &["kernel", "check", "unsigned.pkg.tar.zst"]] {
         let [_, said] = told(bootdisk().args(command).args(["--kernel-key", "good.asc"]), 1);
-        assert!(said.contains("this has no signature"), "{command:?}: {said}");
+        assert!(said.contains("the file has no signature"), "{command:?}: {said}");
         assert_eq!(said.contains("hint: a directory cannot be signed"), command[2] == "root", "{said}");
     }
     let [_, said] = told(bootdisk().args(["kernel", "show", &id[..12], "--kernel-key", "good.asc"]), 1);
-    assert!(said.contains("--kernel-key is for a kernel given as a file, and this is none"), "{said}");
+    assert!(said.contains("--kernel-key is only for a kernel given as a file"), "{said}");
     let modules = ["kernel", "show", "k.pkg.tar.zst", "--modules", "root/lib", "--kernel-key", "good.asc"];
-    assert!(told(bootdisk().args(modules), 1)[1].contains("this has no signature: root/lib"));
+    assert!(told(bootdisk().args(modules), 1)[1].contains("the file has no signature: root/lib"));
 
     // What is no key, and no gpgv.
     fs::write(place.path("no.key"), "-----BEGIN RSA PRIVATE KEY-----\nZg==\n-----END RSA PRIVATE KEY-----\n").unwrap();

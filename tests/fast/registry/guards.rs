@@ -59,10 +59,10 @@ fn a_password_is_taken_from_where_docker_and_podman_leave_it_and_told_to_nobody(
     for (text, words) in [
         (
             config("elsewhere.example", RIGHT),
-            &["nobody is logged in to 127.0.0.1", "user/docker/config.json", "hint: docker login 127.0.0.1"][..],
+            &["no user is logged in to 127.0.0.1", "user/docker/config.json", "hint: docker login 127.0.0.1"][..],
         ),
-        (config(&format!("{host}/other"), RIGHT), &["nobody is logged in"]),
-        (config(host, WRONG), &["refuses", "to the user that is logged in"]),
+        (config(&format!("{host}/other"), RIGHT), &["no user is logged in"]),
+        (config(host, WRONG), &["refuses", "to the logged-in user"]),
         (config(host, "Y2FuYXJ5"), &["are not base64 of NAME:PASSWORD"]),
         ("{canary".into(), &["line 1, column 2 is not as docker login writes it"]),
         (r#"{"credsStore":"../canary"}"#.replace("canary", "x"), &["not the name of a helper"]),
@@ -83,7 +83,7 @@ fn helpers(home: &Home, host: &str, name: &str, expected: &str) {
     let registry = format!(r#"read -r server; [ "$server" = {host} ] && [ "$*" = get ] || exit 3; {right}"#);
     for (script, words) in [
         (registry.as_str(), ""),
-        ("echo 'credentials not found in native keychain'; exit 1", "nobody is logged in"),
+        ("echo 'credentials not found in native keychain'; exit 1", "no user is logged in"),
         ("echo canary; exit 1", "docker-credential-own has failed"),
         ("echo canary", "has not answered as a helper does"),
         ("head -c 3000000 /dev/zero; exit 0", "has not answered as a helper does"),
@@ -160,7 +160,7 @@ fn a_certificate_counts_when_the_system_or_certs_d_trusts_its_authority() {
     assert!(files(None, &["--tls-verify"]).expect_status(1).stderr.contains("no key next to the certificate"));
     std::fs::copy(pki.join("ca.key"), own.join("me.key")).unwrap();
     let wrong_key = files(None, &["--tls-verify"]).expect_status(1).stderr;
-    assert!(wrong_key.contains("no certificate or key in PEM that can be used"), "{wrong_key}");
+    assert!(wrong_key.contains("no usable certificate or key in PEM"), "{wrong_key}");
     std::fs::copy(pki.join("host.key"), own.join("me.key")).unwrap();
     assert_eq!(files(None, &["--tls-verify"]).expect_status(0).text(), expected);
 }

@@ -72,7 +72,7 @@ fn what_was_pulled_is_there_without_its_registry_and_each_policy_does_what_it_sa
     for (policy, words) in [
         ("missing", &["no such kernel"][..]),
         ("never", &["no such kernel"]),
-        ("newer", &["warning: no answer from 127.0.0.1", "what is kept here is used", "no such kernel"]),
+        ("newer", &["warning: no answer from 127.0.0.1", "using the copy in the cache", "no such kernel"]),
         ("always", &["error: cannot build from docker://127.0.0.1", "no answer from 127.0.0.1"]),
     ] {
         let said = pull(policy).stderr;
