@@ -71,7 +71,7 @@ const ROWS: &[(&str, &[&str], Expect)] = &[
     ("L28 absolute", &["etc/ etc/passwd=x b:=/etc/passwd"], Tree("b=x etc/ etc/passwd:=b")),
     ("the same link again", &["a=1 b:=a", "b:=a"], Tree("a=1 b:=a")),
     ("a group written again", &["a=1 b:=a c:=a", "a=2 b:=a"], Tree("a=2 b:=a c=1")),
-    ("a link takes the directory of its target", &["d/ d/t", "d:=d/t"], Refused("that is not there: d/t")),
+    ("a link takes the directory of its target", &["d/ d/t", "d:=d/t"], Refused("missing file: d/t")),
     ("a link's parent takes the target", &["t=1", "t/x:=t"], Refused("a hard link to a directory: t")),
     // Duplicates.
     ("L29", &["a=1 a=2"], Warned("a=2", WarningKind::Duplicate)),
