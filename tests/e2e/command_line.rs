@@ -214,6 +214,50 @@ fn a_reader_that_goes_away_is_no_failure_to_talk_about() {
 }
 
 #[test]
+fn a_shell_completes_commands_options_kernels_and_images() {
+    let bench = Bench::new(Kernel::Cloud);
+    let release = Kernel::Cloud.release();
+    for words in [
+        &["kernel", "show", "6"][..],
+        &["kernel", "remove", "6"],
+        &["kernel", "default", "6"],
+        &["kernel", "set", "x.img", "6"],
+        &["build", "x", "--kernel", "6"],
+        &["run", "--kernel", "6"],
+    ] {
+        assert_eq!(bench.completed(words), [&*release], "{words:?}");
+    }
+    for (words, one) in [
+        (&["ins"][..], "inspect"),
+        (&["run", "--read"], "--read-only"),
+        (&["run", "docker-d"], "docker-daemon:"),
+        (&["build", "roo"], "rootfs:"),
+        (&["inspect", "oci-"], "oci-archive:"),
+        (&["run", "x", "--firmware", "ue"], "uefi"),
+    ] {
+        assert_eq!(bench.completed(words), [one], "{words:?}");
+    }
+    assert_eq!(Bench::without_kernels().completed(&["kernel", "remove", "6"]), [""], "a store that is not there");
+    for shell in ["zsh", "fish"] {
+        let script = said(&bench, &["completions", shell]).expect_status(0).text();
+        assert!(script.contains("BOOTDISK_COMPLETE"), "{script}");
+    }
+}
+
+#[test]
+fn a_man_page_of_every_command_is_written_for_packages() {
+    let bench = Bench::without_kernels();
+    let folder = bench.path("man");
+    said(&bench, &["man", folder.to_str().unwrap()]).expect(0, "");
+    for (page, text) in
+        [("bootdisk.1", "SYNOPSIS"), ("bootdisk-run.1", "\\-\\-publish"), ("bootdisk-kernel-set.1", "\\-\\-keep")]
+    {
+        let written = fs::read_to_string(folder.join(page)).unwrap();
+        assert!(written.contains(text) && written.contains(".TH"), "{page}: {written}");
+    }
+}
+
+#[test]
 fn a_command_that_will_not_start_is_warned_about() {
     let bench = Bench::new(Kernel::Cloud);
     for (tag, warning) in [

@@ -72,6 +72,9 @@ fn nginx_is_looked_into_and_a_scratch_image_has_no_shell() {
     let published = ["-q", "-p", &format!("{port}:80"), "-p", "80", "-p", "[::1]::80", "-P"];
     run_detached(&bench, "web", image("nginx.oci"), &published, &[]);
 
+    for command in ["exec", "stop", "logs"] {
+        assert_eq!(bench.completed(&[command, "w"]), ["web"], "{command}");
+    }
     let configuration = run(&mut exec(&bench, &[], &["cat", "/etc/nginx/nginx.conf"])).expect_status(0).text();
     assert!(configuration.contains("worker_connections"), "{configuration}");
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();

@@ -257,6 +257,18 @@ impl Bench {
         self.at_home(assert_cmd::cargo::cargo_bin!("bootdisk"))
     }
 
+    /// What bash completes the last of these words with, asked through the script that `bootdisk completions` prints.
+    #[track_caller]
+    pub fn completed(&self, words: &[&str]) -> Vec<String> {
+        let program = assert_cmd::cargo::cargo_bin!("bootdisk");
+        let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let script = "source <(bootdisk completions bash); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMP_TYPE=9; \
+            _clap_complete_bootdisk bootdisk \"${!#}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let mut command = self.at_home("bash");
+        command.env("PATH", path).args(["--norc", "-c", script, "bash", "bootdisk"]).args(words);
+        run(&mut command).expect_status(0).text().lines().map(|line| line.trim_end().to_owned()).collect()
+    }
+
     /// Any program, with this home.
     pub fn at_home(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
