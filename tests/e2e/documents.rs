@@ -100,6 +100,42 @@ fn every_command_of_the_documents_prints_what_they_say() {
     assert!(executed > 40, "{said}");
 }
 
+/// Targets of links and pictures, `[..](TARGET)`.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
+}
+
+/// The name that a heading can be linked by.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    words.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let mut pages = documents();
+    pages.extend(["docs/tour.md", "CONTRIBUTING.md", "SECURITY.md", "ARCHITECTURE.md"].map(checkout));
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { page.clone() } else { page.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !heading.is_empty() {
+                let found = fs::read_to_string(&target).unwrap();
+                let mut headings = found.lines().filter(|line| line.starts_with('#'));
+                assert!(headings.any(|line| anchor(line) == heading), "{}: {link}", page.display());
+            }
+        }
+    }
+    let size = fs::metadata(checkout("README.md")).unwrap().len();
+    assert!((5_000..7_500).contains(&size), "README.md is to be read in five minutes: {size} bytes");
+    let readme = fs::read_to_string(checkout("README.md")).unwrap();
+    for page in fs::read_dir(checkout("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+        assert!(!page.ends_with(".md") || readme.contains(&format!("(docs/{page})")), "README.md does not name {page}");
+    }
+}
+
 #[test]
 fn the_tour_plays_from_its_script() {
     let bench = Bench::without_kernels();
