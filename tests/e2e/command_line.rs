@@ -123,7 +123,7 @@ fn what_comes_through_a_pipe_is_read_once() {
     let disk = bench.path("disk.img");
     let out = disk.to_str().unwrap();
     let ran = run_with_input(bench.bootdisk().args(["build", "-", "-o", out, "--env-file", "-"]), b"A=1".to_vec());
-    failed(ran, 1, "a stream that has been read already, as the ", "save it to a file first");
+    failed(ran, 1, "a stream, and was already read as the ", "save it to a file first");
     let ran = with_input(&["run", "-i", image("hello-c.oci").to_str().unwrap(), "--env-file", "/dev/stdin"]);
     let told = ran.expect(125, "").stderr;
     assert!(told.contains("NUL byte") || told.contains("UTF-8") || told.contains("already"), "{told}");

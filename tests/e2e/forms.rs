@@ -46,7 +46,7 @@ fn a_disk_is_the_same_in_every_form_and_boots() {
     assert!(qemu_img(&["check", "-f", "qcow2"], &[&built]).contains("No errors"));
     bench.run(&built, &[]).expect(0, &bench.run(&raw, &[]).text());
     let refused = bench.run(&built, &["--write"]).expect(125, "");
-    assert!(refused.stderr.contains("hint: make one that stays with bootdisk convert"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("hint: make a disk with bootdisk convert"), "{}", refused.stderr);
 }
 
 /// The output is the old one or the whole new one; what is no disk, and what names another file, is refused.

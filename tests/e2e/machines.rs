@@ -81,7 +81,7 @@ fn nginx_is_looked_into_and_a_scratch_image_has_no_shell() {
     let lost = exec(&bench, &[], &["cat", "/etc/nginx/nginx.conf"]).stdout(full).output().unwrap();
     let said = String::from_utf8_lossy(&lost.stderr);
     assert_eq!(lost.status.code(), Some(125), "{said}");
-    assert!(said.contains("is not whole: standard output: no space left on device"), "{said}");
+    assert!(said.contains("is incomplete: standard output: no space left on device"), "{said}");
     let changed = ["--env", "A=b c", "--user", "www-data", "--workdir", "/var/www"];
     let options: Vec<&str> = changed.iter().copied().chain(["web"]).collect();
     let script = "echo \"$A $(id -un) $(pwd)\"; echo to standard error >&2; exit 5";

@@ -184,7 +184,7 @@ fn told_what_is_missing(kept: &Kept, without: &str) {
             &|c| {
                 c.env("DOCKER_HOST", "ssh://h");
             },
-            "DOCKER_HOST names no socket",
+            "DOCKER_HOST does not name a socket",
             "docker save",
         ),
         ("containers-storage:no/such", as_is, "podman failed: ", "podman pull NAME"),

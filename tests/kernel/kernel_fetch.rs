@@ -97,7 +97,7 @@ fn what_was_changed_is_old_or_another_s_is_refused() {
 
     // Signed by others, by a key that has expired, too long ago, or as another suite.
     place.0.sign("Stranger", "");
-    assert!(place.refused().contains("cannot be trusted: it is signed by a key that was not given"));
+    assert!(place.refused().contains("cannot be trusted: it is signed by another key than those given"));
     place.0.run("cd archive/dists/tiny; rm Release.gpg; gpg --batch --quiet --faked-system-time 20200115T000000 --local-user Old --armor --detach-sign --output Release.gpg Release");
     let old = Archive { keyring: place.0.path("old.gpg"), ..place.archive("tiny") };
     let refused = place.fetched(&old, "debian-cloud", true).map(|fetched| fetched.names).unwrap_err().to_string();

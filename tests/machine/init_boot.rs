@@ -205,7 +205,7 @@ fn what_is_in_the_way_of_a_mount_is_named() {
     boot.protected = true;
     let session = boot.run();
     assert_eq!(session.outcome().status(), 125);
-    assert!(format!("{:?}", session.outcome()).contains("in the place of the folder /proc"));
+    assert!(format!("{:?}", session.outcome()).contains("instead of the folder /proc"));
 }
 
 #[test]

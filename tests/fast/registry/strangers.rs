@@ -113,13 +113,13 @@ fn odd_answers_are_one_sentence_each() {
         (
             "to the next network",
             Box::new(|_| answer(302, &[("location", "http://169.254.169.254/keys")], b"")),
-            "redirects to 169.254.169.254, which is not followed",
+            "redirects to 169.254.169.254, which bootdisk does not follow",
         ),
         ("to nowhere", Box::new(|_| answer(302, &[("location", "ftp://x/y")], b"")), "does not follow"),
         ("to nobody", Box::new(|_| answer(302, &[], b"")), "that is no address of HTTP"),
         ("a quotation mark", challenge(&quote), "which bootdisk does not ask: that is no address of HTTP"),
         ("a header of a mebibyte", challenge(&huge), "no answer from"),
-        ("a realm of the next network", challenge(&metadata), "169.254.169.254/token, which is not asked"),
+        ("a realm of the next network", challenge(&metadata), "169.254.169.254/token, which bootdisk does not ask"),
         (
             "a realm of somebody else",
             challenge(&elsewhere),
