@@ -18,9 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const EXAMPLES: &str = "\
 Examples:
   bootdisk cache list
-  bootdisk cache prune --max 4G      What was unused for longest goes until the rest fits
-  bootdisk cache prune               Everything that no machine uses goes
-  bootdisk cache check               Is everything still what it was?
+  bootdisk cache prune --max 4G      Remove what was unused for longest until the rest fits
+  bootdisk cache prune               Remove everything that no machine uses
+  bootdisk cache check               Compare everything with its digests
   bootdisk cache prune --json        What went: kind, name, bytes and path of each
 
 Layers take at most 8 GiB and disks 16 GiB by themselves. A build or a machine that uses something keeps it, whatever is
@@ -51,7 +51,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Compare everything with what it was, and remove what is damaged
+    /// Compare everything with its digests, and remove what is damaged
     Check {
         /// As JSON
         #[arg(long)]
@@ -215,11 +215,11 @@ impl Caches {
             false => {
                 let paths: String = damaged.iter().map(|kept| format!("{}\n", escape::path(kept.path()))).collect();
                 stdio::data(paths.as_bytes())?;
-                stdio::say(&format!("{} of {count} are whole\n", count - damaged.len()));
+                stdio::say(&format!("{} of {count} are undamaged\n", count - damaged.len()));
             }
         }
         if let Some((kept, _)) = damaged.iter().zip(&removed).find(|(_, removed)| !**removed) {
-            let hint = "stop the machine that runs from it, and check again: bootdisk ps".into();
+            let hint = "bootdisk ps lists machines; stop the one that uses it, and check again".into();
             let message = format!("damaged, and in use: {}", escape::path(kept.path()));
             return Err(WithHint { message, hint }.into());
         }

@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(pages.len(), commands.len());
         for (name, command) in commands {
             let (_, text) = pages.iter().find(|(page, _)| *page == format!("{name}.1")).expect(&name);
-            let text = String::from_utf8(text.clone()).unwrap().replace("\\-", "-");
+            let text = String::from_utf8(text.clone()).unwrap().replace("\\-", "-").replace("\\*(Aq", "'");
             for option in command.get_arguments().filter(|option| !option.is_hide_set()) {
                 let shown = option.get_long().map_or_else(|| option.get_id().to_string(), |long| format!("--{long}"));
                 let known = text.contains(&shown) || text.to_uppercase().contains(&shown.to_uppercase());

@@ -42,7 +42,7 @@ impl Disk {
             Disk::LargeSectors => "a disk with sectors of 4096 bytes".into(),
             Disk::CopyAlone { .. } => "a disk whose partition table is lost, except for the copy at its end".into(),
             Disk::CutShort { needed, actual } => {
-                format!("an incomplete disk: its partition table needs {needed} bytes, and there are {actual}")
+                format!("a disk that is cut short: its partition table needs {needed} bytes, and there are {actual}")
             }
             Disk::Mbr => "a disk with an MBR and no GPT".into(),
         }

@@ -72,7 +72,7 @@ fn a_file_is_called_by_what_is_in_it() {
         (with(512, &[(0, b"070701")]), "a cpio archive (an initramfs?)"),
         // Disks.
         (gpt(16_000), "a disk"),
-        (gpt(20_000), "an incomplete disk: its partition table needs 10240512 bytes, and there are 8388608"),
+        (gpt(20_000), "a disk that is cut short: its partition table needs 10240512 bytes, and there are 8388608"),
         (gpt(u64::MAX), "a disk"),
         (with(8 << 20, &[(4096, b"EFI PART")]), "a disk with sectors of 4096 bytes"),
         (with(8 << 20, boot_sector), "a disk with an MBR and no GPT"),

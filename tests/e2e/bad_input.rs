@@ -177,7 +177,7 @@ fn a_wrong_file_has_one_name_and_a_remedy_whatever_the_command() {
         ("small.lz4", "briks", "an lz4-compressed disk", "lz4 -dc small.lz4 > disk.raw && bootdisk"),
         ("root.tar.bz2", "bri", "a root file system in a tar archive", "rootfs:root.tar.bz2"),
         ("our", "bk", "a disk", "bootdisk "),
-        ("cut", "brks", "an incomplete disk: its partition table needs", "bootdisk "),
+        ("cut", "brks", "a disk that is cut short: its partition table needs", "bootdisk "),
         ("copy", "brks", "a disk whose partition table is lost, except for the copy at its end", ""),
         ("copy2", "brks", "a disk whose partition table is lost, except for the copy at its end", ""),
         ("large", "brks", "a disk with sectors of 4096 bytes", ""),

@@ -125,7 +125,7 @@ fn odd_answers_are_one_sentence_each() {
             challenge(&elsewhere),
             "evil.example/token, which bootdisk does not ask: that is not where this password belongs",
         ),
-        ("a realm that is none", challenge(&no_url), "which is not asked: that is no address of HTTP"),
+        ("a realm that is none", challenge(&no_url), "which bootdisk does not ask: that is no address of HTTP"),
         ("another scheme", challenge("Negotiate"), "credentials of a kind that is not supported: negotiate"),
         (
             "no scheme",
