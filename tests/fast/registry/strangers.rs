@@ -126,7 +126,7 @@ fn odd_answers_are_one_sentence_each() {
             "evil.example/token, which bootdisk does not ask: that is not where this password belongs",
         ),
         ("a realm that is none", challenge(&no_url), "which bootdisk does not ask: that is no address of HTTP"),
-        ("another scheme", challenge("Negotiate"), "credentials of a kind that is not supported: negotiate"),
+        ("another scheme", challenge("Negotiate"), "an unsupported kind of credentials: negotiate"),
         (
             "no scheme",
             Box::new(|_| answer(401, &[], b"")),
