@@ -135,7 +135,7 @@ fn ext4(layer: &[u8]) -> File {
             hash_seed: [2; 16],
             label: b"root".to_vec(),
             size: None,
-            free: None,
+            free: ext4::Free::Usual,
             limit: 1 << 32,
             made_at: Time { secs: 0, nanos: 0 },
             descriptors: Descriptors::default(),

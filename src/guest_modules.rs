@@ -53,7 +53,7 @@ pub fn write(tree: &ModuleTree, facts: &Facts, output: &dyn Output) -> Result<u6
         hash_seed,
         label: b"modules".to_vec(),
         size: None,
-        free: Some(0),
+        free: ext4::Free::Bytes(0),
         limit: LIMIT,
         made_at: time,
         descriptors: Descriptors::default(),

@@ -5,7 +5,13 @@
 use std::fs::File;
 use std::io::{self, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Mutex;
+
+/// Where temporary files go that may become as large as a disk: /tmp is memory on many hosts.
+pub fn scratch_dir() -> PathBuf {
+    std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| "/var/tmp".into(), PathBuf::from)
+}
 
 /// A random-access output. Ranges that were never written read as zeros.
 ///

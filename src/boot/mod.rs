@@ -105,35 +105,64 @@ impl BootError {
     }
 }
 
+/// Bytes of the smallest ESP for these boot files; with room for another kernel beside them if there is to be `another`.
+pub fn esp_size(boot: &Boot, architecture: Architecture, another: bool) -> Result<u64, BootError> {
+    let texts = Texts::of(boot)?;
+    let mut files = texts.files(boot, architecture)?;
+    if another {
+        // Until the new ones are whole the old ones stay.
+        files.insert("another/linux".into(), boot.kernel);
+        files.insert("another/initramfs".into(), boot.initramfs);
+    }
+    Ok(esp::smallest_for(&files).ok_or(esp::EspError::TooMuch)?)
+}
+
+/// Files of the ESP that are written here.
+struct Texts {
+    config: String,
+    entry: String,
+}
+
+impl Texts {
+    fn of(boot: &Boot) -> Result<Texts, BootError> {
+        let entry = loader::Entry {
+            title: loader::title(boot.title),
+            version: boot.release.to_owned(),
+            linux: loader::KERNEL_PATH.to_owned(),
+            initrd: loader::INITRAMFS_PATH.to_owned(),
+            options: boot.command_line.to_owned(),
+        };
+        Ok(Texts { config: loader::config(), entry: entry.encode()? })
+    }
+
+    /// All files of the ESP.
+    fn files<'a>(&'a self, boot: &Boot<'a>, architecture: Architecture) -> Result<esp::Files<'a>, BootError> {
+        let mut files = esp::Files::new();
+        files.insert(loader::KERNEL_PATH.to_owned(), boot.kernel);
+        files.insert(loader::INITRAMFS_PATH.to_owned(), boot.initramfs);
+        // Also without a loader that reads it: it is where the disk says its command line.
+        files.insert(loader::ENTRY_PATH.to_owned(), self.entry.as_bytes());
+        if boot.firmware.uefi {
+            let efi_loader = boot.efi_loader.ok_or(BootError::NoLoader)?;
+            files.insert(loader::fallback_path(architecture).to_owned(), efi_loader);
+            files.insert(loader::CONFIG_PATH.to_owned(), self.config.as_bytes());
+        }
+        Ok(files)
+    }
+}
+
 /// Writes ESP and BIOS boot partition, which must be zero before. Returns the boot code for the table's first sector
 /// ([`Layout::write`]). Of the layout only these two count.
 pub fn write(boot: &Boot, layout: &Layout, output: &dyn Output) -> Result<[u8; bios::MBR_BYTES], BootError> {
-    let Firmware { bios, uefi } = boot.firmware;
+    let bios = boot.firmware.bios;
     let architecture = layout.architecture();
     if bios && architecture != Architecture::X86_64 {
         return Err(BootError::NoBios);
     }
     let partition = layout.partition(Role::Esp).ok_or(BootError::NoPartition)?;
 
-    let config = loader::config();
-    let entry = loader::Entry {
-        title: loader::title(boot.title),
-        version: boot.release.to_owned(),
-        linux: loader::KERNEL_PATH.to_owned(),
-        initrd: loader::INITRAMFS_PATH.to_owned(),
-        options: boot.command_line.to_owned(),
-    }
-    .encode()?;
-    let mut files = esp::Files::new();
-    files.insert(loader::KERNEL_PATH.to_owned(), boot.kernel);
-    files.insert(loader::INITRAMFS_PATH.to_owned(), boot.initramfs);
-    // Also without a loader that reads it: it is where the disk says its command line.
-    files.insert(loader::ENTRY_PATH.to_owned(), entry.as_bytes());
-    if uefi {
-        let efi_loader = boot.efi_loader.ok_or(BootError::NoLoader)?;
-        files.insert(loader::fallback_path(architecture).to_owned(), efi_loader);
-        files.insert(loader::CONFIG_PATH.to_owned(), config.as_bytes());
-    }
+    let texts = Texts::of(boot)?;
+    let files = texts.files(boot, architecture)?;
     let volume = esp::Volume {
         first_lba: partition.first_lba,
         size: partition.bytes(),

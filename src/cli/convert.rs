@@ -23,13 +23,16 @@ Examples:
   bootdisk convert app.img -o app.qcow2 --compress zstd    Smaller; QEMU 5.1 and later
   bootdisk convert app.img -o app.vmdk --compress zlib     streamOptimized, for an OVF package
   bootdisk convert app.img -o app.vhd --format vhd-fixed   For Azure
+  bootdisk convert app.img -o app.ova                      For VMware and VirtualBox
+  bootdisk convert app.img -o app.tar.gz                   For Google's cloud
+  bootdisk convert app.img -o app.img.zst                  To carry it away
   bootdisk convert theirs.vhdx -o theirs.img               Raw again";
 
 /// Arguments of `bootdisk convert`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Disk in any form: raw, qcow2, VMDK, VDI, VHD, VHDX
+    /// Disk in any form: raw, qcow2, VMDK, VDI, VHD, VHDX, compressed, or in an OVA, a GCE archive or a Vagrant box
     disk: PathBuf,
     /// Where to write the new disk; an existing file stays until the new one is complete
     #[arg(long, short, value_name = "OTHER")]
@@ -75,7 +78,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>> {
     let kind = recognise::path(path)?;
     match &kind {
         Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso => {}
-        Kind::DiskForm(form) if forms::READ.contains(form) => {}
+        kind if kind.form().is_some() => {}
         _ => return Err(Refusal::new(kind, Wanted::Disk, Some(path)).into()),
     }
     let file = crate::inputs::open(path)?;

@@ -4,13 +4,13 @@ use super::report::WithHint;
 use crate::escape;
 use crate::forms::{Form, NAMES, Packing};
 use clap::{Args, ValueEnum, builder::PossibleValuesParser};
-use std::mem::discriminant;
 use std::path::Path;
 
 /// Options of `build` and `convert`.
 #[derive(Args, Clone, Debug)]
 pub struct DiskForm {
-    /// Form of the disk. Without it the name decides: .qcow2, .vmdk, .vdi, .vhd, .vhdx, and raw for all others.
+    /// Form of the disk. Without it the name decides: .qcow2, .vmdk, .vdi, .vhd, .vhdx, .gz, .xz, .zst (raw, compressed),
+    /// .tar.gz (gce: for Google's cloud), .ova (for VMware and VirtualBox), .box (for Vagrant), and raw for all others.
     /// vhd-fixed is raw with a footer, of whole MiB, as Azure wants it
     #[arg(long, value_name = "FORM", value_parser = PossibleValuesParser::new(NAMES))]
     format: Option<String>,
@@ -36,7 +36,7 @@ impl DiskForm {
     pub fn of(&self, output: &Path) -> Result<Form, WithHint> {
         let promised = Form::of_name(output);
         let form = self.format.as_deref().and_then(Form::named).unwrap_or(promised);
-        let same = discriminant(&promised) == discriminant(&form) || (promised, form) == (Form::Vhd, Form::VhdFixed);
+        let same = promised.name() == form.name() || (promised, form) == (Form::Vhd, Form::VhdFixed);
         if promised != Form::Raw && !same {
             return Err(WithHint {
                 message: format!("the name promises another form than --format says: {}", escape::path(output)),
@@ -50,7 +50,9 @@ impl DiskForm {
         };
         form.packed(packing).ok_or_else(|| WithHint {
             message: "this form has no such compression".into(),
-            hint: "zlib and zstd are for qcow2, zlib is for VMDK; a raw disk is packed by zstd -o FILE.zst FILE".into(),
+            hint:
+                "zlib and zstd are for qcow2, zlib is for VMDK; a raw disk is compressed by its name: -o disk.img.zst"
+                    .into(),
         })
     }
 }
@@ -58,6 +60,7 @@ impl DiskForm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forms::Compression;
 
     #[test]
     fn a_form_is_what_is_asked_for_and_what_the_name_promises() {
@@ -72,6 +75,10 @@ mod tests {
             (None, Some(Compress::Zlib), "a.vmdk", Ok(Form::Vmdk(Packing::Zlib))),
             (Some("qcow2"), None, "a", Ok(Form::Qcow2(Packing::Plain))),
             (Some("vhd-fixed"), None, "a.vhd", Ok(Form::VhdFixed)),
+            (None, None, "a.img.zst", Ok(Form::Compressed(Compression::Zstd))),
+            (None, None, "a.tar.gz", Ok(Form::Gce)),
+            (Some("gce"), None, "a", Ok(Form::Gce)),
+            (Some("xz"), None, "a.gz", Err("the name promises another form than --format says: a.gz".into())),
             (Some("raw"), None, "a.qcow2", Err("the name promises another form than --format says: a.qcow2".into())),
             (Some("vdi"), None, "a.vmdk", Err("the name promises another form than --format says: a.vmdk".into())),
             (None, Some(Compress::Zlib), "a.img", Err("this form has no such compression".into())),

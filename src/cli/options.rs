@@ -3,8 +3,9 @@
 //! Options that `docker run` has keep its names and meaning.
 
 use super::report::WithHint;
+use super::size::Fit;
 use crate::arch::Architecture;
-use crate::convert::Firmware;
+use crate::convert::{EspSize, Firmware, Free};
 use crate::escape::escape;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{Init, Network};
@@ -46,7 +47,7 @@ pub enum ProgressMode {
 }
 
 /// Bytes of the EFI System Partition when nobody names them.
-pub const ESP_SIZE: u64 = 128 << 20;
+const ESP_SIZE: u64 = 128 << 20;
 
 /// What goes onto the disk.
 #[derive(Args, Clone, Debug)]
@@ -77,13 +78,17 @@ pub struct Disk {
     /// dockerfile:DIR]
     #[arg(long, short, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Size of the whole disk: bytes, or with K, M, G, T for powers of 1024; a disk that exists can only grow
-    /// [default: what the image needs and some room]
-    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
-    pub size: Option<u64>,
-    /// Size of the EFI System Partition
-    #[arg(long, value_name = "SIZE", value_parser = super::size::parse, default_value = "128M")]
-    pub esp_size: u64,
+    /// Size of the whole disk: bytes, or with K, M, G, T for powers of 1024; min for the smallest that boots, without
+    /// room for another kernel; a disk that exists can only grow [default: what the image needs and some room]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_or_min)]
+    pub size: Option<Fit>,
+    /// That room: what is free in the root file system [default: the larger of 512M and a quarter of what the image needs]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse, conflicts_with = "size")]
+    pub free: Option<u64>,
+    /// Size of the EFI System Partition; auto for the smallest that holds the boot files and another kernel
+    /// [default: 128M]
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_or_auto)]
+    pub esp_size: Option<Fit>,
     /// Added to the kernel's command line
     #[arg(long, value_name = "ARGS", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub cmdline: String,
@@ -98,6 +103,27 @@ pub struct Disk {
     /// systemd-boot for the EFI System Partition, or a package that contains it [default: where the distribution's systemd-boot-efi puts it]
     #[arg(long, value_name = "FILE")]
     pub efi_loader: Option<PathBuf>,
+}
+
+impl Disk {
+    /// Size of the EFI System Partition.
+    pub fn esp_size(&self) -> EspSize {
+        match (self.esp_size, self.size) {
+            (Some(Fit::Bytes(bytes)), _) => EspSize::Bytes(bytes),
+            (Some(Fit::Fitting), _) => EspSize::Auto,
+            (None, Some(Fit::Fitting)) => EspSize::Least,
+            (None, _) => EspSize::Bytes(ESP_SIZE),
+        }
+    }
+
+    /// What is left free in the root file system, where the disk's size is not given.
+    pub fn room(&self) -> Free {
+        match (self.size, self.free) {
+            (Some(Fit::Fitting), _) => Free::Least,
+            (_, Some(bytes)) => Free::Bytes(bytes),
+            (_, None) => Free::Usual,
+        }
+    }
 }
 
 /// Keys for a kernel that is given as a file.

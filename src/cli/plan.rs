@@ -3,6 +3,7 @@
 use super::env;
 use super::options::{self, Disk, Global, KernelKeys};
 use super::report::WithHint;
+use super::size::Fit;
 use crate::arch::{Arch, Architecture};
 use crate::convert::{Firmware, Observer, Options, Plan};
 use crate::guest::channel::Overrides;
@@ -68,8 +69,9 @@ pub fn open(
     let options = Options {
         source: crate::escape::path(Path::new(name)),
         firmware: firmware(Architecture::try_from(bundle.arch)?, &bundle),
-        size: disk.size,
-        esp_size: disk.esp_size,
+        size: disk.size.and_then(Fit::bytes),
+        free: disk.room(),
+        esp_size: disk.esp_size(),
         command_line: disk.cmdline.clone(),
         init: disk.init.into(),
         overrides: overrides.clone(),
@@ -174,7 +176,9 @@ impl options::Disk {
             ("--platform", self.platform.is_some()),
             ("--owner", self.owner.is_some()),
             ("--file", self.file.is_some()),
-            ("--esp-size", self.esp_size != options::ESP_SIZE),
+            ("--size min", self.size == Some(Fit::Fitting)),
+            ("--free", self.free.is_some()),
+            ("--esp-size", self.esp_size.is_some()),
             ("--cmdline", !self.cmdline.is_empty()),
             ("--identity", self.identity.is_some()),
             ("--init", self.init != options::InitChoice::Auto),

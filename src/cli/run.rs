@@ -10,6 +10,7 @@ use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeou
 use super::options::{self, Global};
 use super::registry;
 use super::report::{self, WithHint};
+use super::size::Fit;
 use super::stdio::say;
 use super::target::{self, DirectBoot, Found, Target};
 use crate::boot::existing::Existing;
@@ -181,7 +182,7 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
     fill(&mut machine, args);
     machine.forwards = forwards(global, args, &facts)?;
     // A disk made here has that size already.
-    machine.size = args.disk.size.filter(|_| matches!(target, Target::Disk(_)));
+    machine.size = args.disk.size.and_then(Fit::bytes).filter(|_| matches!(target, Target::Disk(_)));
     let overrides = overrides(args)?;
     let mut show = console::Console::new(global, args.console);
     show.welcome(&machine.forwards, args.tty && args.interactive);

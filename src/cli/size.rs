@@ -17,6 +17,42 @@ pub fn parse(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "more bytes than a disk can have".into())
 }
 
+/// A size, or the word for one that bootdisk finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// So many bytes.
+    Bytes(u64),
+    /// `min` or `auto`.
+    Fitting,
+}
+
+impl Fit {
+    /// The bytes, if they were named.
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            Fit::Bytes(bytes) => Some(bytes),
+            Fit::Fitting => None,
+        }
+    }
+}
+
+/// A size or `min`.
+pub fn parse_or_min(text: &str) -> Result<Fit, String> {
+    or_word(text, "min")
+}
+
+/// A size or `auto`.
+pub fn parse_or_auto(text: &str) -> Result<Fit, String> {
+    or_word(text, "auto")
+}
+
+fn or_word(text: &str, word: &str) -> Result<Fit, String> {
+    match text == word {
+        true => Ok(Fit::Fitting),
+        false => parse(text).map(Fit::Bytes),
+    }
+}
+
 /// A size for people: `512 B`, `1.5 GiB`.
 pub fn render(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -43,6 +79,14 @@ mod tests {
         for bad in ["", "G", "-1", "1.5G", "4X", "99999999999999T"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_word_stands_for_a_size_only_where_it_means_one() {
+        assert_eq!(parse_or_min("min"), Ok(Fit::Fitting));
+        assert_eq!(parse_or_auto("auto"), Ok(Fit::Fitting));
+        assert_eq!(parse_or_min("64M"), Ok(Fit::Bytes(64 << 20)));
+        assert!(parse_or_min("auto").is_err() && parse_or_auto("min").is_err() && parse_or_min("").is_err());
     }
 
     #[test]

@@ -92,8 +92,7 @@ impl Target {
     /// A disk in another form is made raw for this machine: QEMU reads no format that somebody else wrote.
     fn unpacked(path: &Path) -> anyhow::Result<Target> {
         let source = super::convert::open(path)?;
-        let dir =
-            tempfile::tempdir_in(crate::qemu::disk::scratch_dir()).context("cannot make a temporary directory")?;
+        let dir = tempfile::tempdir_in(crate::output::scratch_dir()).context("cannot make a temporary directory")?;
         let file = std::fs::File::create_new(dir.path().join("disk.img")).context("cannot make a raw disk of it")?;
         let length = forms::write(Form::Raw, &*source, &file, 1).context("cannot make a raw disk of it")?;
         file.set_len(length).context("cannot make a raw disk of it")?;
@@ -146,8 +145,7 @@ pub enum Found {
 pub fn disk_at(target: &OsStr) -> Option<Found> {
     match recognise::path(Path::new(target)).ok().filter(|_| target != "-")? {
         Kind::Disk(disk) => Some(Found::Disk(disk)),
-        Kind::DiskForm(form) if forms::READ.contains(&form) => Some(Found::Form(form)),
-        _ => None,
+        kind => kind.form().map(Found::Form),
     }
 }
 

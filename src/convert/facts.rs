@@ -1,6 +1,7 @@
 //! What is found out about a disk before anything is written: its boot specification, and the digest that is its identity.
 
-use super::{Event, Observer, Options};
+use super::{EspSize, Event, Observer, Options};
+use crate::ext4::Free;
 use crate::guest::spec::{self, BootSpec, Network, Root};
 use crate::guest::surroundings::Surroundings;
 use crate::identity::Ingredients;
@@ -66,6 +67,15 @@ pub(super) struct Facts<'a> {
     pub(super) spec: &'a BootSpec,
 }
 
+/// A word where the boot files decide.
+fn esp_size(size: EspSize) -> Vec<u8> {
+    match size {
+        EspSize::Bytes(bytes) => bytes.to_le_bytes().to_vec(),
+        EspSize::Auto => b"auto".to_vec(),
+        EspSize::Least => b"least".to_vec(),
+    }
+}
+
 /// Digest of everything that goes onto the disk.
 pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, facts: &Facts<'_>) -> Result<[u8; 32]> {
     let mut all = Ingredients::default();
@@ -80,11 +90,16 @@ pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, fac
         .add("command line", facts.command_line.as_bytes())
         .add("firmware", &[options.firmware.bios.into(), options.firmware.uefi.into()])
         .add("size", &options.size.unwrap_or(0).to_le_bytes())
-        .add("ESP size", &options.esp_size.to_le_bytes())
+        .add("ESP size", &esp_size(options.esp_size))
         // A limit that is later than the image changes nothing on the disk, and so not its identity either.
         .add("time", &made_at(image, options).to_le_bytes());
     for module in &facts.modules.modules {
         all.add(&module.spec.name, module.sha256.as_bytes());
+    }
+    match options.free {
+        Free::Usual => {}
+        Free::Bytes(bytes) => _ = all.add("free", &bytes.to_le_bytes()),
+        Free::Least => _ = all.add("free", b"least"),
     }
     if let Some(identity) = &options.identity {
         all.add("identity", identity.as_bytes());

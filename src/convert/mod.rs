@@ -13,6 +13,7 @@ mod watched;
 mod write;
 
 pub use crate::boot::Firmware;
+pub use crate::ext4::Free;
 pub use form::write_form;
 pub use size::SizeError;
 pub use verify::{Expected, expected_userland, verify};
@@ -78,6 +79,17 @@ pub enum Event<'a> {
 /// Gets the events.
 pub type Observer<'a> = &'a mut dyn FnMut(Event<'_>);
 
+/// Size of an EFI System Partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EspSize {
+    /// So many bytes.
+    Bytes(u64),
+    /// What the boot files take, and those of another kernel.
+    Auto,
+    /// What the boot files take.
+    Least,
+}
+
 /// What decides a disk besides image and kernel.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -87,8 +99,10 @@ pub struct Options {
     pub firmware: Firmware,
     /// Bytes of the whole disk; what the image needs and some room when absent.
     pub size: Option<u64>,
-    /// Bytes of the EFI System Partition.
-    pub esp_size: u64,
+    /// That room.
+    pub free: Free,
+    /// Size of the EFI System Partition.
+    pub esp_size: EspSize,
     /// Added to the kernel's command line.
     pub command_line: String,
     /// Who runs the userland.

@@ -10,7 +10,7 @@ use super::form::write_form;
 use super::size::SizeError;
 use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
-use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, Event, Observer, Plan, Writing};
+use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Writing};
 use crate::arch::Architecture;
 use crate::boot::{self, Boot, initramfs};
 use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
@@ -60,10 +60,11 @@ impl Plan {
     fn write_parts(&self, layers: LayersAhead, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
         let architecture = Architecture::try_from(self.bundle.arch)?;
         // What no disk can be is refused before there is a file.
-        self.fixed_layout(architecture, self.options.esp_size.into())?;
-        Layout::root_offset(architecture, self.options.esp_size)?;
+        let esp_size = self.esp_size(architecture)?;
+        self.fixed_layout(architecture, esp_size.into())?;
+        Layout::root_offset(architecture, esp_size)?;
         let file = PartialFile::create(path, self.options.size.unwrap_or(0))?;
-        let before = self.before_root(architecture, &file, observe)?;
+        let before = self.before_root(architecture, esp_size, &file, observe)?;
         let (fixed, too_small) = self.fixed_layout(architecture, before)?;
         let root_size =
             fixed.as_ref().map(|layout| layout.partition(Role::Root).expect("every layout has one").bytes());
@@ -109,7 +110,10 @@ impl Plan {
             Form::Raw => file,
             _ => {
                 let raw = forms::Raw::new(file.file().try_clone().context("cannot open the disk again")?);
-                write_form(&raw.context("cannot open the disk again")?, path, writing, observe)?
+                let drivers = self.spec.drivers.as_deref();
+                let form = drivers.map_or(writing.form, |drivers| writing.form.for_drivers(drivers));
+                let writing = Writing { form, ..*writing };
+                write_form(&raw.context("cannot open the disk again")?, path, &writing, observe)?
             }
         };
         if writing.sync {
@@ -171,26 +175,50 @@ impl Plan {
 
     /// Writes ESP and BIOS boot partition where `layout` has them. The boot code is for the partition table's sector.
     fn write_boot_files(&self, layout: &Layout, file: &PartialFile) -> Result<BootFiles> {
-        let kernel = self.bundle.boot.read()?;
-        let initramfs = self.initramfs()?;
-        let parts = Boot {
-            firmware: self.options.firmware,
-            kernel: &kernel,
-            release: &self.bundle.release,
-            initramfs: &initramfs,
-            efi_loader: self.efi_loader.as_deref(),
-            command_line: &self.command_line,
-            title: &format!("Linux {}", self.bundle.release),
-            volume_id: self.identity.esp_volume,
-            time: self.made_at(),
-        };
-        let code = boot::write(&parts, layout, file)?;
+        let (kernel, initramfs) = (self.bundle.boot.read()?, self.initramfs()?);
+        let title = self.title();
+        let code = boot::write(&self.boot(&kernel, &initramfs, &title), layout, file)?;
         Ok(BootFiles { code, kernel: kernel.len() as u64, initramfs: initramfs.len() as u64 })
     }
 
+    fn title(&self) -> String {
+        format!("Linux {}", self.bundle.release)
+    }
+
+    /// What the disk boots.
+    fn boot<'a>(&'a self, kernel: &'a [u8], initramfs: &'a [u8], title: &'a str) -> Boot<'a> {
+        Boot {
+            firmware: self.options.firmware,
+            kernel,
+            release: &self.bundle.release,
+            initramfs,
+            efi_loader: self.efi_loader.as_deref(),
+            command_line: &self.command_line,
+            title,
+            volume_id: self.identity.esp_volume,
+            time: self.made_at(),
+        }
+    }
+
+    /// Bytes of the EFI System Partition: those asked for, or what the boot files need.
+    fn esp_size(&self, architecture: Architecture) -> Result<u64> {
+        if let EspSize::Bytes(size) = self.options.esp_size {
+            return Ok(size);
+        }
+        let another = self.options.esp_size == EspSize::Auto;
+        let (kernel, initramfs) = (self.bundle.boot.read()?, self.initramfs()?);
+        Ok(boot::esp_size(&self.boot(&kernel, &initramfs, &self.title()), architecture, another)?)
+    }
+
     /// Sizes of the partitions before the root. The modules' is written here, as only then its size is known.
-    fn before_root(&self, architecture: Architecture, file: &PartialFile, observe: Observer<'_>) -> Result<Before> {
-        let before = Before::from(self.options.esp_size);
+    fn before_root(
+        &self,
+        architecture: Architecture,
+        esp_size: u64,
+        file: &PartialFile,
+        observe: Observer<'_>,
+    ) -> Result<Before> {
+        let before = Before::from(esp_size);
         let Some(tree) = self.bundle.modules.as_ref().filter(|_| self.spec.guest_modules.is_some()) else {
             return Ok(before);
         };
@@ -260,7 +288,7 @@ impl Plan {
             hash_seed: root.hash_seed.into_bytes(),
             label: b"root".to_vec(),
             size,
-            free: None,
+            free: self.options.free,
             limit: size.map_or(AUTOMATIC_LIMIT, |size| size.saturating_add(compressed.saturating_mul(COUNTED_RATIO))),
             made_at: Time { secs: self.made_at(), nanos: 0 },
             descriptors: Descriptors::default(),

@@ -50,4 +50,4 @@ pub use geometry::Descriptors;
 pub use seal::Sealed;
 pub use stored::stored;
 pub use warnings::Warnings;
-pub use writer::{BodyError, Params, Writer};
+pub use writer::{BodyError, Free, Params, Writer};

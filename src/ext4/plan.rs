@@ -37,6 +37,7 @@ pub struct Need {
 }
 
 /// What has to fit.
+#[derive(Clone, Copy)]
 pub struct Demand<'a> {
     /// Bodies.
     pub bodies: &'a Allocator,

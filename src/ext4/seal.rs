@@ -20,7 +20,7 @@ use super::supply::Supply;
 use super::survey::{self, Survey};
 use super::table::InodeTable;
 use super::warnings::Warnings;
-use super::writer::{Params, Writer};
+use super::writer::{Free, Params, Writer};
 use super::xattrs::Division;
 use super::{inode, journal, resize};
 use crate::rootfs::tree::Attrs;
@@ -30,6 +30,9 @@ use std::io;
 const MIB: u64 = 1 << 20;
 /// Free space of an automatic size, at least.
 const FREE_MIN: u64 = 512 * MIB;
+/// Bytes and inodes that are left in the smallest.
+const FREE_LEAST: u64 = MIB;
+const SPARE_INODES: u32 = 64;
 
 /// What was written.
 #[derive(Clone, Debug)]
@@ -65,7 +68,11 @@ impl Writer<'_> {
         };
         let (size, mut plan) = match self.params.size {
             Some(size) => (size, fixed(&demand, size)?),
-            None => automatic(&demand, self.params.free)?,
+            None => match self.params.free {
+                Free::Usual => automatic(&demand, |used| FREE_MIN.max(used / 4))?,
+                Free::Bytes(bytes) => automatic(&demand, |_| bytes)?,
+                Free::Least => least(&demand)?,
+            },
         };
         self.stage.erase()?;
         let supply = std::mem::take(&mut plan.supply);
@@ -94,6 +101,11 @@ fn fixed(demand: &Demand, size: u64) -> Result<Plan, SealError> {
     if let Some(plan) = demand.fit(size) {
         return Ok(plan);
     }
+    Err(SealError::TooSmall { size, needed: smallest(demand, size)? })
+}
+
+/// The smallest size above `size` that is enough.
+fn smallest(demand: &Demand, size: u64) -> Result<u64, SealError> {
     let fits = |mib: u64| demand.fit(mib * MIB).is_some();
     let most = largest(demand) / MIB;
     let mut too_small = size / MIB;
@@ -109,7 +121,20 @@ fn fixed(demand: &Demand, size: u64) -> Result<Plan, SealError> {
         let middle = too_small + (enough - too_small) / 2;
         if fits(middle) { enough = middle } else { too_small = middle }
     }
-    Err(SealError::TooSmall { size, needed: enough * MIB })
+    Ok(enough * MIB)
+}
+
+/// The smallest size, with what a boot writes: names of mount points, and a few files.
+fn least(demand: &Demand) -> Result<(u64, Plan), SealError> {
+    let demand = Demand { last_inode: demand.last_inode.saturating_add(SPARE_INODES), ..*demand };
+    let mut size = smallest(&demand, 0)?;
+    while size <= largest(&demand) {
+        match demand.fit(size).filter(|plan| plan.free * BLOCK >= FREE_LEAST) {
+            Some(plan) => return Ok((size, plan)),
+            None => size += MIB,
+        }
+    }
+    Err(SealError::TooLarge(largest(&demand)))
 }
 
 /// The largest size the room for descriptors allows.
@@ -118,12 +143,12 @@ fn largest(demand: &Demand) -> u64 {
 }
 
 /// The smallest size with comfort and the free space wanted.
-fn automatic(demand: &Demand, free: Option<u64>) -> Result<(u64, Plan), SealError> {
+fn automatic(demand: &Demand, free: impl Fn(u64) -> u64) -> Result<(u64, Plan), SealError> {
     let end = demand.bodies.end();
     let unused: u64 = demand.bodies.free(end).iter().map(|(_, length)| length).sum();
     let needs: u64 = demand.needs.iter().map(|n| u64::from(n.content) + u64::from(n.nodes) + u64::from(n.xattr)).sum();
     let used = (end - unused + needs) * BLOCK;
-    let wanted = free.unwrap_or_else(|| FREE_MIN.max(used / 4));
+    let wanted = free(used);
     let most = largest(demand);
     let mut size = (end * BLOCK).max(used.saturating_add(wanted)).div_ceil(MIB) * MIB;
     loop {

@@ -24,14 +24,26 @@ pub struct Params {
     pub label: Vec<u8>,
     /// Bytes of the partition, or `None` for as many as are needed, the free space included.
     pub size: Option<u64>,
-    /// Bytes left free when `size` is `None`; `None` for the larger of 512 MiB and a quarter of what is used.
-    pub free: Option<u64>,
+    /// What is left free when `size` is `None`.
+    pub free: Free,
     /// Most bytes of blocks counted before giving up, whatever the size.
     pub limit: u64,
     /// When the file system was made.
     pub made_at: Time,
     /// Size of the group descriptors.
     pub descriptors: Descriptors,
+}
+
+/// What is left free in a file system whose size nobody has named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Free {
+    /// The larger of 512 MiB and a quarter of what is used.
+    #[default]
+    Usual,
+    /// So many bytes.
+    Bytes(u64),
+    /// As little as a boot needs, and the smallest journal.
+    Least,
 }
 
 /// What [`BodySink`] calls of the writer return inside an [`io::Error`] when the output is not to blame.

@@ -12,26 +12,52 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 /// Bytes needed to recognise a format.
 const MAGIC: usize = 6;
 
+/// What something is packed by.
+#[derive(Clone, Copy)]
+enum Packer {
+    Gzip,
+    Xz,
+    Zstd,
+    Bzip2,
+    Lz4,
+}
+
+fn packer(start: &[u8]) -> Option<Packer> {
+    Some(match start {
+        [0x1f, 0x8b, ..] => Packer::Gzip,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packer::Xz,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Packer::Zstd,
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, ..] => Packer::Bzip2,
+        [0x04, 0x22, 0x4d, 0x18, ..] => Packer::Lz4,
+        _ => return None,
+    })
+}
+
+/// Whether packed bytes begin with these.
+pub fn is_packed(start: &[u8]) -> bool {
+    packer(start).is_some()
+}
+
 /// A reader of the decompressed bytes of `input`; plain bytes pass through.
 pub fn reader<'a, R: Read + 'a>(mut input: R) -> io::Result<Box<dyn Read + 'a>> {
     let mut magic = Vec::with_capacity(MAGIC);
     input.by_ref().take(MAGIC as u64).read_to_end(&mut magic)?;
-    let start = magic.clone();
+    let packer = packer(&magic);
     let whole = io::Cursor::new(magic).chain(input);
-    Ok(match start.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(whole)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+    Ok(match packer {
+        Some(Packer::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
+        Some(Packer::Xz) => {
             let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
             Box::new(liblzma::read::XzDecoder::new_stream(whole, stream))
         }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+        Some(Packer::Zstd) => {
             let mut decoder = zstd::Decoder::new(whole)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
             Box::new(decoder)
         }
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41] => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
-        [0x04, 0x22, 0x4d, 0x18, ..] => Box::new(frame::Decoder::new(whole)),
-        _ => Box::new(whole),
+        Some(Packer::Bzip2) => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
+        Some(Packer::Lz4) => Box::new(frame::Decoder::new(whole)),
+        None => Box::new(whole),
     })
 }
 

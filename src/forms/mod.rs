@@ -1,9 +1,11 @@
-//! Forms that disks are kept in: raw, qcow2, VMDK, VDI, VHD, VHDX. One writer and one bounded reader each.
+//! Forms that disks are kept in: raw, compressed or not, qcow2, VMDK, VDI, VHD, VHDX, and the packages OVA, GCE and box. One
+//! writer and one bounded reader each.
 //!
 //! ```text
 //!   raw file ─┐                      ┌─ raw
-//!   any form ─┴▶ Source ─▶ units ─▶ ─┼─ qcow2   VMDK   VDI   VHD   VHDX
-//!              holes stay holes      └─ bodies in order, metadata behind or before them
+//!   any form ─┴▶ Source ─▶ units ─▶ ─┼─ qcow2   VMDK   VDI   VHD   VHDX   gzip   xz   zst
+//!              holes stay holes      ├─ bodies in order, metadata behind or before them
+//!                                    └─ packages: one of these, and what a program wants beside it
 //! ```
 //!
 //! A form written twice has the same bytes, with any number of threads: identifiers come from the disk's own, and there
@@ -13,10 +15,13 @@
 //! disk that refers to another file (a backing file, a parent, a data file, an extent) is refused by that name. Not
 //! supported: internal snapshots (the active state is read), encryption, differencing disks, logs that must be replayed.
 
+mod compressed;
 mod fault;
 mod identifier;
 mod mapped;
+mod package;
 mod packed;
+mod pieces;
 mod qcow2;
 mod raw;
 mod source;
@@ -26,9 +31,12 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
+pub use compressed::Compression;
 pub use fault::Fault;
+pub use package::Hardware;
 pub use source::{Raw, Source};
 
+use crate::formats::unpack;
 use crate::output::Output;
 use std::fs::File;
 use std::io;
@@ -62,13 +70,22 @@ pub enum Form {
     VhdFixed,
     /// Hyper-V's.
     Vhdx,
+    /// Byte after byte, compressed.
+    Compressed(Compression),
+    /// Google's cloud's: `disk.raw` in a tar.gz, whole GiB.
+    Gce,
+    /// A VMDK and the machine that it is for, for VMware and VirtualBox.
+    Ova(Hardware),
+    /// Vagrant's, with a qcow2.
+    Vagrant,
 }
 
 /// What the forms that are read are called by whoever recognises a file by its first bytes.
 pub const READ: [&str; 5] = ["qcow2", "VMDK", "VDI", "VHD", "VHDX"];
 
 /// Names of forms, as they are asked for.
-pub const NAMES: [&str; 7] = ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhd-fixed", "vhdx"];
+pub const NAMES: [&str; 13] =
+    ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhd-fixed", "vhdx", "gz", "xz", "zst", "gce", "ova", "box"];
 
 impl Form {
     /// The form of this name; see [`NAMES`].
@@ -81,20 +98,53 @@ impl Form {
             "vhd" => Form::Vhd,
             "vhd-fixed" => Form::VhdFixed,
             "vhdx" => Form::Vhdx,
+            "gz" => Form::Compressed(Compression::Gzip),
+            "xz" => Form::Compressed(Compression::Xz),
+            "zst" => Form::Compressed(Compression::Zstd),
+            "gce" => Form::Gce,
+            "ova" => Form::Ova(Hardware::default()),
+            "box" => Form::Vagrant,
             _ => return None,
         })
     }
 
     /// The form that a file's name promises; a name that promises none is raw.
     pub fn of_name(path: &Path) -> Form {
-        let suffix = path.extension().unwrap_or_default().to_ascii_lowercase();
-        match suffix.to_str() {
-            Some("qcow2") => Form::Qcow2(Packing::Plain),
-            Some("vmdk") => Form::Vmdk(Packing::Plain),
-            Some("vdi") => Form::Vdi,
-            Some("vhd" | "vpc") => Form::Vhd,
-            Some("vhdx") => Form::Vhdx,
-            _ => Form::Raw,
+        let ends = |path: &Path| path.extension().unwrap_or_default().to_ascii_lowercase().into_string();
+        let Ok(suffix) = ends(path) else { return Form::Raw };
+        match suffix.as_str() {
+            "vpc" => Form::Vhd,
+            "gz" if ends(Path::new(path.file_stem().unwrap_or_default())).is_ok_and(|stem| stem == "tar") => Form::Gce,
+            // Nothing ends with these names but what was asked for.
+            "gce" | "vhd-fixed" => Form::Raw,
+            suffix => Form::named(suffix).unwrap_or(Form::Raw),
+        }
+    }
+
+    /// What it is called, however it is packed; see [`NAMES`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Raw => "raw",
+            Form::Qcow2(_) => "qcow2",
+            Form::Vmdk(_) => "vmdk",
+            Form::Vdi => "vdi",
+            Form::Vhd => "vhd",
+            Form::VhdFixed => "vhd-fixed",
+            Form::Vhdx => "vhdx",
+            Form::Compressed(Compression::Gzip) => "gz",
+            Form::Compressed(Compression::Xz) => "xz",
+            Form::Compressed(Compression::Zstd) => "zst",
+            Form::Gce => "gce",
+            Form::Ova(_) => "ova",
+            Form::Vagrant => "box",
+        }
+    }
+
+    /// The same form for a kernel with these drivers, where it says what machine the disk is for.
+    pub fn for_drivers(self, drivers: &[String]) -> Form {
+        match self {
+            Form::Ova(_) => Form::Ova(Hardware::for_drivers(drivers)),
+            form => form,
         }
     }
 
@@ -113,6 +163,8 @@ impl Form {
     pub fn rounded(self, size: u64) -> u64 {
         match self {
             Form::VhdFixed => size.next_multiple_of(1 << 20),
+            Form::Gce => size.next_multiple_of(package::GIB),
+            Form::Compressed(_) => size,
             _ => size.next_multiple_of(512),
         }
     }
@@ -132,6 +184,10 @@ pub fn write(form: Form, source: &dyn Source, output: &dyn Output, threads: usiz
         Form::Vhd => vhd::write(source, output),
         Form::VhdFixed => vhd::write_fixed(source, output),
         Form::Vhdx => vhdx::write(source, output),
+        Form::Compressed(how) => compressed::write(source, output, how, threads),
+        Form::Gce => package::write_gce(source, output, threads),
+        Form::Ova(hardware) => package::write_ova(source, output, hardware, threads),
+        Form::Vagrant => package::write_vagrant(source, output, threads),
     }
 }
 
@@ -155,13 +211,34 @@ fn is_within(one: &dyn Source, other: &dyn Source) -> io::Result<bool> {
     Ok(same)
 }
 
-/// Opens a disk of any form. What has the sign of no other form is raw.
+/// Opens a disk of any form, compressed or not, or the one in a package. What has the sign of no other form is raw.
 ///
 /// # Errors
 /// [`Fault`], for a form that refers to other files, or is damaged or not supported.
 pub fn open(file: File) -> Result<Box<dyn Source>, Fault> {
     let raw = Raw::new(file)?;
-    let start = raw.start(4096)?;
+    match unpack::is_packed(&raw.start(START)?) {
+        true => open_unpacked(compressed::unpacked(&raw)?),
+        false => open_unpacked(raw),
+    }
+}
+
+/// Bytes that tell what something is.
+const START: usize = 4096;
+
+/// What is not compressed, or no more: what is compressed twice is nothing that is known.
+fn open_unpacked(raw: Raw) -> Result<Box<dyn Source>, Fault> {
+    if !package::is_archive(&raw.start(START)?) {
+        return open_disk(raw);
+    }
+    match package::disk_in(raw)? {
+        package::Member::Whole(disk) => open_disk(disk),
+        package::Member::Sparse(disk) => Ok(disk),
+    }
+}
+
+fn open_disk(raw: Raw) -> Result<Box<dyn Source>, Fault> {
+    let start = raw.start(START)?;
     if start.starts_with(qcow2::MAGIC) {
         return Ok(Box::new(qcow2::open(raw)?));
     }

@@ -5,17 +5,17 @@ use std::io;
 use std::thread;
 
 /// Packs one unit.
-type Pack<P> = dyn Fn(&mut P, &[u8]) -> io::Result<Vec<u8>> + Sync;
+type Pack<P, T> = dyn Fn(&mut P, &[u8]) -> io::Result<T> + Sync;
 
 /// Packs every unit with `pack`, which is made once a thread.
-pub(super) fn all<P>(
+pub(super) fn all<P, T: Send>(
     units: &[Unit<'_>],
     threads: usize,
     make: &(dyn Fn() -> io::Result<P> + Sync),
-    pack: &Pack<P>,
-) -> io::Result<Vec<Vec<u8>>> {
+    pack: &Pack<P, T>,
+) -> io::Result<Vec<T>> {
     let share = units.len().div_ceil(threads.max(1)).max(1);
-    let one = |units: &[Unit<'_>]| -> io::Result<Vec<Vec<u8>>> {
+    let one = |units: &[Unit<'_>]| -> io::Result<Vec<T>> {
         let mut packer = make()?;
         units.iter().map(|(_, bytes)| pack(&mut packer, bytes)).collect()
     };

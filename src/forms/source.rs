@@ -1,11 +1,11 @@
 //! What is read: a disk of so many bytes, some ranges of which hold something.
 
 use super::Fault;
-use crate::formats::{ReadAt, Window};
+use crate::formats::ReadAt;
 use crate::holes;
 use nix::errno::Errno;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 /// A disk.
@@ -16,9 +16,11 @@ pub trait Source: ReadAt + Send + Sync {
     fn data(&self, from: u64) -> io::Result<Option<Range<u64>>>;
 }
 
-/// A file, byte after byte.
+/// A file, byte after byte, or a part of one.
 pub struct Raw {
     file: File,
+    /// Where it begins in the file.
+    start: u64,
     size: u64,
 }
 
@@ -26,7 +28,20 @@ impl Raw {
     /// A file or a block device.
     pub fn new(mut file: File) -> io::Result<Raw> {
         let size = file.seek(SeekFrom::End(0))?;
-        Ok(Raw { file, size })
+        Ok(Raw { file, start: 0, size })
+    }
+
+    /// The part of it that has `size` bytes from `offset` on, without what is around it.
+    pub(super) fn within(self, offset: u64, size: u64) -> Result<Raw, Fault> {
+        match offset.checked_add(size).is_some_and(|end| end <= self.size) {
+            true => Ok(Raw { file: self.file, start: self.start + offset, size }),
+            false => Err(Fault::CutShort("a part of the disk")),
+        }
+    }
+
+    /// All of it, front to back.
+    pub(super) fn reading(&self) -> Reading<'_> {
+        Reading { file: self, at: 0 }
     }
 
     /// Its first bytes, `most` of them or all there are.
@@ -52,7 +67,9 @@ impl Raw {
 
 impl ReadAt for Raw {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        ReadAt::read_at(&self.file, offset, buffer)
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size);
+        end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        ReadAt::read_at(&self.file, self.start + offset, buffer)
     }
 }
 
@@ -62,23 +79,26 @@ impl Source for Raw {
     }
 
     fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
-        match holes::data(&self.file, from, self.size) {
+        let (start, end) = (self.start, self.start + self.size);
+        match holes::data(&self.file, start.saturating_add(from), end) {
             // A device, or a file system that knows no holes.
             Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOTTY) => Ok(Some(from..self.size)),
-            found => Ok(found?),
+            found => Ok(found?.map(|range| range.start - start..range.end.min(end) - start)),
         }
     }
 }
 
-/// A part of a file, without what a form has around it.
-impl Source for Window<Raw> {
-    fn size(&self) -> u64 {
-        self.length
-    }
+/// See [`Raw::reading`].
+pub(super) struct Reading<'a> {
+    file: &'a Raw,
+    at: u64,
+}
 
-    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
-        let (start, end) = (self.start, self.start + self.length);
-        let found = self.source.data(start.saturating_add(from))?.filter(|range| range.start < end);
-        Ok(found.map(|range| range.start - start..range.end.min(end) - start))
+impl Read for Reading<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = (self.file.size - self.at).min(buffer.len() as u64) as usize;
+        self.file.read_at(self.at, &mut buffer[..length])?;
+        self.at += length as u64;
+        Ok(length)
     }
 }

@@ -104,6 +104,113 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     open(File::open(path).unwrap()).map(|source| contents(&*source))
 }
 
+/// Forms that other programs unpack first: how, and what is inside for qemu-img.
+const PACKED: [(Form, &str, &str); 6] = [
+    (Form::Compressed(Compression::Gzip), "gzip -t <disk && gzip -dc <disk >out", "raw"),
+    (Form::Compressed(Compression::Xz), "xz -t <disk && xz -dc <disk >out", "raw"),
+    (Form::Compressed(Compression::Zstd), "zstd -q -t <disk && zstd -q -dc <disk >out", "raw"),
+    (Form::Gce, "tar -xzf disk && mv disk.raw out", "raw"),
+    (
+        Form::Ova(Hardware { ide: true, vmxnet3: true }),
+        "tar -xf disk && sed -E 's/SHA256\\((.*)\\)= (.*)/\\2  \\1/' disk.mf | sha256sum --strict -c && mv disk.vmdk out",
+        "vmdk",
+    ),
+    (Form::Vagrant, "tar -xf disk && mv box.img out", "qcow2"),
+];
+
+/// All that is written.
+fn all_forms() -> impl Iterator<Item = Form> {
+    FORMS.iter().map(|(form, ..)| *form).chain(PACKED.iter().map(|(form, ..)| *form))
+}
+
+#[test]
+fn what_is_packed_is_the_disk_to_those_who_unpack_it_and_to_us() {
+    let folder = TempDir::new().unwrap();
+    for size in [SIZE, 512, (1 << 20) + 512] {
+        let raw = disk(&folder, size);
+        let plain = std::fs::read(&raw).unwrap();
+        for (form, unpack, inside) in PACKED {
+            let (folder, path) = written(form, &raw, 2);
+            run("sh", &["-ec", &format!("cd {} && {unpack}", folder.path().display())]);
+            let out = folder.path().join("out");
+            let files = [out.to_str().unwrap(), raw.to_str().unwrap()];
+            let compared = run("qemu-img", &["compare", "-f", inside, "-F", "raw", files[0], files[1]]);
+            assert!(compared.contains("Images are identical"), "{form:?} of {size}: {compared}");
+            let info: serde_json::Value =
+                serde_json::from_str(&run("qemu-img", &["info", "-f", inside, "--output=json", files[0]])).unwrap();
+            assert_eq!(info["virtual-size"], form.rounded(size), "{form:?}");
+            let found = open(File::open(&path).unwrap()).unwrap();
+            assert_eq!(found.size(), form.rounded(size), "{form:?}");
+            let mut start = vec![0; plain.len()];
+            found.read_at(0, &mut start).unwrap();
+            assert!(start == plain, "{form:?} of {size}: we read something else");
+            assert!(is_same(&*open(File::open(&raw).unwrap()).unwrap(), &*found).unwrap(), "{form:?} of {size}");
+        }
+    }
+}
+
+#[test]
+fn a_package_has_its_files_in_order_and_says_what_the_disk_is_for() {
+    let folder = TempDir::new().unwrap();
+    let raw = disk(&folder, SIZE);
+    let names = |form| {
+        let (_folder, path) = written(form, &raw, 1);
+        run("tar", &["-tf", path.to_str().unwrap()]).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(names(Form::Gce), ["disk.raw"]);
+    assert_eq!(names(Form::Ova(Hardware::default())), ["disk.ovf", "disk.mf", "disk.vmdk"]);
+    assert_eq!(names(Form::Vagrant), ["metadata.json", "Vagrantfile", "box.img"]);
+    let file = |form, name: &str, raw: &Path| {
+        let (_folder, path) = written(form, raw, 1);
+        run("tar", &["-xOf", path.to_str().unwrap(), name])
+    };
+    let metadata: serde_json::Value = serde_json::from_str(&file(Form::Vagrant, "metadata.json", &raw)).unwrap();
+    assert_eq!(metadata, serde_json::json!({"provider": "libvirt", "format": "qcow2", "virtual_size": 1}));
+    // Nothing for a BIOS: the first sector is empty.
+    let without = folder.path().join("uefi.raw");
+    std::fs::write(&without, vec![0; 1 << 20]).unwrap();
+    assert!(!file(Form::Vagrant, "Vagrantfile", &raw).contains("OVMF"));
+    assert!(file(Form::Vagrant, "Vagrantfile", &without).contains("libvirt.loader = \"/usr/share/OVMF/OVMF_CODE.fd\""));
+    let drivers = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let plain = Form::Ova(Hardware::default());
+    for (form, disk, words) in [
+        (plain, &raw, ["SATA controller", ">E1000<", "vmw:value=\"bios\""]),
+        (plain, &without, ["SATA controller", ">E1000<", "vmw:value=\"efi\""]),
+        (
+            plain.for_drivers(&drivers(&["ide", "virtio-blk"])),
+            &raw,
+            ["IDE controller", ">VmxNet3<", "vmw:value=\"bios\""],
+        ),
+        (
+            plain.for_drivers(&drivers(&["ide", "ahci", "e1000"])),
+            &raw,
+            ["SATA controller", ">E1000<", "otherLinux64Guest"],
+        ),
+    ] {
+        let ovf = folder.path().join("disk.ovf");
+        let text = file(form, "disk.ovf", disk);
+        std::fs::write(&ovf, &text).unwrap();
+        run("xmllint", &["--noout", ovf.to_str().unwrap()]);
+        words.iter().for_each(|word| assert!(text.contains(word), "{form:?}: {word}: {text}"));
+    }
+}
+
+#[test]
+fn an_archive_without_a_disk_and_what_is_compressed_twice_is_no_disk() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("text"), "text").unwrap();
+    run("tar", &["-C", &at(""), "-cf", &at("none"), "text"]);
+    run("sh", &["-c", &format!("cd {} && gzip -c none >none.gz && head -c 60 none.gz >cut", at(""))]);
+    for (name, why) in [
+        ("none", "it is an archive without a disk, which is not supported"),
+        ("none.gz", "it is an archive without a disk, which is not supported"),
+        ("cut", "it is damaged: it cannot be unpacked"),
+    ] {
+        assert_eq!(read(Path::new(&at(name))).unwrap_err().to_string(), why, "{name}");
+    }
+}
+
 #[test]
 fn what_is_written_is_the_disk_to_qemu_img_and_to_us() {
     let folder = TempDir::new().unwrap();
@@ -132,7 +239,7 @@ fn what_is_written_is_the_disk_to_qemu_img_and_to_us() {
 fn a_form_has_the_same_bytes_each_time_and_with_any_number_of_threads() {
     let folder = TempDir::new().unwrap();
     let raw = disk(&folder, SIZE);
-    for (form, ..) in FORMS {
+    for form in all_forms() {
         let bytes = |threads| std::fs::read(written(form, &raw, threads).1).unwrap();
         let first = bytes(1);
         for threads in [1, 2, 7] {
@@ -217,7 +324,7 @@ fn survives(bytes: &[u8]) {
 fn what_is_cut_or_changed_is_read_or_refused() {
     let folder = TempDir::new().unwrap();
     let raw = disk(&folder, 4 << 20);
-    for (form, ..) in FORMS {
+    for form in all_forms() {
         let bytes = std::fs::read(written(form, &raw, 1).1).unwrap();
         for cut in [0, 1, 63, 511, 512, 4095, 65_536, bytes.len() / 2, bytes.len() - 513, bytes.len() - 1] {
             survives(&bytes[..cut.min(bytes.len())]);
@@ -246,12 +353,20 @@ fn a_name_promises_a_form() {
         ("a.vhd", Form::Vhd),
         ("a.vhdx", Form::Vhdx),
         ("a.img", Form::Raw),
+        ("a.gz", Form::Compressed(Compression::Gzip)),
+        ("a.img.xz", Form::Compressed(Compression::Xz)),
+        ("a.img.ZST", Form::Compressed(Compression::Zstd)),
+        ("a.tar.gz", Form::Gce),
+        ("a.ova", Form::Ova(Hardware::default())),
+        ("a.box", Form::Vagrant),
+        ("a.gce", Form::Raw),
+        ("a.vhd-fixed", Form::Raw),
         ("qcow2", Form::Raw),
     ];
     for (name, form) in rows {
         assert_eq!(Form::of_name(Path::new(name)), form, "{name}");
     }
-    assert!(NAMES.iter().all(|name| Form::named(name).is_some()));
+    assert!(NAMES.iter().all(|name| Form::named(name).is_some_and(|form| form.name() == *name)));
     assert_eq!(Form::Vdi.packed(Packing::Zlib), None);
     assert_eq!(Form::Vmdk(Packing::Plain).packed(Packing::Zstd), None);
 }

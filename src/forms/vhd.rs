@@ -13,7 +13,7 @@
 use super::identifier::identifier;
 use super::mapped::{Map, Mapped, Place, Table};
 use super::{Fault, Raw, Source, raw, units};
-use crate::formats::{Window, be32_at, be64_at};
+use crate::formats::{be32_at, be64_at};
 use crate::output::Output;
 use std::io;
 
@@ -148,7 +148,7 @@ pub(super) fn open(file: Raw, start: &[u8]) -> Result<Box<dyn Source>, Fault> {
     }
     let size = long(48);
     match number(60) {
-        FIXED if size <= end => Ok(Box::new(Window { source: file, start: 0, length: size })),
+        FIXED if size <= end => Ok(Box::new(file.within(0, size)?)),
         FIXED => Err(Fault::CutShort("a part of the disk")),
         DYNAMIC => Ok(Box::new(dynamic(file, long(16), size)?)),
         4 => Err(Fault::Refers("a parent")),

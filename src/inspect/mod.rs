@@ -130,13 +130,13 @@ fn by_content(path: &Path) -> Result<Option<Subject>, InspectError> {
         Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso => {
             Ok(Disk::open(crate::inputs::open(path).map_err(failed)?).map_err(failed)?.map(Subject::Disk))
         }
-        Kind::DiskForm(form) if forms::READ.contains(form) => {
+        kind => {
+            let Some(form) = kind.form() else { return Ok(None) };
             let file = crate::inputs::open(path).map_err(failed)?;
             let disk =
                 forms::open(file).map_err(|fault| InspectError::Form { path: escape::path(path), form, fault })?;
             let size = disk.size();
             Ok(Disk::of(disk, size).map(|disk| Subject::Disk(disk.in_form(form))))
         }
-        _ => Ok(None),
     }
 }

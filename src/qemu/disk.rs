@@ -10,11 +10,12 @@ use super::machine::Access;
 use super::overlay;
 use crate::disk_lock::lock;
 use crate::inputs::FileId;
+use crate::output::scratch_dir;
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// An open disk, as QEMU gets it.
 #[derive(Debug)]
@@ -84,11 +85,6 @@ fn make_overlay(size: u64, scratch: Option<&Path>) -> Result<File, RunError> {
         Ok(file)
     };
     make().map_err(|source| RunError::Overlay { dir: dir.clone(), source })
-}
-
-/// A guest may write gigabytes, and /tmp is memory on many hosts.
-pub(crate) fn scratch_dir() -> PathBuf {
-    std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or_else(|| "/var/tmp".into(), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use super::names::Names;
 use super::text::Text;
 use super::{Disk, Kind, Wanted};
-use crate::forms;
 use crate::image::Format;
 use std::path::Path;
 
@@ -11,6 +10,9 @@ use std::path::Path;
 pub(super) fn of(kind: &Kind, wanted: Wanted, path: Option<&Path>) -> Option<String> {
     let place = Place::of(path);
     let file = place.file.as_str();
+    if kind.form().is_some() {
+        return Some(form(wanted, file));
+    }
     Some(match kind {
         Kind::Tar(names) => tar(names, wanted, file),
         Kind::Folder(names) => folder(names, wanted, file),
@@ -138,7 +140,7 @@ fn tar(names: &Names, wanted: Wanted, file: &str) -> String {
             format!("mkdir context && tar -C context -xf {file} && {}", built(wanted, None, "context"))
         }
         Names::Kernel | Names::Package(_) => kernel(wanted, file),
-        Names::Nothing | Names::Other => anything(wanted),
+        Names::Disk(_) | Names::Nothing | Names::Other => anything(wanted),
     }
 }
 
@@ -151,7 +153,7 @@ fn folder(names: &Names, wanted: Wanted, folder: &str) -> String {
         Names::Root => tree(wanted, folder),
         Names::BuildContext => built(wanted, None, folder),
         Names::Kernel | Names::Package(_) => kernel(wanted, folder),
-        Names::Nothing | Names::Other => match wanted {
+        Names::Disk(_) | Names::Nothing | Names::Other => match wanted {
             Wanted::Image | Wanted::Bootable => {
                 format!("skopeo copy docker://NAME oci:image.oci:app && {}", with_image(wanted, "image.oci"))
             }
@@ -180,15 +182,14 @@ fn disk_hint(disk: Disk, wanted: Wanted, file: &str) -> Option<String> {
     })
 }
 
+/// A disk in a form that is read.
+fn form(wanted: Wanted, file: &str) -> String {
+    format!("make it raw first: bootdisk convert {file} -o disk.img && {}", with_disk(wanted, "disk.img"))
+}
+
 fn converted(form: &str, wanted: Wanted, file: &str) -> String {
     // Nothing at the start of a DMG says what it is.
     let from = match form {
-        form if forms::READ.contains(&form) => {
-            return format!(
-                "make it raw first: bootdisk convert {file} -o disk.img && {}",
-                with_disk(wanted, "disk.img")
-            );
-        }
         "DMG" => "-f dmg ",
         "EWF" => return format!("ewfexport -f raw -t disk {file} && {}", with_disk(wanted, "disk.raw")),
         _ => "",
@@ -239,7 +240,7 @@ fn packed(format: Format, inner: Option<&Kind>, wanted: Wanted, file: &str) -> S
     let unpack = format!("{} -dc {file}", format.name());
     match inner {
         Some(Kind::Tar(Names::Root)) => tree(wanted, file),
-        Some(Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso) => {
+        Some(Kind::FileSystem(_) | Kind::Iso) => {
             format!("{unpack} > disk.raw && {}", with_disk(wanted, "disk.raw"))
         }
         Some(Kind::Kernel(_)) => kernel(wanted, file),

@@ -29,6 +29,7 @@ pub use refusal::Refusal;
 pub use wanted::Wanted;
 
 use crate::formats::unpack;
+use crate::forms;
 use crate::image::Format;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -87,6 +88,20 @@ pub enum Kind {
     Device,
     /// Nothing that is known.
     Unknown,
+}
+
+impl Kind {
+    /// The form that a disk is kept in and read through; `None` for what is no disk, or raw.
+    pub fn form(&self) -> Option<&'static str> {
+        match self {
+            Kind::DiskForm(form) => forms::READ.contains(form).then_some(form),
+            Kind::Tar(Names::Disk(package)) => Some(package),
+            Kind::Packed(format, Some(inner)) => {
+                (matches!(**inner, Kind::Disk(_)) || inner.form().is_some()).then(|| format.name())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What is at `path`. A FIFO, a socket and a character device are named and not opened.

@@ -29,6 +29,8 @@ pub enum Names {
     Kernel,
     /// `.PKGINFO`: a package, with its article.
     Package(&'static str),
+    /// A disk, with what a program wants beside it: what such a package is called.
+    Disk(&'static str),
     /// Nothing at all.
     Nothing,
     /// None of these.
@@ -65,7 +67,18 @@ pub(super) fn of_tar(read: &mut ReadBlock<'_>) -> Names {
         };
         at = next;
     }
-    of(names.iter().map(Vec::as_slice))
+    disk_in(&names).map_or_else(|| of(names.iter().map(Vec::as_slice)), Names::Disk)
+}
+
+/// The package of a disk that has these members. Only archives are such packages, and no folders.
+fn disk_in(names: &[Vec<u8>]) -> Option<&'static str> {
+    let bare = |name: &'_ Vec<u8>| name.strip_prefix(b"./").unwrap_or(name).to_vec();
+    let has = |wanted: &[u8]| names.iter().any(|name| bare(name) == wanted);
+    match names.first().map(bare)? {
+        first if first.ends_with(b".ovf") => Some("OVA"),
+        first if first == b"disk.raw" => Some("GCE"),
+        _ => (has(b"metadata.json") && has(b"box.img")).then_some("Vagrant"),
+    }
 }
 
 /// What these names make, each a path from the top.

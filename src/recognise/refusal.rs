@@ -96,6 +96,7 @@ fn of_tar(names: &Names) -> String {
         Names::BuildContext => "a tar archive with a Dockerfile".into(),
         Names::Kernel => "a tar archive with a kernel".into(),
         Names::Package(package) => format!("{package} package"),
+        Names::Disk(package) => format!("a disk in a package ({package})"),
         Names::Nothing => "an empty tar archive".into(),
         Names::Other => "a tar archive with neither manifest.json nor index.json in it".into(),
     }
@@ -111,6 +112,7 @@ fn of_folder(names: &Names) -> String {
         Names::BuildContext => "a folder with a Dockerfile".into(),
         Names::Kernel => "a folder with a kernel".into(),
         Names::Package(package) => format!("an unpacked package, {package} one"),
+        Names::Disk(package) => format!("an unpacked package of a disk ({package})"),
         Names::Nothing => "an empty folder".into(),
         Names::Other => "a folder with neither index.json nor a kernel in it".into(),
     }

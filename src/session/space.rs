@@ -9,7 +9,7 @@
 
 use super::Session;
 use crate::escape;
-use crate::qemu::disk::scratch_dir;
+use crate::output::scratch_dir;
 use crate::qemu::machine::Access;
 use crate::session::event::{Scarce, What};
 use qapi::qmp as command;

@@ -2,6 +2,7 @@
 
 use crate::{e2e, e2e_disk, tools};
 use e2e::{Bench, Kernel, image, run, sha256};
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
@@ -40,11 +41,40 @@ fn a_disk_is_the_same_in_every_form_and_boots() {
     }
     e2e_disk::check(&bench.path("again.img"));
 
+    // What is unpacked first is compared with what other programs read by the library's own tests.
+    for (name, options) in [
+        ("j.img.zst", &["--verify"][..]),
+        ("k.img.xz", &[]),
+        ("l.gz", &[]),
+        ("m.tar.gz", &["--verify"]),
+        ("n.ova", &["--verify"]),
+        ("o.box", &[]),
+        ("p", &["--format", "gce"]),
+    ] {
+        let disk = convert(&raw, name, options);
+        let same = run(bench.bootdisk().arg("inspect").arg(&disk).arg("--diff").arg(&raw).arg("--diff-all"));
+        assert!(same.expect_status(0).text().contains("identical"), "{name}");
+        let again = convert(&disk, "again.img", &[]);
+        let file = File::options().write(true).open(&again).unwrap();
+        // Google's is as many GiB as it takes.
+        assert!(matches!(name, "m.tar.gz" | "p") || file.metadata().unwrap().len() == raw.metadata().unwrap().len());
+        file.set_len(raw.metadata().unwrap().len()).unwrap();
+        assert_eq!(sha256(&again), sha256(&raw), "{name}");
+    }
+    let ovf = tools::stdout(Command::new("tar").arg("-xOf").arg(bench.path("n.ova")).arg("disk.ovf"));
+    assert!(ovf.contains("vmw:value=\"bios\""), "{ovf}");
+
     // What is built in a form is what is converted to it, and what a machine is started from.
     let built = bench.build(image("hello-c.oci"), "built.qcow2", &["--compress", "zstd", "--verify"]);
     assert_eq!(sha256(&built), sha256(&bench.path("c.qcow2")));
     assert!(qemu_img(&["check", "-f", "qcow2"], &[&built]).contains("No errors"));
-    bench.run(&built, &[]).expect(0, &bench.run(&raw, &[]).text());
+    let said = bench.run(&raw, &[]).text();
+    bench.run(&built, &[]).expect(0, &said);
+    // A kernel that knows neither SATA nor an Intel card: the machine has what it does know.
+    let package = bench.build(image("hello-c.oci"), "built.ova", &[]);
+    let ovf = tools::stdout(Command::new("tar").arg("-xOf").arg(&package).arg("disk.ovf"));
+    assert!(ovf.contains("IDE controller") && ovf.contains(">VmxNet3<"), "{ovf}");
+    bench.run(&package, &["--bus", "ide"]).expect(0, &said);
     let refused = bench.run(&built, &["--write"]).expect(125, "");
     assert!(refused.stderr.contains("hint: make a disk with bootdisk convert"), "{}", refused.stderr);
 }
@@ -56,6 +86,8 @@ fn what_cannot_be_converted_is_told_and_leaves_what_was_there() {
     let at = |name: &str| bench.path(name);
     std::fs::write(at("old.qcow2"), "old").unwrap();
     std::fs::write(at("text"), "some text\n").unwrap();
+    let packing = "cd $0 && gzip -k text && tar -cf text.tar text";
+    tools::stdout(Command::new("sh").args(["-ec", packing]).arg(at("text").parent().unwrap()));
     std::fs::write(at("cut.qcow2"), [&b"QFI\xfb\0\0\0\x03"[..], &[0; 40]].concat()).unwrap();
     qemu_img(&["create", "-q", "-f", "raw"], &[&at("base"), Path::new("1M")]);
     let (base, over) = (at("base"), at("over.qcow2"));
@@ -67,10 +99,16 @@ fn what_cannot_be_converted_is_told_and_leaves_what_was_there() {
         ("cut.qcow2", "it is cut short: its header is behind its end"),
         ("over.qcow2", "it refers to another file (a backing file), which bootdisk does not open"),
         ("absent", "no such file or directory"),
+        ("text.gz", "a disk is needed, but this is gzip-compressed text"),
+        ("text.tar", "a disk is needed, but this is a tar archive"),
     ] {
         let ran = run(bench.bootdisk().arg("convert").arg(at(name)).arg("-o").arg(at("old.qcow2"))).expect(1, "");
         assert!(ran.stderr.contains(words), "{name}: {}", ran.stderr);
         assert_eq!(std::fs::read(at("old.qcow2")).unwrap(), b"old", "{name}");
+    }
+    for name in ["a.qcow2.gz", "a.tar.xz", "a.vmdk.zst"] {
+        let ran = run(bench.bootdisk().arg("convert").arg(at("text")).arg("-o").arg(at(name))).expect(1, "");
+        assert!(ran.stderr.contains("something else, compressed"), "{name}: {}", ran.stderr);
     }
     // An output that is the input is refused as everywhere.
     let ran = run(bench.bootdisk().arg("convert").arg(at("over.qcow2")).arg("-o").arg(at("over.qcow2"))).expect(1, "");

@@ -166,3 +166,28 @@ fn a_transport_may_be_written_out() {
         assert_eq!(e2e_disk::root_uuid(&disk), uuid, "{reference}");
     }
 }
+
+/// As small as it can be, and with as much room as is asked for.
+#[test]
+fn the_smallest_disk_boots_and_room_is_what_is_asked_for() {
+    let bench = Bench::new(Kernel::Cloud);
+    let hello = format!("Hello from OS-less container (C, Linux {} on x86_64)\n", Kernel::Cloud.release());
+    let small = bench.build(image("hello-c.oci"), "small.img", &["--size", "min", "--firmware", "bios", "--verify"]);
+    let size = fs::metadata(&small).unwrap().len();
+    assert!(size <= 48 << 20, "{size}");
+    e2e_disk::check(&small);
+    bench.run(&small, &[]).expect(0, &hello);
+
+    let roomy = bench.build(image("hello-c.oci"), "roomy.img", &["--free", "20M", "--esp-size", "auto"]);
+    run(bench.bootdisk().args(["kernel", "set", "-q"]).arg(&roomy).arg(Kernel::Cloud.package())).expect(0, "");
+    e2e_disk::check(&roomy);
+    let root = bench.path("roomy.ext4");
+    e2e_disk::extract(&roomy, e2e_disk::partition(&roomy, e2e_disk::ROOT), &root);
+    let facts = tools::stdout(Command::new("dumpe2fs").arg("-h").arg(&root));
+    let free = facts.lines().find_map(|line| line.strip_prefix("Free blocks:")).unwrap().trim().parse::<u64>().unwrap();
+    assert!((20 << 20..24 << 20).contains(&(free * 4096)), "{facts}");
+    let refused = run(bench.bootdisk().args(["run", "--free", "1G"]).arg(&roomy)).expect(125, "");
+    assert!(refused.stderr.contains("--free is for building a disk"), "{}", refused.stderr);
+    let both = run(bench.bootdisk().args(["build", "x", "-o", "y", "--size", "1G", "--free", "1G"])).expect(2, "");
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+}

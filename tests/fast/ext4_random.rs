@@ -170,7 +170,7 @@ fn random_trees() {
     };
     proptest!(config, |(steps in prop::collection::vec(step(), 0..80), free in 0u64..4)| {
         let disk = Disk::new();
-        let params = bootdisk::ext4::Params { free: Some(free * MIB), ..params() };
+        let params = bootdisk::ext4::Params { free: bootdisk::ext4::Free::Bytes(free * MIB), ..params() };
         let written = disk.write(params, |build| {
             let mut state = State { dirs: vec![ext4::ROOT], files: Vec::new(), names: Vec::new() };
             for (turn, step) in steps.into_iter().enumerate() {

@@ -125,7 +125,7 @@ fn read_all(bytes: &Vec<u8>) -> Result<Vec<u8>, ReadError> {
 #[test]
 fn a_flipped_byte_of_metadata_is_found_or_harmless() {
     let disk = Disk::new();
-    let written = disk.write(bootdisk::ext4::Params { free: Some(MIB), ..params() }, |build| {
+    let written = disk.write(bootdisk::ext4::Params { free: bootdisk::ext4::Free::Bytes(MIB), ..params() }, |build| {
         build.file("etc/passwd", b"root");
         build.sparse(
             "sparse",

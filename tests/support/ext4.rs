@@ -23,7 +23,7 @@ pub fn params() -> Params {
         hash_seed: *b"seed-of-the-hash",
         label: b"test".to_vec(),
         size: None,
-        free: Some(16 * MIB),
+        free: bootdisk::ext4::Free::Bytes(16 * MIB),
         limit: 1 << 50,
         made_at: Time { secs: 1_700_000_000, nanos: 0 },
         descriptors: Descriptors::Wide,

@@ -107,7 +107,7 @@ fn write_root(output: &dyn Output) {
         hash_seed: [2; 16],
         label: b"root".to_vec(),
         size: Some(8 * MIB),
-        free: None,
+        free: bootdisk::ext4::Free::Usual,
         limit: 64 * MIB,
         made_at: Time { secs: 1_700_000_000, nanos: 0 },
         descriptors: Descriptors::Wide,

@@ -20,6 +20,7 @@ mod sparse;
 use crate::escape::escape;
 use crate::formats::fat::time::Stamp;
 use crate::output::Output;
+pub use geometry::smallest_for;
 use geometry::{Geometry, SECTOR};
 use sparse::{PAGE, Sparse};
 use std::collections::BTreeMap;

@@ -1,0 +1,65 @@
+//! Headers of the members of a new archive, with the same owner and time in each: none.
+//!
+//! Specifications: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
+
+use crate::output::Output;
+use std::io;
+
+/// Bytes of a header, and what every body is filled up to.
+pub const BLOCK: u64 = 512;
+/// Two blocks of zeros.
+pub const END: u64 = 2 * BLOCK;
+
+/// Which fields follow the name of a link's target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Ustar,
+    /// GNU's own, with a map of what is no hole.
+    OldGnuSparse,
+}
+
+/// A header without its checksum.
+pub fn header(dialect: Dialect, name: &str, size: u64) -> [u8; BLOCK as usize] {
+    let mut header = [0; BLOCK as usize];
+    let (kind, magic) = match dialect {
+        Dialect::Ustar => (b'0', b"ustar\x0000"),
+        Dialect::OldGnuSparse => (b'S', b"ustar  \0"),
+    };
+    let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, name.as_bytes());
+    put(100, b"0000644\0");
+    put(108, b"0000000\0");
+    put(116, b"0000000\0");
+    put(124, &number(size));
+    put(136, &number(0));
+    put(156, &[kind]);
+    put(257, magic);
+    header
+}
+
+/// The header with its checksum, which counts its own field as blanks.
+pub fn sealed(mut header: [u8; BLOCK as usize]) -> [u8; BLOCK as usize] {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    header
+}
+
+/// Eleven octal digits, or binary where they are too few.
+pub fn number(number: u64) -> [u8; 12] {
+    let mut field = [0; 12];
+    if number < 1 << 33 {
+        field[..11].copy_from_slice(format!("{number:011o}").as_bytes());
+    } else {
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&number.to_be_bytes());
+    }
+    field
+}
+
+/// Writes a whole member at `at`, and returns where the next one begins.
+pub fn member(output: &dyn Output, at: u64, name: &str, body: &[u8]) -> io::Result<u64> {
+    output.write_at(at, &sealed(header(Dialect::Ustar, name, body.len() as u64)))?;
+    output.write_at(at + BLOCK, body)?;
+    Ok(at + BLOCK + (body.len() as u64).next_multiple_of(BLOCK))
+}
