@@ -1,6 +1,7 @@
 //! Another kernel for a disk that exists: the kernel, the initramfs made for it, and the way onto the disk.
 //!
-//! What PID 1 is to do stays as the disk's boot specification has it; only the modules are the new kernel's, and PID 1
+//! What PID 1 is to do stays as the disk's boot specification has it; only the modules are the new kernel's, for the same
+//! kinds of machines, and PID 1
 //! itself is this program's. The root partition is not opened.
 
 use crate::arch::Arch;
@@ -10,7 +11,7 @@ use crate::boot::initramfs;
 use crate::convert::{Event, Observer};
 use crate::disk_lock::lock;
 use crate::guest::spec::{self, BootSpec};
-use crate::kernel::modules::select;
+use crate::kernel::modules::{Drivers, select_for};
 use crate::kernel::package::file_of_cpio;
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Bundle, Packing};
@@ -70,10 +71,11 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     if options.preflight {
         report.verdict(bundle)?;
     }
-    let modules = select(bundle)?;
+    let mut spec = boot_spec(&old.initrds)?;
+    let drivers = Drivers::of(spec.modules.iter().map(|module| module.name.as_str()));
+    let modules = select_for(bundle, drivers)?;
     report.warnings().iter().chain(&modules.warnings).for_each(|text| observe(Event::Warning(text)));
 
-    let mut spec = boot_spec(&old.initrds)?;
     if let Some(modules) = &spec.guest_modules {
         return Err(GuestModulesError { release: modules.release.clone() }.into());
     }

@@ -24,7 +24,7 @@ use crate::escape::{self, escape};
 use crate::kernel::preflight::{Disk, Report, Verdict};
 use crate::kernel::requirements::requirements;
 use crate::kernel::store::{Added, Entry};
-use crate::kernel::{Bundle, Given, KernelError, Keys, Packing, Store, modules, preflight};
+use crate::kernel::{Bundle, Given, KernelError, Keys, Packing, Store, modules, places, preflight};
 use crate::shorten::fit;
 
 /// Keeps kernels to boot disks with, and says what they lack.
@@ -373,7 +373,8 @@ fn report_json(bundle: &Bundle, report: &Report) -> serde_json::Value {
         })
     };
     let checks: Vec<_> = report.checks.iter().map(check).collect();
-    json!({ "release": bundle.release, "arch": bundle.arch.name(), "buses": report.buses, "checks": checks })
+    json!({ "release": bundle.release, "arch": bundle.arch.name(), "buses": report.buses,
+        "boots_on": places::of(bundle), "checks": checks })
 }
 
 /// What did not pass, with its reason; then the buses; then the verdict.
@@ -387,6 +388,7 @@ fn write_report(bundle: &Bundle, report: &Report, out: &mut dyn Write) -> io::Re
     let count = |verdict| report.with(verdict).count();
     let buses = if report.buses.is_empty() { "none certain".to_owned() } else { report.buses.join(" ") };
     wrapped_at(out, 9, "buses", &buses)?;
+    wrapped_at(out, 9, "boots on", &places::boots_on(bundle))?;
     let lacks = match (count(Verdict::Fail), count(Verdict::Unknown)) {
         (0, 0) => "boots a disk",
         (0, _) => "may boot a disk",

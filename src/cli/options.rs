@@ -5,7 +5,7 @@
 use super::report::WithHint;
 use super::size::Fit;
 use crate::arch::Architecture;
-use crate::convert::{EspSize, Firmware, Free};
+use crate::convert::{Drivers, EspSize, Firmware, Free};
 use crate::escape::escape;
 use crate::guest::channel::Overrides;
 use crate::guest::spec::{Init, Network};
@@ -65,6 +65,9 @@ pub struct Disk {
     /// Kernel modules that the running userland gets at /lib/modules/RELEASE; the root partition stays as it is
     #[arg(long, value_name = "WHICH", default_value = "none")]
     pub guest_modules: GuestModules,
+    /// Drivers for disks and network that the boot has, of those that the kernel has
+    #[arg(long, value_name = "WHICH", default_value = "vm")]
+    pub drivers: DriversChoice,
     /// Build even with a kernel that cannot boot the disk; what it lacks becomes a warning
     #[arg(long)]
     pub no_preflight: bool,
@@ -184,6 +187,24 @@ pub enum GuestModules {
     None,
     /// The whole tree, in a partition of its own: modprobe, iptables and mount find what they want
     All,
+}
+
+/// For which machines the boot has drivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DriversChoice {
+    /// QEMU, VMware, Hyper-V, Xen, clouds; and USB
+    Vm,
+    /// All that real machines have too: SD, SATA, SAS and RAID, their network cards
+    All,
+}
+
+impl From<DriversChoice> for Drivers {
+    fn from(choice: DriversChoice) -> Drivers {
+        match choice {
+            DriversChoice::Vm => Drivers::Vm,
+            DriversChoice::All => Drivers::All,
+        }
+    }
 }
 
 /// Who runs the userland.

@@ -79,6 +79,7 @@ pub fn open(
         loaders: env::loaders().ok(),
         source_date_epoch: source_date_epoch()?,
         guest_modules: disk.guest_modules == options::GuestModules::All,
+        drivers: disk.drivers.into(),
         preflight: !disk.no_preflight,
         identity: disk.identity.clone().map(identity).transpose()?,
     };
@@ -172,6 +173,7 @@ impl options::Disk {
             ("--kernel", self.kernel.is_some()),
             ("--kernel-key", !self.keys.is_empty()),
             ("--guest-modules", self.guest_modules != options::GuestModules::None),
+            ("--drivers", self.drivers != options::DriversChoice::Vm),
             ("--no-preflight", self.no_preflight),
             ("--platform", self.platform.is_some()),
             ("--owner", self.owner.is_some()),

@@ -30,7 +30,8 @@ use crate::guest_modules;
 use crate::hex::hex;
 use crate::identity::DiskIdentity;
 use crate::image::{Digest, Image, Platform};
-use crate::kernel::modules::{Selection, select};
+pub use crate::kernel::modules::Drivers;
+use crate::kernel::modules::{Selection, select_for};
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Bundle, Packing};
 use crate::pid1::init_binary;
@@ -117,6 +118,8 @@ pub struct Options {
     pub source_date_epoch: Option<i64>,
     /// The running userland has all modules of the kernel, in a partition of their own.
     pub guest_modules: bool,
+    /// For which machines it has drivers.
+    pub drivers: Drivers,
     /// A kernel that cannot boot the disk is refused; otherwise what it lacks is a warning.
     pub preflight: bool,
     /// What tells this disk from others of the same content, which otherwise are the same disk.
@@ -204,7 +207,7 @@ impl Plan {
             }
             observe(Event::Warning(&refused.to_string()));
         }
-        let modules = select(&bundle)?;
+        let modules = select_for(&bundle, options.drivers)?;
         if options.overrides.ephemeral == Some(true) && preflight::lacks_overlay(&bundle, &modules.absent) {
             bail!("kernel {} has no overlayfs (CONFIG_OVERLAY_FS), which an ephemeral root needs", bundle.release);
         }

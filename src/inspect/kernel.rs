@@ -36,6 +36,7 @@ pub fn facts(bundle: &Bundle, evidence: &str) -> model::Kernel {
         options: bundle.config.as_ref().map(options),
         modules: bundle.modules.as_ref().map(|tree| tree.len() as u64),
         buses: report.buses.iter().map(|bus| (*bus).to_owned()).collect(),
+        boots_on: crate::kernel::places::boots_on(bundle),
         boots: match (count(Verdict::Fail), count(Verdict::Unknown)) {
             (0, 0) => "yes",
             (0, _) => "perhaps",

@@ -21,6 +21,7 @@ pub mod modinfo;
 pub mod modules;
 mod open;
 pub mod package;
+pub mod places;
 pub mod preflight;
 mod recipe;
 mod release;

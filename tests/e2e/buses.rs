@@ -2,8 +2,9 @@
 //! other tests boot is on virtio-blk, under both firmwares; OVMF is slow without KVM, so most buses meet it with
 //! `BOOTDISK_TEST_FULL` alone.
 
-use crate::{busybox, e2e};
-use e2e::{Bench, Kernel, image};
+use crate::{busybox, e2e, tools};
+use e2e::{Bench, Kernel, image, run};
+use std::process::Command;
 
 /// Boots the hello image from a bus.
 fn boots_from(bus: &str, kernel: Kernel) {
@@ -55,4 +56,43 @@ fn e1000() {
     bench
         .run_other(&image, &["--nic", "e1000", "--wait-online"], &["sh", "-c", script])
         .expect(0, "e1000\ninet 10.0.2.15/24\n");
+}
+
+/// Controllers of real machines, as QEMU's devices: what SeaBIOS starts a disk from.
+const METAL: [(&str, &[&str]); 5] = [
+    ("megasas", &["megasas,id=c", "scsi-hd,bus=c.0,drive=disk,bootindex=0"]),
+    ("sd-card", &["sdhci-pci", "sd-card,drive=disk"]),
+    ("mptsas1068", &["mptsas1068,id=c", "scsi-hd,bus=c.0,drive=disk,bootindex=0"]),
+    ("lsi53c895a", &["lsi53c895a,id=c", "scsi-hd,bus=c.0,drive=disk,bootindex=0"]),
+    ("uas", &["usb-ehci", "usb-uas,id=c", "scsi-hd,bus=c.0,drive=disk,bootindex=0"]),
+];
+
+/// One boot of each kind of controller that only real machines have, where all are asked for; the first always. A disk
+/// that is made for them keeps them with another kernel, and a kernel says where it finds its disk.
+#[test]
+fn what_real_machines_have_is_driven_on_request() {
+    let bench = Bench::new(Kernel::Generic);
+    // An SD card has a power of two.
+    let disk = bench.build(image("hello-c.oci"), "metal.img", &["--drivers", "all", "--size", "512M"]);
+    let set = ["kernel", "set", "-q"];
+    run(bench.bootdisk().args(set).arg(&disk).arg(Kernel::Generic.package())).expect(0, "");
+    let full = std::env::var_os("BOOTDISK_TEST_FULL").is_some();
+    for (name, devices) in METAL.iter().take(if full { METAL.len() } else { 1 }) {
+        let mut qemu = Command::new("timeout");
+        qemu.args(["-k", "5", "300", "qemu-system-x86_64", "-machine", "q35,accel=tcg", "-m", "512", "-nodefaults"]);
+        qemu.args(["-no-reboot", "-display", "none", "-serial", "stdio", "-snapshot", "-drive"]);
+        qemu.arg(format!("if=none,id=disk,format=raw,file={}", disk.display()));
+        devices.iter().for_each(|device| _ = qemu.args(["-device", device]));
+        let said = tools::stdout(&mut qemu);
+        assert!(said.contains("Hello from OS-less container"), "{name}:\n{said}");
+    }
+
+    let boots_on = |kernel: Kernel| {
+        let said = run(bench.bootdisk().args(["kernel", "check"]).arg(kernel.package())).expect_status(0).text();
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let generic = "boots on QEMU yes, VMware yes, Hyper-V yes, Xen yes, EC2 yes, USB yes";
+    assert!(boots_on(Kernel::Generic).contains(generic), "{}", boots_on(Kernel::Generic));
+    let cloud = "boots on QEMU yes, VMware yes, Hyper-V yes, Xen yes, EC2 yes, USB no (usb_storage, xhci_pci)";
+    assert!(boots_on(Kernel::Cloud).contains(cloud), "{}", boots_on(Kernel::Cloud));
 }

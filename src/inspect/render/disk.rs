@@ -172,6 +172,9 @@ pub fn kernel(page: &mut Page, kernel: &Kernel, alone: bool) {
         page.row("boots from", &kernel.buses.join(" "));
     }
     if alone {
+        page.row("boots on", &kernel.boots_on);
+    }
+    if alone {
         page.section("does it boot our disks?");
         page.row("verdict", &kernel.boots);
     }

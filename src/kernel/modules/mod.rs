@@ -10,5 +10,6 @@ pub mod select;
 pub mod tree;
 pub mod wanted;
 
-pub use select::{Selected, Selection, select};
+pub use select::{Selected, Selection, select, select_for};
 pub use tree::ModuleTree;
+pub use wanted::Drivers;

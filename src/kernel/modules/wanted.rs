@@ -1,7 +1,7 @@
 //! Which modules go into an initramfs: data, no algorithm.
 //!
 //! Every disk controller, network card and channel that QEMU, the hypervisors of others and the clouds put before a guest
-//! of ours, and USB sticks, so that one disk boots wherever it is attached. Kernels lack most of them, as Debian's cloud
+//! of ours, and USB sticks, so that one disk boots wherever it is attached; on request what real machines have, too. Kernels lack most of them, as Debian's cloud
 //! kernel has no USB: what is absent takes no room.
 
 use crate::arch::Arch;
@@ -77,6 +77,73 @@ const WANTED: &[Wanted] = &[
     wanted("af_packet", Always, "DHCP by raw packets"),
 ];
 
+/// What machines have that are nobody's guests: controllers of older USB, SD cards, SATA, SAS and RAID; network cards.
+const WANTED_ON_METAL: &[Wanted] = &[
+    wanted("ohci_pci", OnDemand, "USB 1 controllers"),
+    wanted("uhci_hcd", OnDemand, "USB 1 controllers of Intel and VIA"),
+    wanted("sdhci_pci", OnDemand, "SD card readers on PCI"),
+    wanted("sdhci_acpi", OnDemand, "SD card readers and eMMC of small machines"),
+    wanted("mmc_block", OnDemand, "SD cards and eMMC"),
+    wanted("ata_generic", OnDemand, "IDE disks of any controller"),
+    wanted("pata_amd", OnDemand, "IDE disks of AMD's and NVIDIA's chipsets"),
+    wanted("pata_via", OnDemand, "IDE disks of VIA's chipsets"),
+    wanted("sata_mv", OnDemand, "SATA disks of Marvell's controllers"),
+    wanted("sata_nv", OnDemand, "SATA disks of NVIDIA's chipsets"),
+    wanted("sata_sil", OnDemand, "SATA disks of Silicon Image's controllers"),
+    wanted("sata_sil24", OnDemand, "the same, later ones"),
+    wanted("sata_via", OnDemand, "SATA disks of VIA's chipsets"),
+    wanted("vmd", OnDemand, "NVMe disks behind Intel's volume management"),
+    wanted("mptspi", OnDemand, "LSI's SCSI controllers, VMware's old default"),
+    wanted("mptsas", OnDemand, "LSI's first SAS controllers"),
+    wanted("mpt3sas", OnDemand, "Broadcom's SAS controllers"),
+    wanted("mpi3mr", OnDemand, "the same, later ones"),
+    wanted("megaraid_sas", OnDemand, "Broadcom's RAID controllers, Dell's PERC"),
+    wanted("sym53c8xx", OnDemand, "Symbios' SCSI controllers"),
+    wanted("aacraid", OnDemand, "Adaptec's RAID controllers"),
+    wanted("smartpqi", OnDemand, "Microchip's RAID controllers"),
+    wanted("hpsa", OnDemand, "HP's RAID controllers"),
+    wanted("igb", OnDemand, "Intel's network cards, 1 Gbit/s"),
+    wanted("igc", OnDemand, "Intel's network cards, 2.5 Gbit/s"),
+    wanted("ixgbe", OnDemand, "Intel's network cards, 10 Gbit/s"),
+    wanted("i40e", OnDemand, "Intel's network cards, 40 Gbit/s"),
+    wanted("ice", OnDemand, "Intel's network cards, 100 Gbit/s"),
+    wanted("e100", OnDemand, "Intel's network cards, 100 Mbit/s"),
+    wanted("r8169", OnDemand, "Realtek's network cards"),
+    wanted("8139too", OnDemand, "Realtek's old network cards"),
+    wanted("8139cp", OnDemand, "the same, by their other interface"),
+    wanted("tg3", OnDemand, "Broadcom's network cards, 1 Gbit/s"),
+    wanted("bnx2", OnDemand, "Broadcom's older network cards"),
+    wanted("bnx2x", OnDemand, "Broadcom's network cards, 10 Gbit/s"),
+    wanted("bnxt_en", OnDemand, "Broadcom's network cards, 25 Gbit/s and more"),
+    wanted("mlx4_en", OnDemand, "Mellanox' older network cards"),
+    wanted("mlx5_core", OnDemand, "Mellanox' network cards"),
+    wanted("atlantic", OnDemand, "Aquantia's network cards"),
+    wanted("sky2", OnDemand, "Marvell's network cards"),
+    wanted("forcedeth", OnDemand, "network cards of NVIDIA's chipsets"),
+    wanted("pcnet32", OnDemand, "AMD's network cards, VMware's old default"),
+    wanted("tulip", OnDemand, "DEC's network cards"),
+];
+
+/// For which machines a disk has drivers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drivers {
+    /// Virtual ones and those of clouds; and USB.
+    #[default]
+    Vm,
+    /// All others too.
+    All,
+}
+
+impl Drivers {
+    /// What a disk was made for, by the modules that it has.
+    pub fn of<'a>(mut modules: impl Iterator<Item = &'a str>) -> Drivers {
+        match modules.any(|name| WANTED_ON_METAL.iter().any(|wanted| wanted.name == name)) {
+            true => Drivers::All,
+            false => Drivers::Vm,
+        }
+    }
+}
+
 /// What machines of aarch64 have beside these: booted directly they have no ACPI, and their power button is a pin.
 const WANTED_ON_AARCH64: &[Wanted] = &[
     wanted("gpio_pl061", OnDemand, "pins of the virt machine"),
@@ -84,9 +151,10 @@ const WANTED_ON_AARCH64: &[Wanted] = &[
 ];
 
 /// What is wanted for machines of one architecture.
-pub fn wanted_on(arch: Arch) -> impl Iterator<Item = &'static Wanted> + Clone {
+pub fn wanted_on(arch: Arch, drivers: Drivers) -> impl Iterator<Item = &'static Wanted> + Clone {
     let own = if arch == Arch::Aarch64 { WANTED_ON_AARCH64 } else { &[] };
-    WANTED.iter().chain(own)
+    let metal = if drivers == Drivers::All { WANTED_ON_METAL } else { &[] };
+    WANTED.iter().chain(own).chain(metal)
 }
 
 /// What the wanted modules are known to need. A guess that spares a second pass over a package, never relied upon.
@@ -126,5 +194,23 @@ const LIKELY: &[&str] = &[
 
 /// Whether the module is wanted or likely needed by one that is.
 pub fn is_likely(name: &str) -> bool {
-    wanted_on(Arch::Aarch64).any(|wanted| wanted.name == name) || LIKELY.contains(&name)
+    wanted_on(Arch::Aarch64, Drivers::Vm).any(|wanted| wanted.name == name) || LIKELY.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_module_is_wanted_twice_and_metal_is_on_request() {
+        for arch in [Arch::X86_64, Arch::Aarch64] {
+            let names = |drivers| wanted_on(arch, drivers).map(|wanted| wanted.name).collect::<Vec<_>>();
+            let (vm, all) = (names(Drivers::Vm), names(Drivers::All));
+            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+            assert!(all.starts_with(&vm) && all.contains(&"megaraid_sas") && !vm.contains(&"megaraid_sas"));
+            assert_eq!(Drivers::of(vm.into_iter()), Drivers::Vm);
+            assert_eq!(Drivers::of(all.into_iter()), Drivers::All);
+        }
+    }
 }
