@@ -1,7 +1,7 @@
 //! `bootdisk build`: an image and a kernel to a disk.
 
 use super::cancel::Cancel;
-use super::disk_form::DiskForm;
+use super::disk_form::{self, DiskForm};
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::{Progress, shown_input};
 use super::stdio::{self, say};
@@ -9,7 +9,6 @@ use super::{document, plan, registry, summary};
 use crate::convert::{Event, Writing};
 use crate::image::LayersAhead;
 use crate::kernel::Bundle;
-use crate::publish;
 use crate::recognise::Wanted;
 use crate::source::Reference;
 use anyhow::Context;
@@ -71,8 +70,8 @@ pub struct Args {
 /// Builds the disk and says on standard error what is on it.
 pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
-    let form = args.form.of(&args.output)?;
-    publish::check_disk(&args.output)?;
+    let (form, output) = args.form.place(&args.output)?;
+    disk_form::check(form, &output)?;
     args.registry.settle(global);
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
@@ -92,11 +91,11 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         progress.show(event);
     };
     let plan = plan::open(image, &args.image, &args.disk, firmware, &overrides, observe)?;
-    let built = plan.write_from(layers, &args.output, &writing, observe)?;
+    let built = plan.write_from(layers, &output, &writing, observe)?;
     match args.json {
-        true => stdio::data(document::render(&args.output, &built, &warnings)?.as_bytes())?,
+        true => stdio::data(document::render(&output, &built, &warnings)?.as_bytes())?,
         false if global.quiet => {}
-        false => say(&summary::render(&args.output, &built)),
+        false => say(&summary::render(&output, &built)),
     }
     Ok(ExitCode::SUCCESS)
 }

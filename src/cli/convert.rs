@@ -1,7 +1,7 @@
 //! `bootdisk convert`: a disk in another form.
 
 use super::cancel::Cancel;
-use super::disk_form::DiskForm;
+use super::disk_form::{self, DiskForm};
 use super::options::Global;
 use super::progress::Progress;
 use super::report::WithHint;
@@ -10,9 +10,10 @@ use super::stdio::say;
 use crate::convert::{Event, Writing, write_form};
 use crate::forms::{self, Source};
 use crate::recognise::{self, Kind, Refusal, Wanted};
-use crate::{disk_lock, escape, publish};
+use crate::{disk_lock, escape};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ Examples:
   bootdisk convert app.img -o app.vhd --format vhd-fixed   For Azure
   bootdisk convert app.img -o app.ova                      For VMware and VirtualBox
   bootdisk convert app.img -o app.tar.gz                   For Google's cloud
+  bootdisk convert app.img -o oci-archive:app.tar          A containerDisk for KubeVirt
   bootdisk convert app.img -o app.img.zst                  To carry it away
   bootdisk convert theirs.vhdx -o theirs.img               Raw again";
 
@@ -50,13 +52,13 @@ pub struct Args {
 /// Writes the disk, and says on standard error what it is.
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
-    let form = args.form.of(&args.output)?;
-    publish::check_disk(&args.output)?;
+    let (form, output) = args.form.place(&args.output)?;
+    disk_form::check(form, &output)?;
     let source = open(&args.disk).with_context(|| format!("cannot convert {}", escape::path(&args.disk)))?;
     let writing = Writing { sync: !args.no_sync, verify: args.verify, form, ..Writing::default() };
     let mut progress = Progress::new(global);
     let observe = &mut |event: Event<'_>| progress.show(event);
-    let written = write_form(&*source, &args.output, &writing, observe)
+    let written = write_form(&*source, &output, &writing, observe)
         .with_context(|| format!("cannot convert {}", escape::path(&args.disk)));
     observe(Event::Done);
     let file = written?;
@@ -67,7 +69,7 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         file.publish_unsynced()?;
     }
     if !global.quiet {
-        let (output, disk) = (escape::path(&args.output), size::render(form.rounded(source.size())));
+        let (output, disk) = (escape::path(&output), size::render(form.rounded(source.size())));
         say(&format!("{output}: a disk of {disk}, {} of file\n", size::render(length)));
     }
     Ok(ExitCode::SUCCESS)
@@ -81,7 +83,11 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>> {
         kind if kind.form().is_some() => {}
         _ => return Err(Refusal::new(kind, Wanted::Disk, Some(path)).into()),
     }
-    let file = crate::inputs::open(path)?;
+    open_file(crate::inputs::open(path)?)
+}
+
+/// The same of a file that is open: it may be replaced by what it becomes.
+pub fn open_file(file: File) -> Result<Box<dyn Source>> {
     match disk_lock::lock(&file, false) {
         Ok(()) => {}
         Err(Errno::EWOULDBLOCK) => {

@@ -3,14 +3,16 @@
 use super::report::WithHint;
 use crate::escape;
 use crate::forms::{Form, NAMES, Packing};
+use crate::publish::{self, FileError};
 use clap::{Args, ValueEnum, builder::PossibleValuesParser};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Options of `build` and `convert`.
 #[derive(Args, Clone, Debug)]
 pub struct DiskForm {
     /// Form of the disk. Without it the name decides: .qcow2, .vmdk, .vdi, .vhd, .vhdx, .gz, .xz, .zst (raw, compressed),
-    /// .tar.gz (gce: for Google's cloud), .ova (for VMware and VirtualBox), .box (for Vagrant), and raw for all others.
+    /// .tar.gz (gce: for Google's cloud), .ova (for VMware and VirtualBox), .box (for Vagrant), and raw for all others;
+    /// oci-archive:FILE and docker-archive:FILE are a containerDisk for KubeVirt.
     /// vhd-fixed is raw with a footer, of whole MiB, as Azure wants it
     #[arg(long, value_name = "FORM", value_parser = PossibleValuesParser::new(NAMES))]
     format: Option<String>,
@@ -29,6 +31,36 @@ enum Compress {
 }
 
 impl DiskForm {
+    /// The form of what `output` names, and the file that it goes to: a transport says that it is an image.
+    ///
+    /// # Errors
+    /// As [`DiskForm::of`], and for transports that nothing is written to.
+    pub fn place(&self, output: &Path) -> Result<(Form, PathBuf), WithHint> {
+        let text = output.to_str().unwrap_or_default();
+        let Some((transport, rest)) = text.split_once(':') else { return Ok((self.of(output)?, output.to_owned())) };
+        match transport {
+            "oci-archive" | "docker-archive" => {
+                let form = DiskForm { format: Some(transport.to_owned()), compress: self.compress };
+                let other = self.format.as_deref().is_some_and(|format| format != transport);
+                match other {
+                    true => Err(WithHint {
+                        message: format!("the name promises another form than --format says: {}", escape::path(output)),
+                        hint: "omit --format".into(),
+                    }),
+                    false => Ok((form.of(Path::new(rest))?, rest.into())),
+                }
+            }
+            "oci" | "docker" | "docker-daemon" | "containers-storage" => Err(WithHint {
+                message: format!(
+                    "a containerDisk is written to an archive, and copied from there: {}",
+                    escape::path(output)
+                ),
+                hint: format!("give -o oci-archive:disk.tar, then: skopeo copy oci-archive:disk.tar {}", paste(text)),
+            }),
+            _ => Ok((self.of(output)?, output.to_owned())),
+        }
+    }
+
     /// The form of a disk at `output`.
     ///
     /// # Errors
@@ -57,10 +89,36 @@ impl DiskForm {
     }
 }
 
+/// Whether `path` may have something in this form; an archive may have any name.
+pub fn check(form: Form, path: &Path) -> Result<(), FileError> {
+    match form {
+        Form::ContainerDisk(_) => publish::check_file(path),
+        _ => publish::check_disk(path),
+    }
+}
+
+/// A text as a shell takes it.
+fn paste(text: &str) -> String {
+    shlex::try_quote(text).map_or_else(|_| "REFERENCE".into(), |quoted| escape::escape(quoted.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::forms::Compression;
+
+    #[test]
+    fn a_transport_names_an_image_and_the_file_behind_it() {
+        let place = |name: &str| {
+            let form = DiskForm { format: None, compress: None };
+            form.place(Path::new(name)).map(|(form, path)| (form.name(), path.display().to_string()))
+        };
+        assert_eq!(place("oci-archive:a/b.tar").unwrap(), ("oci-archive", "a/b.tar".into()));
+        assert_eq!(place("docker-archive:x").unwrap(), ("docker-archive", "x".into()));
+        assert_eq!(place("a:b.qcow2").unwrap(), ("qcow2", "a:b.qcow2".into()));
+        let error = place("docker://host/name:tag").unwrap_err();
+        assert!(error.hint.ends_with("skopeo copy oci-archive:disk.tar docker://host/name:tag"), "{}", error.hint);
+    }
 
     #[test]
     fn a_form_is_what_is_asked_for_and_what_the_name_promises() {

@@ -116,7 +116,7 @@ const COMMANDS: &[(&[&str], &str, &str)] = &[
         "docker login REGISTRY && bootdisk run docker://REGISTRY/NAME",
     ),
     (
-        &["images", "image", "rmi", "tag", "history", "import", "load", "save", "commit", "export"],
+        &["images", "image", "rmi", "tag", "history", "import", "load", "save", "commit"],
         "images are files, and their disks are kept in a cache that clears itself",
         "bootdisk inspect FILE says what is in one",
     ),

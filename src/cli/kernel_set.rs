@@ -1,23 +1,27 @@
 //! `bootdisk kernel set`: another kernel on a disk that exists.
 
 use super::options::{Global, KernelKeys};
-use super::plan;
 use super::progress::Progress;
 use super::registry::Reaching;
+use super::report::WithHint;
+use super::{convert, plan};
 use crate::arch::Arch;
 use crate::boot::existing::Existing;
-use crate::convert::Event;
-use crate::swap;
+use crate::convert::{Event, Observer, Writing, write_form};
+use crate::forms::{self, Form, Source};
+use crate::output::scratch_dir;
+use crate::{recognise, swap};
 use anyhow::{Context, Result};
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 /// Arguments of `bootdisk kernel set`.
 #[derive(Debug, Args)]
 pub struct Set {
-    /// The disk, which no machine may be using
+    /// The disk in any form, which no machine may be using; one that is not raw is written anew
     #[arg(value_name = "DISK")]
     disk: PathBuf,
     /// A kernel, as `--kernel` of build takes it
@@ -41,19 +45,65 @@ pub fn run(global: &Global, set: &Set) -> Result<()> {
     Reaching::default().settle(global);
     let mut progress = Progress::new(global);
     let shown = crate::escape::path(&set.disk);
+    let failed = || format!("cannot set the kernel of {shown}");
+    let unpacked = Unpacked::of(&set.disk).with_context(failed)?;
+    let disk = unpacked.as_ref().map_or_else(|| set.disk.clone(), Unpacked::path);
     // Only a default depends on the disk.
-    let arch = (set.kernel == "default").then(|| Existing::open(&set.disk)?.architecture()).transpose();
-    let arch = arch
-        .with_context(|| format!("cannot set the kernel of {shown}"))?
-        .and_then(|arch| Arch::from_name(arch.name()));
+    let arch = (set.kernel == "default").then(|| Existing::open(&disk)?.architecture()).transpose();
+    let arch = arch.with_context(failed)?.and_then(|arch| Arch::from_name(arch.name()));
     let meant = plan::Meant { image: None, arch };
     let bundle = plan::named_kernel(&set.kernel, set.modules.as_deref(), &set.keys, meant)?;
     let options = swap::Options { keep: set.keep, preflight: !set.no_preflight };
-    let done = swap::set_kernel(&set.disk, &bundle, &options, &mut |event| progress.show(event));
-    progress.show(Event::Done);
-    done.with_context(|| format!("cannot set the kernel of {shown}"))?;
+    let observe = &mut |event: Event<'_>| progress.show(event);
+    let done = swap::set_kernel(&disk, &bundle, &options, observe)
+        .and_then(|()| unpacked.map_or(Ok(()), |unpacked| unpacked.exchange(&set.disk, observe)));
+    observe(Event::Done);
+    done.with_context(failed)?;
     if !global.quiet {
         super::stdio::say(&format!("{shown}: kernel {}\n", crate::escape::escape(bundle.release.as_bytes())));
     }
     Ok(())
+}
+
+/// A disk in a form that is not edited in place, made raw. What becomes of it is written anew.
+struct Unpacked {
+    form: Form,
+    dir: tempfile::TempDir,
+    /// Keeps others from writing to what is replaced.
+    source: Box<dyn Source>,
+}
+
+impl Unpacked {
+    /// `None` for a disk that is raw already.
+    fn of(path: &Path) -> Result<Option<Unpacked>> {
+        if recognise::path(path).ok().and_then(|kind| kind.form()).is_none() {
+            return Ok(None);
+        }
+        let file = File::open(path)?;
+        let form = forms::form_of(file.try_clone()?)?.ok_or_else(|| WithHint {
+            message: "what is in a package beside the disk would be lost".into(),
+            hint: "make the disk raw first: bootdisk convert PACKAGE -o disk.img, and give that".into(),
+        })?;
+        let source = convert::open_file(file)?;
+        let dir = tempfile::tempdir_in(scratch_dir()).context("cannot make a temporary directory")?;
+        let unpacked = Unpacked { form, dir, source };
+        unpacked.write().context("cannot make a raw disk of it")?;
+        Ok(Some(unpacked))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("disk.img")
+    }
+
+    fn write(&self) -> std::io::Result<()> {
+        let file = File::options().read(true).write(true).create_new(true).open(self.path())?;
+        file.set_len(forms::write(Form::Raw, &*self.source, &file, 1)?)
+    }
+
+    /// Puts the disk, as it is now, in the place of the one that it was made from.
+    fn exchange(self, path: &Path, observe: Observer<'_>) -> Result<()> {
+        let edited = forms::Raw::new(File::open(self.path())?)?;
+        let file = write_form(&edited, path, &Writing { form: self.form, ..Writing::default() }, observe)?;
+        Ok(file.publish()?)
+    }
 }

@@ -16,6 +16,7 @@ mod docker;
 mod document;
 mod env;
 mod exec;
+mod export;
 mod inspect;
 pub mod kernel;
 mod kernel_added;
@@ -88,8 +89,10 @@ enum Command {
     Inspect(inspect::Args),
     /// Manage the cache: layers from registries, disks of images
     Cache(cache::CacheArgs),
-    /// Write a disk in another form: raw, qcow2, VMDK, VDI, VHD, VHDX
+    /// Write a disk in another form: raw, compressed, qcow2, VMDK, VDI, VHD, VHDX, OVA
     Convert(convert::Args),
+    /// Print or write what libvirt, KubeVirt and others need to start a disk
+    Export(export::Args),
     /// Manage the kernels disks are built with
     Kernel(kernel::KernelArgs),
     /// Print completions for a shell
@@ -131,6 +134,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
         Command::Inspect(args) => report::exit(inspect::run(&cli.global, &args), args.failed()),
         Command::Cache(args) => report::exit(cache::run(&args), report::FAILED),
         Command::Convert(args) => report::exit(convert::run(&cli.global, &args), report::FAILED),
+        Command::Export(args) => report::exit(export::run(&args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
         Command::Man(args) => report::exit(man::run(&args), report::FAILED),

@@ -90,7 +90,7 @@ impl Target {
     }
 
     /// A disk in another form is made raw for this machine: QEMU reads no format that somebody else wrote.
-    fn unpacked(path: &Path) -> anyhow::Result<Target> {
+    pub fn unpacked(path: &Path) -> anyhow::Result<Target> {
         let source = super::convert::open(path)?;
         let dir = tempfile::tempdir_in(crate::output::scratch_dir()).context("cannot make a temporary directory")?;
         let file = std::fs::File::create_new(dir.path().join("disk.img")).context("cannot make a raw disk of it")?;

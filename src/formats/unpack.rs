@@ -13,16 +13,22 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 const MAGIC: usize = 6;
 
 /// What something is packed by.
-#[derive(Clone, Copy)]
-enum Packer {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packer {
+    /// RFC 1952.
     Gzip,
+    /// xz.
     Xz,
+    /// RFC 8878.
     Zstd,
+    /// bzip2.
     Bzip2,
+    /// LZ4's frames.
     Lz4,
 }
 
-fn packer(start: &[u8]) -> Option<Packer> {
+/// What bytes that begin like this are packed by.
+pub fn packer(start: &[u8]) -> Option<Packer> {
     Some(match start {
         [0x1f, 0x8b, ..] => Packer::Gzip,
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packer::Xz,

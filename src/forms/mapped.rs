@@ -54,6 +54,20 @@ impl<M: Map> Mapped<M> {
         Mapped { file, map, size, block, unpacked: Mutex::default() }
     }
 
+    /// How the disk's blocks are packed, as far as the first of them tell: one that does not pack is kept as it is.
+    pub fn packing(&self) -> Result<Packing, Fault> {
+        const LOOKED_AT: usize = 256;
+        let mut at = 0;
+        for _ in 0..LOOKED_AT {
+            let Some(range) = self.data(at)? else { break };
+            if let Place::Packed { packing, .. } = self.map.place(&self.file, range.start / self.block)? {
+                return Ok(packing);
+            }
+            at = range.end;
+        }
+        Ok(Packing::Plain)
+    }
+
     /// Reads within one block, `within` bytes behind its start.
     fn read_block(&self, number: u64, within: u64, buffer: &mut [u8]) -> Result<(), Fault> {
         match self.map.place(&self.file, number)? {

@@ -33,13 +33,13 @@ mod vmdk;
 
 pub use compressed::Compression;
 pub use fault::Fault;
-pub use package::Hardware;
+pub use package::{Archive, Hardware};
 pub use source::{Raw, Source};
 
 use crate::formats::unpack;
 use crate::output::Output;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// How the bodies in a form are packed.
@@ -78,14 +78,31 @@ pub enum Form {
     Ova(Hardware),
     /// Vagrant's, with a qcow2.
     Vagrant,
+    /// KubeVirt's: a qcow2 in an image.
+    ContainerDisk(Archive),
 }
 
 /// What the forms that are read are called by whoever recognises a file by its first bytes.
 pub const READ: [&str; 5] = ["qcow2", "VMDK", "VDI", "VHD", "VHDX"];
 
 /// Names of forms, as they are asked for.
-pub const NAMES: [&str; 13] =
-    ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhd-fixed", "vhdx", "gz", "xz", "zst", "gce", "ova", "box"];
+pub const NAMES: [&str; 15] = [
+    "raw",
+    "qcow2",
+    "vmdk",
+    "vdi",
+    "vhd",
+    "vhd-fixed",
+    "vhdx",
+    "gz",
+    "xz",
+    "zst",
+    "gce",
+    "ova",
+    "box",
+    "oci-archive",
+    "docker-archive",
+];
 
 impl Form {
     /// The form of this name; see [`NAMES`].
@@ -104,6 +121,8 @@ impl Form {
             "gce" => Form::Gce,
             "ova" => Form::Ova(Hardware::default()),
             "box" => Form::Vagrant,
+            "oci-archive" => Form::ContainerDisk(Archive::Oci),
+            "docker-archive" => Form::ContainerDisk(Archive::Docker),
             _ => return None,
         })
     }
@@ -116,7 +135,7 @@ impl Form {
             "vpc" => Form::Vhd,
             "gz" if ends(Path::new(path.file_stem().unwrap_or_default())).is_ok_and(|stem| stem == "tar") => Form::Gce,
             // Nothing ends with these names but what was asked for.
-            "gce" | "vhd-fixed" => Form::Raw,
+            "gce" | "vhd-fixed" | "oci-archive" | "docker-archive" => Form::Raw,
             suffix => Form::named(suffix).unwrap_or(Form::Raw),
         }
     }
@@ -137,6 +156,8 @@ impl Form {
             Form::Gce => "gce",
             Form::Ova(_) => "ova",
             Form::Vagrant => "box",
+            Form::ContainerDisk(Archive::Oci) => "oci-archive",
+            Form::ContainerDisk(Archive::Docker) => "docker-archive",
         }
     }
 
@@ -188,6 +209,7 @@ pub fn write(form: Form, source: &dyn Source, output: &dyn Output, threads: usiz
         Form::Gce => package::write_gce(source, output, threads),
         Form::Ova(hardware) => package::write_ova(source, output, hardware, threads),
         Form::Vagrant => package::write_vagrant(source, output, threads),
+        Form::ContainerDisk(archive) => package::write_container(source, output, archive, threads),
     }
 }
 
@@ -209,6 +231,40 @@ fn is_within(one: &dyn Source, other: &dyn Source) -> io::Result<bool> {
         Ok(())
     })?;
     Ok(same)
+}
+
+/// The form that a file is kept in, as it would be written anew; `None` for what has no writer here, and for packages, which
+/// say more than their disk.
+///
+/// # Errors
+/// As [`open`].
+pub fn form_of(file: File) -> Result<Option<Form>, Fault> {
+    let raw = Raw::new(file)?;
+    let start = raw.start(START)?;
+    if let Some(how) = Compression::of(&start) {
+        let mut inside = Vec::new();
+        unpack::reader(raw.reading())?.take(START as u64).read_to_end(&mut inside)?;
+        // An archive in it is one that is compressed, which only Google's is.
+        return Ok(match package::is_archive(&inside) {
+            true => (how == Compression::Gzip).then_some(Form::Gce),
+            false => (!has_a_form(&inside)).then_some(Form::Compressed(how)),
+        });
+    }
+    Ok(match () {
+        () if unpack::is_packed(&start) || package::is_archive(&start) => None,
+        () if start.starts_with(qcow2::MAGIC) => Some(Form::Qcow2(qcow2::open(raw)?.packing()?)),
+        () if start.starts_with(vmdk::MAGIC) => Some(Form::Vmdk(vmdk::open(raw)?.packing()?)),
+        () if vdi::is_vdi(&start) => Some(Form::Vdi),
+        () if start.starts_with(vhdx::MAGIC) => Some(Form::Vhdx),
+        () => Some(vhd::form_of(&raw, &start)?),
+    })
+}
+
+/// Whether a disk in a form of its own begins with these bytes.
+fn has_a_form(start: &[u8]) -> bool {
+    [qcow2::MAGIC, vmdk::MAGIC, vmdk::DESCRIPTOR, vhdx::MAGIC].iter().any(|magic| start.starts_with(magic))
+        || vdi::is_vdi(start)
+        || start.starts_with(vhd::COOKIE)
 }
 
 /// Opens a disk of any form, compressed or not, or the one in a package. What has the sign of no other form is raw.

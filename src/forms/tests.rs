@@ -105,7 +105,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
 }
 
 /// Forms that other programs unpack first: how, and what is inside for qemu-img.
-const PACKED: [(Form, &str, &str); 6] = [
+const PACKED: [(Form, &str, &str); 8] = [
     (Form::Compressed(Compression::Gzip), "gzip -t <disk && gzip -dc <disk >out", "raw"),
     (Form::Compressed(Compression::Xz), "xz -t <disk && xz -dc <disk >out", "raw"),
     (Form::Compressed(Compression::Zstd), "zstd -q -t <disk && zstd -q -dc <disk >out", "raw"),
@@ -116,6 +116,18 @@ const PACKED: [(Form, &str, &str); 6] = [
         "vmdk",
     ),
     (Form::Vagrant, "tar -xf disk && mv box.img out", "qcow2"),
+    (
+        Form::ContainerDisk(Archive::Oci),
+        "skopeo copy -q oci-archive:disk oci:image:t && umoci unpack --rootless --image image:t made \
+         && mv made/rootfs/disk/disk.qcow2 out && chmod +w out",
+        "qcow2",
+    ),
+    (
+        Form::ContainerDisk(Archive::Docker),
+        "skopeo copy -q docker-archive:disk oci:image:t && umoci unpack --rootless --image image:t made \
+         && mv made/rootfs/disk/disk.qcow2 out && chmod +w out",
+        "qcow2",
+    ),
 ];
 
 /// All that is written.
@@ -160,6 +172,11 @@ fn a_package_has_its_files_in_order_and_says_what_the_disk_is_for() {
     assert_eq!(names(Form::Gce), ["disk.raw"]);
     assert_eq!(names(Form::Ova(Hardware::default())), ["disk.ovf", "disk.mf", "disk.vmdk"]);
     assert_eq!(names(Form::Vagrant), ["metadata.json", "Vagrantfile", "box.img"]);
+    let (_layer, image) = written(Form::ContainerDisk(Archive::Docker), &raw, 1);
+    let layer = run("tar", &["-tf", image.to_str().unwrap()]).lines().next().unwrap().to_owned();
+    let script =
+        format!("tar -xOf {} {layer} | tar --numeric-owner -tvf - | tr -s ' ' | cut -d' ' -f1,2,6", image.display());
+    assert_eq!(run("sh", &["-c", &script]), "drwxr-xr-x 107/107 disk/\n-r--r----- 107/107 disk/disk.qcow2\n");
     let file = |form, name: &str, raw: &Path| {
         let (_folder, path) = written(form, raw, 1);
         run("tar", &["-xOf", path.to_str().unwrap(), name])
@@ -245,6 +262,22 @@ fn a_form_has_the_same_bytes_each_time_and_with_any_number_of_threads() {
         for threads in [1, 2, 7] {
             assert!(bytes(threads) == first, "{form:?} with {threads} threads");
         }
+    }
+}
+
+#[test]
+fn a_form_is_known_again_as_it_was_written_and_a_package_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let raw = disk(&folder, SIZE);
+    for form in all_forms() {
+        let (_folder, path) = written(form, &raw, 1);
+        let expected = Some(form).filter(|form| !matches!(form, Form::Ova(_) | Form::Vagrant | Form::ContainerDisk(_)));
+        assert_eq!(form_of(File::open(&path).unwrap()).unwrap(), expected, "{form:?}");
+    }
+    let (folder, path) = written(Form::Vdi, &raw, 1);
+    run("sh", &["-ec", &format!("cd {} && gzip -k disk && bzip2 -k disk", folder.path().display())]);
+    for name in ["disk.gz", "disk.bz2"] {
+        assert_eq!(form_of(File::open(path.with_file_name(name)).unwrap()).unwrap(), None, "{name}");
     }
 }
 

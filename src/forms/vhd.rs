@@ -12,12 +12,12 @@
 
 use super::identifier::identifier;
 use super::mapped::{Map, Mapped, Place, Table};
-use super::{Fault, Raw, Source, raw, units};
+use super::{Fault, Form, Raw, Source, raw, units};
 use crate::formats::{be32_at, be64_at};
 use crate::output::Output;
 use std::io;
 
-const COOKIE: &[u8] = b"conectix";
+pub(super) const COOKIE: &[u8] = b"conectix";
 const HEADER_COOKIE: &[u8] = b"cxsparse";
 const SECTOR: u64 = 512;
 const BLOCK: u64 = 2 << 20;
@@ -129,6 +129,15 @@ fn geometry(sectors: u64) -> (u16, u8, u8) {
         tracks = sectors / of_track;
     }
     ((tracks / heads) as u16, heads as u8, of_track as u8)
+}
+
+/// Whether it is this form, and which; what has no footer is raw.
+pub(super) fn form_of(file: &Raw, start: &[u8]) -> Result<Form, Fault> {
+    if start.starts_with(COOKIE) {
+        return Ok(Form::Vhd);
+    }
+    let footer = file.bytes(file.size().saturating_sub(SECTOR), file.size().min(SECTOR) as usize)?;
+    Ok(if footer.starts_with(COOKIE) { Form::VhdFixed } else { Form::Raw })
 }
 
 /// Opens a disk of this form by its footer; what has none is raw.

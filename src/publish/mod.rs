@@ -36,6 +36,14 @@ use std::path::Path;
 /// What [`PartialFile::create`] would say, and names that promise another format than a raw disk.
 pub fn check_disk(path: &Path) -> Result<(), FileError> {
     name::check(path)?;
+    check_file(path)
+}
+
+/// The same of a file that is no disk by its name.
+///
+/// # Errors
+/// What [`PartialFile::create`] would say.
+pub fn check_file(path: &Path) -> Result<(), FileError> {
     Target::of(path)?.take().map(drop)
 }
 

@@ -17,6 +17,8 @@ mod write;
 pub(super) use read::unpacked;
 pub(super) use write::write;
 
+use crate::formats::unpack;
+
 /// How a whole disk is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -29,6 +31,16 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// What a file that begins with these bytes is compressed by, of those that are written.
+    pub(super) fn of(start: &[u8]) -> Option<Compression> {
+        Some(match unpack::packer(start)? {
+            unpack::Packer::Gzip => Compression::Gzip,
+            unpack::Packer::Xz => Compression::Xz,
+            unpack::Packer::Zstd => Compression::Zstd,
+            unpack::Packer::Bzip2 | unpack::Packer::Lz4 => return None,
+        })
+    }
+
     /// Bytes of a unit: what is packed on its own. Larger ones pack better, and take more memory.
     fn unit(self) -> usize {
         match self {

@@ -3,6 +3,7 @@
 //!
 //! Specification: DMTF DSP0243 (OVF 1.1), and VMware's words for hardware, which VirtualBox and Proxmox read too.
 
+use super::hash::sum;
 use super::machine::{Hardware, Machine};
 use super::tar::{self, BLOCK, Dialect, END};
 use crate::forms::{Source, vmdk};
@@ -13,8 +14,6 @@ use std::io;
 const OVF: &str = "disk.ovf";
 const MANIFEST: &str = "disk.mf";
 const DISK: &str = "disk.vmdk";
-/// Bytes that are hashed at a time.
-const PIECE: u64 = 1 << 20;
 
 /// Writes a disk; see [`crate::forms::write`].
 pub fn write(source: &dyn Source, output: &dyn Output, hardware: Hardware, threads: usize) -> io::Result<u64> {
@@ -38,17 +37,6 @@ pub fn write(source: &dyn Source, output: &dyn Output, hardware: Hardware, threa
 
 fn sum_of(bytes: &[u8]) -> String {
     crate::hex::hex(Sha256::digest(bytes))
-}
-
-/// SHA-256 of what was written.
-fn sum(written: &dyn Output, length: u64) -> io::Result<String> {
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; PIECE as usize]);
-    for at in (0..length).step_by(PIECE as usize) {
-        let piece = &mut buffer[..(length - at).min(PIECE) as usize];
-        written.read_at(at, piece)?;
-        hash.update(piece);
-    }
-    Ok(crate::hex::hex(hash.finalize()))
 }
 
 /// The machine. Elements of an item are in the order of their names, as the schema has them.

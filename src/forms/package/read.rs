@@ -22,9 +22,37 @@ pub enum Member {
     Sparse(Box<dyn Source>),
 }
 
-/// The disk in an archive.
+/// The disk in an archive, or in a layer in it.
 pub fn disk_in(file: Raw) -> Result<Member, Fault> {
-    let none = Fault::Unsupported("is an archive without a disk");
+    match find(&file)? {
+        Some(Found { layer: true, body, size, .. }) => disk_in_layer(file.within(body, size)?),
+        found => member(file, found),
+    }
+}
+
+fn disk_in_layer(layer: Raw) -> Result<Member, Fault> {
+    let found = find(&layer)?.filter(|found| !found.layer);
+    member(layer, found)
+}
+
+fn member(file: Raw, found: Option<Found>) -> Result<Member, Fault> {
+    let found = found.ok_or(Fault::Unsupported("is an archive without a disk"))?;
+    match found.ranges {
+        None => Ok(Member::Whole(file.within(found.body, found.size)?)),
+        Some(ranges) => sparse(file, found.body, found.size, ranges),
+    }
+}
+
+/// A member that is a disk, or has one.
+struct Found {
+    layer: bool,
+    body: u64,
+    size: u64,
+    ranges: Option<Vec<(u64, u64)>>,
+}
+
+/// The first of them.
+fn find(file: &Raw) -> Result<Option<Found>, Fault> {
     let damaged = |_| Fault::Damaged("its archive cannot be read");
     let mut stream = BufReader::new(file.reading());
     let limits = Limits { sparse_entries: RANGES, ..Limits::default() };
@@ -32,23 +60,26 @@ pub fn disk_in(file: Raw) -> Result<Member, Fault> {
     for _ in 0..MEMBERS {
         let Some(entry) = reader.next_entry(&mut Warnings::default()).map_err(damaged)? else { break };
         let EntryKind::File { size } = entry.kind else { continue };
-        if !is_disk(&entry.path) {
+        let (disk, layer) = (is_disk(&entry.path), is_layer(&entry.path));
+        if !disk && !layer {
             reader.skip_body().map_err(damaged)?;
             continue;
         }
-        let (body, ranges) = (reader.offset(), reader.ranges().map(<[_]>::to_vec));
-        return match ranges {
-            None => Ok(Member::Whole(file.within(body, size)?)),
-            Some(ranges) => sparse(file, body, size, ranges),
-        };
+        let ranges = reader.ranges().map(<[_]>::to_vec);
+        return Ok(Some(Found { layer, body: reader.offset(), size, ranges }));
     }
-    Err(none)
+    Ok(None)
+}
+
+/// Whether a member is the layer of an image by its name: the first is, in those that are written here.
+fn is_layer(path: &[u8]) -> bool {
+    path.starts_with(b"blobs/sha256/") || path.ends_with(b".tar")
 }
 
 /// Whether a member is a disk by its name.
 fn is_disk(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    name.to_ascii_lowercase().ends_with(b".vmdk") || name == b"disk.raw" || name == b"box.img"
+    name.to_ascii_lowercase().ends_with(b".vmdk") || [&b"disk.raw"[..], b"box.img", b"disk.qcow2"].contains(&name)
 }
 
 /// A file of `size` bytes whose ranges lie behind each other from `body` on.

@@ -37,6 +37,16 @@ pub fn header(dialect: Dialect, name: &str, size: u64) -> [u8; BLOCK as usize] {
     header
 }
 
+/// The same with another kind, mode and owner.
+pub fn owned(mut header: [u8; BLOCK as usize], kind: u8, mode: u32, owner: u32) -> [u8; BLOCK as usize] {
+    let mut put = |at: usize, value: u32| header[at..at + 8].copy_from_slice(format!("{value:07o}\0").as_bytes());
+    put(100, mode);
+    put(108, owner);
+    put(116, owner);
+    header[156] = kind;
+    header
+}
+
 /// The header with its checksum, which counts its own field as blanks.
 pub fn sealed(mut header: [u8; BLOCK as usize]) -> [u8; BLOCK as usize] {
     header[148..156].fill(b' ');
