@@ -170,6 +170,26 @@ impl Process {
     }
 }
 
+impl Healthcheck {
+    /// What is executed; `None` when there is no check, or it is switched off.
+    pub fn command(&self) -> Option<Vec<String>> {
+        let (kind, rest) = self.test.split_first()?;
+        match kind.as_str() {
+            "CMD" if !rest.is_empty() => Some(rest.to_vec()),
+            "CMD-SHELL" => Some([self.shell(), rest.to_vec()].concat()),
+            _ => None,
+        }
+    }
+
+    /// The image's own, else what moby's daemon/health.go has in `getShell`.
+    fn shell(&self) -> Vec<String> {
+        match self.shell.is_empty() {
+            true => ["/bin/sh", "-c"].map(str::to_owned).to_vec(),
+            false => self.shell.clone(),
+        }
+    }
+}
+
 /// What a container runtime waits.
 fn default_stop_timeout() -> u32 {
     10

@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod docker;
 mod first;
 mod guest_side;
 mod machine;
@@ -28,7 +29,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
-use support::{e2e, guest, images, tools};
+use support::{daemons, e2e, guest, images, layers, tools};
 
 /// Runs every scenario on both sides at once. What is wrong, a sentence a scenario.
 fn compare(session: &mut Session, first: u32, rootfs: &Path, read_only: bool, rows: &[Row]) -> Vec<String> {

@@ -50,11 +50,20 @@ pub struct Docker {
 impl Docker {
     /// With everything in `dir`, of which the path must be short: a socket's has at most 107 bytes.
     pub fn start(dir: &Path) -> Docker {
+        Docker::start_with(dir, "vfs")
+    }
+
+    /// With a storage driver: `vfs` works everywhere, `overlay2` is what people have.
+    pub fn start_with(dir: &Path, storage: &str) -> Docker {
         let at = |name: &str| text(dir.join(name));
         let host = format!("unix://{}", at("socket"));
         let mut command = Command::new("dockerd");
         command.args([format!("--data-root={}", at("data")), format!("--exec-root={}", at("exec"))]);
-        command.args([format!("--pidfile={}", at("pid")), format!("--host={host}"), "--storage-driver=vfs".into()]);
+        command.args([
+            format!("--pidfile={}", at("pid")),
+            format!("--host={host}"),
+            format!("--storage-driver={storage}"),
+        ]);
         command.args(["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"]);
         command.args(["--bridge=none", "--userland-proxy=false"]);
         let answers = || docker_at(&host, &["version"]);

@@ -35,12 +35,7 @@ const START_INTERVAL: Duration = Duration::from_secs(5);
 impl Health {
     /// What an image's health check means; `None` when there is none, or it is switched off.
     pub(in crate::smoke) fn of(check: &Healthcheck) -> Option<Health> {
-        let (kind, rest) = check.test.split_first()?;
-        let command = match kind.as_str() {
-            "CMD" if !rest.is_empty() => rest.to_vec(),
-            "CMD-SHELL" => shell(check).chain(rest.iter().cloned()).collect(),
-            _ => return None,
-        };
+        let command = check.command()?;
         let time = |nanos: i64, default| match u64::try_from(nanos) {
             Ok(0) | Err(_) => default,
             Ok(nanos) => Duration::from_nanos(nanos),
@@ -54,12 +49,6 @@ impl Health {
             retries: u32::try_from(check.retries).ok().filter(|&retries| retries > 0).unwrap_or(RETRIES),
         })
     }
-}
-
-/// As moby's daemon/health.go has it, `getShell`.
-fn shell(check: &Healthcheck) -> impl Iterator<Item = String> {
-    let default = || ["/bin/sh", "-c"].map(str::to_owned).to_vec();
-    if check.shell.is_empty() { default() } else { check.shell.clone() }.into_iter()
 }
 
 /// Checks until the workload is healthy, or unhealthy for good.
