@@ -17,6 +17,8 @@ const MAX_STATUS: u64 = 64 << 10;
 
 /// MD5, SHA-1 and RIPEMD-160 among the digest algorithms (RFC 4880, 9.4).
 const WEAK: [&str; 3] = ["1", "2", "3"];
+/// GnuPG's number for a bad public key, of which the digest of its own signature is one reason.
+const BAD_KEY: &str = "6";
 
 /// Who made the signature, in words.
 pub(super) fn verify(keys: &Keys, signature: &Signature, input: &Input) -> Result<String, Refusal> {
@@ -87,6 +89,13 @@ fn signer(status: &str) -> Result<String, String> {
             "ERRSIG" if name.split(' ').nth(1).is_some_and(|algorithm| WEAK.contains(&algorithm)) => {
                 reason = Some("its signature uses a digest that is too weak (MD5, SHA-1)".to_owned());
             }
+            "ERRSIG" if name.split(' ').nth(4) == Some(BAD_KEY) => {
+                reason = Some(format!(
+                    "the key {} cannot be used: what it says of itself is signed with a digest that is too weak to be \
+                     believed (MD5, SHA-1), or damaged",
+                    escape(key.as_bytes())
+                ));
+            }
             "NO_PUBKEY" => {
                 reason = Some(format!("it is signed by another key than those given, {}", escape(key.as_bytes())))
             }
@@ -115,6 +124,8 @@ mod tests {
     #[test]
     fn a_weak_digest_is_called_so() {
         assert!(said(&["ERRSIG 31C9 1 2 00 1795721901 5 5EE7"]).unwrap_err().contains("too weak"));
+        let key = said(&["ERRSIG 31C9 1 8 00 1795721901 6 5EE7"]).unwrap_err();
+        assert!(key.starts_with("the key 31C9 cannot be used: ") && key.contains("too weak"), "{key}");
     }
 
     #[test]
