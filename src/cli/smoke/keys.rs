@@ -5,10 +5,11 @@
 //! up, anything else is replaced. So are the matrix and the command, each of which is one thing with several words.
 
 use super::settings::Settings;
+use crate::source::Reference;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, Parser, parser::ValueSource};
 use std::any::TypeId;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use toml::de::DeValue;
 
@@ -200,7 +201,12 @@ fn repeats(arg: &Arg) -> bool {
 /// A value with its path, if it is one, relative to the folder of the spec file.
 fn relative_to(dir: &Path, key: &str, arg: &Arg, text: &str) -> String {
     let joined = |text: &str| dir.join(text).to_string_lossy().into_owned();
-    let kernel = |name: &str| if is_file_of(dir, name) { joined(name) } else { name.to_owned() };
+    let kernel = |name: &str| match () {
+        // An image that holds one, which may be in a registry.
+        () if Reference::names_transport(OsStr::new(name)) => super::names::image_in(dir, name),
+        () if is_file_of(dir, name) => joined(name),
+        () => name.to_owned(),
+    };
     match (key, text.split_once('=')) {
         ("image", _) => super::names::image_in(dir, text),
         ("kernel", _) => kernel(text),

@@ -352,7 +352,16 @@ mod tests {
         assert_eq!(test.settings.disk.kernel, Some(at("k.deb").into()));
         assert_eq!(test.settings.process.env_file, [dir.path().join("e")]);
         assert_eq!(test.settings.machine.matrix, [format!("kernel={},6.1,{}", at("k.deb"), at("x/y"))]);
-        assert_eq!(read("[[test]]\nimage = 'i'\nkernel = '6.1.0'\n").settings.disk.kernel, Some("6.1.0".into()));
+        for (kernel, expected) in [
+            ("6.1.0", "6.1.0".into()),
+            ("docker://a/k:1", "docker://a/k:1".into()),
+            ("oci:k.oci:tag", format!("oci:{}", at("k.oci:tag"))),
+        ] {
+            let text = format!("[[test]]\nimage = 'i'\nkernel = '{kernel}'\n");
+            assert_eq!(read(&text).settings.disk.kernel, Some(expected.clone().into()), "{kernel}");
+            let text = format!("[[test]]\nimage = 'i'\nmatrix = 'kernel={kernel},k.deb'\n");
+            assert_eq!(read(&text).settings.machine.matrix, [format!("kernel={expected},{}", at("k.deb"))]);
+        }
     }
 
     /// `docs/smoke.toml.schema.json`, for editors. `BOOTDISK_BLESS=1` writes it anew.
