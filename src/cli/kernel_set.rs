@@ -81,8 +81,8 @@ impl Unpacked {
         }
         let file = File::open(path)?;
         let form = forms::form_of(file.try_clone()?)?.ok_or_else(|| WithHint {
-            message: "what is in a package beside the disk would be lost".into(),
-            hint: "make the disk raw first: bootdisk convert PACKAGE -o disk.img, and give that".into(),
+            message: "the disk is in a package or a compression that bootdisk reads but does not write anew".into(),
+            hint: "make the disk raw first: bootdisk convert DISK -o disk.img, and give that".into(),
         })?;
         let source = convert::open_file(file)?;
         let dir = tempfile::tempdir_in(scratch_dir()).context("cannot make a temporary directory")?;

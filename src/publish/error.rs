@@ -90,7 +90,8 @@ impl FileError {
 
 fn to_convert(convert: &str, path: &Path) -> String {
     let stem = path.with_extension("");
-    let raw = quoted(&if stem.extension().is_some() { stem } else { path.with_extension("img") });
+    let is_raw = stem.extension().is_some_and(|ending| ending == "img" || ending == "raw");
+    let raw = quoted(&if is_raw { stem } else { path.with_extension("img") });
     match convert {
         "" => format!("give -o {raw}"),
         _ => format!("give -o {raw}, then: {}", convert.replace("RAW", &raw).replace("OUT", &quoted(path))),

@@ -6,7 +6,7 @@ use super::FileError;
 use std::path::Path;
 
 /// Ending, format, and how it is made of a raw disk: `RAW` and `OUT` stand for the names of the two files.
-const FORMATS: [(&str, &str, &str); 10] = [
+const FORMATS: [(&str, &str, &str); 11] = [
     ("qcow", "a QCOW disk", "qemu-img convert -O qcow RAW OUT"),
     ("qed", "a QED disk", "qemu-img convert -O qed RAW OUT"),
     ("hdd", "a Parallels disk", "qemu-img convert -O parallels RAW OUT"),
@@ -14,6 +14,7 @@ const FORMATS: [(&str, &str, &str); 10] = [
     ("iso", "a CD image", ""),
     ("dmg", "a macOS disk image", ""),
     ("bz2", "a compressed file", "bzip2 -c RAW >OUT"),
+    ("lz4", "a compressed file", "lz4 -q RAW OUT"),
     ("zip", "an archive", ""),
     ("tar", "an archive", ""),
     ("tgz", "an archive", ""),

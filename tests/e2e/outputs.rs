@@ -123,8 +123,10 @@ fn a_name_that_promises_another_format_is_refused() {
         ("-", "standard output", "./-"),
         ("disk.qcow", "QCOW", "qemu-img convert -O qcow"),
         ("disk.HDD", "Parallels", "-O parallels"),
-        ("disk.ova", "whole machine", "disk.img"),
-        ("disk.img.gz", "compressed", "gzip -c disk.img >disk.img.gz"),
+        ("disk.ovf", "whole machine", "disk.img"),
+        ("disk.img.lz4", "compressed", "lz4 -q disk.img disk.img.lz4"),
+        ("disk.qcow2.gz", "compressed", "give -o disk.qcow2.img"),
+        ("disk.tar.xz", "compressed", "give -o disk.tar.img"),
         ("disk.iso", "CD image", "disk.img"),
     ] {
         let mut build = bench.bootdisk();

@@ -243,7 +243,7 @@ fn a_layer_that_is_elsewhere_is_fetched_from_there_when_somebody_says_so() {
         (vec![], &allowed, "does not have sha256:"),
         (vec!["ftp://localhost/right".into()], &allowed, "is not asked: that is no address of HTTP"),
         (vec!["http://169.254.169.254/x".into()], &allowed, "is not asked: that is this machine's own"),
-        (vec![at("/inside")], &allowed, "redirects to 169.254.169.254, which is not followed"),
+        (vec![at("/inside")], &allowed, "redirects to 169.254.169.254, which bootdisk does not follow"),
         (vec![at("/wrong")], &allowed, "has sent something else than was asked for"),
         (vec![at("/longer")], &allowed, "bytes of sha256:"),
         (vec![at("/asks")], &allowed, "has answered with status 401"),
