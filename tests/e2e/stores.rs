@@ -298,10 +298,10 @@ fn root_file_systems_boot_from_folders_and_tars() {
         (&["inspect", "debian"], "this is a folder with a root file system", "bootdisk inspect rootfs:debian"),
         (
             &["build", "small.tar.xz", "--owner", "0:0", "-o", "x.img"],
-            "--owner is for a root file system",
+            "--owner is only for a root file system",
             "rootfs:PATH",
         ),
-        (&["build", "rootfs:small", "--file", "x", "-o", "x.img"], "--file is for a folder", "--file FILE DIR"),
+        (&["build", "rootfs:small", "--file", "x", "-o", "x.img"], "--file is only for a folder", "--file FILE DIR"),
         (&["build", "rootfs:small", "--owner", "root", "-o", "x.img"], "an owner is two numbers", ""),
         (&["run", "folder.img", "--owner", "0:0"], "--owner is for building a disk", "omit --owner"),
     ] {
