@@ -259,9 +259,10 @@ fn can_be_written_to(target: &OsStr) -> Result<(), WithHint> {
     let shown = crate::escape::path(Path::new(target));
     let (message, maker) = match target::disk_at(target) {
         Some(Found::Disk(_)) => return Ok(()),
-        Some(Found::Form(form)) => {
-            (format!("--write needs a raw disk; a {form} disk is converted for each run: {shown}"), "convert")
-        }
+        Some(Found::Form(form)) => (
+            format!("--write needs a raw disk, and a disk in the {form} format is converted for each run: {shown}"),
+            "convert",
+        ),
         None => (format!("--write needs a disk, not an image: {shown}"), "build"),
     };
     Err(WithHint { message, hint: format!("make a disk with bootdisk {maker}, and run that") })
