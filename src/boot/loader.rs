@@ -185,9 +185,10 @@ fn installed_path(architecture: Architecture) -> &'static str {
     }
 }
 
-/// Whether this system has systemd-boot for `architecture`.
-pub fn is_installed(architecture: Architecture) -> bool {
-    Path::new(installed_path(architecture)).exists()
+/// systemd-boot as distributions install it, or else from `kept`, a folder of ours.
+pub fn find(architecture: Architecture, kept: Option<&Path>) -> Option<PathBuf> {
+    let kept = kept.map(|folder| folder.join(file_name(architecture)));
+    [Some(installed_path(architecture).into()), kept].into_iter().flatten().find(|path| path.exists())
 }
 
 /// What systemd-boot is called in a folder of loaders.
@@ -196,14 +197,10 @@ pub fn file_name(architecture: Architecture) -> &'static str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Reads the EFI loader: `given`, a program or a package with systemd-boot in it; or systemd-boot as distributions
-/// install it; or else from `kept`, a folder of ours.
+/// Reads the EFI loader: `given`, a program or a package with systemd-boot in it, or what [`find`] finds.
 pub fn open(architecture: Architecture, given: Option<&Path>, kept: Option<&Path>) -> Result<Vec<u8>, LoaderError> {
-    let path = match (given, kept.map(|folder| folder.join(file_name(architecture)))) {
-        (Some(given), _) => given.to_owned(),
-        (None, Some(kept)) if !is_installed(architecture) && kept.exists() => kept,
-        (None, _) => installed_path(architecture).into(),
-    };
+    let found = given.map(Path::to_owned).or_else(|| find(architecture, kept));
+    let path = found.unwrap_or_else(|| installed_path(architecture).into());
     let path = path.as_path();
     let failed = |error: io::Error| match (error.kind(), given) {
         (io::ErrorKind::NotFound, None) => LoaderError::Missing(path.to_owned()),

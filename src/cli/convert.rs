@@ -8,7 +8,8 @@ use super::report::WithHint;
 use super::size;
 use super::stdio::say;
 use crate::convert::{Event, Writing, write_form};
-use crate::forms::{self, Source};
+use crate::forms::{self, Form, Source};
+use crate::output::scratch_dir;
 use crate::recognise::{self, Kind, Refusal, Wanted};
 use crate::{disk_lock, escape};
 use anyhow::{Context, Result};
@@ -16,6 +17,10 @@ use nix::errno::Errno;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tempfile::TempDir;
+
+/// What a raw copy is called.
+pub const RAW: &str = "disk.img";
 
 /// The end of the help.
 const EXAMPLES: &str = "\
@@ -100,4 +105,15 @@ pub fn open_file(file: File) -> Result<Box<dyn Source>> {
         Err(errno) => return Err(std::io::Error::from(errno).into()),
     }
     Ok(forms::open(file)?)
+}
+
+/// A raw copy of a disk, called [`RAW`], in a folder that goes with the value.
+pub fn raw_copy(source: &dyn Source) -> Result<TempDir> {
+    let dir = tempfile::tempdir_in(scratch_dir()).context("cannot make a temporary directory")?;
+    let write = || {
+        let file = File::options().read(true).write(true).create_new(true).open(dir.path().join(RAW))?;
+        file.set_len(forms::write(Form::Raw, source, &file, 1)?)
+    };
+    write().context("cannot make a raw disk of it")?;
+    Ok(dir)
 }

@@ -90,9 +90,7 @@ fn fetch(args: &Fetch, store: &Store, progress: &mut Progress) -> Result<Done> {
         }
     };
     let loaders = env::loaders()?;
-    let missing = |architecture: &Architecture| {
-        !loader::is_installed(*architecture) && !loaders.join(loader::file_name(*architecture)).exists()
-    };
+    let missing = |architecture: &Architecture| loader::find(*architecture, Some(&loaders)).is_none();
     let missing = Architecture::try_from(arch).ok().filter(missing);
     let fetched = mirror::fetch(&archive, &name, arch, missing.is_some(), observe)?;
     let given = Given { files: &fetched.files, modules: None, config: None, keys: None };

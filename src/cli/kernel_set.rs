@@ -9,7 +9,6 @@ use crate::arch::Arch;
 use crate::boot::existing::Existing;
 use crate::convert::{Event, Observer, Writing, write_form};
 use crate::forms::{self, Form, Source};
-use crate::output::scratch_dir;
 use crate::{recognise, swap};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -70,7 +69,7 @@ struct Unpacked {
     form: Form,
     dir: tempfile::TempDir,
     /// Keeps others from writing to what is replaced.
-    source: Box<dyn Source>,
+    _source: Box<dyn Source>,
 }
 
 impl Unpacked {
@@ -85,19 +84,12 @@ impl Unpacked {
             hint: "make the disk raw first: bootdisk convert DISK -o disk.img, and give that".into(),
         })?;
         let source = convert::open_file(file)?;
-        let dir = tempfile::tempdir_in(scratch_dir()).context("cannot make a temporary directory")?;
-        let unpacked = Unpacked { form, dir, source };
-        unpacked.write().context("cannot make a raw disk of it")?;
-        Ok(Some(unpacked))
+        let dir = convert::raw_copy(&*source)?;
+        Ok(Some(Unpacked { form, dir, _source: source }))
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.path().join("disk.img")
-    }
-
-    fn write(&self) -> std::io::Result<()> {
-        let file = File::options().read(true).write(true).create_new(true).open(self.path())?;
-        file.set_len(forms::write(Form::Raw, &*self.source, &file, 1)?)
+        self.dir.path().join(convert::RAW)
     }
 
     /// Puts the disk, as it is now, in the place of the one that it was made from.

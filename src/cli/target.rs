@@ -5,12 +5,11 @@ use super::machine::BootChoice;
 use super::options::{self, Global};
 use super::progress::{Progress, shown_input};
 use super::report::WithHint;
-use super::{env, plan};
+use super::{convert, env, plan};
 use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache, GetError};
 use crate::convert::{Event, Firmware, Writing};
-use crate::forms::{self, Form};
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
 use crate::own_folder::within;
@@ -91,11 +90,7 @@ impl Target {
 
     /// A disk in another form is made raw for this machine: QEMU reads no format that somebody else wrote.
     pub fn unpacked(path: &Path) -> anyhow::Result<Target> {
-        let source = super::convert::open(path)?;
-        let dir = tempfile::tempdir_in(crate::output::scratch_dir()).context("cannot make a temporary directory")?;
-        let file = std::fs::File::create_new(dir.path().join("disk.img")).context("cannot make a raw disk of it")?;
-        let length = forms::write(Form::Raw, &*source, &file, 1).context("cannot make a raw disk of it")?;
-        file.set_len(length).context("cannot make a raw disk of it")?;
+        let dir = convert::raw_copy(&*convert::open(path)?)?;
         Ok(Target::Temporary { dir })
     }
 

@@ -41,7 +41,24 @@ pub mod unpack;
 
 use std::fs::File;
 use std::io;
+#[cfg(feature = "host")]
+use std::io::Read;
 use std::os::unix::fs::FileExt;
+
+/// Fills `buffer` as far as the input goes, and says how far that is.
+#[cfg(feature = "host")]
+pub fn read_start(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match from.read(&mut buffer[done..]) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
 
 /// Bytes that can be read from any place: a file, a device, a slice, a part of one of these.
 pub trait ReadAt {

@@ -37,6 +37,7 @@ pub use package::{Archive, Hardware};
 pub use source::{Raw, Source};
 
 use crate::formats::unpack;
+use crate::layer::is_archive;
 use crate::output::Output;
 use std::fs::File;
 use std::io::{self, Read};
@@ -245,27 +246,52 @@ pub fn form_of(file: File) -> Result<Option<Form>, Fault> {
         let mut inside = Vec::new();
         unpack::reader(raw.reading())?.take(START as u64).read_to_end(&mut inside)?;
         // An archive in it is one that is compressed, which only Google's is.
-        return Ok(match package::is_archive(&inside) {
+        return Ok(match is_archive(&inside) {
             true => (how == Compression::Gzip).then_some(Form::Gce),
-            false => (!has_a_form(&inside)).then_some(Form::Compressed(how)),
+            false => Sign::of(&inside).is_none().then_some(Form::Compressed(how)),
         });
     }
-    Ok(match () {
-        () if unpack::is_packed(&start) || package::is_archive(&start) => None,
-        () if start.starts_with(qcow2::MAGIC) => Some(Form::Qcow2(qcow2::open(raw)?.packing()?)),
-        () if start.starts_with(vmdk::MAGIC) => Some(Form::Vmdk(vmdk::open(raw)?.packing()?)),
-        () if vdi::is_vdi(&start) => Some(Form::Vdi),
-        () if start.starts_with(vhdx::MAGIC) => Some(Form::Vhdx),
-        () => Some(vhd::form_of(&raw, &start)?),
-    })
+    if unpack::is_packed(&start) || is_archive(&start) {
+        return Ok(None);
+    }
+    Ok(Some(match Sign::of(&start) {
+        Some(Sign::Qcow2) => Form::Qcow2(qcow2::open(raw)?.packing()?),
+        Some(Sign::Vmdk) => Form::Vmdk(vmdk::open(raw)?.packing()?),
+        Some(Sign::VmdkText) => return Err(VMDK_TEXT),
+        Some(Sign::Vdi) => Form::Vdi,
+        Some(Sign::Vhdx) => Form::Vhdx,
+        Some(Sign::Vhd) | None => vhd::form_of(&raw, &start)?,
+    }))
 }
 
-/// Whether a disk in a form of its own begins with these bytes.
-fn has_a_form(start: &[u8]) -> bool {
-    [qcow2::MAGIC, vmdk::MAGIC, vmdk::DESCRIPTOR, vhdx::MAGIC].iter().any(|magic| start.starts_with(magic))
-        || vdi::is_vdi(start)
-        || start.starts_with(vhd::COOKIE)
+/// What a disk in a form of its own begins with.
+enum Sign {
+    Qcow2,
+    Vmdk,
+    /// A text that names the files of a VMDK.
+    VmdkText,
+    Vdi,
+    Vhdx,
+    /// The copy of its footer. A fixed one has none.
+    Vhd,
 }
+
+impl Sign {
+    fn of(start: &[u8]) -> Option<Sign> {
+        Some(match () {
+            () if start.starts_with(qcow2::MAGIC) => Sign::Qcow2,
+            () if start.starts_with(vmdk::MAGIC) => Sign::Vmdk,
+            () if start.starts_with(vmdk::DESCRIPTOR) => Sign::VmdkText,
+            () if vdi::is_vdi(start) => Sign::Vdi,
+            () if start.starts_with(vhdx::MAGIC) => Sign::Vhdx,
+            () if start.starts_with(vhd::COOKIE) => Sign::Vhd,
+            () => return None,
+        })
+    }
+}
+
+/// Why a VMDK that is only a text cannot be used.
+const VMDK_TEXT: Fault = Fault::Refers("the files that its text names");
 
 /// Opens a disk of any form, compressed or not, or the one in a package. What has the sign of no other form is raw.
 ///
@@ -284,7 +310,7 @@ const START: usize = 4096;
 
 /// What is not compressed, or no more: what is compressed twice is nothing that is known.
 fn open_unpacked(raw: Raw) -> Result<Box<dyn Source>, Fault> {
-    if !package::is_archive(&raw.start(START)?) {
+    if !is_archive(&raw.start(START)?) {
         return open_disk(raw);
     }
     match package::disk_in(raw)? {
@@ -295,22 +321,14 @@ fn open_unpacked(raw: Raw) -> Result<Box<dyn Source>, Fault> {
 
 fn open_disk(raw: Raw) -> Result<Box<dyn Source>, Fault> {
     let start = raw.start(START)?;
-    if start.starts_with(qcow2::MAGIC) {
-        return Ok(Box::new(qcow2::open(raw)?));
-    }
-    if start.starts_with(vmdk::MAGIC) {
-        return Ok(Box::new(vmdk::open(raw)?));
-    }
-    if start.starts_with(vmdk::DESCRIPTOR) {
-        return Err(Fault::Refers("the files that its text names"));
-    }
-    if vdi::is_vdi(&start) {
-        return Ok(Box::new(vdi::open(raw)?));
-    }
-    if start.starts_with(vhdx::MAGIC) {
-        return Ok(Box::new(vhdx::open(raw)?));
-    }
-    vhd::open(raw, &start)
+    Ok(match Sign::of(&start) {
+        Some(Sign::Qcow2) => Box::new(qcow2::open(raw)?),
+        Some(Sign::Vmdk) => Box::new(vmdk::open(raw)?),
+        Some(Sign::VmdkText) => return Err(VMDK_TEXT),
+        Some(Sign::Vdi) => Box::new(vdi::open(raw)?),
+        Some(Sign::Vhdx) => Box::new(vhdx::open(raw)?),
+        Some(Sign::Vhd) | None => vhd::open(raw, &start)?,
+    })
 }
 
 #[cfg(test)]

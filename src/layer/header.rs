@@ -54,6 +54,18 @@ const GNU_SPARSE: Range<usize> = 386..482;
 const GNU_IS_EXTENDED: usize = 482;
 const GNU_REAL_SIZE: Range<usize> = 483..495;
 
+/// Whether an archive begins with these bytes.
+pub fn is_archive(start: &[u8]) -> bool {
+    start.first_chunk().is_some_and(|block| Header(*block).checksum_matches())
+}
+
+/// Writes a header's checksum, which counts its own field as blanks.
+pub(crate) fn seal(header: &mut [u8; BLOCK]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
 impl Header {
     /// Whether the block is all zeros: half of an end marker.
     pub fn is_zero(&self) -> bool {

@@ -35,7 +35,8 @@ mod xattr;
 
 pub use entry::{Entry, EntryKind};
 pub use error::{Error, ErrorKind};
-pub(crate) use header::Header;
+pub use header::is_archive;
+pub(crate) use header::{Header, seal};
 pub use reader::Reader;
 pub use warnings::{WarningKind, Warnings};
 pub use writer::{Ranges, Writer};

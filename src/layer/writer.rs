@@ -14,7 +14,7 @@
 //! Files" (version 1.0).
 
 use super::entry::EntryKind;
-use super::header::BLOCK;
+use super::header::{BLOCK, seal};
 use super::xattr;
 use crate::rootfs::{Attrs, Time};
 use std::io::{self, Write};
@@ -196,14 +196,12 @@ fn header(path: &[u8], attrs: &Attrs, typeflag: u8, link: &[u8], device: (u32, u
     put(116, short(attrs.gid.into()).as_bytes());
     put(124, long(size).as_bytes());
     put(136, long(u64::try_from(attrs.mtime.secs).unwrap_or(0)).as_bytes());
-    put(148, b"        ");
     put(156, &[typeflag]);
     put(157, &link[..link.len().min(MAX_NAME)]);
     put(257, b"ustar\x0000");
     put(329, short(device.0.into()).as_bytes());
     put(337, short(device.1.into()).as_bytes());
-    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    seal(&mut block);
     block
 }
 

@@ -31,6 +31,7 @@ pub use wanted::Wanted;
 use crate::formats::unpack;
 use crate::forms;
 use crate::image::Format;
+use crate::layer::is_archive;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
@@ -149,7 +150,7 @@ fn named_by(bytes: &[u8], read: &mut ReadBlock<'_>) -> Kind {
         return Kind::Empty;
     }
     // Its checksum is over a whole block: no other format has it by chance.
-    if names::is_tar(bytes) {
+    if is_archive(bytes) {
         return match names::of_tar(read) {
             Names::Package(package) => Kind::Package(package),
             names => Kind::Tar(names),

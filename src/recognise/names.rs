@@ -40,11 +40,6 @@ pub enum Names {
 /// First folders of a userland. Two of them make one; an application's archive has `bin` and `lib` perhaps, and no `etc`.
 const OF_ROOT: [&str; 8] = ["etc", "usr", "bin", "sbin", "var", "proc", "sys", "root"];
 
-/// Whether a tar begins with these bytes.
-pub fn is_tar(start: &[u8]) -> bool {
-    start.first_chunk().is_some_and(|block| Header(*block).checksum_matches())
-}
-
 /// Names of the members of a tar, read a block at a time; bodies are passed over.
 pub(super) fn of_tar(read: &mut ReadBlock<'_>) -> Names {
     let (mut names, mut at, mut long) = (Vec::new(), 0u64, None);

@@ -5,7 +5,7 @@
 //! it begins the first bytes must be those of an archive: `/dev/zero` is refused at once.
 
 use crate::escape::os_error;
-use crate::formats::unpack;
+use crate::formats::{read_start, unpack};
 use crate::holes::is_zero;
 use crate::image::{BlobFault, Format, LayerStream};
 use crate::recognise::{self, Kind, START};
@@ -198,20 +198,6 @@ pub(super) fn copy_stream(mut from: impl Read) -> Result<File, SourceError> {
         length = read_start(&mut from, &mut buffer).map_err(SourceError::Read)?;
     }
     copy.into_file()
-}
-
-/// Fills `buffer` as far as the input goes.
-fn read_start(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match from.read(&mut buffer[done..]) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }
 
 /// A temporary file that has no name, being written.

@@ -1,10 +1,10 @@
 //! Unpacks a compressed disk into a temporary file without a name.
 
-use crate::formats::unpack;
+use crate::formats::{read_start, unpack};
 use crate::forms::{Fault, Raw};
 use crate::holes::is_zero;
 use crate::output::{Output, scratch_dir};
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 
 /// The largest disk that is unpacked: what is larger is a decompression bomb, or better unpacked where there is room.
 const LARGEST: u64 = 64 << 30;
@@ -19,7 +19,7 @@ pub fn unpacked(file: &Raw) -> Result<Raw, Fault> {
     let temporary = tempfile::tempfile_in(scratch_dir())?;
     let (mut size, mut buffer) = (0, vec![0; PIECE]);
     loop {
-        let length = fill(&mut reader, &mut buffer).map_err(|_| Fault::Damaged("it cannot be unpacked"))?;
+        let length = read_start(&mut reader, &mut buffer).map_err(|_| Fault::Damaged("it cannot be unpacked"))?;
         let pieces = buffer[..length].chunks(HOLE).enumerate().filter(|(_, bytes)| !is_zero(bytes));
         for (index, bytes) in pieces {
             temporary.write_at(size + (index * HOLE) as u64, bytes)?;
@@ -33,18 +33,4 @@ pub fn unpacked(file: &Raw) -> Result<Raw, Fault> {
     }
     temporary.set_len(size)?;
     Ok(Raw::new(temporary)?)
-}
-
-/// As many bytes as there are.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut have = 0;
-    while have < buffer.len() {
-        match reader.read(&mut buffer[have..]) {
-            Ok(0) => break,
-            Ok(length) => have += length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(have)
 }

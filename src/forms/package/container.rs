@@ -9,12 +9,11 @@
 //! The layer is the first member, as its place must be known before its digest. It is not compressed: the disk is.
 //! Specifications: KubeVirt, "Disks and Volumes", containerDisk; OCI Image Format 1.1; Docker Image Specification 1.2.
 
-use super::hash::sum;
+use super::hash;
 use super::machine::Machine;
 use super::tar::{self, BLOCK, Dialect, END};
 use crate::forms::{Packing, Source, qcow2};
 use crate::output::{Output, Slice};
-use sha2::{Digest, Sha256};
 use std::io;
 
 /// QEMU's user and group where KubeVirt runs it.
@@ -33,7 +32,7 @@ pub enum Archive {
 pub fn write(source: &dyn Source, output: &dyn Output, archive: Archive, threads: usize) -> io::Result<u64> {
     let slice = Slice::new(output, BLOCK);
     let length = write_layer(source, &slice, threads)?;
-    let layer = sum(&slice, length)?;
+    let layer = hash::sum(&slice, length)?;
     let architecture = if Machine::of(source)?.arm { "arm64" } else { "amd64" };
     let config = format!(
         "{{\"architecture\":\"{architecture}\",\"config\":{{}},\"os\":\"linux\",\
@@ -68,30 +67,29 @@ fn write_layer(source: &dyn Source, output: &dyn Output, threads: usize) -> io::
 type Member = (String, String);
 
 fn oci(config: &str, layer: &str, length: u64, architecture: &str) -> Vec<Member> {
-    let digest = |text: &str| crate::hex::hex(Sha256::digest(text));
     let described = |kind: &str, digest: &str, size: u64| {
         format!("\"mediaType\":\"application/vnd.oci.image.{kind}\",\"digest\":\"sha256:{digest}\",\"size\":{size}")
     };
     let manifest = format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"config\":{{{}}},\"layers\":[{{{}}}]}}",
-        described("config.v1+json", &digest(config), config.len() as u64),
+        described("config.v1+json", &hash::of(config), config.len() as u64),
         described("layer.v1.tar", layer, length),
     );
     let index = format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[{{{},\
          \"platform\":{{\"architecture\":\"{architecture}\",\"os\":\"linux\"}}}}]}}",
-        described("manifest.v1+json", &digest(&manifest), manifest.len() as u64),
+        described("manifest.v1+json", &hash::of(&manifest), manifest.len() as u64),
     );
     vec![
-        (blob(&digest(config)), config.to_owned()),
-        (blob(&digest(&manifest)), manifest),
+        (blob(&hash::of(config)), config.to_owned()),
+        (blob(&hash::of(&manifest)), manifest),
         ("index.json".into(), index),
         ("oci-layout".into(), "{\"imageLayoutVersion\":\"1.0.0\"}".into()),
     ]
 }
 
 fn docker(config: String, layer: &str) -> Vec<Member> {
-    let name = format!("{}.json", crate::hex::hex(Sha256::digest(&config)));
+    let name = format!("{}.json", hash::of(&config));
     let manifest = format!("[{{\"Config\":\"{name}\",\"RepoTags\":[],\"Layers\":[\"{layer}.tar\"]}}]");
     vec![(name, config), ("manifest.json".into(), manifest)]
 }

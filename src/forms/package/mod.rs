@@ -20,7 +20,7 @@ mod vagrant;
 
 pub use container::Archive;
 pub use machine::Hardware;
-pub(super) use read::{Member, disk_in, is_archive};
+pub(super) use read::{Member, disk_in};
 pub(super) use {
     container::write as write_container, gce::write as write_gce, ova::write as write_ova,
     vagrant::write as write_vagrant,

@@ -3,12 +3,11 @@
 //!
 //! Specification: DMTF DSP0243 (OVF 1.1), and VMware's words for hardware, which VirtualBox and Proxmox read too.
 
-use super::hash::sum;
+use super::hash;
 use super::machine::{Hardware, Machine};
 use super::tar::{self, BLOCK, Dialect, END};
 use crate::forms::{Source, vmdk};
 use crate::output::{Output, Slice};
-use sha2::{Digest, Sha256};
 use std::io;
 
 const OVF: &str = "disk.ovf";
@@ -28,15 +27,11 @@ pub fn write(source: &dyn Source, output: &dyn Output, hardware: Hardware, threa
 
     let mut ovf = text(length).into_bytes();
     ovf.resize(room, b'\n');
-    let manifest = format!("SHA256({OVF})= {}\nSHA256({DISK})= {}\n", sum_of(&ovf), sum(&slice, length)?);
+    let manifest = format!("SHA256({OVF})= {}\nSHA256({DISK})= {}\n", hash::of(&ovf), hash::sum(&slice, length)?);
     tar::member(output, 0, OVF, &ovf)?;
     tar::member(output, manifest_at, MANIFEST, manifest.as_bytes())?;
     output.write_at(disk_at, &tar::sealed(tar::header(Dialect::Ustar, DISK, length)))?;
     Ok(disk_at + BLOCK + length.next_multiple_of(BLOCK) + END)
-}
-
-fn sum_of(bytes: &[u8]) -> String {
-    crate::hex::hex(Sha256::digest(bytes))
 }
 
 /// The machine. Elements of an item are in the order of their names, as the schema has them.

@@ -2,17 +2,12 @@
 
 use crate::forms::pieces::{From, Piece, Pieces};
 use crate::forms::{Fault, Raw, Source};
-use crate::layer::{EntryKind, Header, Limits, Reader, Warnings};
+use crate::layer::{EntryKind, Limits, Reader, Warnings};
 use std::io::BufReader;
 
 /// Most members before the disk, and most ranges of a sparse one.
 const MEMBERS: usize = 64;
 const RANGES: usize = 1 << 20;
-
-/// Whether an archive begins with these bytes.
-pub fn is_archive(start: &[u8]) -> bool {
-    start.first_chunk().is_some_and(|block| Header(*block).checksum_matches())
-}
 
 /// A disk in an archive.
 pub enum Member {

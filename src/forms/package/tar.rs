@@ -2,6 +2,7 @@
 //!
 //! Specifications: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 
+use crate::layer::seal;
 use crate::output::Output;
 use std::io;
 
@@ -47,11 +48,9 @@ pub fn owned(mut header: [u8; BLOCK as usize], kind: u8, mode: u32, owner: u32) 
     header
 }
 
-/// The header with its checksum, which counts its own field as blanks.
+/// The header with its checksum.
 pub fn sealed(mut header: [u8; BLOCK as usize]) -> [u8; BLOCK as usize] {
-    header[148..156].fill(b' ');
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    seal(&mut header);
     header
 }
 
