@@ -220,8 +220,11 @@ impl RegistryError {
                 Some(format!("docker login {registry}").trim_end().into())
             }
             RegistryError::NotFound { nearest, name, .. } => {
-                let tag = nearest.first()?;
-                Some(format!("did you mean docker://{}/{}:{tag}", name.registry(), name.repository()))
+                let (registry, repository) = (name.registry(), name.repository());
+                Some(match nearest.first() {
+                    Some(tag) => format!("did you mean docker://{registry}/{repository}:{tag}"),
+                    None => format!("look up the repository's name: {registry} has no {repository} that it shows"),
+                })
             }
             RegistryError::Busy { .. } => Some("wait, or log in: many registries allow more then".into()),
             RegistryError::Realm { .. } | RegistryError::Scheme { .. } => {

@@ -1,4 +1,4 @@
-//! Layers on their way: several at once, the lowest first, and read while they arrive.
+//! Layers on their way: several at once, the lowest first (see `lanes`), and read while they arrive.
 //!
 //! ```text
 //!  registry ─▶ worker ─▶ file, as far as it has come ─▶ readers
@@ -12,6 +12,7 @@
 use super::access::{Access, Policy, Told};
 use super::error::RegistryError;
 use super::keep::{Keep, Place, Taken};
+use super::lanes::Lanes;
 use super::repository::Repository;
 use super::retry;
 use super::trouble::Trouble;
@@ -43,6 +44,7 @@ pub struct Fetch {
     layers: Mutex<Vec<Weak<Coming>>>,
     next: AtomicUsize,
     begun: Once,
+    lanes: Lanes,
 }
 
 /// One layer.
@@ -98,7 +100,7 @@ impl Fetch {
     /// None yet.
     pub fn new(repository: Arc<Repository>, keep: Arc<Keep>, access: Access) -> Arc<Fetch> {
         let (layers, next) = (Mutex::default(), AtomicUsize::new(0));
-        Arc::new(Fetch { repository, keep, access, layers, next, begun: Once::new() })
+        Arc::new(Fetch { repository, keep, access, layers, next, begun: Once::new(), lanes: Lanes::new() })
     }
 
     /// One layer more.
@@ -179,6 +181,7 @@ impl Coming {
         if let Err(error) = catch_unwind(AssertUnwindSafe(|| self.fetch_it())).unwrap_or_else(died) {
             lock(&self.state).failed = Some(Failed(Arc::new(error)));
         }
+        self.fetch.lanes.leave(self.index);
         self.changed.notify_all();
         self.fetch.access.tell(Told::Whole(self.index));
     }
@@ -198,6 +201,7 @@ impl Coming {
 
     fn fetch_to(self: &Arc<Coming>, place: Place, before: u64, part: Option<Part>) -> Result<(), RegistryError> {
         lock(&self.state).place = Some(place.clone());
+        self.fetch.lanes.enter(self.index);
         let mut arrival = Arrival::after(self, place, before)?;
         let mut result = arrival.complete();
         if before > 0 && matches!(result, Err(RegistryError::Digest { .. })) {
@@ -386,12 +390,15 @@ impl<'a> Arrival<'a> {
             if Arc::strong_count(self.coming) == 1 {
                 return Err(Stop::Keep(RegistryError::Unwanted));
             }
+            let lanes = &self.coming.fetch.lanes;
+            lanes.wait(self.coming.index, self.at);
             let count = match body.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count as u64,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Stop::Read(error)),
             };
+            lanes.took(self.coming.index, count);
             let end = (begins + count).min(self.coming.size);
             if end > self.at {
                 let new = &buffer[(self.at - begins) as usize..(end - begins) as usize];

@@ -21,6 +21,7 @@ mod error;
 mod fetch;
 mod http;
 mod keep;
+mod lanes;
 mod name;
 mod places;
 mod proxy;

@@ -74,13 +74,32 @@ fn a_password_is_taken_from_where_docker_and_podman_leave_it_and_told_to_nobody(
         let said = files("user/docker/config.json", &text).expect_status(1).stderr;
         assert!(words.iter().all(|word| said.contains(word)), "{text}: {said}");
     }
+    reports(&home, &name, [&config(host, RIGHT), &config(host, WRONG)]);
     helpers(&home, host, &name, &expected);
+}
+
+/// What `run --debug` writes for somebody else to read: with the right password, as far as the missing kernel, and with a
+/// wrong one.
+fn reports(home: &Home, name: &str, configs: [&str; 2]) {
+    let report = home.path("report.txt");
+    for (config, end) in configs.into_iter().zip(["no such kernel", "refuses"]) {
+        home.write("user/docker/config.json", config);
+        let mut command = home.bootdisk();
+        command.args(["run", "--no-cache", "--kernel", "./none", "--debug"]).arg(&report);
+        let ran = crate::support::e2e::run(command.arg(format!("docker://{name}")));
+        keeps_secrets(&ran);
+        let text = std::fs::read_to_string(&report).unwrap();
+        assert!(text.contains(end) && text.contains(name), "{text}");
+        assert!(["canary", RIGHT, WRONG].iter().all(|secret| !text.contains(secret)), "{text}");
+    }
 }
 
 /// Programs that know the password, or do not.
 fn helpers(home: &Home, host: &str, name: &str, expected: &str) {
     let right = format!(r#"echo '{{"Username":"me","Secret":"{PASSWORD}"}}'"#);
-    let registry = format!(r#"read -r server; [ "$server" = {host} ] && [ "$*" = get ] || exit 3; {right}"#);
+    let unseen = "! grep -qs canary /proc/$PPID/cmdline /proc/$PPID/environ /proc/$$/cmdline /proc/$$/environ";
+    let registry =
+        format!(r#"read -r server; [ "$server" = {host} ] && [ "$*" = get ] && {unseen} || exit 3; {right}"#);
     for (script, words) in [
         (registry.as_str(), ""),
         ("echo 'credentials not found in native keychain'; exit 1", "no user is logged in"),

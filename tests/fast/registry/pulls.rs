@@ -151,6 +151,29 @@ fn a_layer_of_estargz_is_its_files_and_its_index() {
     assert_eq!((index.len(), others.join("\n")), (1, home.files_of(&plain, &[])));
 }
 
+/// A table of contents follows in frames that a reader of zstd passes over.
+#[test]
+fn a_layer_of_zstd_chunked_is_its_files() {
+    let (registry, home) = (Registry::open(), Home::new());
+    // skopeo 1.9 never ends where a layer has one file only.
+    let files = ["bin", "etc/name", "etc/noise", "last"];
+    let tar = files.iter().fold(TarBuilder::new().dir("etc", 0o755), |tar, path| {
+        let data: Vec<u8> = path.bytes().cycle().take(40_000 * path.len()).collect();
+        tar.file(path, 0o644, &data)
+    });
+    let from = layout(&home, "app", &ImageBuilder::new().layer(tar.build()));
+    registry.push(&oci(&from), "chunked", &["--dest-compress-format", "zstd:chunked"]);
+    let name = registry.name("chunked");
+    let accept = ("accept", "application/vnd.oci.image.manifest.v1+json");
+    let manifest = crate::support::http::ask(registry.port, "GET", "/v2/chunked/manifests/latest", &[accept], b"").body;
+    let manifest = String::from_utf8(manifest).unwrap();
+    assert!(manifest.contains("zstd-chunked.manifest-checksum"), "{manifest}");
+    for options in [&["--no-cache"][..], &[]] {
+        assert_eq!(home.files(format!("docker://{name}"), options).expect_status(0).text(), home.files_of(&from, &[]));
+    }
+    home.has_right_blobs();
+}
+
 #[test]
 fn the_platform_decides_in_an_index_and_in_one_within_another() {
     let registry = Registry::open();

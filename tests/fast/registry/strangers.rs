@@ -269,11 +269,14 @@ fn a_layer_that_is_elsewhere_is_fetched_from_there_when_somebody_says_so() {
 #[test]
 fn a_tag_that_is_not_there_is_told_with_those_that_are_like_it() {
     let home = Home::new();
-    let server = Server::start(|request| match request.path.ends_with("/tags/list") {
+    let server = Server::start(|request| match request.path.ends_with("/app/tags/list") {
         true => answer(200, &[], br#"{"name":"app","tags":["1.27","1.26","latest","1.2","x\u001b"]}"#),
         false => answer(404, &[], br#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#),
     });
-    let said = home.files(format!("127.0.0.1:{}/app:1.25", server.port), &[]).expect_status(1).stderr;
+    let files = |name: &str| home.files(format!("127.0.0.1:{}/{name}", server.port), &[]).expect_status(1).stderr;
+    let said = files("app:1.25");
     assert!(said.contains("(it has 1.2, 1.26, 1.27)"), "{said}");
     assert!(said.contains(&format!("hint: did you mean docker://127.0.0.1:{}/app:1.2\n", server.port)), "{said}");
+    let said = files("lost");
+    assert!(said.contains("no such image in") && said.contains("hint: look up the repository's name"), "{said}");
 }
