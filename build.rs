@@ -9,6 +9,10 @@
 //! `scripts/foreign-rust` left in target/foreign-rust. For the others `src/pid1.rs` learns what is missing, and
 //! `bootdisk` says so when it is asked for a disk of theirs.
 //!
+//! A package for Cargo carries the binaries ready-made, in `pid1/ARCH`: whoever installs it then makes the disks that
+//! everybody makes, whatever compiler and C library are there. `scripts/release` put them there. With `BOOTDISK_PID1=source`
+//! they are built all the same.
+//!
 //! The nested build has one profile, one set of flags and paths remapped away, so PID 1 has the same bytes whether
 //! bootdisk itself is a debug or a release build and wherever its checkout lies: the bytes are part of every disk.
 
@@ -45,7 +49,7 @@ fn main() {
     let guests = GUESTS.map(|(arch, triple)| Guest::new(arch, triple));
     // Side by side: each is mostly one processor's work.
     let built = thread::scope(|scope| {
-        guests.each_ref().map(|guest| scope.spawn(|| guest.build())).map(|thread| thread.join().expect("no panic"))
+        guests.each_ref().map(|guest| scope.spawn(|| guest.bytes())).map(|thread| thread.join().expect("no panic"))
     });
     for (guest, built) in guests.iter().zip(built) {
         let embedded = PathBuf::from(variable("OUT_DIR")).join(format!("pid1-{}", guest.arch));
@@ -59,6 +63,7 @@ fn main() {
 struct Guest {
     arch: &'static str,
     triple: &'static str,
+    /// Whether it is the architecture of the machine that compiles.
     native: bool,
     /// The compiler whose standard library is used; `None` when there is none.
     compiler: Option<PathBuf>,
@@ -66,7 +71,7 @@ struct Guest {
 
 impl Guest {
     fn new(arch: &'static str, triple: &'static str) -> Guest {
-        let native = arch == variable("CARGO_CFG_TARGET_ARCH");
+        let native = variable("HOST").starts_with(arch);
         let named = format!("BOOTDISK_RUSTC_{}", arch.to_uppercase());
         println!("cargo::rerun-if-env-changed={named}");
         let fetched = Path::new(&variable("CARGO_MANIFEST_DIR")).join(format!("target/foreign-rust/{arch}/rustc"));
@@ -86,6 +91,17 @@ impl Guest {
     /// The linker and C library of another architecture are those of a cross compiler.
     fn linker(&self) -> Option<String> {
         (!self.native).then(|| format!("{}-linux-gnu-gcc", self.arch))
+    }
+
+    /// The binary that a package carries, or the one that is built here, or what is missing for that.
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        println!("cargo::rerun-if-env-changed=BOOTDISK_PID1");
+        let carried = Path::new(&variable("CARGO_MANIFEST_DIR")).join("pid1").join(self.arch);
+        if !carried.exists() || env::var_os("BOOTDISK_PID1").is_some_and(|word| word == "source") {
+            return self.build();
+        }
+        println!("cargo::rerun-if-changed={}", carried.display());
+        fs::read(&carried).map_err(|error| format!("{} could not be read: {error}", carried.display()))
     }
 
     /// The stripped binary, or what is missing for it.
