@@ -63,6 +63,8 @@ fn disk(folder: &TempDir, size: u64) -> PathBuf {
     put(5 << 20, &vec![0; 1 << 20]);
     put(40 << 20, &noise(70_000, 3));
     put((64 << 20) - 512, &noise(1024, 4));
+    // Across the end of what one table of a qcow2 has.
+    put((512 << 20) - 100_000, &noise(200_000, 6));
     put(size - 512, &noise(512, 5));
     path
 }
@@ -283,7 +285,7 @@ fn a_form_is_known_again_as_it_was_written_and_a_package_is_left_alone() {
 
 #[test]
 fn disks_of_odd_sizes_are_whole_in_every_form() {
-    for size in [512, 1024, 65_536, (1 << 20) + 512, 512 * 65_536 - 512, (1 << 29) + 512] {
+    for size in [512, 1024, 65_536, (1 << 20) + 512, 512 * 65_536 - 512, (513 << 20) + 512] {
         let folder = TempDir::new().unwrap();
         let raw = disk(&folder, size);
         for (form, name, _) in FORMS {

@@ -4,8 +4,11 @@ use super::Source;
 use crate::holes::is_zero;
 use std::io;
 
-/// Bytes read at a time, at least.
-const BATCH: usize = 4 << 20;
+/// Bytes read at a time, at least: few enough to be in the processor's cache still when they are written.
+const BATCH: usize = 1 << 20;
+
+/// A number and a unit's bytes.
+pub(super) type Unit<'a> = (u64, &'a [u8]);
 
 /// Gives every unit that is not all zeros, with its number. The last one is filled with zeros.
 pub(super) fn each(
@@ -13,11 +16,29 @@ pub(super) fn each(
     unit: usize,
     put: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    batches(source, unit, BATCH.max(unit), &mut |batch| batch.iter().try_for_each(|(index, bytes)| put(*index, bytes)))
+    batches(source, unit, BATCH, &mut |batch| batch.iter().try_for_each(|(index, bytes)| put(*index, bytes)))
 }
 
-/// A number and a unit's bytes.
-pub(super) type Unit<'a> = (u64, &'a [u8]);
+/// The same, those that lie behind each other at once: the number of the first, and the bytes of all.
+pub(super) fn runs(
+    source: &dyn Source,
+    unit: usize,
+    put: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    stretches(source, unit, BATCH, &mut |first, bytes| {
+        let (mut number, mut rest) = (first, bytes);
+        while !rest.is_empty() {
+            let is_hole = is_zero(&rest[..unit]);
+            let length = rest.chunks(unit).take_while(|bytes| is_zero(bytes) == is_hole).map(<[u8]>::len).sum();
+            let (run, behind) = rest.split_at(length);
+            if !is_hole {
+                put(number, run)?;
+            }
+            (number, rest) = (number + (length / unit) as u64, behind);
+        }
+        Ok(())
+    })
+}
 
 /// As [`each`], several at a time: of about `batch` bytes that lie behind each other.
 pub(super) fn batches(
@@ -25,6 +46,19 @@ pub(super) fn batches(
     unit: usize,
     batch: usize,
     put: &mut dyn FnMut(&[Unit<'_>]) -> io::Result<()>,
+) -> io::Result<()> {
+    stretches(source, unit, batch, &mut |first, bytes| {
+        let units = bytes.chunks(unit).enumerate().map(|(place, bytes)| (first + place as u64, bytes));
+        put(&units.filter(|(_, bytes)| !is_zero(bytes)).collect::<Vec<_>>())
+    })
+}
+
+/// What is no hole, in whole units, about `batch` bytes at a time: the number of the first one, and the bytes.
+fn stretches(
+    source: &dyn Source,
+    unit: usize,
+    batch: usize,
+    put: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let most = (batch / unit).max(1) * unit;
     let mut buffer = crate::large::buffer(most);
@@ -34,14 +68,14 @@ pub(super) fn batches(
         at = at.max(range.start / unit as u64 * unit as u64);
         while at < range.end {
             let end = range.end.next_multiple_of(unit as u64).min(at + most as u64);
-            buffer.clear();
-            buffer.resize((end - at) as usize, 0);
+            let length = (end - at) as usize;
+            if buffer.len() < length {
+                buffer.resize(length, 0);
+            }
             let there = (source.size() - at).min(end - at) as usize;
             source.read_at(at, &mut buffer[..there])?;
-            let number = |place: usize| at / unit as u64 + place as u64;
-            let units = buffer.chunks(unit).enumerate().filter(|(_, bytes)| !is_zero(bytes));
-            let units: Vec<Unit<'_>> = units.map(|(place, bytes)| (number(place), bytes)).collect();
-            put(&units)?;
+            buffer[there..length].fill(0);
+            put(at / unit as u64, &buffer[..length])?;
             at = end;
         }
     }

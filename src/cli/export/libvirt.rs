@@ -13,6 +13,8 @@ pub fn render(machine: &Machine) -> String {
     // An IDE controller is on the older machine alone.
     let kind = if *bus == "ide" { "pc" } else { kind };
     let firmware = if machine.bios { "" } else { " firmware='efi'" };
+    // Left to itself libvirt takes the one with Secure Boot and Microsoft's keys, which starts no disk of ours.
+    let features = if machine.bios { "" } else { UNSIGNED };
     let target = if *bus == "virtio" { "vda" } else { "sda" };
     let target = if *bus == "ide" { "hda" } else { target };
     let model = if machine.architecture == Architecture::X86_64 { "" } else { "\n  <cpu mode='host-passthrough'/>" };
@@ -24,7 +26,7 @@ pub fn render(machine: &Machine) -> String {
   <memory unit='MiB'>{memory}</memory>
   <vcpu>1</vcpu>
   <os{firmware}>
-    <type arch='{arch}' machine='{kind}'>hvm</type>
+    <type arch='{arch}' machine='{kind}'>hvm</type>{features}
   </os>
   <!-- The power button ends the workload as its image says. -->
   <features><acpi/></features>{model}
@@ -36,6 +38,7 @@ pub fn render(machine: &Machine) -> String {
       <source file='{disk}'/>
       <target dev='{target}' bus='{bus}'/>
     </disk>
+    <!-- Without this network, as a user: type='user', and no source. -->
     <interface type='network'>
       <source network='default'/>
       <model type='{card}'/>
@@ -49,8 +52,32 @@ pub fn render(machine: &Machine) -> String {
     )
 }
 
+/// Firmware that asks for no signature.
+const UNSIGNED: &str = "
+    <firmware>
+      <feature enabled='no' name='secure-boot'/>
+      <feature enabled='no' name='enrolled-keys'/>
+    </firmware>";
+
 /// As text of an attribute.
 fn text(text: &str) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('\'', "&apos;");
     crate::escape::escape(escaped.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uefi_is_asked_for_without_secure_boot_and_a_bios_without_either() {
+        let rendered = |bios| {
+            let (bus, card, format) = ("virtio", "virtio", "qcow2");
+            let (name, disk) = ("a".into(), "/a.qcow2".into());
+            render(&Machine { name, disk, format, architecture: Architecture::X86_64, bios, bus, card, memory: 1024 })
+        };
+        let uefi = rendered(false);
+        assert!(uefi.contains("<os firmware='efi'>") && uefi.contains("enabled='no' name='secure-boot'"), "{uefi}");
+        assert!(rendered(true).contains("<os>") && !rendered(true).contains("secure-boot"));
+    }
 }
