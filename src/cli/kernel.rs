@@ -119,10 +119,13 @@ pub fn run(global: &Global, args: &KernelArgs) -> anyhow::Result<ExitCode> {
     };
     let mut progress = Progress::new(global);
     progress.passing("reading the kernel");
-    let added = run_add(&store, add, out, &mut |count, bytes| progress.modules(count, bytes));
+    let mut said = Vec::new();
+    let added = run_add(&store, add, &mut said, &mut |count, bytes| progress.modules(count, bytes));
+    // What is on the terminal goes first.
     progress.show(Event::Done);
-    let added = added?;
+    out.write_all(&said)?;
     out.flush()?;
+    let added = added?;
     if !global.quiet {
         added.iter().for_each(|added| stdio::say(&format!("{}\n", proof(&added.entry))));
         added.iter().filter_map(|added| other_default(&store, added)).for_each(|note| stdio::say(&note));

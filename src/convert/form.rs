@@ -1,25 +1,99 @@
 //! A disk in the form that was asked for, beside its place until it is whole.
 
 use super::{Event, Observer, Writing};
+use crate::formats::ReadAt;
 use crate::forms::{self, Source};
 use crate::publish::PartialFile;
 use anyhow::{Context, Result, ensure};
+use std::io;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, scope};
+use std::time::Duration;
+
+/// Between two words about how far it is.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Writes `source` in the form of `writing`. Nothing has the name `path` yet.
 ///
 /// # Errors
 /// When it cannot be read or written, or reads back as another disk where that is looked at.
 pub fn write_form(source: &dyn Source, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<PartialFile> {
-    observe(Event::Step("writing the disk in its form"));
     let file = PartialFile::create(path, 0)?;
-    let length = forms::write(writing.form, source, &file, writing.threads)?;
+    let write = |source: &dyn Source| forms::write(writing.form, source, &file, writing.threads);
+    let length = measured(source, "writing the disk", observe, write)??;
     file.set_size(length)?;
     if writing.verify {
-        observe(Event::Step("reading the disk back through its form"));
         let written = file.file().try_clone().context("cannot open the disk again")?;
-        let same = forms::open(written).map_err(Into::into).and_then(|written| forms::is_same(source, &*written));
+        let compare = |source: &dyn Source| {
+            forms::open(written).map_err(Into::into).and_then(|written| forms::is_same(source, &*written))
+        };
+        let same = measured(source, "reading the disk back", observe, compare)?;
         ensure!(same.context("the disk differs from what was written")?, "the disk differs from what was written");
     }
     Ok(file)
+}
+
+/// A disk of which somebody wants to know how much has been read.
+struct Counted<'a> {
+    source: &'a dyn Source,
+    bytes: AtomicU64,
+}
+
+impl ReadAt for Counted<'_> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.source.read_at(offset, buffer)?;
+        self.bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Source for Counted<'_> {
+    fn size(&self) -> u64 {
+        self.source.size()
+    }
+
+    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
+        self.source.data(from)
+    }
+}
+
+/// Does `work` on a thread of its own, and tells how many of the bytes that are no holes it has read.
+fn measured<T: Send>(
+    source: &dyn Source,
+    what: &str,
+    observe: Observer<'_>,
+    work: impl FnOnce(&dyn Source) -> T + Send,
+) -> io::Result<T> {
+    observe(Event::Disk { what, bytes: data_of(source)? });
+    let counted = Counted { source, bytes: AtomicU64::new(0) };
+    let work = Mutex::new(Some(work));
+    let run = || work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work(&counted));
+    let (done, over) = channel::<()>();
+    let worker = || {
+        // However it ends, this ends with it.
+        let _done = done;
+        run()
+    };
+    let result = scope(|scope| {
+        let Ok(thread) = Builder::new().name("form".into()).spawn_scoped(scope, worker) else { return run() };
+        while over.recv_timeout(TICK).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
+            observe(Event::Read { bytes: counted.bytes.load(Ordering::Relaxed) });
+        }
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    Ok(result.expect("it is taken once"))
+}
+
+/// Bytes of a disk that are in no hole.
+fn data_of(source: &dyn Source) -> io::Result<u64> {
+    let (mut bytes, mut at) = (0, 0);
+    while let Some(range) = source.data(at)? {
+        bytes += range.end - range.start;
+        at = range.end;
+    }
+    Ok(bytes)
 }

@@ -64,7 +64,14 @@ pub enum Event<'a> {
         /// Its compressed bytes.
         bytes: u64,
     },
-    /// So many compressed bytes of all layers have been read.
+    /// A finished disk will be read.
+    Disk {
+        /// What for, in words.
+        what: &'a str,
+        /// Its bytes, holes not counted.
+        bytes: u64,
+    },
+    /// So many compressed bytes of all layers, or bytes of the disk, have been read.
     Read {
         /// Bytes, the layers before included.
         bytes: u64,

@@ -29,6 +29,7 @@ mod nginx;
 mod other_kernels;
 mod outputs;
 mod own_init;
+mod recordings;
 mod registries;
 mod reproducible;
 mod screens;

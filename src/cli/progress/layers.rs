@@ -2,9 +2,9 @@
 
 use super::super::options::{Global, ProgressMode};
 use super::super::{size, stdio};
-use super::bars;
+use super::{bar_of, bars};
 use crate::image::Digest;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
@@ -75,9 +75,7 @@ impl Layers {
 }
 
 fn bar(name: &str, bytes: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("  {msg:12} [{wide_bar}] {bytes}/{total_bytes}")
-        .expect("the template is a constant")
-        .progress_chars("=> ");
+    let style = bar_of("  {msg:12} [{wide_bar}] {so_far}/{all}");
     let bar = bars().add(ProgressBar::new(bytes).with_style(style));
     bar.set_message(name.to_owned());
     bar

@@ -8,8 +8,9 @@ use super::size;
 use super::stdio::say;
 use crate::convert::Event;
 use crate::source::copied;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::ffi::OsStr;
+use std::fmt;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -44,7 +45,7 @@ impl Progress {
         let shown = !options.quiet && options.progress != ProgressMode::None;
         let drawn = shown && terminal && options.progress == ProgressMode::Auto;
         let bar = if drawn {
-            bars().add(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()))
+            bars().add(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()).with_style(spinner()))
         } else {
             ProgressBar::hidden()
         };
@@ -66,6 +67,7 @@ impl Progress {
         match event {
             Event::Layers { count, bytes } => self.begin(count, bytes),
             Event::Layer { index, count, bytes } => self.layer(index, count, bytes),
+            Event::Disk { what, bytes } => self.disk(what, bytes),
             Event::Read { bytes } => self.bar.set_position(bytes),
             Event::Step(text) => self.step(text),
             Event::Warning(text) => self.warning(text),
@@ -129,12 +131,14 @@ impl Progress {
                 self.bar.set_style(spinner());
                 self.tick();
             }
-            let text = format!("reading {what}, {}", size::render(bytes));
-            if bytes > 0 && Instant::now() >= due {
-                self.line(&text);
-                due = Instant::now() + AGAIN;
+            if bytes > 0 {
+                let text = format!("reading {what}, {}", size::render(bytes));
+                if Instant::now() >= due {
+                    self.line(&text);
+                    due = Instant::now() + AGAIN;
+                }
+                self.bar.set_message(text);
             }
-            self.bar.set_message(text);
             thread::park_timeout(TICK);
         }
         if copied() > before {
@@ -149,18 +153,29 @@ impl Progress {
             self.tick();
             self.line("reading modules");
         }
-        self.bar.set_message(format!("{count} modules, {}", size::render(bytes)));
+        let noun = if count == 1 { "module" } else { "modules" };
+        self.bar.set_message(format!("{count} {noun}, {}", size::render(bytes)));
     }
 
     fn begin(&mut self, count: usize, bytes: u64) {
-        let style = ProgressStyle::with_template("{msg:24} [{wide_bar}] {bytes}/{total_bytes} {eta}")
-            .expect("the template is a constant")
-            .progress_chars("=> ");
-        self.bar.set_style(style);
-        self.bar.set_length(bytes);
-        self.tick();
         let noun = if count == 1 { "layer" } else { "layers" };
+        self.measured(format!("{count} {noun}"), bytes);
         self.line(&format!("reading {count} {noun}, {}", size::render(bytes)));
+    }
+
+    fn disk(&mut self, what: &str, bytes: u64) {
+        self.measured(what.to_owned(), bytes);
+        self.line(&format!("{what}, {}", size::render(bytes)));
+    }
+
+    /// Shows a bar of something that has so many bytes.
+    fn measured(&self, what: String, bytes: u64) {
+        // Its words first: the bar may be drawn at any time.
+        self.bar.set_message(what);
+        self.bar.set_length(bytes);
+        self.bar.set_position(0);
+        self.bar.set_style(bar_of("{msg:24} [{wide_bar}] {so_far}/{all} {eta}"));
+        self.tick();
     }
 
     fn layer(&mut self, index: usize, count: usize, bytes: u64) {
@@ -184,7 +199,7 @@ impl Progress {
     }
 
     fn step(&self, text: &str) {
-        self.bar.set_message(text.to_string());
+        self.passing(text);
         self.line(text);
     }
 
@@ -201,6 +216,13 @@ impl Progress {
     }
 }
 
+impl Drop for Progress {
+    /// However a command ends, nothing of it stays on the terminal.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 /// Tells a thread that there is nothing more to watch.
 struct Over<'a>(&'a AtomicBool, Option<Thread>);
 
@@ -214,6 +236,18 @@ impl Drop for Over<'_> {
 /// What an image is read from, in words.
 pub fn shown_input(name: &OsStr) -> String {
     if name == "-" { "standard input".into() } else { crate::escape::path(Path::new(name)) }
+}
+
+/// A bar, with sizes as everything else here says them.
+fn bar_of(template: &str) -> ProgressStyle {
+    let shown = |bytes: u64, to: &mut dyn fmt::Write| _ = to.write_str(&size::render(bytes));
+    ProgressStyle::with_template(template)
+        .expect("the template is a constant")
+        .with_key("so_far", move |state: &ProgressState, to: &mut dyn fmt::Write| shown(state.pos(), to))
+        .with_key("all", move |state: &ProgressState, to: &mut dyn fmt::Write| {
+            shown(state.len().unwrap_or_default(), to);
+        })
+        .progress_chars("=> ")
 }
 
 fn spinner() -> ProgressStyle {
