@@ -1,6 +1,7 @@
 //! The house as ARCHITECTURE.md has it: which file may name which, read from the source text itself.
 
 mod graph;
+mod messages;
 mod rules;
 mod source;
 
