@@ -28,19 +28,27 @@ def chapters(readme):
     return [(title.lower().capitalize(), path) for title, path in found]
 
 
+def in_book(path):
+    """mdBook makes index.html of a README.md, and links to what it is called here."""
+    return path.replace("README.md", "index.md")
+
+
 def copy(checkout, source, path):
     """A file and what it links to, once."""
-    to = source / path
+    to = source / in_book(str(path))
     if to.exists():
         return
     origin = checkout / path
     to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(origin, to)
-    if origin.suffix == ".md":
-        for link in local_links(origin.read_text()):
-            target = (origin.parent / link).resolve()
-            if target.is_file():
-                copy(checkout, source, target.relative_to(checkout))
+    if origin.suffix != ".md":
+        shutil.copyfile(origin, to)
+        return
+    text = origin.read_text()
+    to.write_text(LINK.sub(lambda link: in_book(link.group(0)), text))
+    for link in local_links(text):
+        target = (origin.parent / link).resolve()
+        if target.is_file():
+            copy(checkout, source, target.relative_to(checkout))
 
 
 def write_manual(pages, folder):
@@ -66,12 +74,12 @@ def main():
     missing = {f"docs/{path.name}" for path in checkout.glob("docs/*.md")} - {path for _, path in listed}
     if missing:
         sys.exit(f"error: the table of documents in README.md does not name: {', '.join(sorted(missing))}")
-    lines = ["# Summary", "", "[bootdisk](README.md)", ""]
-    lines += [f"- [{title}]({path})" for title, path in listed]
+    lines = ["# Summary", "", "[bootdisk](index.md)", ""]
+    lines += [f"- [{title}]({in_book(path)})" for title, path in listed]
     lines += ["- [Commands](man/bootdisk.md)"]
     lines += [f"  - [{name.replace('-', ' ')}](man/{name}.md)" for name in write_manual(pages, source / "man") if name != "bootdisk"]
     # Documents that only others link to.
-    known = {path for _, path in listed} | {"README.md"}
+    known = {in_book(path) for _, path in listed} | {"index.md"}
     rest = sorted(str(path.relative_to(source)) for path in source.rglob("*.md") if "man" not in path.parts)
     lines += [f"- [{pathlib.Path(path).stem.capitalize()}]({path})" for path in rest if path not in known and path != "SUMMARY.md"]
     (source / "SUMMARY.md").write_text("\n".join(lines) + "\n")

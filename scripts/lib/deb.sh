@@ -96,8 +96,8 @@ write_documents() {
 # What lintian asks for and does not hold here, with the reason.
 write_overrides() {
     cat <<'OVERRIDES'
-# The same program for every Debian and Ubuntu, and for what is neither.
-bootdisk: statically-linked-binary [usr/bin/bootdisk]
+# A static program, relocatable: the same for every Debian and Ubuntu, and for what is neither.
+bootdisk: shared-library-lacks-prerequisites [usr/bin/bootdisk]
 # It is the database inside images that it reads.
 bootdisk: uses-dpkg-database-directly [usr/bin/bootdisk]
 # The package is no upload to Debian.
