@@ -1,6 +1,7 @@
 //! `bootdisk convert`: a disk in another form.
 
 use super::cancel::Cancel;
+use super::container::{self, Place};
 use super::disk_form::{self, DiskForm};
 use super::options::Global;
 use super::progress::Progress;
@@ -32,6 +33,8 @@ Examples:
   bootdisk convert app.img -o app.ova                      For VMware and VirtualBox
   bootdisk convert app.img -o app.tar.gz                   For Google's cloud
   bootdisk convert app.img -o oci-archive:app.tar          A containerDisk for KubeVirt
+  bootdisk convert app.img -o docker://host/app:1          The same, pushed with the login of docker or podman
+  bootdisk convert x86.img arm.img -o docker://host/app    One image for both architectures
   bootdisk convert app.img -o app.img.zst                  To carry it away
   bootdisk convert theirs.vhdx -o theirs.img               Raw again";
 
@@ -40,8 +43,11 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Disk in any form: raw, qcow2, VMDK, VDI, VHD, VHDX, compressed, or in an OVA, a GCE archive or a Vagrant box
-    disk: PathBuf,
-    /// Where to write the new disk; an existing file stays until the new one is complete
+    /// (several: one for each architecture of an image)
+    #[arg(required = true, value_name = "DISK")]
+    disks: Vec<PathBuf>,
+    /// Where to write the new disk; an existing file stays until the new one is complete. docker://[REGISTRY/]NAME[:TAG]
+    /// pushes a containerDisk, oci:DIR[:TAG] puts one into an OCI layout
     #[arg(long, short, value_name = "OTHER")]
     output: PathBuf,
     #[command(flatten)]
@@ -57,14 +63,18 @@ pub struct Args {
 /// Writes the disk, and says on standard error what it is.
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
+    if let Some(place) = Place::of(&args.output)? {
+        return write_image(global, args, &place);
+    }
     let (form, output) = args.form.place(&args.output)?;
     disk_form::check(form, &output)?;
-    let source = open(&args.disk).with_context(|| format!("cannot convert {}", escape::path(&args.disk)))?;
+    let disk = one(&args.disks)?;
+    let source = opened(disk)?;
     let writing = Writing { sync: !args.no_sync, verify: args.verify, form, ..Writing::default() };
     let mut progress = Progress::new(global);
     let observe = &mut |event: Event<'_>| progress.show(event);
     let written = write_form(&*source, &output, &writing, observe)
-        .with_context(|| format!("cannot convert {}", escape::path(&args.disk)));
+        .with_context(|| format!("cannot convert {}", escape::path(disk)));
     observe(Event::Done);
     let file = written?;
     let length = file.file().metadata().context("cannot look at the new disk")?.len();
@@ -76,6 +86,40 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     if !global.quiet {
         let (output, disk) = (escape::path(&output), size::render(form.rounded(source.size())));
         say(&format!("{output}: a disk of {disk}, {} of file\n", size::render(length)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn opened(disk: &Path) -> Result<Box<dyn Source>> {
+    open(disk).with_context(|| format!("cannot convert {}", escape::path(disk)))
+}
+
+/// The only one of them.
+fn one(disks: &[PathBuf]) -> Result<&Path> {
+    match disks {
+        [disk] => Ok(disk),
+        _ => Err(WithHint {
+            message: "several disks are one image only in a registry or an OCI layout".into(),
+            hint: "give -o docker://[REGISTRY/]NAME[:TAG] or -o oci:DIR[:TAG], or one disk".into(),
+        }
+        .into()),
+    }
+}
+
+/// The same of an image that is no file.
+fn write_image(global: &Global, args: &Args, place: &Place) -> Result<ExitCode> {
+    if args.form.is_given() {
+        return Err(WithHint {
+            message: "a containerDisk has a form of its own".into(),
+            hint: "omit --format and --compress".into(),
+        }
+        .into());
+    }
+    let usual = Writing::default();
+    let disks = args.disks.iter().map(|disk| Ok((&**disk, opened(disk)?))).collect::<Result<Vec<_>>>()?;
+    let made = container::write(&disks, place, usual.threads, args.verify)?;
+    if !global.quiet {
+        say(&format!("{}: {made}\n", escape::path(&args.output)));
     }
     Ok(ExitCode::SUCCESS)
 }

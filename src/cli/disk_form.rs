@@ -31,6 +31,11 @@ enum Compress {
 }
 
 impl DiskForm {
+    /// Whether a form was asked for.
+    pub fn is_given(&self) -> bool {
+        self.format.is_some() || self.compress.is_some()
+    }
+
     /// The form of what `output` names, and the file that it goes to: a transport says that it is an image.
     ///
     /// # Errors
@@ -50,7 +55,11 @@ impl DiskForm {
                     false => Ok((form.of(Path::new(rest))?, rest.into())),
                 }
             }
-            "oci" | "docker" | "docker-daemon" | "containers-storage" => Err(WithHint {
+            "oci" | "docker" => Err(WithHint {
+                message: format!("a containerDisk is made of disks that are there: {}", escape::path(output)),
+                hint: format!("give -o disk.qcow2, then: bootdisk convert disk.qcow2 -o {}", paste(text)),
+            }),
+            "docker-daemon" | "containers-storage" => Err(WithHint {
                 message: format!(
                     "a containerDisk is written to an archive, and copied from there: {}",
                     escape::path(output)
@@ -116,8 +125,13 @@ mod tests {
         assert_eq!(place("oci-archive:a/b.tar").unwrap(), ("oci-archive", "a/b.tar".into()));
         assert_eq!(place("docker-archive:x").unwrap(), ("docker-archive", "x".into()));
         assert_eq!(place("a:b.qcow2").unwrap(), ("qcow2", "a:b.qcow2".into()));
-        let error = place("docker://host/name:tag").unwrap_err();
-        assert!(error.hint.ends_with("skopeo copy oci-archive:disk.tar docker://host/name:tag"), "{}", error.hint);
+        for (name, end) in [
+            ("docker://host/name:tag", "bootdisk convert disk.qcow2 -o docker://host/name:tag"),
+            ("docker-daemon:name:tag", "skopeo copy oci-archive:disk.tar docker-daemon:name:tag"),
+        ] {
+            let error = place(name).unwrap_err();
+            assert!(error.hint.ends_with(end), "{}", error.hint);
+        }
     }
 
     #[test]

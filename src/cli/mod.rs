@@ -8,6 +8,7 @@ mod cancel;
 mod candidates;
 mod completions;
 mod console;
+mod container;
 mod convert;
 mod debug;
 mod detach;

@@ -33,7 +33,7 @@ mod vmdk;
 
 pub use compressed::Compression;
 pub use fault::Fault;
-pub use package::{Archive, Hardware};
+pub use package::{Archive, Hardware, container};
 pub use source::{Raw, Source};
 
 use crate::formats::unpack;

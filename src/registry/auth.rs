@@ -35,8 +35,14 @@ const CLIENT: &str = "bootdisk";
 pub struct Auth {
     registry: String,
     repository: String,
+    /// What is to be done there, as a token's scope has it.
+    actions: &'static str,
     state: Mutex<State>,
 }
+
+/// Actions of a scope.
+pub const PULL: &str = "pull";
+pub const PUSH: &str = "pull,push";
 
 #[derive(Debug, Default)]
 struct State {
@@ -56,8 +62,8 @@ struct Token {
 
 impl Auth {
     /// Nobody, until the registry asks.
-    pub fn new(registry: &str, repository: &str) -> Auth {
-        Auth { registry: registry.into(), repository: repository.into(), state: Mutex::default() }
+    pub fn new(registry: &str, repository: &str, actions: &'static str) -> Auth {
+        Auth { registry: registry.into(), repository: repository.into(), actions, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -133,7 +139,7 @@ impl Auth {
         state: &mut State,
     ) -> Result<Option<Secret>, RegistryError> {
         let realm = self.realm(at, challenge, credential.is_some())?;
-        let scope = format!("repository:{}:pull", self.repository);
+        let scope = format!("repository:{}:{}", self.repository, self.actions);
         let service = challenge.get("service");
         let answer = match credential {
             Some(Credential::Identity(token)) => {

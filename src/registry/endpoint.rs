@@ -2,13 +2,14 @@
 //!
 //! Specification: OCI distribution-spec 1.1.
 
-use super::auth::Auth;
+use super::auth::{Auth, PULL, PUSH};
 use super::challenge;
 use super::conf::Way;
 use super::error::RegistryError;
 use super::http::{Answer, Ask, Http};
 use super::name::Name;
 use super::retry;
+use super::secret::Secret;
 use super::trouble::Trouble;
 use super::url::Url;
 use crate::escape::escape;
@@ -45,11 +46,26 @@ struct Complaint {
     message: Option<String>,
 }
 
+/// One request to an address, with what it wants to see.
+type Request<'a> = dyn Fn(&Http, &Url, Option<Secret>) -> Result<Answer, RegistryError> + 'a;
+
+/// Statuses of an answer that has what was asked for.
+const CONTENT: [u16; 2] = [200, 206];
+
 impl Endpoint {
     /// Not asked yet. `verify` is whether its certificate counts; as the way has it when nobody says.
     pub fn new(way: Way, verify: Option<bool>) -> Endpoint {
+        Endpoint::for_actions(way, verify, PULL)
+    }
+
+    /// The same for somebody who puts something there.
+    pub fn to_push(way: Way, verify: Option<bool>) -> Endpoint {
+        Endpoint::for_actions(way, verify, PUSH)
+    }
+
+    fn for_actions(way: Way, verify: Option<bool>, actions: &'static str) -> Endpoint {
         let insecure = !verify.unwrap_or(!way.insecure);
-        let (http, auth) = (Http::new(!insecure), Auth::new(&way.registry, &way.repository));
+        let (http, auth) = (Http::new(!insecure), Auth::new(&way.registry, &way.repository, actions));
         Endpoint { way: Way { insecure, ..way }, http, auth, secure: OnceLock::new() }
     }
 
@@ -65,25 +81,41 @@ impl Endpoint {
 
     /// Asks for something below `/v2/REPOSITORY/`; the answer is a success. Not tried again.
     pub fn get(&self, path: &str, ask: &Ask<'_>, name: &Name) -> Result<Answer, RegistryError> {
+        let get = |http: &Http, url: &Url, authorization| http.get(url, &Ask { authorization, ..ask.clone() });
+        self.ask(path, &get, name, &CONTENT)
+    }
+
+    /// Sends a request; the answer has one of the statuses that are taken. Not tried again.
+    pub fn ask(&self, path: &str, request: &Request<'_>, name: &Name, taken: &[u16]) -> Result<Answer, RegistryError> {
         let refused = self.auth.authorization();
-        let answer = self.send(path, ask)?;
+        let answer = self.send(path, request)?;
         if answer.status != 401 || !self.is_own(&answer.url) {
-            return self.judged(answer, path, name);
+            return self.judged(answer, path, name, taken);
         }
         let headers = answer.headers().get_all(WWW_AUTHENTICATE).iter();
         let challenges = challenge::parse(headers.map(|header| header.as_bytes()));
         match self.auth.answer(&self.http, &answer.url, &challenges, refused.as_ref())? {
-            true => self.judged(self.send(path, ask)?, path, name),
-            false => self.judged(answer, path, name),
+            true => self.judged(self.send(path, request)?, path, name, taken),
+            false => self.judged(answer, path, name, taken),
         }
     }
 
-    fn send(&self, path: &str, ask: &Ask<'_>) -> Result<Answer, RegistryError> {
+    /// Sends one more request to where the registry has sent us, which learns who we are if that is the registry itself.
+    pub fn follow(
+        &self,
+        url: &Url,
+        request: &Request<'_>,
+        name: &Name,
+        taken: &[u16],
+    ) -> Result<Answer, RegistryError> {
+        let authorization = self.auth.authorization().filter(|_| self.is_own(url));
+        self.judged(request(&self.http, url, authorization)?, &url.path, name, taken)
+    }
+
+    fn send(&self, path: &str, request: &Request<'_>) -> Result<Answer, RegistryError> {
         let path = format!("/v2/{}/{path}", self.way.repository);
-        let send = |secure| {
-            let ask = Ask { authorization: self.auth.authorization(), ..ask.clone() };
-            self.http.get(&Url::new(secure, &self.way.authority, &path), &ask)
-        };
+        let send =
+            |secure| request(&self.http, &Url::new(secure, &self.way.authority, &path), self.auth.authorization());
         if let Some(&secure) = self.secure.get() {
             return send(secure);
         }
@@ -108,11 +140,11 @@ impl Endpoint {
     }
 
     /// A success, or what else it means.
-    fn judged(&self, answer: Answer, path: &str, name: &Name) -> Result<Answer, RegistryError> {
+    fn judged(&self, answer: Answer, path: &str, name: &Name, taken: &[u16]) -> Result<Answer, RegistryError> {
         let (status, name) = (answer.status, Box::new(name.clone()));
         let registry = self.shown();
         match status {
-            200 | 206 => Ok(answer),
+            status if taken.contains(&status) => Ok(answer),
             400.. if !self.is_own(&answer.url) && status != 429 => {
                 let registry = escape(answer.url.authority.as_bytes());
                 Err(RegistryError::Status { registry, status, said: self.said(answer) })

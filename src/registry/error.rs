@@ -197,6 +197,9 @@ pub enum RegistryError {
         #[source]
         source: io::Error,
     },
+    /// What is to be put there cannot be read.
+    #[error("cannot read what is sent")]
+    Part(#[source] io::Error),
     /// Nobody wants it any more.
     #[error("it is no longer needed")]
     Unwanted,

@@ -17,11 +17,11 @@ use std::net::ToSocketAddrs;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use ureq::config::Config;
-use ureq::http::header::{AUTHORIZATION, HeaderMap, LOCATION};
+use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, LOCATION};
 use ureq::http::{Response, Uri};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Body, Proxy};
+use ureq::{Agent, Body, Proxy, RequestBuilder, SendBody};
 
 /// Most redirects in a row.
 pub const MOST_REDIRECTS: usize = 10;
@@ -138,6 +138,31 @@ impl Http {
         answer(at, request.call())
     }
 
+    /// Whether something is there: an answer without a body. Redirects are not followed: they are an answer as well.
+    pub fn head(&self, url: &Url, authorization: Option<Secret>) -> Result<Answer, RegistryError> {
+        let request = self.agent(url)?.head(url.to_string());
+        answer(url, with(request, authorization).call())
+    }
+
+    /// Begins something. Redirects are not followed.
+    pub fn begin(&self, url: &Url, authorization: Option<Secret>) -> Result<Answer, RegistryError> {
+        let request = self.agent(url)?.post(url.to_string());
+        answer(url, with(request, authorization).send_empty())
+    }
+
+    /// Puts `length` bytes of this type there. Redirects are not followed.
+    pub fn put(
+        &self,
+        url: &Url,
+        authorization: Option<Secret>,
+        media_type: &str,
+        (body, length): (&mut dyn Read, u64),
+    ) -> Result<Answer, RegistryError> {
+        let request = self.agent(url)?.put(url.to_string()).content_type(media_type);
+        let request = with(request, authorization).header(CONTENT_LENGTH, length);
+        answer(url, request.send(SendBody::from_reader(&mut { body })))
+    }
+
     /// Sends a form. Redirects are not followed: it has secrets in it.
     pub fn post(&self, url: &Url, form: &str) -> Result<Answer, RegistryError> {
         let request = self.agent(url)?.post(url.to_string());
@@ -175,6 +200,13 @@ impl Http {
     }
 }
 
+fn with<B>(request: RequestBuilder<B>, authorization: Option<Secret>) -> RequestBuilder<B> {
+    match authorization {
+        Some(authorization) => request.header(AUTHORIZATION, authorization.reveal()),
+        None => request,
+    }
+}
+
 fn proxy_for(url: &Url) -> Result<Option<Proxy>, RegistryError> {
     let Some((variable, value)) = proxy::for_host(url.secure, &url.authority) else { return Ok(None) };
     // Its value may have a password in it.
@@ -191,7 +223,7 @@ fn answer(at: &Url, result: Result<Response<Body>, ureq::Error>) -> Result<Answe
 }
 
 /// Where an answer sends us.
-fn next(at: &Url, answer: &Answer) -> Result<Url, RegistryError> {
+pub fn next(at: &Url, answer: &Answer) -> Result<Url, RegistryError> {
     let location = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok()).unwrap_or_default();
     let refused = |to: &str, why| {
         let to = to.chars().take(200).collect();

@@ -5,7 +5,9 @@
 //!              credentials ─▶ auth ─┘  http         layers ─▶ fetch ─▶ cache, and readers meanwhile
 //! ```
 //!
-//! Not supported: pushing, manifests of schema 1, signatures of images, proxies for SOCKS.
+//! What is put there goes the other way: `push`, by the registry's own way and by no mirror.
+//!
+//! Not supported: manifests of schema 1, signatures of images, proxies for SOCKS.
 //!
 //! Specifications: OCI distribution-spec 1.1; distribution, "Token Authentication Specification".
 
@@ -25,6 +27,7 @@ mod lanes;
 mod name;
 mod places;
 mod proxy;
+mod push;
 #[doc(hidden)]
 pub mod readers;
 mod remote;
@@ -41,5 +44,6 @@ pub use error::RegistryError;
 pub use fetch::Failed;
 pub use http::{Ask, Http};
 pub use name::{Name, NameError, looks_like_a_name};
+pub use push::{Part, Push};
 pub use remote::Remote;
 pub use url::Url;

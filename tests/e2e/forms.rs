@@ -80,6 +80,46 @@ fn a_disk_is_the_same_in_every_form_and_boots() {
     assert!(refused.stderr.contains("hint: make a disk with bootdisk convert"), "{}", refused.stderr);
 }
 
+/// QEMU's own drivers start a disk in every form that they have, under both firmwares in turn.
+#[test]
+fn other_programs_start_a_disk_in_the_forms_that_qemu_knows() {
+    let bench = Bench::new(Kernel::Cloud);
+    let raw = bench.build(image("hello-c.oci"), "raw.img", &[]);
+    let full = std::env::var_os("BOOTDISK_TEST_FULL").is_some();
+    for (name, theirs, options, uefi) in [
+        ("a.qcow2", "qcow2", &["--compress", "zstd"][..], true),
+        ("b.vmdk", "vmdk", &["--compress", "zlib"], false),
+        ("c.vdi", "vdi", &[], false),
+        ("d.vhd", "vpc", &[], false),
+        ("e.vhdx", "vhdx", &[], false),
+    ] {
+        let disk = bench.path(name);
+        run(bench.bootdisk().args(["convert", "-q", "--no-sync"]).arg(&raw).arg("-o").arg(&disk).args(options))
+            .expect(0, "");
+        for uefi in if full { vec![false, true] } else { vec![uefi] } {
+            let mut qemu = Command::new("timeout");
+            qemu.args([
+                "-k",
+                "5",
+                "300",
+                "qemu-system-x86_64",
+                "-machine",
+                "q35,accel=tcg",
+                "-m",
+                "512",
+                "-nodefaults",
+            ]);
+            qemu.args(["-no-reboot", "-display", "none", "-serial", "stdio", "-snapshot", "-drive"]);
+            qemu.arg(format!("if=virtio,format={theirs},file={}", disk.display()));
+            if uefi {
+                qemu.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
+            }
+            let said = tools::stdout(&mut qemu);
+            assert!(said.contains("Hello from OS-less container"), "{name}, UEFI {uefi}:\n{said}");
+        }
+    }
+}
+
 /// A form is read, edited and written anew, in its own kind; what a raw disk would be then, it is.
 #[test]
 fn another_kernel_is_set_on_a_disk_in_any_form() {

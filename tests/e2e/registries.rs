@@ -1,7 +1,7 @@
 //! An image by its name, booted; what is kept of it, and what the cache says of that.
 
-use crate::support::registry::Registry;
-use crate::{busybox, e2e, images, small_kernel, small_packages};
+use crate::support::registry::{Guards, Registry};
+use crate::{busybox, e2e, images, small_kernel, small_packages, tools};
 use e2e::{Bench, Kernel, Ran, image, run};
 use images::{ImageBuilder, Pack};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 
 /// Puts a tar into a registry as an image of one layer.
 fn push_tar(registry: &Registry, tar: &Path, name: &str) {
@@ -132,4 +133,76 @@ fn an_image_boots_by_its_name_and_is_kept_until_it_is_pruned() {
     assert_eq!(paths(gone["removed"].as_array().unwrap()), paths(&all));
     assert_eq!(kept(&bench).len(), 0);
     bench.run(&name, &["--pull", "never"]).expect_status(125);
+}
+
+/// What `convert` pushes and puts into a layout is an image to skopeo and umoci, and its disk boots.
+#[test]
+fn disks_are_pushed_and_put_into_a_layout_as_one_image_for_each_architecture() {
+    // Its password is `canary-password`.
+    let bench = Bench::new(Kernel::Cloud);
+    let htpasswd = bench.path("htpasswd");
+    std::fs::write(&htpasswd, "me:$2b$05$abcdefghijklmnopqrstuuTvmw3qcMpAvEgQGhbFMhqjD3R/evDDW\n").unwrap();
+    let auth = format!("  htpasswd: {{realm: x, path: {}}}", htpasswd.display());
+    let registry = Registry::start(&Guards { auth, tls: None });
+    let raw = bench.build(image("hello-c.oci"), "raw.img", &["--size", "min"]);
+    let arm = bench.path("arm.img");
+    shell(&bench.path(""), "truncate -s 4M arm.img && sgdisk -n 1 -t 1:B921B045-1DF0-41C3-AF44-4C6F280D3FAE arm.img");
+    let convert = |disks: &[&Path], to: &str| run(bench.bootdisk().arg("convert").args(disks).arg("-o").arg(to));
+    let (one, both) =
+        (format!("docker://{}", registry.name("t/app:1")), format!("docker://{}", registry.name("t/app:2")));
+    let refused = convert(&[&raw], &one).expect(1, "");
+    assert!(refused.stderr.contains("no user is logged in") && refused.stderr.contains("hint: docker login"));
+
+    let config = bench.path("docker");
+    std::fs::create_dir(&config).unwrap();
+    let login = json!({"auths": {registry.name("").trim_end_matches('/'): {"auth": "bWU6Y2FuYXJ5LXBhc3N3b3Jk"}}});
+    std::fs::write(config.join("config.json"), login.to_string()).unwrap();
+    let convert = |disks: &[&Path], to: &str| {
+        run(bench.bootdisk().env("DOCKER_CONFIG", &config).args(["convert", "--verify"]).args(disks).arg("-o").arg(to))
+    };
+    convert(&[&raw], &one).expect(0, "");
+    // Its layer is there already.
+    convert(&[&raw, &arm], &both).expect(0, "");
+    let layout = format!("oci:{}", bench.path("layout").display());
+    for (disks, tag) in [(&[&raw as &Path, &arm][..], "both"), (&[&raw], "one"), (&[&arm, &raw], "both")] {
+        convert(disks, &format!("{layout}:{tag}")).expect(0, "");
+    }
+    let inspect = |of: &str| -> Value {
+        let creds = "--creds=me:canary-password";
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["inspect", "--raw", of]);
+        if of.starts_with("docker:") {
+            skopeo.args(["--tls-verify=false", creds]);
+        }
+        serde_json::from_str(&tools::stdout(&mut skopeo)).unwrap()
+    };
+    for (of, expected) in [(&both, ["amd64", "arm64"]), (&format!("{layout}:both"), ["arm64", "amd64"])] {
+        let index = inspect(of);
+        let found: Vec<_> =
+            (0..2).map(|at| index["manifests"][at]["platform"]["architecture"].as_str().unwrap()).collect();
+        assert_eq!(found, expected, "{index}");
+    }
+    assert_eq!(inspect(&one), inspect(&format!("{layout}:one")));
+    shell(
+        &bench.path(""),
+        &format!(
+            "skopeo copy -q --src-tls-verify=false --src-creds me:canary-password {both} oci:copy:2
+             umoci unpack --rootless --image copy:2 made
+             skopeo copy -q --override-arch amd64 {layout}:both oci:copy:3
+             chmod u+rw made/rootfs/disk/disk.qcow2",
+        ),
+    );
+    let disk = bench.path("made/rootfs/disk/disk.qcow2");
+    let said = bench.run(&disk, &[]).expect_status(0).text();
+    assert!(said.contains("Hello from OS-less container"), "{said}");
+
+    for (disks, to, words) in [
+        (&[&raw as &Path, &raw][..], &both, "two disks are for amd64"),
+        (&[&raw, &arm], &"x.qcow2".to_owned(), "several disks are one image only in"),
+        (&[&raw], &format!("oci:{}", bench.path("").display()), "the folder has something else in it"),
+        (&[&raw], &format!("{one}@sha256:{:064}", 0), "under a tag"),
+    ] {
+        let refused = convert(disks, to).expect(1, "");
+        assert!(refused.stderr.contains(words), "{to}: {}", refused.stderr);
+    }
 }

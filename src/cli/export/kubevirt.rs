@@ -19,8 +19,7 @@ pub fn render(machine: &Machine, image: &str) -> String {
     };
     let image = serde_json::Value::from(image);
     format!(
-        "# The image is made by: bootdisk convert DISK -o oci-archive:disk.tar
-# and pushed by: skopeo copy oci-archive:disk.tar docker://NAME
+        "# The image is made by: bootdisk convert DISK -o docker://NAME
 apiVersion: kubevirt.io/v1
 kind: VirtualMachine
 metadata:

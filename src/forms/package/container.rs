@@ -28,19 +28,74 @@ pub enum Archive {
     Docker,
 }
 
+/// A containerDisk but for the bytes of its layer, which are wherever they were written to. Digests are SHA-256 in
+/// hexadecimal.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Digest of the layer.
+    pub layer: String,
+    /// Bytes of the layer.
+    pub length: u64,
+    /// The image's configuration.
+    pub config: String,
+    /// Its manifest.
+    pub manifest: String,
+    /// What its disk is for, as Go calls it.
+    pub architecture: &'static str,
+}
+
+impl Image {
+    /// Writes the layer of a disk to the beginning of an empty output.
+    ///
+    /// # Errors
+    /// When reading or writing fails.
+    pub fn write(source: &dyn Source, output: &dyn Output, threads: usize) -> io::Result<Image> {
+        let length = write_layer(source, output, threads)?;
+        let layer = hash::sum(output, length)?;
+        let architecture = if Machine::of(source)?.arm { "arm64" } else { "amd64" };
+        let config = format!(
+            "{{\"architecture\":\"{architecture}\",\"config\":{{}},\"os\":\"linux\",\
+             \"rootfs\":{{\"diff_ids\":[\"sha256:{layer}\"],\"type\":\"layers\"}}}}"
+        );
+        let manifest = manifest(&config, &layer, length);
+        Ok(Image { layer, length, config, manifest, architecture })
+    }
+
+    /// Digest of the configuration.
+    pub fn config_digest(&self) -> String {
+        hash::of(&self.config)
+    }
+
+    /// Digest of the manifest.
+    pub fn digest(&self) -> String {
+        hash::of(&self.manifest)
+    }
+
+    /// What an index says of it.
+    pub fn descriptor(&self) -> String {
+        let described = described("manifest.v1+json", &self.digest(), self.manifest.len() as u64);
+        format!("{{{described},\"platform\":{{\"architecture\":\"{}\",\"os\":\"linux\"}}}}", self.architecture)
+    }
+}
+
+/// The type of an index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The type of a manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// An index of images.
+pub fn index(images: &[Image]) -> String {
+    let all: Vec<String> = images.iter().map(Image::descriptor).collect();
+    format!("{{\"schemaVersion\":2,\"mediaType\":\"{INDEX}\",\"manifests\":[{}]}}", all.join(","))
+}
+
 /// Writes a disk; see [`crate::forms::write`].
 pub fn write(source: &dyn Source, output: &dyn Output, archive: Archive, threads: usize) -> io::Result<u64> {
-    let slice = Slice::new(output, BLOCK);
-    let length = write_layer(source, &slice, threads)?;
-    let layer = hash::sum(&slice, length)?;
-    let architecture = if Machine::of(source)?.arm { "arm64" } else { "amd64" };
-    let config = format!(
-        "{{\"architecture\":\"{architecture}\",\"config\":{{}},\"os\":\"linux\",\
-         \"rootfs\":{{\"diff_ids\":[\"sha256:{layer}\"],\"type\":\"layers\"}}}}"
-    );
+    let image = Image::write(source, &Slice::new(output, BLOCK), threads)?;
+    let length = image.length;
     let (name, others) = match archive {
-        Archive::Oci => (blob(&layer), oci(&config, &layer, length, architecture)),
-        Archive::Docker => (format!("{layer}.tar"), docker(config, &layer)),
+        Archive::Oci => (blob(&image.layer), oci(image)),
+        Archive::Docker => (format!("{}.tar", image.layer), docker(image)),
     };
     output.write_at(0, &tar::sealed(tar::header(Dialect::Ustar, &name, length)))?;
     let mut at = BLOCK + length;
@@ -66,32 +121,34 @@ fn write_layer(source: &dyn Source, output: &dyn Output, threads: usize) -> io::
 /// A member's name and its bytes.
 type Member = (String, String);
 
-fn oci(config: &str, layer: &str, length: u64, architecture: &str) -> Vec<Member> {
-    let described = |kind: &str, digest: &str, size: u64| {
-        format!("\"mediaType\":\"application/vnd.oci.image.{kind}\",\"digest\":\"sha256:{digest}\",\"size\":{size}")
-    };
-    let manifest = format!(
-        "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"config\":{{{}}},\"layers\":[{{{}}}]}}",
+fn described(kind: &str, digest: &str, size: u64) -> String {
+    format!("\"mediaType\":\"application/vnd.oci.image.{kind}\",\"digest\":\"sha256:{digest}\",\"size\":{size}")
+}
+
+fn manifest(config: &str, layer: &str, length: u64) -> String {
+    format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{MANIFEST}\",\"config\":{{{}}},\"layers\":[{{{}}}]}}",
         described("config.v1+json", &hash::of(config), config.len() as u64),
         described("layer.v1.tar", layer, length),
-    );
-    let index = format!(
-        "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[{{{},\
-         \"platform\":{{\"architecture\":\"{architecture}\",\"os\":\"linux\"}}}}]}}",
-        described("manifest.v1+json", &hash::of(&manifest), manifest.len() as u64),
-    );
+    )
+}
+
+fn oci(image: Image) -> Vec<Member> {
     vec![
-        (blob(&hash::of(config)), config.to_owned()),
-        (blob(&hash::of(&manifest)), manifest),
-        ("index.json".into(), index),
-        ("oci-layout".into(), "{\"imageLayoutVersion\":\"1.0.0\"}".into()),
+        (blob(&image.config_digest()), image.config.clone()),
+        (blob(&image.digest()), image.manifest.clone()),
+        ("index.json".into(), index(&[image])),
+        ("oci-layout".into(), LAYOUT.into()),
     ]
 }
 
-fn docker(config: String, layer: &str) -> Vec<Member> {
-    let name = format!("{}.json", hash::of(&config));
-    let manifest = format!("[{{\"Config\":\"{name}\",\"RepoTags\":[],\"Layers\":[\"{layer}.tar\"]}}]");
-    vec![(name, config), ("manifest.json".into(), manifest)]
+/// The file that says that a folder is a layout.
+pub const LAYOUT: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
+
+fn docker(image: Image) -> Vec<Member> {
+    let name = format!("{}.json", image.config_digest());
+    let manifest = format!("[{{\"Config\":\"{name}\",\"RepoTags\":[],\"Layers\":[\"{}.tar\"]}}]", image.layer);
+    vec![(name, image.config), ("manifest.json".into(), manifest)]
 }
 
 fn blob(digest: &str) -> String {

@@ -9,7 +9,7 @@
 //!
 //! Read: the first disk of each, also where the archive is compressed. What else an archive says is not looked at.
 
-mod container;
+pub mod container;
 mod gce;
 mod hash;
 mod machine;
