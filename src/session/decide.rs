@@ -129,7 +129,8 @@ impl Session<'_> {
     pub(super) fn reset(&mut self) {
         if self.reset_is_a_panic() {
             // A panicked kernel resets the machine as well. It says so on the console before, and sysrq's b does not.
-            self.boot.panic_is_a_guess = self.boot.panic_at.is_none();
+            // SeaBIOS adds a reset of its own to it.
+            self.boot.panic_is_a_guess |= self.boot.panic_at.is_none();
             return self.panicked();
         }
         if self.stopping.is_some() {

@@ -62,6 +62,7 @@ impl Session<'_> {
             "STOP" if self.full.is_some() && self.boot.off_at.is_none() => self.out_of_space(),
             "GUEST_PANICKED" => {
                 while self.read_port() {}
+                self.boot.panic_is_a_guess = false;
                 self.panicked();
             }
             _ => {}

@@ -236,3 +236,14 @@ fn qemu_is_fenced_in_and_is_not_root() {
         run(bench.bootdisk().args(["stop", "--timeout", "0", "fenced"])).expect_status(0);
     }
 }
+
+#[test]
+fn a_workload_that_resets_its_machine_is_told_apart_from_a_kernel_that_panics() {
+    let bench = Bench::new(Kernel::Cloud);
+    let disk = bench.build(archive(&bench), "disk.img", &[]);
+    for (key, words) in [("b", "the guest reset the machine"), ("c", "the guest's kernel panicked: Kernel panic")] {
+        let script = format!("echo {key} > /proc/sysrq-trigger; sleep 100");
+        let said = bench.run_other(&disk, &[], &["sh", "-c", &script]).expect(125, "").stderr;
+        assert!(said.contains(words), "{key}: {said}");
+    }
+}
