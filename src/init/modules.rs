@@ -90,18 +90,20 @@ fn wants(module: &Module, alias: &str) -> bool {
     module.aliases.iter().any(|pattern| fnmatch::matches(pattern.as_bytes(), alias.as_bytes()))
 }
 
-/// The `modalias` of every device on every bus.
+/// The alias of every device on every bus.
 fn device_aliases() -> BTreeSet<String> {
-    let mut aliases = BTreeSet::new();
-    for bus in entries(Path::new("/sys/bus")) {
-        for device in entries(&bus.join("devices")) {
-            if let Ok(alias) = fs::read_to_string(device.join("modalias")) {
-                aliases.insert(alias.trim_end().to_owned());
-            }
-        }
+    let buses = entries(Path::new("/sys/bus"));
+    let aliases = buses.flat_map(|bus| entries(&bus.join("devices"))).filter_map(|device| alias_of(&device));
+    aliases.filter(|alias| !alias.is_empty()).collect()
+}
+
+/// What a device asks for, by its folder: the file `modalias`, or, as cards of the mmc bus have it, that line of `uevent`.
+fn alias_of(device: &Path) -> Option<String> {
+    if let Ok(alias) = fs::read_to_string(device.join("modalias")) {
+        return Some(alias.trim_end().to_owned());
     }
-    aliases.remove("");
-    aliases
+    let uevent = fs::read_to_string(device.join("uevent")).ok()?;
+    uevent.lines().find_map(|line| line.strip_prefix("MODALIAS=")).map(str::to_owned)
 }
 
 fn entries(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> + use<> {
@@ -111,6 +113,17 @@ fn entries(folder: &Path) -> impl Iterator<Item = std::path::PathBuf> + use<> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_tells_its_alias_in_a_file_of_its_own_or_among_what_udev_is_told() {
+        let device = tempfile::tempdir().unwrap();
+        let path = |name: &str| device.path().join(name);
+        assert_eq!(alias_of(device.path()), None);
+        fs::write(path("uevent"), "DRIVER=mmcblk\nMMC_TYPE=SD\nMODALIAS=mmc:block\n").unwrap();
+        assert_eq!(alias_of(device.path()).unwrap(), "mmc:block");
+        fs::write(path("modalias"), "pci:v00008086d00001000\n").unwrap();
+        assert_eq!(alias_of(device.path()).unwrap(), "pci:v00008086d00001000");
+    }
 
     #[test]
     fn dependencies_that_form_a_ring_end() {

@@ -59,10 +59,9 @@ fn e1000() {
 }
 
 /// Controllers of real machines, as QEMU's devices: what SeaBIOS starts a disk from.
-const METAL: [(&str, &[&str]); 5] = [
+const METAL: [(&str, &[&str]); 4] = [
     ("megasas", &["megasas,id=c", "scsi-hd,bus=c.0,drive=disk,bootindex=0"]),
     ("sd-card", &["sdhci-pci", "sd-card,drive=disk"]),
-    ("mptsas1068", &["mptsas1068,id=c", "scsi-hd,bus=c.0,drive=disk,bootindex=0"]),
     ("lsi53c895a", &["lsi53c895a,id=c", "scsi-hd,bus=c.0,drive=disk,bootindex=0"]),
     ("uas", &["usb-ehci", "usb-uas,id=c", "scsi-hd,bus=c.0,drive=disk,bootindex=0"]),
 ];
