@@ -1,14 +1,11 @@
 //! A disk in the form that was asked for, beside its place until it is whole.
 
 use super::{Event, Observer, Writing};
-use crate::formats::ReadAt;
-use crate::forms::{self, Source};
+use crate::forms::{self, Counted, Source};
 use crate::publish::PartialFile;
 use anyhow::{Context, Result, ensure};
 use std::io;
-use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, scope};
@@ -37,30 +34,6 @@ pub fn write_form(source: &dyn Source, path: &Path, writing: &Writing, observe: 
     Ok(file)
 }
 
-/// A disk of which somebody wants to know how much has been read.
-struct Counted<'a> {
-    source: &'a dyn Source,
-    bytes: AtomicU64,
-}
-
-impl ReadAt for Counted<'_> {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.source.read_at(offset, buffer)?;
-        self.bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-impl Source for Counted<'_> {
-    fn size(&self) -> u64 {
-        self.source.size()
-    }
-
-    fn data(&self, from: u64) -> io::Result<Option<Range<u64>>> {
-        self.source.data(from)
-    }
-}
-
 /// Does `work` on a thread of its own, and tells how many of the bytes that are no holes it has read.
 fn measured<T: Send>(
     source: &dyn Source,
@@ -69,7 +42,7 @@ fn measured<T: Send>(
     work: impl FnOnce(&dyn Source) -> T + Send,
 ) -> io::Result<T> {
     observe(Event::Disk { what, bytes: data_of(source)? });
-    let counted = Counted { source, bytes: AtomicU64::new(0) };
+    let counted = Counted::of(source);
     let work = Mutex::new(Some(work));
     let run = || work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work(&counted));
     let (done, over) = channel::<()>();
@@ -81,7 +54,7 @@ fn measured<T: Send>(
     let result = scope(|scope| {
         let Ok(thread) = Builder::new().name("form".into()).spawn_scoped(scope, worker) else { return run() };
         while over.recv_timeout(TICK).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
-            observe(Event::Read { bytes: counted.bytes.load(Ordering::Relaxed) });
+            observe(Event::Read { bytes: counted.bytes() });
         }
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });

@@ -16,6 +16,7 @@
 //! supported: internal snapshots (the active state is read), encryption, differencing disks, logs that must be replayed.
 
 mod compressed;
+mod counted;
 mod fault;
 mod identifier;
 mod mapped;
@@ -32,6 +33,7 @@ mod vhdx;
 mod vmdk;
 
 pub use compressed::Compression;
+pub use counted::Counted;
 pub use fault::Fault;
 pub use package::{Archive, Hardware, container};
 pub use source::{Raw, Source};

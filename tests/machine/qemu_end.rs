@@ -9,10 +9,11 @@ use bootdisk::qemu::{Accel, AccelChoice, Boot, MachineOptions, Reboot, RunError}
 use bootdisk::session::console::{KEPT, lines};
 use bootdisk::session::event::Why;
 use bootdisk::session::{Event, Outcome, SessionOptions, What};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{self, SigHandler, Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -270,7 +271,13 @@ fn be_the_runner(disk: PathBuf) -> ! {
 fn signal_a_runner(test: &str, signal: Signal) -> (Vec<String>, u32, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let path = disk(dir.path(), "d", "x", Then::Hang);
-    let mut runner = again(&format!("qemu_end::{test}"), &path, &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut runner = again(&format!("qemu_end::{test}"), &path, &[]);
+    // Below nohup it would go on ignoring what it is sent.
+    // SAFETY: signal(2) may be called between fork and exec, and no handler is set.
+    let heard = || unsafe { signal::signal(Signal::SIGHUP, SigHandler::SigDfl) }.map(drop).map_err(Into::into);
+    // SAFETY: as above.
+    unsafe { runner.pre_exec(heard) };
+    let mut runner = runner.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(runner.stdout.take().unwrap()).lines().map(Result::unwrap);
     let qemu = lines.find_map(|line| line.strip_prefix("qemu ").map(|pid| pid.parse::<u32>().unwrap())).unwrap();
     lines.find(|line| line == "console").unwrap();
