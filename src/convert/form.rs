@@ -6,7 +6,7 @@ use crate::publish::PartialFile;
 use anyhow::{Context, Result, ensure};
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, scope};
 use std::time::Duration;
@@ -20,15 +20,16 @@ const TICK: Duration = Duration::from_millis(100);
 /// When it cannot be read or written, or reads back as another disk where that is looked at.
 pub fn write_form(source: &dyn Source, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<PartialFile> {
     let file = PartialFile::create(path, 0)?;
+    let bytes = data_of(source)?;
     let write = |source: &dyn Source| forms::write(writing.form, source, &file, writing.threads);
-    let length = measured(source, "writing the disk", observe, write)??;
+    let length = measured(source, Event::Disk { what: "writing the disk", bytes }, observe, write)?;
     file.set_size(length)?;
     if writing.verify {
         let written = file.file().try_clone().context("cannot open the disk again")?;
         let compare = |source: &dyn Source| {
             forms::open(written).map_err(Into::into).and_then(|written| forms::is_same(source, &*written))
         };
-        let same = measured(source, "reading the disk back", observe, compare)?;
+        let same = measured(source, Event::Disk { what: "reading the disk back", bytes }, observe, compare);
         ensure!(same.context("the disk differs from what was written")?, "the disk differs from what was written");
     }
     Ok(file)
@@ -37,11 +38,11 @@ pub fn write_form(source: &dyn Source, path: &Path, writing: &Writing, observe: 
 /// Does `work` on a thread of its own, and tells how many of the bytes that are no holes it has read.
 fn measured<T: Send>(
     source: &dyn Source,
-    what: &str,
+    begin: Event<'_>,
     observe: Observer<'_>,
     work: impl FnOnce(&dyn Source) -> T + Send,
-) -> io::Result<T> {
-    observe(Event::Disk { what, bytes: data_of(source)? });
+) -> T {
+    observe(begin);
     let counted = Counted::of(source);
     let work = Mutex::new(Some(work));
     let run = || work.lock().unwrap_or_else(PoisonError::into_inner).take().map(|work| work(&counted));
@@ -53,12 +54,12 @@ fn measured<T: Send>(
     };
     let result = scope(|scope| {
         let Ok(thread) = Builder::new().name("form".into()).spawn_scoped(scope, worker) else { return run() };
-        while over.recv_timeout(TICK).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
+        while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
             observe(Event::Read { bytes: counted.bytes() });
         }
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    Ok(result.expect("it is taken once"))
+    result.expect("it is taken once")
 }
 
 /// Bytes of a disk that are in no hole.

@@ -2,7 +2,7 @@
 //!
 //! Specification: OCI distribution-spec 1.1.
 
-use super::auth::{Auth, PULL, PUSH};
+use super::auth::Auth;
 use super::challenge;
 use super::conf::Way;
 use super::error::RegistryError;
@@ -53,17 +53,9 @@ type Request<'a> = dyn Fn(&Http, &Url, Option<Secret>) -> Result<Answer, Registr
 const CONTENT: [u16; 2] = [200, 206];
 
 impl Endpoint {
-    /// Not asked yet. `verify` is whether its certificate counts; as the way has it when nobody says.
-    pub fn new(way: Way, verify: Option<bool>) -> Endpoint {
-        Endpoint::for_actions(way, verify, PULL)
-    }
-
-    /// The same for somebody who puts something there.
-    pub fn to_push(way: Way, verify: Option<bool>) -> Endpoint {
-        Endpoint::for_actions(way, verify, PUSH)
-    }
-
-    fn for_actions(way: Way, verify: Option<bool>, actions: &'static str) -> Endpoint {
+    /// Not asked yet. `verify` is whether its certificate counts; as the way has it when nobody says. `actions` is what is
+    /// to be done there, as a token's scope has it.
+    pub fn new(way: Way, verify: Option<bool>, actions: &'static str) -> Endpoint {
         let insecure = !verify.unwrap_or(!way.insecure);
         let (http, auth) = (Http::new(!insecure), Auth::new(&way.registry, &way.repository, actions));
         Endpoint { way: Way { insecure, ..way }, http, auth, secure: OnceLock::new() }

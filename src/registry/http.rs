@@ -132,22 +132,19 @@ impl Http {
         if let Some(from) = ask.from {
             request = request.header("range", format!("bytes={from}-"));
         }
-        if let Some(authorization) = ask.authorization.as_ref().filter(|_| is_for_it) {
-            request = request.header(AUTHORIZATION, authorization.reveal());
-        }
-        answer(at, request.call())
+        answer(at, with(request, ask.authorization.as_ref().filter(|_| is_for_it)).call())
     }
 
     /// Whether something is there: an answer without a body. Redirects are not followed: they are an answer as well.
     pub fn head(&self, url: &Url, authorization: Option<Secret>) -> Result<Answer, RegistryError> {
         let request = self.agent(url)?.head(url.to_string());
-        answer(url, with(request, authorization).call())
+        answer(url, with(request, authorization.as_ref()).call())
     }
 
     /// Begins something. Redirects are not followed.
     pub fn begin(&self, url: &Url, authorization: Option<Secret>) -> Result<Answer, RegistryError> {
         let request = self.agent(url)?.post(url.to_string());
-        answer(url, with(request, authorization).send_empty())
+        answer(url, with(request, authorization.as_ref()).send_empty())
     }
 
     /// Puts `length` bytes of this type there. Redirects are not followed.
@@ -159,7 +156,7 @@ impl Http {
         (body, length): (&mut dyn Read, u64),
     ) -> Result<Answer, RegistryError> {
         let request = self.agent(url)?.put(url.to_string()).content_type(media_type);
-        let request = with(request, authorization).header(CONTENT_LENGTH, length);
+        let request = with(request, authorization.as_ref()).header(CONTENT_LENGTH, length);
         answer(url, request.send(SendBody::from_reader(&mut { body })))
     }
 
@@ -200,7 +197,7 @@ impl Http {
     }
 }
 
-fn with<B>(request: RequestBuilder<B>, authorization: Option<Secret>) -> RequestBuilder<B> {
+fn with<B>(request: RequestBuilder<B>, authorization: Option<&Secret>) -> RequestBuilder<B> {
     match authorization {
         Some(authorization) => request.header(AUTHORIZATION, authorization.reveal()),
         None => request,

@@ -7,6 +7,7 @@
 //! Specification: OCI distribution-spec 1.1, "Push".
 
 use super::access::{Access, Told};
+use super::auth::PUSH;
 use super::conf;
 use super::endpoint::Endpoint;
 use super::error::RegistryError;
@@ -49,7 +50,7 @@ impl Push {
         access.tell(Told::Asking(name));
         // Mirrors come first, and are copies.
         let way = conf::ways(name)?.pop().ok_or(RegistryError::Unwanted)?;
-        Ok(Push { name: name.clone(), way: Endpoint::to_push(way, access.verify) })
+        Ok(Push { name: name.clone(), way: Endpoint::new(way, access.verify, PUSH) })
     }
 
     /// Puts a blob there, unless it is there.

@@ -5,6 +5,7 @@
 //! Specification: OCI distribution-spec 1.1, "Pull" and "Content Discovery".
 
 use super::access::{Access, Told};
+use super::auth::PULL;
 use super::conf;
 use super::endpoint::Endpoint;
 use super::error::{RegistryError, UNASKED};
@@ -64,7 +65,7 @@ impl Repository {
     /// # Errors
     /// When a configuration file cannot be used, or blocks it.
     pub fn new(name: &Name, access: Access) -> Result<Repository, RegistryError> {
-        let ways: Vec<_> = conf::ways(name)?.into_iter().map(|way| Endpoint::new(way, access.verify)).collect();
+        let ways: Vec<_> = conf::ways(name)?.into_iter().map(|way| Endpoint::new(way, access.verify, PULL)).collect();
         let down = ways.iter().map(|_| AtomicBool::new(false)).collect();
         Ok(Repository { name: name.clone(), ways, down, access, announced: Once::new() })
     }

@@ -2,9 +2,8 @@
 //! other tests boot is on virtio-blk, under both firmwares; OVMF is slow without KVM, so most buses meet it with
 //! `BOOTDISK_TEST_FULL` alone.
 
-use crate::{busybox, e2e, tools};
+use crate::{busybox, e2e, e2e_disk};
 use e2e::{Bench, Kernel, image, run};
-use std::process::Command;
 
 /// Boots the hello image from a bus.
 fn boots_from(bus: &str, kernel: Kernel) {
@@ -77,12 +76,9 @@ fn what_real_machines_have_is_driven_on_request() {
     run(bench.bootdisk().args(set).arg(&disk).arg(Kernel::Generic.package())).expect(0, "");
     let full = std::env::var_os("BOOTDISK_TEST_FULL").is_some();
     for (name, devices) in METAL.iter().take(if full { METAL.len() } else { 1 }) {
-        let mut qemu = Command::new("timeout");
-        qemu.args(["-k", "5", "300", "qemu-system-x86_64", "-machine", "q35,accel=tcg", "-m", "512", "-nodefaults"]);
-        qemu.args(["-no-reboot", "-display", "none", "-serial", "stdio", "-snapshot", "-drive"]);
-        qemu.arg(format!("if=none,id=disk,format=raw,file={}", disk.display()));
-        devices.iter().for_each(|device| _ = qemu.args(["-device", device]));
-        let said = tools::stdout(&mut qemu);
+        let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
+        let devices: Vec<&str> = devices.iter().flat_map(|device| ["-device", *device]).collect();
+        let said = e2e_disk::started_by_qemu(&drive, &devices);
         assert!(said.contains("Hello from OS-less container"), "{name}:\n{said}");
     }
 

@@ -97,24 +97,9 @@ fn other_programs_start_a_disk_in_the_forms_that_qemu_knows() {
         run(bench.bootdisk().args(["convert", "-q", "--no-sync"]).arg(&raw).arg("-o").arg(&disk).args(options))
             .expect(0, "");
         for uefi in if full { vec![false, true] } else { vec![uefi] } {
-            let mut qemu = Command::new("timeout");
-            qemu.args([
-                "-k",
-                "5",
-                "300",
-                "qemu-system-x86_64",
-                "-machine",
-                "q35,accel=tcg",
-                "-m",
-                "512",
-                "-nodefaults",
-            ]);
-            qemu.args(["-no-reboot", "-display", "none", "-serial", "stdio", "-snapshot", "-drive"]);
-            qemu.arg(format!("if=virtio,format={theirs},file={}", disk.display()));
-            if uefi {
-                qemu.args(["-bios", "/usr/share/ovmf/OVMF.fd"]);
-            }
-            let said = tools::stdout(&mut qemu);
+            let drive = format!("if=virtio,format={theirs},file={}", disk.display());
+            let firmware: &[&str] = if uefi { &["-bios", "/usr/share/ovmf/OVMF.fd"] } else { &[] };
+            let said = e2e_disk::started_by_qemu(&drive, firmware);
             assert!(said.contains("Hello from OS-less container"), "{name}, UEFI {uefi}:\n{said}");
         }
     }

@@ -3,14 +3,12 @@
 
 use crate::support::debian_archive::DebianArchive;
 use crate::support::registry::Registry;
-use crate::{busybox, e2e, tools};
+use crate::{busybox, e2e, pty, tools};
 use e2e::{Bench, Kernel, image, run};
+use pty::CLEARED;
 use regex::Regex;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// What a terminal is sent to go back to the beginning of a line and empty it.
-const CLEARED: &str = "\r\u{1b}[2K";
 
 /// A line without what differs from run to run: `N` for numbers, `SIZE` for sizes, `[]` for a bar, `*` for what turns.
 fn golden(line: &str, home: &Path) -> String {

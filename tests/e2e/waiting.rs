@@ -3,7 +3,7 @@
 
 use crate::{busybox, e2e, e2e_disk, pty, schema};
 use e2e::{Bench, Kernel, PATIENCE, image, run, run_with_input};
-use pty::OnTerminal;
+use pty::{CLEARED, OnTerminal};
 use regex::Regex;
 use serde_json::Value;
 use std::fs;
@@ -54,9 +54,6 @@ fn elsewhere_than_on_a_terminal_waiting_is_plain_lines_and_quiet_is_silent() {
     assert_eq!(test(&[]), ["N of N booting: disk", "passed disk (N s)"]);
     assert_eq!(test(&["-q"]), [""; 0]);
 }
-
-/// What a terminal is sent to go back to the beginning of a line and empty it.
-const CLEARED: &str = "\r\u{1b}[2K";
 
 #[test]
 fn on_a_terminal_the_line_goes_away_and_the_ports_and_the_way_out_are_told() {

@@ -156,3 +156,11 @@ pub fn damaged(disk: &Path, at: u64, to: &Path) -> PathBuf {
     file.write_all(&[byte[0] ^ 0xff]).unwrap();
     to.to_owned()
 }
+
+/// What the serial port of a machine says that QEMU starts from a drive as other programs would, until it ends.
+pub fn started_by_qemu(drive: &str, options: &[&str]) -> String {
+    let mut qemu = Command::new("timeout");
+    qemu.args("-k 5 300 qemu-system-x86_64 -machine q35,accel=tcg -m 512 -nodefaults".split(' '));
+    qemu.args("-no-reboot -display none -serial stdio -snapshot".split(' '));
+    tools::stdout(qemu.args(["-drive", drive]).args(options))
+}

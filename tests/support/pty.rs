@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
+/// What a terminal is sent to go back to the beginning of a line and empty it.
+pub const CLEARED: &str = "\r\u{1b}[2K";
+
 /// A program whose standard streams and controlling terminal are a new pseudo-terminal.
 pub struct OnTerminal {
     child: Child,
