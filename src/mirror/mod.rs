@@ -1,11 +1,12 @@
 //! Kernels from a Debian archive, for whoever has no apt, and systemd-boot with them: verified from the archive's signature to the package's bytes.
 //!
 //! ```text
-//!  Release ◀─ Release.gpg (gpgv, the archive's keyring)
+//!  InRelease ─ gpgv, the archive's keyring ─▶ what was signed
 //!     └ SHA-256 ─▶ Packages ─ SHA-256 ─▶ .deb ─▶ crate::kernel
 //! ```
 //!
-//! The detached signature is used instead of `InRelease`: it covers whole files, so gpgv checks it as it does any package's.
+//! `InRelease` is text and signature in one file, so that a mirror that is being updated cannot give one of them that is
+//! older than the other. Only what gpgv gives out of it is read. Archives without it have `Release` and `Release.gpg`.
 //! Nothing is parsed before its signature or digest has been verified, and no file may be larger than its list says.
 //!
 //! Not supported: archives without SHA-256, components other than `main`.
@@ -23,7 +24,7 @@ pub use sources::{Archive, of_host};
 use crate::arch::Arch;
 use crate::formats::unpack;
 use crate::hex::hex;
-use crate::kernel::Keys;
+use crate::kernel::{KernelError, Keys};
 use crate::registry::{Ask, Http, Url};
 use packages::Package;
 use release::{Listed, Release};
@@ -114,8 +115,8 @@ struct Mirror<'a> {
 }
 
 impl Mirror<'_> {
-    /// The verified Release file, and who signed it. While a mirror is being updated, file and signature may not match:
-    /// both are fetched once more.
+    /// The verified Release file, and who signed it. While a mirror is being updated, `Release` and its signature may not
+    /// match: both are fetched once more.
     fn release(&self, now: SystemTime) -> Result<(Release, String), MirrorError> {
         let (text, signer) = self.signed().or_else(|error| match error {
             MirrorError::Signature { .. } => self.signed(),
@@ -131,15 +132,48 @@ impl Mirror<'_> {
         }
     }
 
+    /// What was signed, and who signed it. Some servers say "forbidden" of a file that is not there.
     fn signed(&self) -> Result<(String, String), MirrorError> {
         let keys = Keys::read(std::slice::from_ref(&self.archive.keyring)).map_err(MirrorError::Keyring)?;
-        let file = self.folder.join("Release");
-        let (text, signature) = (self.document("Release", RELEASE)?, self.document("Release.gpg", SIGNATURE)?);
-        let write = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).map_err(MirrorError::io("write", path));
-        write(&file, &text)?;
-        write(&self.folder.join("Release.asc"), &signature)?;
-        let signer = keys.signer_of(&file).map_err(|error| MirrorError::unsigned(error, self.archive.to_string()))?;
+        let (text, signer) = match self.document("InRelease", RELEASE) {
+            Ok(message) => self.in_one_file(&keys, &message)?,
+            Err(MirrorError::NoSuite { .. } | MirrorError::Status { status: 403 | 410, .. }) => {
+                self.in_two_files(&keys)?
+            }
+            Err(error) => return Err(error),
+        };
         Ok((String::from_utf8_lossy(&text).into_owned(), signer))
+    }
+
+    fn in_one_file(&self, keys: &Keys, message: &[u8]) -> Result<(Vec<u8>, String), MirrorError> {
+        let file = self.written("InRelease", message)?;
+        keys.open(&file, RELEASE).map_err(|error| self.unsigned(error))
+    }
+
+    fn in_two_files(&self, keys: &Keys) -> Result<(Vec<u8>, String), MirrorError> {
+        let text = self.document("Release", RELEASE)?;
+        let signature = self.document("Release.gpg", SIGNATURE).map_err(|error| match error {
+            MirrorError::NoSuite { .. } => MirrorError::Signature {
+                archive: self.archive.to_string(),
+                reason: "it is not signed: there is neither InRelease nor Release.gpg".into(),
+            },
+            error => error,
+        })?;
+        let file = self.written("Release", &text)?;
+        self.written("Release.asc", &signature)?;
+        let signer = keys.signer_of(&file).map_err(|error| self.unsigned(error))?;
+        Ok((text, signer))
+    }
+
+    /// A file in our folder, for gpgv.
+    fn written(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, MirrorError> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, bytes).map_err(MirrorError::io("write", &path))?;
+        Ok(path)
+    }
+
+    fn unsigned(&self, error: KernelError) -> MirrorError {
+        MirrorError::unsigned(error, self.archive.to_string())
     }
 
     /// The list of packages, unpacked.

@@ -68,7 +68,7 @@ impl DebianArchive {
         ));
     }
 
-    /// Packs the lists and writes the Release file, signed by `who`, with more `fields` in it.
+    /// Packs the lists and writes the Release file, signed by `who` in both ways, with more `fields` in it.
     pub fn sign(&self, who: &str, fields: &str) {
         self.run(&format!(
             "cd archive/dists/tiny
@@ -77,7 +77,8 @@ impl DebianArchive {
                 for list in main/binary-*/Packages.xz; do
                     printf ' %s %s %s\\n' $(sha256sum < $list | cut -d' ' -f1) $(stat -c %s $list) $list
                 done; }} > Release
-             rm -f Release.gpg; gpg --batch --quiet --local-user {who} --armor --detach-sign --output Release.gpg Release"
+             gpg --batch --yes --quiet --local-user {who} --armor --detach-sign --output Release.gpg Release
+             gpg --batch --yes --quiet --local-user {who} --clear-sign --output InRelease Release"
         ));
     }
 

@@ -11,6 +11,7 @@
 //! | `.apk` | RSA (PKCS #1 v1.5), first stream | the control stream, which has the data's SHA-256 |
 //! | `.deb` | OpenPGP, members `_gpg*` (debsigs) | the members before |
 //! | any file | OpenPGP, in `FILE.sig` or `FILE.asc` | the file |
+//! | a text (`InRelease`) | OpenPGP, around the text | the text that `gpgv` gives out |
 //!
 //! Where keys are given every file must have a good signature by one of them: one that merely lost its signature is
 //! refused, or keys would keep nobody out. Without keys nothing is looked at, and reports say "not verified".
@@ -58,6 +59,17 @@ impl Keys {
     /// As [`Keys::signer`].
     pub fn signer_of(&self, path: &Path) -> Result<String, KernelError> {
         self.signer(&Input::open(path)?)
+    }
+
+    /// The text of a clear-signed file and who signed it, in words. Only this text may be read: the file can hold more.
+    ///
+    /// # Errors
+    /// [`KernelError::Signature`] and [`KernelError::NoGpgv`].
+    pub fn open(&self, message: &Path, limit: u64) -> Result<(Vec<u8>, String), KernelError> {
+        gpgv::open(self, message, limit).map_err(|refusal| match refusal {
+            Refusal::Reason(reason) => KernelError::Signature { reason, path: message.to_owned() },
+            Refusal::Failed(error) => error,
+        })
     }
 
     /// Who signed the file, in words.
