@@ -89,7 +89,8 @@ fn no_output_takes_the_place_of_an_input() {
         } else {
             test.args(["test", "--spec"]).arg(at(report));
         }
-        refused(&run(test.arg("--junit").arg(at(report))), 125, read, "another name");
+        let option = if report == "disk.img" { "--junit" } else { "--timeline" };
+        refused(&run(test.arg(option).arg(at(report))), 125, read, "another name");
     }
     assert_eq!(contents(&place), before);
 }

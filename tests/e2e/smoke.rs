@@ -173,7 +173,9 @@ fn nginx_answers_under_both_firmwares_and_on_two_buses() {
     let arguments = ["--http", "/", "--http-status", "404:80/missing", "--tcp", "80", "--exec", "nginx -t"];
     let matrix = ["--matrix", "firmware=bios,uefi", "bus=virtio,nvme,ahci"];
     let mut command = test_command(&bench, &arguments);
-    let (status, document) = read(run(command.arg(&disk).args(matrix).arg("--junit").arg(&junit)));
+    let timeline = bench.path("boots.svg");
+    command.arg(&disk).args(matrix).arg("--junit").arg(&junit).arg("--timeline").arg(&timeline);
+    let (status, document) = read(run(&mut command));
     assert_eq!(status, 0, "{document:#}");
     assert_eq!(document["counts"], json!({"passed": 4, "failed": 0, "error": 0, "skipped": 2}), "{document:#}");
     for report in document["tests"].as_array().unwrap() {
@@ -182,6 +184,7 @@ fn nginx_answers_under_both_firmwares_and_on_two_buses() {
         assert!(!skipped || report["reasons"][0].as_str().unwrap().starts_with("no driver"), "{report:#}");
     }
     check_junit(&junit, &["tests=\"6\"", "failures=\"0\"", "skipped=\"2\"", "name=\"firmware=uefi bus=nvme\""]);
+    check_timeline(&timeline, &document);
     assert_eq!(e2e::sha256(&disk), before, "a tested disk is never written to");
 
     let refused = ["--http", "/missing", "--tcp", "81", "--exec", "nginx -T -c /nowhere", "--timeout", "50s"];
@@ -339,6 +342,24 @@ pub(crate) fn check_junit(path: &Path, texts: &[&str]) {
     let text = fs::read_to_string(path).unwrap();
     for wanted in texts {
         assert!(text.contains(wanted), "no {wanted} in {text}");
+    }
+}
+
+/// The picture has for every boot the times of the document, and says of the others that there was none.
+fn check_timeline(path: &Path, document: &Value) {
+    tools::stdout(Command::new("xmllint").arg("--noout").arg(path));
+    let svg = fs::read_to_string(path).unwrap();
+    for report in document["tests"].as_array().unwrap() {
+        let combination = report["combination"].as_str().unwrap();
+        let start = format!("nginx  {combination}, {}: ", report["verdict"].as_str().unwrap());
+        let said = svg.split(&start).nth(1).and_then(|rest| rest.split(". ").next()).expect(&start);
+        match ["loader", "workload", "end"].map(|name| report["phases"][name].as_f64()) {
+            [Some(loader), Some(workload), Some(end)] => {
+                assert!(said.starts_with(&format!("firmware {loader:.1} s, loader ")), "{start}{said}");
+                assert!(said.ends_with(&format!(" s, workload {:.1} s", end - workload)), "{start}{said}");
+            }
+            _ => assert_eq!(said, "the machine was not started", "{start}"),
+        }
     }
 }
 

@@ -104,6 +104,9 @@ struct Output {
     /// Write a JUnit report too; - is standard output
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Draw who ran when in each boot, firmware to workload, as SVG; - is standard output
+    #[arg(long, value_name = "FILE")]
+    timeline: Option<PathBuf>,
     /// Keep console and output of every machine in this folder
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
@@ -111,7 +114,7 @@ struct Output {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Print QEMU's command lines and boot nothing
-    #[arg(long, conflicts_with_all = ["json", "junit"])]
+    #[arg(long, conflicts_with_all = ["json", "junit", "timeline"])]
     dry_run: bool,
 }
 
@@ -139,7 +142,7 @@ pub fn run(global: &Global, args: Args, matches: &ArgMatches) -> Result<ExitCode
     args.registry.settle(global);
     let absolute = |path: &Path| std::path::absolute(path);
     let log_dir = args.output.log_dir.as_deref().map(absolute).transpose()?;
-    let junit = args.output.junit.as_deref().map(report_place).transpose()?;
+    let files = Files::of(&args.output)?;
     if let Some(dir) = &log_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", crate::escape::path(dir)))?;
     }
@@ -149,9 +152,9 @@ pub fn run(global: &Global, args: Args, matches: &ArgMatches) -> Result<ExitCode
         return dry_run(&planned);
     }
     // By now everything that is read has been opened.
-    junit.as_ref().map_or(Ok(()), Document::check)?;
+    files.check()?;
     let reports = make(global, &planned, args.output.jobs);
-    let written = junit.map_or(Ok(()), |junit| write_junit(&junit, &reports));
+    let written = files.write(&reports);
     let text = match args.output.json {
         true => report::json::render(&reports),
         false => report::table::render(&reports, super::report::may_colour(&std::io::stdout())),
@@ -162,15 +165,37 @@ pub fn run(global: &Global, args: Args, matches: &ArgMatches) -> Result<ExitCode
     Ok(ExitCode::from(verdict::status(&reports)))
 }
 
+/// Documents that are asked for beside what is printed.
+struct Files {
+    junit: Option<Document>,
+    timeline: Option<Document>,
+}
+
+impl Files {
+    fn of(output: &Output) -> Result<Files> {
+        let place = |path: &Option<PathBuf>| path.as_deref().map(report_place).transpose();
+        Ok(Files { junit: place(&output.junit)?, timeline: place(&output.timeline)? })
+    }
+
+    fn check(&self) -> Result<()> {
+        self.junit.iter().chain(&self.timeline).try_for_each(|document| Ok(document.check()?))
+    }
+
+    fn write(&self, reports: &[Report]) -> Result<()> {
+        if let Some(junit) = &self.junit {
+            junit.write(&report::junit::render(reports).context("cannot render the JUnit report")?)?;
+        }
+        if let Some(timeline) = &self.timeline {
+            timeline.write(report::timeline::render(reports).as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
 /// Where the report goes, whatever folder this program works in by then.
 fn report_place(path: &Path) -> Result<Document> {
     let path = if path == Path::new("-") { path.to_owned() } else { std::path::absolute(path)? };
     Ok(Document::at(&path)?)
-}
-
-fn write_junit(junit: &Document, reports: &[Report]) -> Result<()> {
-    let document = report::junit::render(reports).context("cannot render the JUnit report")?;
-    Ok(junit.write(&document)?)
 }
 
 /// The tests as they are asked for: of the command line, or of a spec file.

@@ -34,17 +34,18 @@ pub fn render(reports: &[Report], colour: bool) -> String {
 fn row(report: &Report) -> [String; 5] {
     let verdict = report.verdict.name().to_owned();
     let (name, combination) = (shown(&report.name), shown(&report.combination.to_string()));
-    [cut(name), cut(combination), verdict, seconds(report.elapsed), phases(&report.phases)]
+    [cut(name, WIDEST), cut(combination, WIDEST), verdict, seconds(report.elapsed), phases(&report.phases)]
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     crate::escape::escape(text.as_bytes())
 }
 
-fn cut(text: String) -> String {
-    match text.char_indices().nth(WIDEST) {
+/// At most so many characters of it.
+pub(super) fn cut(text: String, widest: usize) -> String {
+    match text.char_indices().nth(widest) {
         None => text,
-        Some(_) => text.chars().take(WIDEST - 1).chain(['…']).collect(),
+        Some(_) => text.chars().take(widest - 1).chain(['…']).collect(),
     }
 }
 
