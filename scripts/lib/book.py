@@ -3,7 +3,7 @@
 
     book.py CHECKOUT MAN_PAGES FOLDER
 
-FOLDER gets book.toml and src: README.md and all that its table "Documents" names, in that order; what these link to in
+FOLDER gets book.toml, site.css and src: README.md and all that its table "Documents" names, in that order; what these link to in
 the checkout, such as schemas and examples; a page for each manual page; and SUMMARY.md. A document of docs/ that the table
 does not name is an error: nobody would find it.
 """
@@ -55,9 +55,10 @@ def write_manual(pages, folder):
     """Each page as the text that man(1) shows. Yields names."""
     folder.mkdir(parents=True)
     for page in sorted(pages.glob("*.1"), key=lambda page: page.stem):
-        shown = subprocess.run(
-            ["groff", "-man", "-Tutf8", "-Kutf8", "-P-cbou", "-rLL=78n", "-rHY=0", "-dAD=l", str(page)], check=True, stdout=subprocess.PIPE, text=True
-        ).stdout
+        # Lines of one length would be filled with spaces, which a window of another width shows as holes.
+        text = re.sub(r"^(\.TH .*)$", r"\1\n.ad l", page.read_text(), count=1, flags=re.MULTILINE)
+        command = ["groff", "-man", "-Tutf8", "-Kutf8", "-P-cbou", "-rLL=78n", "-rHY=0"]
+        shown = subprocess.run(command, input=text, check=True, stdout=subprocess.PIPE, text=True).stdout
         title = page.stem.replace("-", " ")
         (folder / f"{page.stem}.md").write_text(f"# {title}\n\n```text\n{shown.strip()}\n```\n")
         yield page.stem
@@ -68,7 +69,8 @@ def main():
     source = folder / "src"
     shutil.rmtree(folder, ignore_errors=True)
     source.mkdir(parents=True)
-    shutil.copyfile(checkout / "docs/book.toml", folder / "book.toml")
+    for name in ("book.toml", "site.css"):
+        shutil.copyfile(checkout / "docs" / name, folder / name)
     copy(checkout, source, pathlib.Path("README.md"))
     listed = chapters((checkout / "README.md").read_text())
     missing = {f"docs/{path.name}" for path in checkout.glob("docs/*.md")} - {path for _, path in listed}

@@ -46,15 +46,17 @@ fn collect(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>
     Ok(())
 }
 
-/// One page. The examples stand as they are in the help: the crate would fill them into a paragraph.
-fn render(command: clap::Command) -> std::io::Result<Vec<u8>> {
+/// One page. The synopsis is the help's, as the crate's names every option; the examples stand as they are in the help, as
+/// the crate would fill them into a paragraph.
+fn render(mut command: clap::Command) -> std::io::Result<Vec<u8>> {
+    let usage = command.render_usage().to_string();
     let after = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
     let has_subcommands = command.has_subcommands();
     let man = Man::new(command).source(concat!("bootdisk ", env!("CARGO_PKG_VERSION"))).date("");
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
-    man.render_synopsis_section(&mut text)?;
+    synopsis(&usage).to_writer(&mut text)?;
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
     if has_subcommands {
@@ -64,6 +66,18 @@ fn render(command: clap::Command) -> std::io::Result<Vec<u8>> {
         examples(&after).to_writer(&mut text)?;
     }
     Ok(text)
+}
+
+/// `Usage: bootdisk run [OPTIONS] <TARGET>`, of which there may be several lines.
+fn synopsis(usage: &str) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]);
+    roff.control("nf", []);
+    for line in usage.lines() {
+        roff.text([roman(line.trim_start_matches("Usage:").trim())]);
+    }
+    roff.control("fi", []);
+    roff
 }
 
 /// The end of a help text, line by line.
@@ -107,6 +121,9 @@ mod tests {
                     "{name}: {shown}"
                 );
             }
+            let synopsis = text.split(".SH SYNOPSIS").nth(1).unwrap().split(".SH").next().unwrap();
+            let starts = format!("{} ", name.replace('-', " "));
+            assert!(synopsis.contains(&starts) && synopsis.contains("[OPTIONS]"), "{name}: {synopsis}");
             let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for line in examples.lines().filter(|line| line.starts_with("  bootdisk ")) {
                 assert!(text.contains(&line.replace('\\', "\\\\")) || text.contains(line), "{name}: {line}");

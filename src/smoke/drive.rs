@@ -94,7 +94,7 @@ impl Drive<'_> {
             assumed: self.assumed,
             phases: state.phases,
             last_lines: if quiet { Vec::new() } else { state.last_lines(LAST_LINES) },
-            hint: self.test.question().filter(|_| matches!(verdict, Verdict::Timeout { .. } | Verdict::Failed(_))),
+            hint: self.test.hint(&verdict),
             verdict,
             elapsed: Duration::ZERO,
             screen,

@@ -90,6 +90,19 @@ impl Test {
         waits_for_the_end.then(|| format!("the image exposes port {port}, a service does not end by itself: {ask}"))
     }
 
+    /// What may help where a test ended like this.
+    pub(super) fn hint(&self, verdict: &Verdict) -> Option<String> {
+        match verdict {
+            Verdict::Timeout { .. } | Verdict::Failed(_) => self.question(),
+            // An emulated boot on a busy host takes many times as long as one that has a processor to itself.
+            Verdict::Silent(after) => Some(format!(
+                "if this host is busy or slow, give it more time: --boot-timeout {}s",
+                (*after * 3).as_secs().max(1)
+            )),
+            _ => None,
+        }
+    }
+
     pub(super) fn health(&self) -> Option<Health> {
         self.healthcheck.as_ref().and_then(Health::of)
     }
@@ -156,5 +169,15 @@ mod tests {
             assert!(asks.is_none_or(|asks| said.unwrap().ends_with(asks)), "{exposed:?}");
         }
         assert_eq!(of(&[80], vec![Expectation::ExitCode(0)]), None);
+    }
+
+    #[test]
+    fn a_machine_that_said_nothing_may_need_more_time() {
+        let machine = MachineOptions::new(Architecture::X86_64, PathBuf::new());
+        let test = Test { exposed: vec![80], ..Test::of(machine) };
+        let hint = |verdict| test.hint(&verdict);
+        assert!(hint(Verdict::Silent(Duration::from_secs(60))).unwrap().ends_with(": --boot-timeout 180s"));
+        assert!(hint(Verdict::Timeout { after: Duration::ZERO, unmet: vec![] }).unwrap().ends_with("--http /"));
+        assert_eq!(hint(Verdict::Panic(String::new())), None);
     }
 }

@@ -86,6 +86,7 @@ pub struct Inflater {
     precode: [u32; PRECODE_ENTRIES],
     literals: Box<[u32; LITERAL_ENTRIES]>,
     distances: Box<[u32; DISTANCE_ENTRIES]>,
+    #[cfg(target_arch = "x86_64")]
     wide: bool,
 }
 
@@ -135,7 +136,8 @@ impl Default for Inflater {
             precode: [0; PRECODE_ENTRIES],
             literals: Box::new([0; LITERAL_ENTRIES]),
             distances: Box::new([0; DISTANCE_ENTRIES]),
-            wide: has_wide_shifts(),
+            #[cfg(target_arch = "x86_64")]
+            wide: std::arch::is_x86_feature_detected!("bmi1") && std::arch::is_x86_feature_detected!("bmi2"),
         }
     }
 }
@@ -609,13 +611,6 @@ unsafe fn copy(bytes: &mut [u8], at: usize, distance: usize, length: usize) {
             }
         }
     }
-}
-
-fn has_wide_shifts() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("bmi1") && std::arch::is_x86_feature_detected!("bmi2");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
 }
 
 fn stored_length(source: &mut Source<'_>) -> Result<State, Fault> {
