@@ -91,6 +91,8 @@ pub mod rootfs;
 #[cfg(feature = "host")]
 pub mod session;
 #[cfg(feature = "host")]
+pub mod sharing;
+#[cfg(feature = "host")]
 pub mod shorten;
 #[cfg(feature = "host")]
 pub mod smoke;
@@ -100,5 +102,7 @@ pub mod source;
 pub mod startable;
 #[cfg(feature = "host")]
 pub mod swap;
+#[cfg(feature = "host")]
+pub mod volumes;
 #[cfg(feature = "host")]
 mod whole_file;

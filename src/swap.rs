@@ -1,8 +1,7 @@
 //! Another kernel for a disk that exists: the kernel, the initramfs made for it, and the way onto the disk.
 //!
-//! What PID 1 is to do stays as the disk's boot specification has it; only the modules are the new kernel's, for the same
-//! kinds of machines, and PID 1
-//! itself is this program's. The root partition is not opened.
+//! What PID 1 is to do stays as the disk's boot specification has it; only modules and drivers are the new kernel's, for the
+//! same kinds of machines, and PID 1 itself is this program's. The root partition is not opened.
 
 use crate::arch::Arch;
 use crate::boot::exchange::{self, New};
@@ -80,6 +79,9 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
         return Err(GuestModulesError { release: modules.release.clone() }.into());
     }
     spec.modules = modules.specs();
+    spec.drivers = bundle.config.is_some().then(|| report.drivers());
+    // This program's PID 1 knows them, whatever the one before did.
+    spec.mounts.get_or_insert_default();
     let spec = serde_json::to_vec_pretty(&spec).context("cannot encode the boot specification")?;
     let pid1 = crate::pid1::init_binary(disk.architecture()?)?;
     let initramfs = initramfs::write(pid1, &spec, &initramfs::module_files(&modules), Packing::None)?;

@@ -46,6 +46,19 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
+/// Puts a file where there is none, written by `fill`, which may leave holes. It is on stable storage before it has its name.
+///
+/// # Errors
+/// What `fill` or the system says; [`io::ErrorKind::AlreadyExists`] when somebody else was first.
+pub fn make<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&File) -> Result<(), E>) -> Result<(), E> {
+    let folder = folder(path);
+    sweep(folder);
+    let (file, _lock) = create(folder)?;
+    fill(file.as_file())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map(drop).map_err(|error| error.error.into())
+}
+
 /// Removes what killed programs left in a folder.
 pub fn sweep(folder: &Path) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

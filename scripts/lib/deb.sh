@@ -26,7 +26,7 @@ Architecture: $(debian_architecture "$arch")
 Maintainer: $maintainer
 Installed-Size: $(du --summarize --apparent-size --block-size=1024 --exclude=DEBIAN "$root" | cut -f 1)
 Recommends: $(debian_emulator "$arch"), systemd-boot-efi, gpgv, debian-archive-keyring, ca-certificates
-Suggests: qemu-system-x86, ovmf, qemu-system-arm, qemu-efi-aarch64, qemu-utils, skopeo
+Suggests: qemu-system-x86, ovmf, qemu-system-arm, qemu-efi-aarch64, qemu-utils, skopeo, virtiofsd | qemu-system-common
 Section: utils
 Priority: optional
 Description: turns container images into bootable disks

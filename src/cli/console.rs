@@ -73,6 +73,7 @@ impl Console {
     pub fn event(&mut self, event: &Event) {
         match &event.what {
             What::Note(text) => self.note(text),
+            What::Told(text) if !self.quiet => self.line.say(&format!("note: {text}\n")),
             What::Started { accel, .. } => self.line.waiting(booting(*accel)),
             What::HandedOver(init) => {
                 self.handed_over = true;

@@ -7,9 +7,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// Options of `docker run`, and after the bar of `docker build`: names, what is so here, what to do.
 const OPTIONS: &[(&[&str], &str, &str)] = &[
     (
-        &["--volume", "-v", "--mount", "--volumes-from", "--volume-driver"],
-        "no folder of this host is shared with a machine",
-        "put files into the image, or send them in: tar -c DIR | bootdisk exec -i NAME tar -x -C /srv",
+        &["--volumes-from", "--volume-driver"],
+        "a volume is an ext4 file system in a file, and one machine has it at a time",
+        "name it: -v NAME:/PATH",
     ),
     (
         &["--privileged", "--cap-add", "--cap-drop", "--security-opt", "--group-add"],
@@ -137,7 +137,7 @@ const COMMANDS: &[(&[&str], &str, &str)] = &[
         "bootdisk stop NAME, and run it with other options",
     ),
     (
-        &["network", "volume", "system", "swarm", "service", "stack", "node", "config", "secret", "plugin", "context"],
+        &["network", "system", "swarm", "service", "stack", "node", "config", "secret", "plugin", "context"],
         "there is no daemon to keep such things",
         "bootdisk --help",
     ),

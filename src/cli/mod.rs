@@ -26,6 +26,7 @@ mod kernel_set;
 mod logs;
 mod machine;
 mod man;
+mod mounts;
 mod options;
 mod plan;
 mod progress;
@@ -40,6 +41,7 @@ mod stop;
 mod summary;
 mod surroundings;
 mod target;
+mod volume;
 mod words;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -96,6 +98,8 @@ enum Command {
     Export(export::Args),
     /// Manage the kernels disks are built with
     Kernel(kernel::KernelArgs),
+    /// Manage volumes, which outlive machines
+    Volume(volume::VolumeArgs),
     /// Print completions for a shell
     Completions(completions::Args),
     /// Write the man pages of all commands into a folder
@@ -137,6 +141,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
         Command::Convert(args) => report::exit(convert::run(&cli.global, &args), report::FAILED),
         Command::Export(args) => report::exit(export::run(&args), report::FAILED),
         Command::Kernel(args) => report::exit(kernel::run(&cli.global, &args), report::FAILED),
+        Command::Volume(args) => report::exit(volume::run(&args), report::FAILED),
         Command::Completions(args) => report::exit(completions::run(&args), report::FAILED),
         Command::Man(args) => report::exit(man::run(&args), report::FAILED),
     }

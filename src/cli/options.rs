@@ -315,6 +315,8 @@ impl Process {
             wait_online: self.wait_online,
             surroundings: self.surroundings.surroundings(),
             ulimits: self.surroundings.ulimits(),
+            // Settled once the disk is known.
+            mounts: Vec::new(),
         })
     }
 }

@@ -123,6 +123,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::boot::loader::LoaderError, |e| Some(e.hint().to_owned()));
     from!(crate::pid1::Missing, |e| Some(e.hint()));
     from!(crate::qemu::RunError, |e| e.hint());
+    from!(crate::volumes::VolumeError, |e| e.hint());
     from!(crate::fit::Unfit, |e| e.hint());
     from!(crate::machines::MachineError, |e| e.hint());
     from!(crate::own_folder::FolderError, |e| e.hint());

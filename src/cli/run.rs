@@ -7,6 +7,7 @@ use super::console;
 use super::debug::Debug;
 use super::detach::{self, Side};
 use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout, reach};
+use super::mounts;
 use super::options::{self, Global};
 use super::registry;
 use super::report::{self, WithHint};
@@ -23,6 +24,7 @@ use crate::qemu::publish::{self, Publish};
 use crate::qemu::{self, Access, Boot, Forward, MachineOptions};
 use crate::session::control::Endpoint;
 use crate::session::{self, Finished, SessionOptions, Streams, What};
+use crate::sharing::Wanted;
 use crate::source::Reference;
 use anyhow::Context;
 use clap_complete::engine::ArgValueCompleter;
@@ -45,6 +47,8 @@ Examples:
   bootdisk run app.img --write --size 20G        the file, its root partition and its file system grow
   bootdisk run -d --name web nginx.img -p 8080:80
   bootdisk run -d nginx.img -P                   any free port for each that the image exposes; see ps
+  bootdisk run app.img -v ./src:/src:ro          a folder of this host, live
+  bootdisk run db.img -v data:/var/lib/data      a volume that stays; see volume
 
 The command begins with the first word after the image that is not an option. Everything after it belongs to the command;
 -- is needed only before a command that begins with a hyphen.
@@ -133,6 +137,8 @@ pub struct Args {
     #[command(flatten)]
     registry: registry::Pulling,
     #[command(flatten)]
+    mounts: mounts::Mounts,
+    #[command(flatten)]
     process: options::Process,
 }
 
@@ -183,7 +189,7 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
     machine.forwards = forwards(global, args, &facts)?;
     // A disk made here has that size already.
     machine.size = args.disk.size.and_then(Fit::bytes).filter(|_| matches!(target, Target::Disk(_)));
-    let overrides = overrides(args)?;
+    let (overrides, mounts) = overrides(args, &facts)?;
     let mut show = console::Console::new(global, args.console);
     show.welcome(&machine.forwards, args.tty && args.interactive);
     if let Err(unfit) = check(&disk, &facts, &mut machine, &overrides, args, &mut show) {
@@ -195,6 +201,7 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
     debug.iter_mut().for_each(|debug| debug.machine(&machine, &overrides.env));
     let options = SessionOptions {
         overrides,
+        mounts,
         terminal: args.tty,
         stdin: args.interactive,
         detached: args.detach,
@@ -363,8 +370,10 @@ fn finish_log(logger: Logger, registered: Registered, finished: &Finished) {
 }
 
 /// The changes for this boot. They travel in one document, and finding out that it is too long would take a boot.
-fn overrides(args: &Args) -> anyhow::Result<Overrides> {
-    let overrides = args.process.overrides()?;
+fn overrides(args: &Args, facts: &Facts) -> anyhow::Result<(Overrides, Vec<Wanted>)> {
+    let mut overrides = args.process.overrides()?;
+    let machine = mounts::Machine { name: args.name.as_deref(), target: &args.target, facts };
+    let wanted = args.mounts.settle(&machine, &mut overrides)?;
     let length = serde_json::to_vec(&overrides).context("cannot encode the command")?.len();
     let most = MAX_DOCUMENT - WELCOME_REST;
     if length > most {
@@ -376,7 +385,7 @@ fn overrides(args: &Args) -> anyhow::Result<Overrides> {
         }
         .into());
     }
-    Ok(overrides)
+    Ok((overrides, wanted))
 }
 
 fn fill(machine: &mut MachineOptions, args: &Args) {

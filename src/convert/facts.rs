@@ -35,6 +35,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         guest_modules: None,
         machine_id: None,
         surroundings: Some(Surroundings::default()),
+        mounts: Some(Vec::new()),
         modules: modules.specs(),
     };
     crate::guest::overrides::apply(&mut spec, options.overrides.clone());

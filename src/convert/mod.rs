@@ -228,8 +228,7 @@ impl Plan {
         };
         let command_line = command_line::command_line(architecture, &options.command_line)?;
         let mut spec = boot_spec(&image, &modules, &options)?;
-        let drivers = report.buses.iter().chain(&report.cards).map(|&name| name.to_owned());
-        spec.drivers = bundle.config.is_some().then(|| drivers.collect());
+        spec.drivers = bundle.config.is_some().then(|| report.drivers());
         let guest_modules = all_modules(&bundle, &options, observe);
         let guest_digest = guest_modules.map(guest_modules::digest).transpose()?;
         let facts = Facts {

@@ -17,6 +17,7 @@ pub use facts::Facts;
 
 use crate::formats::ReadAt;
 use crate::guest::channel::Overrides;
+use crate::guest::mounts::DRIVER;
 use crate::guest::network::Network;
 use crate::guest::overrides;
 use crate::qemu::{Boot, Bus, MachineOptions, Nic};
@@ -111,6 +112,10 @@ pub fn machine(disk: &Facts, machine: &MachineOptions, changes: &Overrides) -> R
     if machine.network.is_none() && matches!(network, Some(Network::Static(_))) {
         return Err(Unfit::NoCard);
     }
+    let knows_mounts = disk.spec.as_ref().is_none_or(|spec| spec.mounts.is_some());
+    if !changes.mounts.is_empty() && !knows_mounts {
+        return Err(Unfit::Older("--volume"));
+    }
     let least = disk.needs.map_or(0, |needs| memory::least(needs, &machine.boot));
     let given = u64::from(machine.memory);
     match given < least {
@@ -134,6 +139,11 @@ pub fn workload(disk: &Facts, root: &dyn ReadAt, changes: &Overrides) -> Result<
     let names = disk.root.map_or(vec![], |offset| startable::on_disk(root, offset, &spec.process, init));
     let certain = words.chain(names).find(|doubt| doubt.status().is_some());
     certain.map_or(Ok(()), |doubt| Err(doubt.into()))
+}
+
+/// Whether a disk's kernel mounts folders of the host. What is not known is tried.
+pub fn mounts_folders(disk: &Facts) -> bool {
+    !disk.lacks(DRIVER)
 }
 
 /// Under the preflight's name for it.
@@ -160,6 +170,7 @@ pub fn card_name(nic: Nic) -> &'static str {
 mod tests {
     use super::*;
     use crate::arch::Architecture;
+    use crate::guest::mounts::Mount;
     use crate::guest::spec::{BootSpec, Init, Process, Root, VERSION};
 
     const MIB: u64 = 1 << 20;
@@ -173,6 +184,7 @@ mod tests {
             hostname: None,
             machine_id: None,
             surroundings: None,
+            mounts: Some(Vec::new()),
             network: Network::Dhcp,
             wait_online: None,
             volumes: vec![],
@@ -243,6 +255,21 @@ mod tests {
         let memory =
             super::machine(&facts(), &machine(|machine| machine.memory = 64), &Overrides::default()).unwrap_err();
         assert_eq!(memory.hint().unwrap(), "give it more: -m 128m");
+    }
+
+    #[test]
+    fn mounts_want_a_disk_whose_pid_1_knows_them() {
+        let mount: Mount = serde_json::from_str(r#"{"name": "bootdisk-0", "by": "share", "at": "/srv"}"#).unwrap();
+        let (some, none) = (Overrides { mounts: vec![mount], ..Overrides::default() }, Overrides::default());
+        let older = Facts { spec: Some(BootSpec { mounts: None, ..spec(None) }), ..facts() };
+        for (disk, changes, refused) in
+            [(&facts(), &some, false), (&older, &some, true), (&older, &none, false), (&Facts::default(), &some, false)]
+        {
+            let disk = Facts { bios: true, ..disk.clone() };
+            let result = super::machine(&disk, &machine(|_| {}), changes);
+            assert_eq!(result == Err(Unfit::Older("--volume")), refused, "{result:?}");
+        }
+        assert!(!mounts_folders(&facts()) && mounts_folders(&older));
     }
 
     #[test]

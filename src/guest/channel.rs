@@ -26,6 +26,7 @@
 //!
 //! Not supported: more than one host on the port; reconnection of a host within one boot.
 
+use super::mounts::Mount;
 use super::network::Network;
 use super::spec::Process;
 use super::surroundings::{Limit, Surroundings};
@@ -196,6 +197,9 @@ pub struct Overrides {
     /// Put on top of its resource limits.
     #[serde(default)]
     pub ulimits: BTreeMap<String, Limit>,
+    /// Mounted in its root for this boot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
 }
 
 impl Overrides {

@@ -2,6 +2,7 @@
 //!
 //! - [`spec`]: the boot specification, a JSON file in the initramfs;
 //! - [`user`] and [`signal`]: what an image's `User` and `StopSignal` mean, for PID 1 and for whoever makes the disk;
+//! - [`mounts`]: folders of the host and volumes, for one boot;
 //! - [`channel`]: the frames on the virtio-serial port between `bootdisk run` and PID 1.
 //!
 //! Both programs are built from one source tree, but a disk may be booted by a later `bootdisk`, so both formats
@@ -9,6 +10,7 @@
 
 pub mod booted;
 pub mod channel;
+pub mod mounts;
 pub mod network;
 pub mod overrides;
 pub mod own_init;

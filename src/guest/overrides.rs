@@ -29,6 +29,9 @@ pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
         spec.hostname = overrides.hostname;
     }
     process.ulimits.extend(overrides.ulimits);
+    if !overrides.mounts.is_empty() {
+        spec.mounts.get_or_insert_default().extend(overrides.mounts);
+    }
     if overrides.surroundings.given().is_some() {
         spec.surroundings.get_or_insert_default().apply(overrides.surroundings);
     }
@@ -87,6 +90,7 @@ mod tests {
             guest_modules: None,
             machine_id: None,
             surroundings: None,
+            mounts: None,
             modules: vec![],
         }
     }

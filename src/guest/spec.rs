@@ -4,6 +4,7 @@
 //! configuration; PID 1 interprets them in the guest, as a container runtime does. None of them ever reaches the
 //! kernel's command line.
 
+use super::mounts::Mount;
 use super::surroundings::{Limit, Surroundings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,6 +62,9 @@ pub struct BootSpec {
     /// What the workload finds around it. Absent on disks whose PID 1 knows nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surroundings: Option<Surroundings>,
+    /// What this boot mounts in the root; a build writes an empty list. Absent on disks whose PID 1 knows nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<Vec<Mount>>,
     /// Kernel modules carried in the initramfs, each after those it depends on.
     #[serde(default)]
     pub modules: Vec<Module>,

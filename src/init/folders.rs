@@ -1,9 +1,9 @@
-//! Folders that are made in the image's root: what is missing of a path, and nothing that is there.
+//! Paths in the image's root, and folders that are made there: what is missing of a path, and nothing that is there.
 
 use nix::errno::Errno;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Names that are walked for one path, links' targets included: rings of links end, and no path exhausts the stack.
 const MAX_STEPS: u32 = 1000;
@@ -38,10 +38,24 @@ pub fn new_folder(path: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().mode(0o755).create(path)
 }
 
+/// An absolute path without `..`: relative paths of a configuration are relative to `/`.
+pub fn in_root(path: &str) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => _ = clean.pop(),
+            _ => {}
+        }
+    }
+    clean
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{follow_and_make, make_folders};
+    use super::{follow_and_make, in_root, make_folders};
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     #[test]
     fn folders_are_made_behind_links_that_lead_nowhere_and_rings_end() {
@@ -57,5 +71,19 @@ mod tests {
         std::fs::write(at("file"), "").unwrap();
         assert!(make_folders(&at("file/a")).is_err());
         assert!(make_folders(&at(&"a/".repeat(100_000))).is_err());
+    }
+
+    #[test]
+    fn configured_paths_stay_in_the_root() {
+        for (text, path) in [
+            ("", "/"),
+            ("/", "/"),
+            ("srv/app", "/srv/app"),
+            ("/a/../../../b/./c", "/b/c"),
+            ("..", "/"),
+            ("//x//", "/x"),
+        ] {
+            assert_eq!(in_root(text), Path::new(path), "{text}");
+        }
     }
 }

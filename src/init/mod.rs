@@ -43,6 +43,7 @@ mod lease;
 mod lifetime;
 mod log;
 mod modules;
+mod mounts;
 mod namespaces;
 mod network;
 mod parameters;
@@ -61,6 +62,7 @@ mod tags;
 mod terminal;
 mod tmpfs;
 mod userland;
+mod volume;
 
 use crate::guest::channel::{Terminal, Welcome};
 use crate::guest::spec::{self, BootSpec, Init};
@@ -107,6 +109,8 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     }
     let modules = spec.guest_modules.take();
     let modules = modules.filter(|wanted| guest_modules::mount_partition(wanted, &mounted.disk));
+    let mounts = spec.mounts.take().unwrap_or_default();
+    mounts::prepare(&mounts, &mut loader)?;
     let init = spec.init.settle(&spec.process);
     let mut network = early.unwrap_or_else(|| network::begin(&spec.network, &hostname));
     if let Some(uplink) = &mut network {
@@ -120,6 +124,7 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
         surroundings: spec.surroundings.clone().unwrap_or_default(),
         devices,
         modules: modules.map(|modules| modules.release),
+        mounts: mounts.clone(),
     };
     parameters::set(spec.surroundings.iter().flat_map(|surroundings| &surroundings.sysctls))?;
     if init == Init::Image {

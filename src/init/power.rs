@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::host::{self, Host};
 use super::lifetime::{Afterwards, End};
-use super::{children, consoles, log, root, signals};
+use super::{children, consoles, log, mounts, root, signals};
 use crate::guest::channel::{Ended, Frame, Kind, Outcome};
 use crate::guest::signal;
 use nix::sys::reboot::{RebootMode, reboot};
@@ -54,6 +54,7 @@ pub fn stopped(host: &mut Host) -> ! {
 
 fn leave(host: &mut Host) {
     kill_everything();
+    mounts::leave();
     root::leave();
     host.send_log();
     host.send(&Frame { stream: 0, kind: Kind::Done, payload: Vec::new() });
@@ -106,6 +107,7 @@ pub fn panicked(text: &str) -> ! {
         Frame::control(Kind::Result, &Ended { process: 0, nonce: nonce.to_owned(), outcome, oom: false })
     });
     _ = signals::send(-1, libc::SIGKILL);
+    mounts::leave();
     root::leave();
     if !told {
         consoles::let_it_be_read();

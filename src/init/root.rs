@@ -177,7 +177,7 @@ pub fn leave() {
 }
 
 /// The last processes' descriptors are given back a little after they are reaped.
-fn retry(what: &str, mut action: impl FnMut() -> nix::Result<()>) {
+pub fn retry(what: &str, mut action: impl FnMut() -> nix::Result<()>) {
     for _ in 0..60 {
         match action() {
             Ok(()) => return,

@@ -67,12 +67,18 @@ fn overlay_over(at: &Path, below: &File) -> io::Result<()> {
     mounted
 }
 
-struct Budget {
+/// What may be copied.
+pub struct Budget {
     entries: u32,
     bytes: u64,
 }
 
 impl Budget {
+    /// No limit: for a disk.
+    pub fn endless() -> Budget {
+        Budget { entries: u32::MAX, bytes: u64::MAX }
+    }
+
     fn take(&mut self, bytes: u64) -> io::Result<()> {
         match (self.entries.checked_sub(1), self.bytes.checked_sub(bytes)) {
             (Some(entries), Some(bytes)) => {
@@ -84,7 +90,8 @@ impl Budget {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path, budget: &mut Budget, depth: u32) -> io::Result<()> {
+/// Copies what is in a folder.
+pub fn copy_folder(from: &Path, to: &Path, budget: &mut Budget, depth: u32) -> io::Result<()> {
     if depth > MAX_DEPTH {
         return Err(io::Error::other("its folders are nested too deep"));
     }
@@ -110,7 +117,8 @@ fn copy_folder(from: &Path, to: &Path, budget: &mut Budget, depth: u32) -> io::R
     Ok(())
 }
 
-fn copy_attributes(meta: &Metadata, to: &Path) -> io::Result<()> {
+/// Owner, mode and time.
+pub fn copy_attributes(meta: &Metadata, to: &Path) -> io::Result<()> {
     let here: BorrowedFd = nix::fcntl::AT_FDCWD;
     let (uid, gid) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
     fchownat(here, to, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;

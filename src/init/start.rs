@@ -7,7 +7,7 @@ use super::failure::{Doing, Failure};
 use super::namespaces::{Workload, begin_pids};
 use super::report::{self, Reporter, Reports};
 use super::userland::Plan;
-use super::{cgroup, command, consoles, environment, log, signals, terminal, userland};
+use super::{cgroup, command, consoles, environment, folders, log, signals, terminal, userland};
 use crate::guest::channel::Terminal;
 use crate::guest::spec::Process;
 use crate::guest::surroundings::LIMITS;
@@ -207,7 +207,7 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     become_user(&identity).doing(format!("become the user {}", process.user))?;
     if !entered {
         // Root may be kept out where the user is not (NFS, FUSE).
-        chdir(&userland::in_root(&process.working_dir)).map_err(|errno| no_folder(&process.working_dir, errno))?;
+        chdir(&folders::in_root(&process.working_dir)).map_err(|errno| no_folder(&process.working_dir, errno))?;
     }
     umask(Mode::from_bits_truncate(0o022));
     let path = command::look_up(name, &env)?;
@@ -235,7 +235,7 @@ fn limit(process: &Process) -> Result<(), Failure> {
 
 /// Whether the folder was entered; not when only the user may.
 fn enter_folder(folder: &str) -> Result<bool, Failure> {
-    match chdir(&userland::in_root(folder)) {
+    match chdir(&folders::in_root(folder)) {
         Ok(()) => Ok(true),
         Err(Errno::EACCES) => Ok(false),
         Err(errno) => Err(no_folder(folder, errno)),

@@ -9,9 +9,10 @@
 
 use super::etc_mounts::EtcMounts;
 use super::failure::{Doing, Failure};
-use super::folders::{make_folders, new_folder};
+use super::folders::{in_root, make_folders, new_folder};
 use super::root::{ROOT, Writable};
-use super::{guest_modules, log, seed};
+use super::{guest_modules, log, mounts, seed};
+use crate::guest::mounts::Mount as Given;
 use crate::guest::surroundings::{Surroundings, tmpfs_options};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -19,7 +20,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{chdir, chroot};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 /// What to make of the root.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Plan {
     pub surroundings: Surroundings,
     /// The kernel's release, when all of its modules are there for the userland.
     pub modules: Option<String>,
+    /// Folders of the host and volumes.
+    pub mounts: Vec<Given>,
 }
 
 /// What /dev is.
@@ -130,6 +133,7 @@ const LINKS: [(&str, &str); 6] = [
 pub fn enter(plan: &Plan) -> Result<(), Failure> {
     let files = EtcMounts::open();
     let modules = plan.modules.as_ref().map(|release| (release, guest_modules::Opened::open()));
+    let given = mounts::Opened::open(&plan.mounts)?;
     switch_root().doing("make the root file system the root")?;
     // In a runtime's order, which /proc/mounts shows.
     make(&PROC)?;
@@ -164,6 +168,7 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
     for (path, options) in &plan.surroundings.tmpfs {
         make_tmpfs(path, options)?;
     }
+    given.mount()?;
     make_working_dir(&plan.working_dir);
     match modules {
         Some((release, Ok(folder))) => folder.mount(release),
@@ -311,44 +316,11 @@ fn make_working_dir(folder: &str) {
     }
 }
 
-/// An absolute path without `..`: relative paths of a configuration are relative to `/`.
-pub fn in_root(path: &str) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => _ = clean.pop(),
-            _ => {}
-        }
-    }
-    clean
-}
-
 /// The file system becomes read-only; where a writer is in the way, at least this mount of it.
 fn make_read_only() {
     let whole = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     let again = |flags| mount(None::<&str>, "/", None::<&str>, flags, None::<&str>);
     if let Err(errno) = again(whole).or_else(|_| again(whole | MsFlags::MS_BIND)) {
         log::warning(format!("cannot make the root read-only: {}", errno.desc()));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_root;
-    use std::path::Path;
-
-    #[test]
-    fn configured_paths_stay_in_the_root() {
-        for (text, path) in [
-            ("", "/"),
-            ("/", "/"),
-            ("srv/app", "/srv/app"),
-            ("/a/../../../b/./c", "/b/c"),
-            ("..", "/"),
-            ("//x//", "/x"),
-        ] {
-            assert_eq!(in_root(text), Path::new(path), "{text}");
-        }
     }
 }

@@ -14,6 +14,7 @@ use super::requirements::{Level, Requirement, When, requirements};
 use crate::arch::Arch;
 use crate::escape::escape;
 use crate::formats::bzimage;
+use crate::guest::mounts::DRIVER;
 
 /// The buses a disk may hang on, under QEMU's names for them.
 pub const BUSES: [&str; 6] = ["virtio-blk", "virtio-scsi", "nvme", "ahci", "ide", "usb-storage"];
@@ -93,6 +94,8 @@ pub struct Report {
     pub buses: Vec<&'static str>,
     /// The network cards it certainly drives; a subset of [`CARDS`]' names.
     pub cards: Vec<&'static str>,
+    /// It certainly mounts folders of the host.
+    pub folders: bool,
 }
 
 /// A kernel that cannot boot the disk.
@@ -117,6 +120,12 @@ impl fmt::Display for Refused {
 }
 
 impl Report {
+    /// What the kernel certainly drives, as a boot specification has it.
+    pub fn drivers(&self) -> Vec<String> {
+        let folders = self.folders.then_some(DRIVER);
+        self.buses.iter().copied().chain(self.cards.iter().copied()).chain(folders).map(str::to_owned).collect()
+    }
+
     /// The checks with `verdict`.
     pub fn with(&self, verdict: Verdict) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(move |check| check.verdict == verdict)
@@ -193,6 +202,7 @@ pub fn preflight(bundle: &Bundle, disk: &Disk) -> Report {
         let requirement = requirements.iter().find(|requirement| requirement.option == option);
         requirement.is_some_and(|requirement| evidence.find(requirement).verdict(Verdict::Warn) == Verdict::Pass)
     };
+    report.folders = drives("VIRTIO_FS");
     report.cards = CARDS.into_iter().filter(|(_, option)| drives(*option)).map(|(name, _)| name).collect();
     report
 }

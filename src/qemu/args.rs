@@ -59,6 +59,10 @@ pub struct Wiring {
     pub sandbox: bool,
     /// SeaBIOS's debug port, of a machine that has that firmware.
     pub firmware_log: SocketAt,
+    /// File systems of the host: tags, and where their daemons are.
+    pub shares: Vec<(String, SocketAt)>,
+    /// Disks beside the first: serial numbers, files, and whether they are only read.
+    pub disks: Vec<(String, FileAt, bool)>,
 }
 
 /// No system calls that are obsolete, get rights, start programs, or change priorities and processors.
@@ -67,10 +71,24 @@ pub(super) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=
 /// Descriptor sets, by what is in them.
 #[derive(Clone, Copy)]
 enum Set {
-    Disk = 1,
+    Disk,
     Overlay,
     Code,
     Vars,
+    /// A disk beside the first, by its number.
+    More(usize),
+}
+
+impl Set {
+    fn number(self) -> usize {
+        match self {
+            Set::Disk => 1,
+            Set::Overlay => 2,
+            Set::Code => 3,
+            Set::Vars => 4,
+            Set::More(number) => 5 + number,
+        }
+    }
 }
 
 /// QEMU's arguments, without the program's name. The machine waits for `cont`.
@@ -82,6 +100,8 @@ pub fn arguments(machine: &MachineOptions, wiring: &Wiring) -> Vec<OsString> {
     network(&mut args, machine);
     devices(&mut args, machine);
     sockets(&mut args, wiring);
+    shares(&mut args, wiring);
+    more_disks(&mut args, wiring);
     args.0.extend(machine.extra.iter().cloned());
     args.0
 }
@@ -105,8 +125,8 @@ impl Args {
         match file {
             FileAt::Path(path) => path.clone(),
             FileAt::Fd(fd) => {
-                self.pair("-add-fd", format!("fd={fd},set={}", set as u8));
-                format!("/dev/fdset/{}", set as u8)
+                self.pair("-add-fd", format!("fd={fd},set={}", set.number()));
+                format!("/dev/fdset/{}", set.number())
             }
         }
     }
@@ -141,6 +161,11 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
     };
     if wiring.firmware.is_some() {
         model.push_str(",pflash0=code,pflash1=vars");
+    }
+    if !wiring.shares.is_empty() {
+        model.push_str(",memory-backend=ram");
+        let size = machine.memory;
+        args.pair("-object", format!("memory-backend-memfd,id=ram,size={size}M,share=on"));
     }
     args.pair("-machine", model);
     args.pair("-accel", wiring.accel.name());
@@ -285,6 +310,26 @@ fn sockets(args: &mut Args, wiring: &Wiring) {
     }
 }
 
+/// Behind all others, so that those keep their places on the bus.
+fn shares(args: &mut Args, wiring: &Wiring) {
+    for (number, (tag, socket)) in wiring.shares.iter().enumerate() {
+        args.socket(&format!("share{number}"), socket);
+        args.pair("-device", format!("vhost-user-fs-pci,chardev=share{number},tag={tag}"));
+    }
+}
+
+/// Without a bootindex no firmware tries them.
+fn more_disks(args: &mut Args, wiring: &Wiring) {
+    for (number, (serial, file, read_only)) in wiring.disks.iter().enumerate() {
+        let file = args.file(file, Set::More(number));
+        args.blockdev(
+            &json!({"driver": "raw", "node-name": format!("more{number}"), "read-only": read_only, "discard": "unmap",
+            "file": {"driver": "file", "filename": file, "read-only": read_only, "discard": "unmap"}}),
+        );
+        args.pair("-device", format!("virtio-blk-pci,drive=more{number},serial={serial}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,6 +351,8 @@ mod tests {
             console: SocketAt::Fd(22),
             sandbox: false,
             firmware_log: SocketAt::Absent,
+            shares: Vec::new(),
+            disks: Vec::new(),
         }
     }
 
@@ -445,6 +492,29 @@ mod tests {
         let (gone, new) = difference(&machine(Architecture::X86_64), &log);
         assert_eq!(gone, [""; 0]);
         assert_eq!(new, ["-chardev socket,id=firmware,fd=23", "-device isa-debugcon,iobase=0x402,chardev=firmware"]);
+
+        let more = Wiring {
+            shares: vec![("bootdisk-0".into(), SocketAt::Fd(40))],
+            disks: vec![("bootdisk-1".into(), FileAt::Fd(41), false), ("bootdisk-2".into(), FileAt::Fd(42), true)],
+            ..wiring()
+        };
+        let (gone, new) = difference(&machine(Architecture::X86_64), &more);
+        assert_eq!(gone, ["-machine q35"]);
+        assert_eq!(
+            new,
+            [
+                "-object memory-backend-memfd,id=ram,size=1024M,share=on",
+                "-machine q35,memory-backend=ram",
+                "-chardev socket,id=share0,fd=40",
+                "-device vhost-user-fs-pci,chardev=share0,tag=bootdisk-0",
+                "-add-fd fd=41,set=5",
+                r#"-blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/dev/fdset/5","read-only":false},"node-name":"more0","read-only":false}"#,
+                "-device virtio-blk-pci,drive=more0,serial=bootdisk-1",
+                "-add-fd fd=42,set=6",
+                r#"-blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/dev/fdset/6","read-only":true},"node-name":"more1","read-only":true}"#,
+                "-device virtio-blk-pci,drive=more1,serial=bootdisk-2",
+            ]
+        );
 
         let write = MachineOptions { access: Access::Write, ..machine(Architecture::X86_64) };
         let (gone, new) = difference(&write, &Wiring { overlay: None, block_device: true, ..wiring() });

@@ -145,6 +145,16 @@ pub enum RunError {
     /// A terminal was asked for and standard input is none.
     #[error("standard input is not a terminal")]
     NotATerminal,
+    /// A folder, file or volume cannot be given to the machine.
+    #[error("cannot mount {what}: {reason}")]
+    Mount {
+        /// Its path or name, escaped.
+        what: String,
+        /// Why not, escaped.
+        reason: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// Something else of the host failed.
     #[error("cannot {what}: {source}")]
     Host {
@@ -182,6 +192,7 @@ impl RunError {
             }
             RunError::Smaller { .. } => "omit --size, or give more than the disk has".into(),
             RunError::Overlay { .. } => "set TMPDIR to a directory with free space".into(),
+            RunError::Mount { hint, .. } => return hint.clone(),
             RunError::NotATerminal => "omit -t when standard input is a pipe or a file".into(),
             _ => return None,
         })

@@ -11,7 +11,7 @@
 //! has a path, and nothing can be left behind in a temporary directory. What happens from the first instruction on is
 //! `session`'s.
 //!
-//! Not supported: more than one disk; hosts that are not Linux; a guest whose architecture QEMU cannot emulate as
+//! Not supported: more than one disk to boot from; hosts that are not Linux; a guest whose architecture QEMU cannot emulate as
 //! `q35`, `pc` or `virt`.
 
 pub mod accel;
@@ -20,6 +20,7 @@ pub mod args;
 pub mod binary;
 pub mod disk;
 pub mod error;
+mod extras;
 mod fence;
 pub mod firmware;
 pub mod forward;
@@ -36,6 +37,7 @@ pub(crate) mod spawn;
 mod start;
 
 pub use error::RunError;
+pub use extras::{ExtraDisk, Extras, Share};
 pub use forward::Forward;
 pub use machine::{Accel, AccelChoice, Access, Boot, Bus, Display, MachineOptions, Nic, Reach, Reboot};
 pub use publish::Publish;

@@ -71,6 +71,8 @@ pub fn script(machine: &MachineOptions, boot_files: Option<&BootFilesAt>) -> Res
         console: SocketAt::Stdio,
         sandbox: sandbox::wanted(&machine, &qemu),
         firmware_log: SocketAt::Absent,
+        shares: Vec::new(),
+        disks: Vec::new(),
     };
     let mut command = quote(qemu.as_os_str());
     for argument in arguments(&machine, &wiring) {

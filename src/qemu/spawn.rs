@@ -28,13 +28,25 @@ pub(crate) struct Process {
     status: Option<ExitStatus>,
 }
 
+/// Takes another view of the host's files, between fork and exec: only system calls, nothing allocates.
+pub(crate) type View = Box<dyn Fn() -> io::Result<()> + Send + Sync>;
+
 /// What a child is and may do less than we.
 #[derive(Default)]
-pub(super) struct Confined {
+pub(crate) struct Confined {
     /// Another user.
     pub(super) account: Option<Account>,
+    /// Another view of the host's files.
+    pub(super) view: Option<View>,
     /// A gate that it closes behind itself.
     pub(super) gate: Option<Gate>,
+}
+
+impl Confined {
+    /// One that sees other files, if there is a view.
+    pub(crate) fn to(view: Option<View>) -> Confined {
+        Confined { view, ..Confined::default() }
+    }
 }
 
 impl Process {
@@ -44,7 +56,7 @@ impl Process {
     }
 
     /// As [`start`](Self::start), with less around it.
-    pub(super) fn start_confined(
+    pub(crate) fn start_confined(
         confined: Confined,
         program: &Path,
         args: &[OsString],
@@ -58,6 +70,7 @@ impl Process {
             command.pre_exec(move || {
                 // First, as becoming somebody else makes the kernel forget the next line.
                 confined.account.map_or(Ok(()), Account::become_it)?;
+                confined.view.as_ref().map_or(Ok(()), |take| take())?;
                 prctl::set_pdeathsig(Signal::SIGKILL)?;
                 if nix::unistd::getppid() != parent {
                     // We ended before the line above.

@@ -4,6 +4,7 @@ use super::account::{self, Loaded, Why};
 use super::args::{self, FileAt, SocketAt, Wiring};
 use super::disk::{self, Disk};
 use super::error::RunError;
+use super::extras::Extras;
 use super::fence::{Fence, Unwatched};
 use super::firmware::{self, Firmware};
 use super::machine::{Accel, Boot, Bus, MachineOptions};
@@ -39,11 +40,15 @@ pub(crate) struct Started {
     pub(crate) at: Instant,
 }
 
-/// Starts QEMU. `tell` gets what the user should know, with the time since the start.
+/// Starts QEMU with what else the machine has. `tell` gets what the user should know, with the time since the start.
 ///
 /// # Errors
 /// Whatever keeps the machine from starting.
-pub(crate) fn start(machine: &MachineOptions, tell: &mut dyn FnMut(Duration, String)) -> Result<Started, RunError> {
+pub(crate) fn start(
+    machine: &MachineOptions,
+    extras: &Extras,
+    tell: &mut dyn FnMut(Duration, String),
+) -> Result<Started, RunError> {
     check(machine)?;
     let qemu = binary::find(machine.arch, machine.qemu.as_deref())?;
     let disk = disk::open(&machine.disk, machine.access, machine.size, machine.scratch.as_deref(), machine.disk_id)?;
@@ -74,10 +79,14 @@ pub(crate) fn start(machine: &MachineOptions, tell: &mut dyn FnMut(Duration, Str
         console: SocketAt::Fd(console_end.as_raw_fd()),
         sandbox: sandbox::wanted(machine, &qemu),
         firmware_log: firmware_log_end.as_ref().map_or(SocketAt::Absent, |end| SocketAt::Fd(end.as_raw_fd())),
+        shares: extras.shares.iter().map(|one| (one.tag.clone(), SocketAt::Fd(one.socket.as_raw_fd()))).collect(),
+        disks: extras.disks.iter().map(|one| (one.serial.clone(), file_at(&one.file), one.read_only)).collect(),
     };
     let ends = [Some(&qmp_end), Some(&channel_end), Some(&console_end), firmware_log_end.as_ref()];
-    let ends: Vec<i32> = ends.into_iter().flatten().map(|end| end.as_raw_fd()).collect();
-    let inherit: Vec<i32> = ends.iter().copied().chain(files(&disk, firmware.as_ref())).collect();
+    let ends = ends.into_iter().flatten().map(|end| end.as_raw_fd()).chain(extras.sockets());
+    let ends: Vec<i32> = ends.collect();
+    let files = files(&disk, firmware.as_ref()).into_iter().chain(extras.files());
+    let inherit: Vec<i32> = ends.iter().copied().chain(files).collect();
     let at = Instant::now();
     let (process, fence, stays_root) = launch(&qemu, machine, &wiring, inherit, &ends)?;
     if let Some(why) = stays_root {
@@ -106,7 +115,8 @@ fn launch(
     let start = |account, machine: &MachineOptions, inherit: &[i32]| {
         let (gate, fence) = fence::around(machine, sockets)?.unzip();
         let args = args::arguments(machine, wiring);
-        Process::start_confined(Confined { account, gate }, qemu, &args, inherit).map(|process| (process, fence))
+        Process::start_confined(Confined { account, gate, view: None }, qemu, &args, inherit)
+            .map(|process| (process, fence))
     };
     let (account, mut why) = account::choose(machine, wiring.accel);
     if account.is_some() {

@@ -18,6 +18,8 @@ pub struct Event {
 pub enum What {
     /// Something the user should know and need not act upon. One line.
     Note(String),
+    /// Something is other than it was asked for.
+    Told(String),
     /// QEMU runs and the machine begins.
     Started {
         /// QEMU's process.

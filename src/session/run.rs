@@ -6,6 +6,7 @@ use super::streams::Streams;
 use super::{Session, terminal};
 use crate::guest::channel::{Overrides, Terminal};
 use crate::qemu::{self, MachineOptions, RunError, Started};
+use crate::sharing::{self, Provided, Wanted};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct SessionOptions {
     pub terminal: bool,
     /// `-i`: the workload gets our standard input.
     pub stdin: bool,
+    /// Folders of the host and volumes.
+    pub mounts: Vec<Wanted>,
     /// SIGHUP says nothing about the machine.
     pub detached: bool,
     /// The machine must have ended after this time.
@@ -49,22 +52,31 @@ pub fn run(
 /// As [`run`].
 pub fn run_controlled(
     machine: &MachineOptions,
-    options: SessionOptions,
+    mut options: SessionOptions,
     streams: Streams,
     endpoint: Endpoint,
     sink: Sink<'_>,
 ) -> Result<Finished, RunError> {
     let terminal = describe_terminal(&options, &streams)?;
-    let Started { qemu, accel, process, links, fence, relays, at } = qemu::start(machine, &mut |at, note| {
+    let Provided { mounts, extras, mut daemons } = sharing::provide(&options.mounts, &mut |text| {
+        _ = sink(Event { at: Duration::ZERO, what: What::Told(text) });
+    })?;
+    options.overrides.mounts = mounts;
+    let Started { qemu, accel, process, links, fence, relays, at } = qemu::start(machine, &extras, &mut |at, note| {
         // Whoever breaks here will break at the first event of the machine.
         _ = sink(Event { at, what: What::Note(note) });
     })?;
+    // QEMU has its own copies, and the locks on volumes with them.
+    drop(extras);
     let finished = Session::new(machine, options, terminal, process, links, streams, at)
         .map_err(RunError::host("watch the machine"))?
         .controlled(endpoint)
-        .run(&qemu, accel, sink);
+        .run(&qemu, accel, &mut *sink);
+    for text in daemons.failed() {
+        _ = sink(Event { at: at.elapsed(), what: What::Told(text) });
+    }
     // They stand until QEMU, which the session ends, has gone.
-    drop((fence, relays));
+    drop((fence, relays, daemons));
     finished
 }
 

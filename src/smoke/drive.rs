@@ -139,7 +139,8 @@ impl Drive<'_> {
         let mut logs = logs.map_err(host("create a log"))?;
         let (out_log, err_log) = (logs.stdout.take(), logs.stderr.take());
         let screen = self.screen_path();
-        let options = SessionOptions { overrides: self.test.overrides.clone(), ..Default::default() };
+        let (overrides, mounts) = (self.test.overrides.clone(), self.test.mounts.clone());
+        let options = SessionOptions { overrides, mounts, ..Default::default() };
 
         let finished = thread::scope(|scope| {
             // However this ends, nobody waits for the machine any longer.
@@ -352,6 +353,7 @@ fn observe(board: &Board, event: &Event) {
         What::WorkloadStarted | What::HandedOver(_) => drop(state.phases.workload.get_or_insert(event.at)),
         What::Result { outcome, .. } => state.workload_ended(outcome),
         What::Log(log) => state.pid1_says(&log.text),
+        What::Told(text) => state.pid1_says(text),
         // It may never go on, and a verdict about a machine that stands still would be about the host.
         What::NoSpace(scarce) => drop(state.fatal.get_or_insert(Verdict::Error(scarce.to_string()))),
         _ => {}

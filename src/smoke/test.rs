@@ -8,6 +8,7 @@ use super::verdict::{Report, Verdict};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::Healthcheck;
 use crate::qemu::MachineOptions;
+use crate::sharing::Wanted;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Test {
     pub machine: MachineOptions,
     /// What differs from the disk's boot specification.
     pub overrides: Overrides,
+    /// Folders of this host and volumes.
+    pub mounts: Vec<Wanted>,
     /// What must hold. Without any, health or status 0 is taken for it.
     pub expectations: Vec<Expectation>,
     /// The image's health check.
@@ -50,6 +53,7 @@ impl Test {
             combination: Combination::default(),
             machine,
             overrides: Overrides::default(),
+            mounts: Vec::new(),
             expectations: Vec::new(),
             healthcheck: None,
             exposed: Vec::new(),

@@ -40,7 +40,7 @@ pub use archive::{ArchiveError, MAX_MEMBERS};
 pub use error::SourceError;
 pub use outside::{Build, OutsideError};
 pub use reference::{Choice, Input, Parse, Reference, ReferenceError, Transport};
-pub use rootfs::{Owner, OwnerError, RootfsError};
+pub use rootfs::{FolderLayer, Owner, OwnerError, RootfsError, folder_as_layer};
 pub use spool::copied;
 
 use crate::image::{Image, Platform};

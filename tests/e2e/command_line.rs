@@ -30,6 +30,7 @@ fn every_help_is_readable() {
         &["run", "--help"],
         &["test", "--help"],
         &["kernel", "--help"],
+        &["volume", "--help"],
         &["build", "-h"],
     ] {
         let help = said(&bench, words).expect_status(0);
@@ -57,7 +58,8 @@ fn wrong_usage_has_status_2_or_that_of_what_is_no_workloads() {
         (&["run"], "TARGET"),
         (&["run", "x", "-p", "80:"], "no port of the guest is named: 80:"),
         (&["run", "x", "-p", "localhost:80:80"], "not an IP address: localhost"),
-        (&["run", "x", "-v", "/a:/b"], "no option -v: no folder of this host"),
+        (&["run", "x", "-v", "/a:b"], "invalid mount path: b: mount path must be absolute"),
+        (&["run", "x", "--volumes-from", "y"], "no option --volumes-from: a volume is an ext4 file system"),
         (&["build", "x", "--tag", "y"], "no option --tag: another program builds from a Dockerfile"),
         (&["pull", "x"], "no command pull: an image is pulled when it is used"),
         (&["run", "x", "--net", "host"], "no network host: "),

@@ -33,6 +33,7 @@ mod recordings;
 mod registries;
 mod reproducible;
 mod screens;
+mod sharing;
 mod smoke;
 mod starting;
 mod stores;

@@ -151,6 +151,7 @@ impl Row {
             guest_modules: None,
             machine_id: None,
             surroundings: None,
+            mounts: Some(Vec::new()),
             modules: vec![],
         };
         overrides::apply(&mut spec, self.options.clone());

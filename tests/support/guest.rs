@@ -88,6 +88,7 @@ pub fn spec(command: &[&str]) -> BootSpec {
         guest_modules: None,
         machine_id: None,
         surroundings: None,
+        mounts: Some(Vec::new()),
         modules: kernel().modules.iter().map(|(module, _)| module.clone()).collect(),
     }
 }

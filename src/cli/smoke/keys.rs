@@ -210,6 +210,8 @@ fn relative_to(dir: &Path, key: &str, arg: &Arg, text: &str) -> String {
     match (key, text.split_once('=')) {
         ("image", _) => super::names::image_in(dir, text),
         ("kernel", _) => kernel(text),
+        // What is mounted: only a path that says so is one.
+        ("volume", _) if text.starts_with('.') => joined(text),
         ("matrix", Some(("kernel", names))) => {
             format!("kernel={}", names.split(',').map(kernel).collect::<Vec<_>>().join(","))
         }

@@ -5,12 +5,14 @@ use super::spec::SpecTest;
 use crate::arch::Architecture;
 use crate::boot::existing::Existing;
 use crate::cli::machine::{BootChoice, reach};
+use crate::cli::mounts;
 use crate::cli::options::Global;
 use crate::cli::target::{DirectBoot, Target};
 use crate::fit::{self, Facts, Unfit};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::BootSpec;
 use crate::qemu::{AccelChoice, Boot, Bus, Display, MachineOptions, Nic, accel, binary};
+use crate::sharing::Wanted;
 use crate::smoke::{Axis, Combination, Expectation, Matrix, Report, Test, Verdict, caught, name_logs};
 use crate::source::Reference;
 use anyhow::Result;
@@ -162,10 +164,15 @@ impl Asked<'_> {
     }
 
     fn slot(&self, booted: &Booted, combination: Combination) -> Slot {
-        let machine = caught(|| self.machine(booted, &combination)).unwrap_or_else(|why| Err(Verdict::Error(why)));
-        match machine.and_then(|machine| self.can_ask(&machine, &combination).map(|()| machine)) {
-            Ok(machine) => {
-                let test = self.test(machine, combination);
+        let mut overrides = self.overrides.clone();
+        let settled = self.mounts(booted, &mut overrides);
+        let machine = settled.and_then(|mounts| {
+            let made = caught(|| self.machine(booted, &overrides, &combination));
+            made.unwrap_or_else(|why| Err(Verdict::Error(why))).map(|machine| (machine, mounts))
+        });
+        match machine.and_then(|made| self.can_ask(&made.0, &combination).map(|()| made)) {
+            Ok((machine, mounts)) => {
+                let test = Test { overrides, mounts, ..self.test(machine, combination) };
                 let exposed = booted.spec().map_or(vec![], |spec| tcp_ports(&spec.exposed_ports));
                 let healthcheck = booted.spec().and_then(|spec| spec.healthcheck.clone());
                 let test = Test { exposed, healthcheck, ..test };
@@ -191,6 +198,7 @@ impl Asked<'_> {
             combination,
             machine,
             overrides: self.overrides.clone(),
+            mounts: Vec::new(),
             expectations: expectations.all(),
             healthcheck: None,
             exposed: Vec::new(),
@@ -199,6 +207,13 @@ impl Asked<'_> {
             log_dir: self.log_dir.map(Path::to_owned),
             log_name: String::new(),
         }
+    }
+
+    /// What is mounted, of which PID 1 hears by `overrides`.
+    fn mounts(&self, booted: &Booted, overrides: &mut Overrides) -> Result<Vec<Wanted>, Verdict> {
+        let machine = mounts::Machine { name: None, target: &self.test.target, facts: &booted.facts };
+        let settled = self.test.settings.mounts.settle(&machine, overrides);
+        settled.map_err(|error| Verdict::Error(crate::cli::report::sentence(&error)))
     }
 
     /// Whether what is expected can be asked of this machine.
@@ -212,7 +227,12 @@ impl Asked<'_> {
     }
 
     /// The machine of a combination, or why there is none.
-    fn machine(&self, booted: &Booted, combination: &Combination) -> Result<MachineOptions, Verdict> {
+    fn machine(
+        &self,
+        booted: &Booted,
+        overrides: &Overrides,
+        combination: &Combination,
+    ) -> Result<MachineOptions, Verdict> {
         let asked = &self.test.settings.machine;
         let arch = booted.disk.architecture().map_err(|error| Verdict::Error(error.to_string()))?;
         let mut machine = MachineOptions::new(arch, booted.target.path());
@@ -238,7 +258,7 @@ impl Asked<'_> {
             Some(_) => Some(Nic::Virtio),
         };
         let built = booted.spec().map(|spec| &spec.network);
-        machine.reach = reach(self.host.host_loopback, self.overrides.network.as_ref(), built);
+        machine.reach = reach(self.host.host_loopback, overrides.network.as_ref(), built);
         machine.boot = self.boot(booted, combination)?;
         machine.accel = match combination.get(Axis::Accel) {
             None => asked.accel.into(),
@@ -255,7 +275,7 @@ impl Asked<'_> {
         if !has_bus(arch, machine.bus) {
             return Err(cannot(combination, &[Axis::Bus], "an aarch64 machine has no IDE".into()));
         }
-        fit::machine(&booted.facts, &machine, &self.overrides).map_err(|unfit| unmade(&unfit, combination))?;
+        fit::machine(&booted.facts, &machine, overrides).map_err(|unfit| unmade(&unfit, combination))?;
         Ok(machine)
     }
 

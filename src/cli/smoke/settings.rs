@@ -4,6 +4,7 @@
 //! QEMU, where results go) is an option and no key: see `Host` and `Output`.
 
 use crate::cli::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
+use crate::cli::mounts;
 use crate::cli::options;
 use crate::qemu;
 use crate::smoke::expect::{Exec, Expectation, Http};
@@ -19,6 +20,8 @@ pub struct Settings {
     pub machine: Machine,
     #[command(flatten)]
     pub disk: options::Disk,
+    #[command(flatten)]
+    pub mounts: mounts::Mounts,
     #[command(flatten)]
     pub process: options::Process,
 }

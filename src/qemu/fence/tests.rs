@@ -125,7 +125,8 @@ fn tries(reach: Reach, servers: &Servers) -> (String, Option<String>) {
     let args: Vec<OsString> = args.map(OsString::from).collect();
     let (gate, fence) = around(&machine, &[]).unwrap().unzip();
     let mut process =
-        Process::start_confined(Confined { account: None, gate }, Path::new("/usr/bin/python3"), &args, &[]).unwrap();
+        Process::start_confined(Confined { gate, ..Confined::default() }, Path::new("/usr/bin/python3"), &args, &[])
+            .unwrap();
     let fence = fence.map(|fence| fence.watch(process.id()).unwrap());
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -176,7 +177,8 @@ fn where_no_fence_can_be_had_the_machine_runs_and_the_reason_is_told() {
         let (gate, fence) = around(&machine, &[]).unwrap().unzip();
         let args = ["-c", "echo runs >&2"].map(OsString::from);
         let mut process =
-            Process::start_confined(Confined { account: None, gate }, Path::new("/bin/sh"), &args, &[]).unwrap();
+            Process::start_confined(Confined { gate, ..Confined::default() }, Path::new("/bin/sh"), &args, &[])
+                .unwrap();
         let fence = fence.unwrap().watch(process.id()).unwrap();
         while process.ended().unwrap().is_none() {
             std::thread::yield_now();

@@ -30,6 +30,8 @@ use crate::source::reference::Input;
 use crate::source::{SourceError, oci, refused, spool};
 use collect::{Collected, Collector};
 use std::fmt;
+use std::fs::File;
+use std::io::Seek;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -82,6 +84,23 @@ pub fn open(input: &Input, owner: Option<Owner>, wanted: &Platform) -> Result<Im
         }
     }
     image(collector.finish()?, wanted)
+}
+
+/// A folder of this host as one layer, whatever is in it.
+pub struct FolderLayer {
+    /// The layer, uncompressed.
+    pub file: File,
+    /// What was left out, and what is odd, one sentence each, escaped.
+    pub notes: Vec<String>,
+}
+
+/// Reads a folder that is to be a file system and no image.
+pub fn folder_as_layer(path: &Path, owner: Option<Owner>) -> Result<FolderLayer, SourceError> {
+    let mut collector = Collector::new(owner)?;
+    folder::read(path, &mut collector)?;
+    let Collected { mut file, notes, .. } = collector.finish()?;
+    file.rewind().map_err(SourceError::Read)?;
+    Ok(FolderLayer { file, notes })
 }
 
 fn opened(input: &Input) -> Result<(spool::Opened, Option<&Path>), SourceError> {

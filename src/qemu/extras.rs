@@ -1,0 +1,50 @@
+//! What a machine has beside its disk: file systems of the host over virtio-fs, and more disks.
+//!
+//! Both are open already: a socket on which a vhost-user daemon answers, and a file. The guest knows them by their names,
+//! as a tag and as a serial number. What a vhost-user daemon serves, it serves from the machine's memory, which is
+//! shared with it for that.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Extras {
+    /// File systems.
+    pub shares: Vec<Share>,
+    /// Disks.
+    pub disks: Vec<ExtraDisk>,
+}
+
+/// A file system that a daemon serves.
+#[derive(Debug)]
+pub struct Share {
+    /// The guest's name for it.
+    pub tag: String,
+    /// Connected to the daemon, which has not spoken to a machine yet.
+    pub socket: UnixStream,
+}
+
+/// A disk whose whole content is a file system.
+#[derive(Debug)]
+pub struct ExtraDisk {
+    /// The guest's name for it, at most 20 bytes.
+    pub serial: String,
+    /// The file; its lock lives in every copy of it.
+    pub file: File,
+    /// The guest cannot write to it.
+    pub read_only: bool,
+}
+
+impl Extras {
+    /// The daemons' sockets.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = RawFd> {
+        self.shares.iter().map(|share| share.socket.as_raw_fd())
+    }
+
+    /// The disks' files.
+    pub(super) fn files(&self) -> impl Iterator<Item = RawFd> {
+        self.disks.iter().map(|disk| disk.file.as_raw_fd())
+    }
+}
