@@ -17,15 +17,15 @@ use quick_xml::escape::escape;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Sizes in pixels.
-const WIDTH: f64 = 760.0;
+/// Sizes in pixels: narrow, so that the words can be read on a phone.
+const WIDTH: f64 = 560.0;
 const LEFT: f64 = 20.0;
 const BAR: f64 = WIDTH - 2.0 * LEFT;
 const LEGEND: usize = 20;
 const ROW: usize = 72;
 const AXIS: usize = 34;
 /// Longest name above a bar, in characters.
-const WIDEST: usize = 76;
+const WIDEST: usize = 56;
 /// Most marks of the axis.
 const MARKS: f64 = 8.0;
 
@@ -39,12 +39,8 @@ struct Who {
 /// All of them, in the order of boots.
 const ALL: [Who; 5] = [
     Who { name: "firmware", does: "SeaBIOS or UEFI: finds the disk, starts what is on it", colour: "#4a525c" },
-    Who {
-        name: "loader",
-        does: "boot stage, systemd-boot or QEMU: kernel and initramfs are read and unpacked",
-        colour: "#e6b04a",
-    },
-    Who { name: "kernel", does: "Linux: processors, memory, drivers; then /init of the initramfs", colour: "#2459a0" },
+    Who { name: "loader", does: "boot stage, systemd-boot or QEMU, until Linux is unpacked", colour: "#e6b04a" },
+    Who { name: "kernel", does: "Linux: processors, memory, drivers, then the initramfs", colour: "#2459a0" },
     Who { name: "PID 1", does: "bootdisk's: modules, root file system, network", colour: "#a9dcb3" },
     Who { name: "workload", does: "what the image starts, until the machine ends", colour: "#14532d" },
 ];
