@@ -1,7 +1,8 @@
 //! Another kernel for a disk that exists: the kernel, the initramfs made for it, and the way onto the disk.
 //!
-//! What PID 1 is to do stays as the disk's boot specification has it; only modules and drivers are the new kernel's, for the
-//! same kinds of machines, and PID 1 itself is this program's. The root partition is not opened.
+//! What PID 1 is to do stays as the disk's boot specification has it; only what it says of the kernel is the new one's: its
+//! modules and drivers, for the same kinds of machines, and where it boots. PID 1 itself is this program's. The root
+//! partition is not opened.
 
 use crate::arch::Arch;
 use crate::boot::exchange::{self, New};
@@ -13,7 +14,7 @@ use crate::guest::spec::{self, BootSpec};
 use crate::kernel::modules::{Drivers, select_for};
 use crate::kernel::package::file_of_cpio;
 use crate::kernel::preflight::{self, preflight};
-use crate::kernel::{Bundle, Packing};
+use crate::kernel::{Bundle, Packing, places};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -82,6 +83,7 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     spec.drivers = bundle.config.is_some().then(|| report.drivers());
     // This program's PID 1 knows them, whatever the one before did.
     spec.mounts.get_or_insert_default();
+    spec.boots_on = Some(places::boots_on(bundle));
     let spec = serde_json::to_vec_pretty(&spec).context("cannot encode the boot specification")?;
     let pid1 = crate::pid1::init_binary(disk.architecture()?)?;
     let initramfs = initramfs::write(pid1, &spec, &initramfs::module_files(&modules), Packing::None)?;

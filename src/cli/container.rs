@@ -6,7 +6,9 @@
 //! Specifications: OCI Image Format 1.1, "Image Layout"; KubeVirt, "Disks and Volumes", containerDisk.
 
 use super::report::WithHint;
+use crate::convert::{Event, Observer, data_of, measured};
 use crate::escape;
+use crate::file_lock::Locked;
 use crate::forms::container::{INDEX, Image, LAYOUT, MANIFEST, index};
 use crate::forms::{self, Source, is_same};
 use crate::image::{Digest, MAX_MANIFEST};
@@ -15,10 +17,10 @@ use crate::publish::{Document, PartialFile};
 use crate::registry::{Access, Name, Part, Push};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// The annotation with an image's tag.
 const TAG: &str = "org.opencontainers.image.ref.name";
@@ -70,11 +72,18 @@ pub type Disk<'a> = (&'a Path, Box<dyn Source>);
 ///
 /// # Errors
 /// When a disk cannot be read, two are for one architecture, or the place does not take it.
-pub fn write(disks: &[Disk<'_>], place: &Place, threads: usize, verify: bool) -> Result<String> {
+pub fn write(
+    disks: &[Disk<'_>],
+    place: &Place,
+    threads: usize,
+    verify: bool,
+    observe: Observer<'_>,
+) -> Result<String> {
     let folder = tempfile::tempdir_in(scratch_dir()).context("cannot make a temporary directory")?;
     let mut all: Vec<Made> = Vec::new();
     for (name, disk) in disks {
-        let made = make(&**disk, &folder, all.len(), threads, verify)
+        let layer = folder.path().join(all.len().to_string());
+        let made = make(&**disk, layer, threads, verify, observe)
             .with_context(|| format!("cannot convert {}", escape::path(name)))?;
         let architecture = made.image.architecture;
         if all.iter().any(|other| other.image.architecture == architecture) {
@@ -89,19 +98,23 @@ pub fn write(disks: &[Disk<'_>], place: &Place, threads: usize, verify: bool) ->
     match place {
         Place::Layout(folder, tag) => to_layout(folder, tag.as_deref(), &all)
             .with_context(|| format!("cannot write to the layout {}", escape::path(folder)))?,
-        Place::Registry(name) => push(name, &all).with_context(|| format!("cannot push {name}"))?,
+        Place::Registry(name) => push(name, &all, observe).with_context(|| format!("cannot push {name}"))?,
     }
     let architectures: Vec<_> = all.iter().map(|made| made.image.architecture).collect();
     Ok(format!("a containerDisk for {}", architectures.join(" and ")))
 }
 
-fn make(disk: &dyn Source, folder: &TempDir, number: usize, threads: usize, verify: bool) -> Result<Made> {
-    let layer = folder.path().join(number.to_string());
+fn make(disk: &dyn Source, layer: PathBuf, threads: usize, verify: bool, observe: Observer<'_>) -> Result<Made> {
     let file = File::options().read(true).write(true).create_new(true).open(&layer)?;
-    let image = Image::write(disk, &file, threads)?;
+    let begin = |what| Ok::<_, io::Error>(Event::Disk { what, bytes: data_of(disk)? });
+    let write = |disk: &dyn Source| Image::write(disk, &file, threads);
+    let image = measured(disk, begin("writing the disk")?, observe, write)?;
     file.set_len(image.length)?;
     if verify {
-        ensure!(is_same(disk, &*forms::open(file)?)?, "the disk differs from what was written");
+        let written = forms::open(file)?;
+        let compare = |disk: &dyn Source| is_same(disk, &*written);
+        let same = measured(disk, begin("reading the disk back")?, observe, compare)?;
+        ensure!(same, "the disk differs from what was written");
     }
     Ok(Made { image, layer })
 }
@@ -125,6 +138,8 @@ fn to_layout(folder: &Path, tag: Option<&str>, all: &[Made]) -> Result<()> {
     ensure!(is_new || folder.join("oci-layout").exists(), "the folder has something else in it");
     let blobs = folder.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
+    // Who writes at the same time waits, and finds this image in the index.
+    let _alone = Locked::wait(File::open(folder)?)?;
     let write = |path: PathBuf, text: &str| Document::at(&path)?.write(text.as_bytes());
     for made in all {
         let file = PartialFile::create(&blobs.join(&made.image.layer), 0)?;
@@ -172,23 +187,63 @@ fn with_entry(mut index: Value, tag: Option<&str>, entry: Value) -> Result<Value
     Ok(index)
 }
 
-fn push(name: &Name, all: &[Made]) -> Result<()> {
+fn push(name: &Name, all: &[Made], observe: Observer<'_>) -> Result<()> {
     let push = Push::new(name, &Access::settled())?;
-    let part = |digest: &str, size, open: &dyn Fn() -> io::Result<Box<dyn Read>>| -> Result<()> {
-        let digest = Digest::from_sha256_hex(digest).context("its digest is none")?;
-        Ok(push.blob(&Part { digest, size, open })?)
-    };
+    observe(Event::Disk { what: "pushing the image", bytes: all.iter().map(|made| made.image.length).sum() });
+    let sent = Sent { before: Cell::new(0), observe: RefCell::new(observe) };
     for made in all {
         let (image, layer) = (&made.image, &made.layer);
-        part(&image.layer, image.length, &|| Ok(Box::new(File::open(layer)?)))?;
-        let config = image.config.clone().into_bytes();
-        part(&image.config_digest(), config.len() as u64, &|| Ok(Box::new(io::Cursor::new(config.clone()))))?;
+        let open = || Ok(Box::new(Sending { of: &sent, file: File::open(layer)?, read: 0 }) as Box<dyn Read + '_>);
+        push.blob(&Part { digest: digest(&image.layer)?, size: image.length, open: &open })?;
+        sent.layer(image.length);
+        let config = image.config.as_bytes();
+        let open = || Ok(Box::new(config) as Box<dyn Read + '_>);
+        push.blob(&Part { digest: digest(&image.config_digest())?, size: config.len() as u64, open: &open })?;
         if all.len() > 1 {
             push.manifest(&format!("sha256:{}", image.digest()), MANIFEST, image.manifest.as_bytes())?;
         }
     }
     let (kind, text) = root(all);
     Ok(push.manifest(name.tag().unwrap_or("latest"), kind, text.as_bytes())?)
+}
+
+fn digest(hex: &str) -> Result<Digest> {
+    Digest::from_sha256_hex(hex).context("its digest is none")
+}
+
+/// How far a push is.
+struct Sent<'a> {
+    /// Bytes of the layers that are there.
+    before: Cell<u64>,
+    observe: RefCell<Observer<'a>>,
+}
+
+impl Sent<'_> {
+    fn tell(&self, bytes: u64) {
+        (self.observe.borrow_mut())(Event::Read { bytes });
+    }
+
+    /// A layer is there, sent or not.
+    fn layer(&self, bytes: u64) {
+        self.before.set(self.before.get() + bytes);
+        self.tell(self.before.get());
+    }
+}
+
+/// A layer on its way. What is sent once more is counted from its beginning.
+struct Sending<'a> {
+    of: &'a Sent<'a>,
+    file: File,
+    read: u64,
+}
+
+impl Read for Sending<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.read += length as u64;
+        self.of.tell(self.of.before.get() + self.read);
+        Ok(length)
+    }
 }
 
 #[cfg(test)]

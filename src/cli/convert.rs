@@ -117,7 +117,11 @@ fn write_image(global: &Global, args: &Args, place: &Place) -> Result<ExitCode> 
     }
     let usual = Writing::default();
     let disks = args.disks.iter().map(|disk| Ok((&**disk, opened(disk)?))).collect::<Result<Vec<_>>>()?;
-    let made = container::write(&disks, place, usual.threads, args.verify)?;
+    let mut progress = Progress::new(global);
+    let observe = &mut |event: Event<'_>| progress.show(event);
+    let made = container::write(&disks, place, usual.threads, args.verify, observe);
+    observe(Event::Done);
+    let made = made?;
     if !global.quiet {
         say(&format!("{}: {made}\n", escape::path(&args.output)));
     }

@@ -32,6 +32,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         healthcheck: config.health(),
         exposed_ports: config.exposed_ports.clone(),
         drivers: None,
+        boots_on: None,
         guest_modules: None,
         machine_id: None,
         surroundings: Some(Surroundings::default()),

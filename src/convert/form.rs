@@ -1,9 +1,11 @@
 //! A disk in the form that was asked for, beside its place until it is whole.
 
 use super::{Event, Observer, Writing};
-use crate::forms::{self, Counted, Source};
+use crate::forms::{self, Counted, Form, Source};
+use crate::output::scratch_dir;
 use crate::publish::PartialFile;
 use anyhow::{Context, Result, ensure};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -35,8 +37,22 @@ pub fn write_form(source: &dyn Source, path: &Path, writing: &Writing, observe: 
     Ok(file)
 }
 
+/// A raw copy of a disk in a form, read through that: it goes with its last handle.
+///
+/// # Errors
+/// When it cannot be read, or there is no room for the copy.
+pub fn raw_copy(disk: &File) -> Result<File> {
+    let copy = tempfile::tempfile_in(scratch_dir()).context("cannot make a temporary file")?;
+    let source = forms::open(disk.try_clone().context("cannot open the disk again")?)?;
+    copy.set_len(forms::write(Form::Raw, &*source, &copy, 1)?)?;
+    Ok(copy)
+}
+
 /// Does `work` on a thread of its own, and tells how many of the bytes that are no holes it has read.
-fn measured<T: Send>(
+///
+/// # Panics
+/// When `work` does.
+pub fn measured<T: Send>(
     source: &dyn Source,
     begin: Event<'_>,
     observe: Observer<'_>,
@@ -63,7 +79,7 @@ fn measured<T: Send>(
 }
 
 /// Bytes of a disk that are in no hole.
-fn data_of(source: &dyn Source) -> io::Result<u64> {
+pub fn data_of(source: &dyn Source) -> io::Result<u64> {
     let (mut bytes, mut at) = (0, 0);
     while let Some(range) = source.data(at)? {
         bytes += range.end - range.start;

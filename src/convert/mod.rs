@@ -14,7 +14,7 @@ mod write;
 
 pub use crate::boot::Firmware;
 pub use crate::ext4::Free;
-pub use form::write_form;
+pub use form::{data_of, measured, write_form};
 pub use size::SizeError;
 pub use verify::{Expected, expected_userland, verify};
 
@@ -33,7 +33,7 @@ use crate::image::{Digest, Image, Platform};
 pub use crate::kernel::modules::Drivers;
 use crate::kernel::modules::{Selection, select_for};
 use crate::kernel::preflight::{self, preflight};
-use crate::kernel::{Bundle, Packing};
+use crate::kernel::{Bundle, Packing, places};
 use crate::pid1::init_binary;
 use anyhow::{Result, anyhow, bail};
 use std::path::PathBuf;
@@ -229,6 +229,7 @@ impl Plan {
         let command_line = command_line::command_line(architecture, &options.command_line)?;
         let mut spec = boot_spec(&image, &modules, &options)?;
         spec.drivers = bundle.config.is_some().then(|| report.drivers());
+        spec.boots_on = Some(places::boots_on(&bundle));
         let guest_modules = all_modules(&bundle, &options, observe);
         let guest_digest = guest_modules.map(guest_modules::digest).transpose()?;
         let facts = Facts {

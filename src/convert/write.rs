@@ -6,7 +6,7 @@
 //! ```
 
 use super::facts::made_at;
-use super::form::write_form;
+use super::form::{raw_copy, write_form};
 use super::size::SizeError;
 use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
@@ -16,15 +16,16 @@ use crate::boot::{self, Boot, initramfs};
 use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::flatten;
-use crate::forms::{self, Form};
+use crate::forms::{self, Form, Growing};
 use crate::identity::{DiskIdentity, RootIdentity};
 use crate::image::LayersAhead;
 use crate::kernel::Packing;
-use crate::output::Slice;
+use crate::output::{Output, Slice};
 use crate::publish::PartialFile;
 use crate::rootfs::{Attrs, Time, Tree};
 use crate::{guest_modules, layer, startable};
 use anyhow::{Context, Result};
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -63,8 +64,11 @@ impl Plan {
         let esp_size = self.esp_size(architecture)?;
         self.fixed_layout(architecture, esp_size.into())?;
         Layout::root_offset(architecture, esp_size)?;
-        let file = PartialFile::create(path, self.options.size.unwrap_or(0))?;
-        let before = self.before_root(architecture, esp_size, &file, observe)?;
+        let grows = writing.form.grows();
+        let file = PartialFile::create(path, if grows { 0 } else { self.options.size.unwrap_or(0) })?;
+        let growing = grows.then(|| Growing::new(&file));
+        let disk: &dyn Output = growing.as_ref().map_or(&file, |growing| growing);
+        let before = self.before_root(architecture, esp_size, disk, observe)?;
         let (fixed, too_small) = self.fixed_layout(architecture, before)?;
         let root_size =
             fixed.as_ref().map(|layout| layout.partition(Role::Root).expect("every layout has one").bytes());
@@ -76,18 +80,24 @@ impl Plan {
             None => Layout::around_root(architecture, before, 1)?,
         };
         let in_vain = AtomicBool::new(false);
-        let (root, boot_files) = thread::scope(|scope| {
-            let work = || {
-                let written = self.write_boot_files(&prefix, &file);
-                in_vain.store(written.is_err(), Ordering::Relaxed);
-                written
-            };
-            let boot_files = thread::Builder::new().name("boot files".into()).spawn_scoped(scope, work);
-            let boot_files = boot_files.context("cannot start a thread")?;
-            let root = self.write_root(layers, &file, offset, root_size, &in_vain, observe);
-            // A panic of that thread goes on in this one.
-            anyhow::Ok((root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
-        })?;
+        let write_boot_files = || {
+            let written = self.write_boot_files(&prefix, disk);
+            in_vain.store(written.is_err(), Ordering::Relaxed);
+            written
+        };
+        let (root, boot_files) = if grows {
+            // By one at a time, so that its bytes are always the same.
+            let boot_files = write_boot_files();
+            (self.write_root(layers, disk, offset, root_size, &in_vain, observe), boot_files)
+        } else {
+            thread::scope(|scope| {
+                let boot_files = thread::Builder::new().name("boot files".into()).spawn_scoped(scope, write_boot_files);
+                let boot_files = boot_files.context("cannot start a thread")?;
+                let root = self.write_root(layers, disk, offset, root_size, &in_vain, observe);
+                // A panic of that thread goes on in this one.
+                anyhow::Ok((root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+            })?
+        };
         // First, as it is why the layers were not read to their end; and always, so that time does not decide what is said.
         let boot_files = boot_files?;
         let (tree, root) = root?;
@@ -100,14 +110,21 @@ impl Plan {
             Some(layout) => layout,
             None => Layout::around_root(architecture, before, root.size)?,
         };
-        file.set_size(layout.disk_size())?;
-        layout.write(&self.guids(), &boot_files.code, &file)?;
+        layout.write(&self.guids(), &boot_files.code, disk)?;
+        let length = match growing {
+            Some(growing) => growing.finish(layout.disk_size())?,
+            None => layout.disk_size(),
+        };
+        file.set_size(length)?;
         if writing.verify {
             observe(Event::Step("reading the disk back"));
-            self.verify(&file, &layout)?;
+            match grows {
+                true => self.verify(&raw_copy(file.file())?, &layout)?,
+                false => self.verify(file.file(), &layout)?,
+            }
         }
         let file = match writing.form {
-            Form::Raw => file,
+            form if form == Form::Raw || form.grows() => file,
             _ => {
                 let raw = forms::Raw::new(file.file().try_clone().context("cannot open the disk again")?);
                 let drivers = self.spec.drivers.as_deref();
@@ -136,8 +153,8 @@ impl Plan {
         })
     }
 
-    /// Compares what is on the disk with what should be.
-    fn verify(&self, file: &PartialFile, layout: &Layout) -> Result<()> {
+    /// Compares what is on a raw disk with what should be.
+    fn verify(&self, disk: &File, layout: &Layout) -> Result<()> {
         let userland = expected_userland(&self.image);
         let expected = Expected {
             layout,
@@ -147,20 +164,20 @@ impl Plan {
             uefi: self.options.firmware.uefi,
             userland: &userland.with_context(|| format!("cannot read {} again", self.options.source))?,
         };
-        verify(file.file(), &expected)
+        verify(disk, &expected)
     }
 
     /// Reads all layers into the root file system, which begins at byte `offset`.
     fn write_root(
         &self,
         streams: LayersAhead,
-        file: &PartialFile,
+        disk: &dyn Output,
         offset: u64,
         size: Option<u64>,
         in_vain: &AtomicBool,
         observe: Observer<'_>,
     ) -> Result<(Tree<ext4::Body>, ext4::Sealed)> {
-        let slice = Slice::new(file, offset);
+        let slice = Slice::new(disk, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(size));
         let tree = self.flatten(streams, &mut writer, in_vain, observe)?;
         observe(Event::Step("writing the file system's metadata"));
@@ -174,10 +191,10 @@ impl Plan {
     }
 
     /// Writes ESP and BIOS boot partition where `layout` has them. The boot code is for the partition table's sector.
-    fn write_boot_files(&self, layout: &Layout, file: &PartialFile) -> Result<BootFiles> {
+    fn write_boot_files(&self, layout: &Layout, disk: &dyn Output) -> Result<BootFiles> {
         let (kernel, initramfs) = (self.bundle.boot.read()?, self.initramfs()?);
         let title = self.title();
-        let code = boot::write(&self.boot(&kernel, &initramfs, &title), layout, file)?;
+        let code = boot::write(&self.boot(&kernel, &initramfs, &title), layout, disk)?;
         Ok(BootFiles { code, kernel: kernel.len() as u64, initramfs: initramfs.len() as u64 })
     }
 
@@ -215,7 +232,7 @@ impl Plan {
         &self,
         architecture: Architecture,
         esp_size: u64,
-        file: &PartialFile,
+        disk: &dyn Output,
         observe: Observer<'_>,
     ) -> Result<Before> {
         let before = Before::from(esp_size);
@@ -224,7 +241,7 @@ impl Plan {
         };
         observe(Event::Step("writing the kernel's modules"));
         // They begin where a root without them would.
-        let slice = Slice::new(file, Layout::root_offset(architecture, before)?);
+        let slice = Slice::new(disk, Layout::root_offset(architecture, before)?);
         let facts = guest_modules::Facts { ids: self.identity.modules_system, made_at: self.made_at() };
         Ok(Before { modules: guest_modules::write(tree, &facts, &slice)?, ..before })
     }

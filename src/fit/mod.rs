@@ -191,6 +191,7 @@ mod tests {
             healthcheck: None,
             exposed_ports: vec![],
             drivers: drivers.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
+            boots_on: None,
             guest_modules: None,
             modules: vec![],
         }

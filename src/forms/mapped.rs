@@ -168,6 +168,20 @@ impl<M: Map> Source for Mapped<M> {
     }
 }
 
+/// Whether tables, of which each has its own place or none (0), are each named once. What is named again and again would be
+/// a disk without an end in a small file.
+///
+/// # Errors
+/// When one is named twice, or a place cannot be read.
+pub(super) fn each_once(places: impl Iterator<Item = Result<u64, Fault>>) -> Result<(), Fault> {
+    let mut there = places.filter(|place| !matches!(place, Ok(0))).collect::<Result<Vec<u64>, Fault>>()?;
+    there.sort_unstable();
+    match there.array_windows().any(|[one, next]| one == next) {
+        true => Err(Fault::Damaged("two of its tables are one")),
+        false => Ok(()),
+    }
+}
+
 /// A table of numbers in a file: the page that was looked at last is kept.
 pub(super) struct Table {
     last: Mutex<Option<(u64, Vec<u8>)>>,

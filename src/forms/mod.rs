@@ -17,6 +17,7 @@
 
 mod compressed;
 mod counted;
+mod deflate;
 mod fault;
 mod identifier;
 mod mapped;
@@ -36,6 +37,7 @@ pub use compressed::Compression;
 pub use counted::Counted;
 pub use fault::Fault;
 pub use package::{Archive, Hardware, container};
+pub use qcow2::Growing;
 pub use source::{Raw, Source};
 
 use crate::formats::unpack;
@@ -180,6 +182,11 @@ impl Form {
             (Form::Vmdk(_), Packing::Zlib) => Some(Form::Vmdk(packing)),
             _ => None,
         }
+    }
+
+    /// Whether a disk can be written in this form from the start; see [`Growing`].
+    pub fn grows(self) -> bool {
+        self == Form::Qcow2(Packing::Plain)
     }
 
     /// Bytes of the disk in this form that has `size` bytes: a form may count in larger units. What is behind `size`

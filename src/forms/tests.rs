@@ -355,6 +355,31 @@ fn survives(bytes: &[u8]) {
     }
 }
 
+/// Two tables at one place: a disk of as many bytes as somebody likes, in a file of a few.
+#[test]
+fn a_table_that_is_named_twice_is_damage() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("raw");
+    let raw = File::create(&path).unwrap();
+    raw.set_len(2 << 30).unwrap();
+    [0, 1 << 30].iter().for_each(|at| Output::write_at(&raw, *at, &[1]).unwrap());
+    for (form, directory, width) in [(Form::Qcow2(Packing::Plain), 1 << 16, 8), (Form::Vmdk(Packing::Plain), 0, 4)] {
+        let (_made, made) = written(form, &path, 1);
+        let mut bytes = std::fs::read(&made).unwrap();
+        let directory = match directory {
+            0 => u64::from_le_bytes(bytes[56..64].try_into().unwrap()) as usize * 512,
+            at => at,
+        };
+        // The second that is named becomes the first.
+        let entries: Vec<usize> = (0..64).map(|at| directory + at * width).collect();
+        let named: Vec<_> = entries.into_iter().filter(|at| bytes[*at..at + width].iter().any(|byte| *byte != 0)).collect();
+        let first = bytes[named[0]..named[0] + width].to_vec();
+        bytes[named[1]..named[1] + width].copy_from_slice(&first);
+        std::fs::write(&made, &bytes).unwrap();
+        assert_eq!(read(&made).unwrap_err().to_string(), "it is damaged: two of its tables are one", "{}", form.name());
+    }
+}
+
 #[test]
 fn what_is_cut_or_changed_is_read_or_refused() {
     let folder = TempDir::new().unwrap();

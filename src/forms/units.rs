@@ -2,6 +2,7 @@
 
 use super::Source;
 use crate::holes::is_zero;
+use crate::output::Output;
 use std::io;
 
 /// Bytes read at a time, at least: few enough to be in the processor's cache still when they are written.
@@ -26,18 +27,31 @@ pub(super) fn runs(
     put: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     stretches(source, unit, BATCH, &mut |first, bytes| {
-        let (mut number, mut rest) = (first, bytes);
-        while !rest.is_empty() {
-            let is_hole = is_zero(&rest[..unit]);
-            let length = rest.chunks(unit).take_while(|bytes| is_zero(bytes) == is_hole).map(<[u8]>::len).sum();
-            let (run, behind) = rest.split_at(length);
-            if !is_hole {
-                put(number, run)?;
-            }
-            (number, rest) = (number + (length / unit) as u64, behind);
-        }
-        Ok(())
+        filled(bytes, unit, &mut |at, run| put(first + (at / unit) as u64, run))
     })
+}
+
+/// Bytes of a block that a file system can leave out.
+const BLOCK: usize = 4096;
+
+/// Writes bytes into a part of an output that is zeros: blocks of zeros stay holes.
+pub(super) fn write_filled(output: &dyn Output, place: u64, bytes: &[u8]) -> io::Result<()> {
+    filled(bytes, BLOCK, &mut |at, run| output.write_at(place + at as u64, run))
+}
+
+/// The runs of units that are not all zeros: where each begins, and its bytes.
+fn filled(bytes: &[u8], unit: usize, put: &mut dyn FnMut(usize, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    let (mut at, mut rest) = (0, bytes);
+    while !rest.is_empty() {
+        let is_hole = is_zero(&rest[..unit.min(rest.len())]);
+        let length = rest.chunks(unit).take_while(|bytes| is_zero(bytes) == is_hole).map(<[u8]>::len).sum();
+        let (run, behind) = rest.split_at(length);
+        if !is_hole {
+            put(at, run)?;
+        }
+        (at, rest) = (at + length, behind);
+    }
+    Ok(())
 }
 
 /// As [`each`], several at a time: of about `batch` bytes that lie behind each other.

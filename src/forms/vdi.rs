@@ -43,7 +43,7 @@ pub(super) fn write(source: &dyn Source, output: &dyn Output) -> io::Result<u64>
     let mut used = 0u32;
     units::each(source, BLOCK as usize, &mut |number, bytes| {
         map[number as usize] = used;
-        output.write_at(data + u64::from(used) * u64::from(BLOCK), bytes)?;
+        units::write_filled(output, data + u64::from(used) * u64::from(BLOCK), bytes)?;
         used += 1;
         Ok(())
     })?;

@@ -45,7 +45,7 @@ pub(super) fn write(source: &dyn Source, output: &dyn Output) -> io::Result<u64>
     units::each(source, BLOCK as usize, &mut |number, bytes| {
         map[number as usize] = (next / SECTOR) as u32;
         output.write_at(next, &in_use)?;
-        output.write_at(next + SECTOR, bytes)?;
+        units::write_filled(output, next + SECTOR, bytes)?;
         next += SECTOR + BLOCK;
         Ok(())
     })?;

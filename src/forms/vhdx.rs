@@ -64,7 +64,7 @@ pub(super) fn write(source: &dyn Source, output: &dyn Output) -> io::Result<u64>
     let mut next = ALLOCATION + table_length;
     units::each(source, BLOCK as usize, &mut |number, bytes| {
         table[(number + number / ratio) as usize] = next | PRESENT;
-        output.write_at(next, bytes)?;
+        units::write_filled(output, next, bytes)?;
         next += BLOCK;
         Ok(())
     })?;

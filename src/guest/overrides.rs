@@ -87,6 +87,7 @@ mod tests {
             healthcheck: None,
             exposed_ports: vec![],
             drivers: None,
+            boots_on: None,
             guest_modules: None,
             machine_id: None,
             surroundings: None,

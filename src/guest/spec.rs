@@ -56,6 +56,9 @@ pub struct BootSpec {
     /// Absent when the kernel's configuration was not known.
     #[serde(default)]
     pub drivers: Option<Vec<String>>,
+    /// The hypervisors and media where the kernel finds its disk, in words; for the host, as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boots_on: Option<String>,
     /// Where all modules of the kernel are; absent when the machine has no more than those of the initramfs.
     #[serde(default)]
     pub guest_modules: Option<GuestModules>,

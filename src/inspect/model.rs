@@ -593,7 +593,8 @@ pub struct Kernel {
     pub modules: Option<u64>,
     /// Disk buses it certainly boots from.
     pub buses: Vec<String>,
-    /// The hypervisors and media where it finds its disk, and the drivers that it lacks elsewhere, in words.
+    /// The hypervisors and media where it finds its disk, and the drivers that it lacks elsewhere, in words. Of a kernel on a
+    /// disk as that says; empty where it does not.
     pub boots_on: String,
     /// Whether it boots our disks: `yes`, `perhaps`, `no`.
     pub boots: String,

@@ -32,7 +32,7 @@ pub struct Part<'a> {
     /// Bytes.
     pub size: u64,
     /// Reads it, each time from the beginning.
-    pub open: &'a dyn Fn() -> io::Result<Box<dyn Read>>,
+    pub open: &'a dyn Fn() -> io::Result<Box<dyn Read + 'a>>,
 }
 
 /// See the module.

@@ -71,6 +71,13 @@ fn a_disk_is_the_same_in_every_form_and_boots() {
     assert!(qemu_img(&["check", "-f", "qcow2"], &[&built]).contains("No errors"));
     let said = bench.run(&raw, &[]).text();
     bench.run(&built, &[]).expect(0, &said);
+    // What is a qcow2 from its first byte on is the same disk, and has the same bytes each time.
+    let grown = bench.build(image("hello-c.oci"), "grown.qcow2", &["--verify"]);
+    let again = bench.build(image("hello-c.oci"), "again.qcow2", &["--threads", "1", "--no-sync"]);
+    assert_eq!(sha256(&grown), sha256(&again));
+    assert!(qemu_img(&["check", "-f", "qcow2"], &[&grown]).contains("No errors"));
+    assert!(qemu_img(&["compare", "-f", "qcow2", "-F", "raw"], &[&grown, &raw]).contains("Images are identical"));
+    bench.run(&grown, &[]).expect(0, &said);
     // A kernel that knows neither SATA nor an Intel card: the machine has what it does know.
     let package = bench.build(image("hello-c.oci"), "built.ova", &[]);
     let ovf = tools::stdout(Command::new("tar").arg("-xOf").arg(&package).arg("disk.ovf"));
@@ -146,6 +153,8 @@ fn another_kernel_is_set_on_a_disk_in_any_form() {
     for words in ["<os>", "type='qcow2'", "<target dev='vda' bus='virtio'/>", "<name>a</name>", &file] {
         assert!(domain.contains(words), "{words}: {domain}");
     }
+    assert!(domain.starts_with("<domain type='kvm'>"), "{domain}");
+    assert!(export("a.qcow2", &["--libvirt", "--accel", "tcg"]).starts_with("<domain type='qemu'>"));
     let object = export("raw.img", &["--kubevirt", "host/app:1"]);
     assert!(object.contains("containerDisk: {image: \"host/app:1\"}") && object.contains("bios: {}"), "{object}");
     let folder = bench.path("boot");

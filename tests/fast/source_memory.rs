@@ -4,9 +4,12 @@ use crate::counting::counted;
 use crate::support::apart::apart;
 use crate::support::images::{Pack, TarBuilder, sha256};
 use crate::support::threads::wait_until_idle;
+use bootdisk::forms::{self, Form, Packing};
 use bootdisk::source::{self, Reference, Select};
 use serde_json::json;
+use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Most bytes at one time while `work` runs, above those before it.
@@ -42,6 +45,7 @@ fn memory_is_bounded() {
         many_members(&path);
         compressed_archives(&path);
         layer_streams();
+        disk_forms();
     });
 }
 
@@ -140,4 +144,48 @@ fn layer_streams() {
         stream.finish().unwrap();
     });
     assert!(peak < 8 * MIB, "{} MiB", peak / MIB);
+}
+
+/// A small disk in each form, with each number of its tables made the largest there is, and its tables made one: it is
+/// opened and looked through, or refused, with little memory and few steps.
+fn disk_forms() {
+    let raw = tempfile::tempfile().unwrap();
+    raw.set_len(5 << 20).unwrap();
+    [0u64, 1 << 20, (5 << 20) - 512].iter().for_each(|at| raw.write_all_at(&[7; 512], *at).unwrap());
+    let raw = forms::open(raw).unwrap();
+    let look = |file: &File| {
+        let mut buffer = vec![0; 1 << 16];
+        peak(|| {
+            _ = forms::form_of(file.try_clone().unwrap());
+            let Ok(disk) = forms::open(file.try_clone().unwrap()) else { return 0 };
+            let (mut at, mut steps) = (0, 0);
+            while let Ok(Some(range)) = disk.data(at) {
+                let length = (range.end - range.start).min(buffer.len() as u64) as usize;
+                _ = disk.read_at(range.start, &mut buffer[..length]);
+                (at, steps) = (range.end, steps + 1);
+                assert!(steps < 100_000, "it has no end");
+            }
+            steps
+        })
+    };
+    for name in ["qcow2", "vmdk", "vdi", "vhd", "vhd-fixed", "vhdx"] {
+        let plain = Form::named(name).unwrap();
+        for packing in [Packing::Plain, Packing::Zlib] {
+            let Some(form) = plain.packed(packing) else { continue };
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(forms::write(form, &*raw, &file, 1).unwrap()).unwrap();
+            let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+            file.read_exact_at(&mut bytes, 0).unwrap();
+            assert!(look(&file).1 > 0, "{name}");
+            for (at, word) in bytes.chunks(4).enumerate().filter(|(_, word)| **word != [0; 4] && **word != [7; 4]) {
+                let at = at as u64 * 4;
+                for instead in [[0xff; 4], [0x7f, 0xff, 0xff, 0xff], [0xff, 0xff, 0xff, 0x7f], [0, 0, 0, 1]] {
+                    file.write_all_at(&instead, at).unwrap();
+                    let (taken, _) = look(&file);
+                    assert!(taken < 16 * MIB, "{name}: {taken} bytes for {instead:?} at {at}");
+                }
+                file.write_all_at(word, at).unwrap();
+            }
+        }
+    }
 }

@@ -148,6 +148,7 @@ impl Row {
             healthcheck: None,
             exposed_ports: vec![],
             drivers: None,
+            boots_on: None,
             guest_modules: None,
             machine_id: None,
             surroundings: None,

@@ -85,6 +85,7 @@ pub fn spec(command: &[&str]) -> BootSpec {
         healthcheck: None,
         exposed_ports: vec![],
         drivers: None,
+        boots_on: None,
         guest_modules: None,
         machine_id: None,
         surroundings: None,

@@ -1,10 +1,11 @@
 //! A domain of libvirt. Specification: libvirt, "Domain XML format".
 
+use super::Accel;
 use super::machine::Machine;
 use crate::arch::Architecture;
 
 /// The domain, with comments where it may be otherwise.
-pub fn render(machine: &Machine) -> String {
+pub fn render(machine: &Machine, accel: Accel) -> String {
     let Machine { name, memory, bus, card, format, .. } = machine;
     let (arch, kind) = match machine.architecture {
         Architecture::X86_64 => ("x86_64", "q35"),
@@ -17,11 +18,19 @@ pub fn render(machine: &Machine) -> String {
     let features = if machine.bios { "" } else { UNSIGNED };
     let target = if *bus == "virtio" { "vda" } else { "sda" };
     let target = if *bus == "ide" { "hda" } else { target };
-    let model = if machine.architecture == Architecture::X86_64 { "" } else { "\n  <cpu mode='host-passthrough'/>" };
+    let (domain, cpu) = match accel {
+        Accel::Kvm => ("kvm", "host-passthrough"),
+        Accel::Hvf => ("hvf", "host-passthrough"),
+        Accel::Tcg => ("qemu", "maximum"),
+    };
+    // The usual one of its machine is no 64-bit processor there.
+    let model = match machine.architecture {
+        Architecture::X86_64 => String::new(),
+        Architecture::Aarch64 => format!("\n  <cpu mode='{cpu}'/>"),
+    };
     let disk = text(&machine.disk);
     format!(
-        "<!-- Without KVM the type is qemu. -->
-<domain type='kvm'>
+        "<domain type='{domain}'>
   <name>{name}</name>
   <memory unit='MiB'>{memory}</memory>
   <vcpu>1</vcpu>
@@ -74,7 +83,8 @@ mod tests {
         let rendered = |bios| {
             let (bus, card, format) = ("virtio", "virtio", "qcow2");
             let (name, disk) = ("a".into(), "/a.qcow2".into());
-            render(&Machine { name, disk, format, architecture: Architecture::X86_64, bios, bus, card, memory: 1024 })
+            let architecture = Architecture::X86_64;
+            render(&Machine { name, disk, format, architecture, bios, bus, card, memory: 1024 }, Accel::Kvm)
         };
         let uefi = rendered(false);
         assert!(uefi.contains("<os firmware='efi'>") && uefi.contains("enabled='no' name='secure-boot'"), "{uefi}");

@@ -11,7 +11,7 @@ use super::target::{Found, Target, disk_at};
 use crate::boot::existing::{BootFiles, Existing};
 use crate::publish::Document;
 use anyhow::{Context, Result};
-use clap::ArgGroup;
+use clap::{ArgGroup, ValueEnum};
 use machine::Machine;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   bootdisk export app.qcow2 --libvirt >app.xml && virsh define app.xml
+  bootdisk export app.qcow2 --libvirt --accel tcg    Where there is no KVM
   bootdisk export app.qcow2 --kubevirt registry.example/app:1 | kubectl apply -f -
   bootdisk export app.img --boot-files app.boot      For Firecracker, cloud-hypervisor, vfkit";
 
@@ -32,12 +33,26 @@ pub struct Args {
     /// Print a domain of libvirt
     #[arg(long, group = "what")]
     libvirt: bool,
+    /// What runs the domain's processor
+    #[arg(long, value_name = "HOW", default_value = "kvm", requires = "libvirt")]
+    accel: Accel,
     /// Print a VirtualMachine of KubeVirt, whose containerDisk is the image of this name
     #[arg(long, value_name = "IMAGE", group = "what")]
     kubevirt: Option<String>,
     /// Write kernel, initramfs and cmdline to a folder, for programs that start a kernel directly
     #[arg(long, value_name = "DIR", group = "what")]
     boot_files: Option<PathBuf>,
+}
+
+/// What runs the processor of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Accel {
+    /// The host's, through Linux
+    Kvm,
+    /// The host's, through macOS
+    Hvf,
+    /// QEMU's own translator, where there is neither
+    Tcg,
 }
 
 /// Prints or writes what was asked for.
@@ -53,8 +68,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             return write_boot_files(folder, &disk.boot_files()?);
         }
         let machine = Machine::of(&args.disk, &disk)?;
-        let text =
-            args.kubevirt.as_ref().map_or_else(|| libvirt::render(&machine), |image| kubevirt::render(&machine, image));
+        let text = match &args.kubevirt {
+            Some(image) => kubevirt::render(&machine, image),
+            None => libvirt::render(&machine, args.accel),
+        };
         Ok(stdio::data(text.as_bytes())?)
     };
     export().with_context(|| format!("cannot export {shown}"))?;

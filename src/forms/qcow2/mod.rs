@@ -11,9 +11,11 @@
 //! window of 4 KiB, or with Zstandard. Read: versions 2 and 3, any size of cluster. Not supported: encryption, data
 //! files, extended L2 entries; snapshots are passed over. Specification: QEMU's docs/interop/qcow2.txt.
 
+mod growing;
 mod read;
 mod write;
 
+pub use growing::Growing;
 pub(super) use read::open;
 pub(super) use write::write;
 

@@ -2,7 +2,7 @@
 
 use super::{COMPRESSION, DIRTY, PACKED, PLACE, SECTOR, ZEROS};
 use crate::formats::{be32_at, be64_at};
-use crate::forms::mapped::{Map, Mapped, Place, Table};
+use crate::forms::mapped::{Map, Mapped, Place, Table, each_once};
 use crate::forms::{Fault, Packing, Raw, Source};
 
 /// Bytes of the header that every version has, and of all that is read of version 3.
@@ -14,6 +14,8 @@ const DATA_FILE: u64 = 1 << 2;
 const EXTENDED: u64 = 1 << 4;
 /// Largest disk: 2^60 bytes, far beyond what the tables of any size of cluster can name.
 const LARGEST: u64 = 1 << 60;
+/// Entries of an L1 table, at most: QEMU takes 32 MiB of them.
+const L1_MAX: u64 = (32 << 20) / 8;
 
 pub struct Tables {
     cluster_bits: u32,
@@ -65,6 +67,9 @@ pub fn open(file: Raw) -> Result<Mapped<Tables>, Fault> {
     if size > LARGEST || covered < size {
         return Err(Fault::Damaged("its table is too short for its size"));
     }
+    if l1_entries > L1_MAX {
+        return Err(Fault::Damaged("its table is too long"));
+    }
     if l1 % (1 << cluster_bits) != 0 {
         return Err(Fault::Damaged("its table does not begin at a cluster"));
     }
@@ -73,6 +78,8 @@ pub fn open(file: Raw) -> Result<Mapped<Tables>, Fault> {
     if size > 0 && (l1 == 0 || l1.checked_add(l1_entries * 8).is_none_or(|end| end > file.size())) {
         return Err(Fault::CutShort("its table"));
     }
+    let used = size.div_ceil(1 << cluster_bits).div_ceil(1 << tables.l2_bits());
+    each_once((0..used).map(|index| Ok(tables.l2(&file, index << tables.l2_bits())?.unwrap_or_default())))?;
     Ok(Mapped::new(file, tables, size, 1 << cluster_bits))
 }
 

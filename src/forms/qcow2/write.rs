@@ -1,13 +1,14 @@
 //! Writes qcow2: clusters in the disk's order, each L2 table before the first of its clusters, refcounts at the end.
 
 use super::{COMPRESSION, COPIED, MAGIC, PACKED, SECTOR};
+use crate::forms::deflate::{Around, Deflate};
 use crate::forms::{Packing, Source, packed, units};
 use crate::output::Output;
-use flate2::{Compress, Compression, FlushCompress, Status};
 use std::io;
 
 const CLUSTER_BITS: u32 = 16;
-const CLUSTER: usize = 1 << CLUSTER_BITS;
+/// Bytes of a cluster.
+pub(super) const CLUSTER: usize = 1 << CLUSTER_BITS;
 /// Entries of an L2 table, and of a refcount block.
 const L2_ENTRIES: u64 = CLUSTER as u64 / 8;
 const REFCOUNTS: usize = CLUSTER / 2;
@@ -17,18 +18,16 @@ const LARGEST: u64 = (32 << 20) / 8 * L2_ENTRIES * CLUSTER as u64;
 const BATCH: usize = 8 << 20;
 /// Bits of a packed cluster's place in its entry.
 const PLACE_BITS: u32 = 62 - (CLUSTER_BITS - 8);
-/// Level of Deflate: the next ones take longer, and the size stays.
-const LEVEL: u32 = 5;
+/// QEMU's reader has a window of 4 KiB.
+const WINDOW_BITS: u8 = 12;
 /// Level of Zstandard: the first whose disks are no larger than those of qemu-img. The next one takes twice as long.
 const ZSTD_LEVEL: i32 = 4;
 
 /// Writes a disk; see [`crate::forms::write`].
 pub fn write(source: &dyn Source, output: &dyn Output, packing: Packing, threads: usize) -> io::Result<u64> {
     let size = source.size().next_multiple_of(SECTOR);
-    if size > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "a disk of more than 2 PiB has no form of this kind"));
-    }
-    let mut file = File::new(output, size);
+    fits(size)?;
+    let mut file = File::behind(output, size, 1);
     if packing == Packing::Plain {
         units::runs(source, CLUSTER, &mut |number, bytes| file.plain(number, bytes))?;
     } else {
@@ -43,9 +42,18 @@ pub fn write(source: &dyn Source, output: &dyn Output, packing: Packing, threads
     file.finish(packing)
 }
 
+/// # Errors
+/// When a disk is larger than the form can hold.
+pub(super) fn fits(size: u64) -> io::Result<()> {
+    match size > LARGEST {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "a disk of more than 2 PiB has no form of this kind")),
+        false => Ok(()),
+    }
+}
+
 /// Packs one cluster after the other.
 enum Packer {
-    Deflate(Compress),
+    Deflate(Deflate),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
@@ -53,8 +61,7 @@ impl Packer {
     fn new(packing: Packing) -> io::Result<Packer> {
         Ok(match packing {
             Packing::Zstd => Packer::Zstd(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
-            // QEMU's reader has a window of 4 KiB.
-            _ => Packer::Deflate(Compress::new_with_window_bits(Compression::new(LEVEL), false, 12)),
+            _ => Packer::Deflate(Deflate::new(WINDOW_BITS, Around::Nothing)?),
         })
     }
 
@@ -62,24 +69,18 @@ impl Packer {
     fn pack(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Packer::Zstd(compressor) => compressor.compress(bytes),
-            Packer::Deflate(deflate) => {
-                deflate.reset();
-                let mut packed = Vec::with_capacity(CLUSTER);
-                let status = deflate.compress_vec(bytes, &mut packed, FlushCompress::Finish)?;
-                if status != Status::StreamEnd {
-                    packed.resize(CLUSTER, 0);
-                }
-                Ok(packed)
-            }
+            Packer::Deflate(deflate) => Ok(deflate.pack(bytes, CLUSTER - 1)?.unwrap_or_else(|| vec![0; CLUSTER])),
         }
     }
 }
 
 /// The file as it grows.
-struct File<'a> {
+pub(super) struct File<'a> {
     output: &'a dyn Output,
     size: u64,
     l1: Vec<u64>,
+    /// The place of that table.
+    l1_at: u64,
     /// The L2 table that clusters are put into: its index in the L1 table, its place, its entries.
     l2: Option<(usize, u64, Vec<u64>)>,
     /// How often each cluster of the file is used.
@@ -89,10 +90,11 @@ struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    fn new(output: &'a dyn Output, size: u64) -> File<'a> {
+    /// For a disk of `size` bytes: goes on behind so many clusters, of which the header is the first.
+    pub fn behind(output: &'a dyn Output, size: u64, clusters: usize) -> File<'a> {
         let l1 = vec![0; size.div_ceil(L2_ENTRIES * CLUSTER as u64) as usize];
-        let mut file = File { output, size, l1, l2: None, refcounts: vec![1], packed_at: None };
-        file.take((file.l1.len() * 8).div_ceil(CLUSTER).max(1));
+        let mut file = File { output, size, l1, l1_at: 0, l2: None, refcounts: vec![1; clusters], packed_at: None };
+        file.l1_at = file.take((file.l1.len() * 8).div_ceil(CLUSTER).max(1));
         file
     }
 
@@ -111,7 +113,7 @@ impl<'a> File<'a> {
             let clusters = (L2_ENTRIES - number % L2_ENTRIES).min((rest.len() / CLUSTER) as u64);
             let (now, behind) = rest.split_at(clusters as usize * CLUSTER);
             let place = self.take(clusters as usize);
-            self.output.write_at(place, now)?;
+            units::write_filled(self.output, place, now)?;
             (0..clusters).for_each(|at| self.enter(number + at, (place + at * CLUSTER as u64) | COPIED));
             (number, rest) = (number + clusters, behind);
         }
@@ -149,6 +151,13 @@ impl<'a> File<'a> {
         Ok(())
     }
 
+    /// Enters a cluster; those before it have been entered.
+    pub fn enter_at(&mut self, number: u64, entry: u64) -> io::Result<()> {
+        self.table(number)?;
+        self.enter(number, entry);
+        Ok(())
+    }
+
     fn enter(&mut self, number: u64, entry: u64) {
         if let Some((.., entries)) = &mut self.l2 {
             entries[(number % L2_ENTRIES) as usize] = entry;
@@ -162,9 +171,10 @@ impl<'a> File<'a> {
         }
     }
 
-    fn finish(mut self, packing: Packing) -> io::Result<u64> {
+    /// Writes what is left, and returns the length of the file.
+    pub fn finish(mut self, packing: Packing) -> io::Result<u64> {
         self.write_table()?;
-        self.output.write_at(CLUSTER as u64, &big_endian(&self.l1))?;
+        self.output.write_at(self.l1_at, &big_endian(&self.l1))?;
         let (table, table_clusters) = self.write_refcounts()?;
         let header = self.header(table, table_clusters, packing);
         let length = (self.refcounts.len() * CLUSTER) as u64;
@@ -205,7 +215,7 @@ impl<'a> File<'a> {
         let mut words = |words: &[u32]| words.iter().for_each(|word| header.extend(word.to_be_bytes()));
         words(&[3, 0, 0, 0, CLUSTER_BITS]);
         words(&[(self.size >> 32) as u32, self.size as u32]);
-        words(&[0, self.l1.len() as u32, 0, CLUSTER as u32]);
+        words(&[0, self.l1.len() as u32, (self.l1_at >> 32) as u32, self.l1_at as u32]);
         words(&[(refcount_table >> 32) as u32, refcount_table as u32, refcount_clusters]);
         // No snapshots, then the features: incompatible, compatible, those that clear themselves.
         words(&[0, 0, 0]);

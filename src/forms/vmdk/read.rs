@@ -2,7 +2,7 @@
 
 use super::{AT_END, COMPRESSED, MARKERS, SECTOR};
 use crate::formats::{u16_at, u32_at, u64_at};
-use crate::forms::mapped::{Map, Mapped, Place, Table};
+use crate::forms::mapped::{Map, Mapped, Place, Table, each_once};
 use crate::forms::{Fault, Packing, Raw, Source};
 
 /// Bytes of a header that say something.
@@ -12,6 +12,8 @@ const LONGEST: u64 = 1 << 20;
 /// Largest grain and most entries of a table.
 const GRAIN_MAX: u64 = 32 << 20;
 const ENTRIES_MAX: u64 = 1 << 20;
+/// Bytes of a directory, at most: QEMU takes no longer one.
+const DIRECTORY_MAX: u64 = 128 << 20;
 /// Header flag: an entry of 1 means a grain of zeros.
 const ZERO_GRAINS: u32 = 1 << 2;
 
@@ -57,11 +59,15 @@ pub fn open(file: Raw) -> Result<Mapped<Tables>, Fault> {
     let grains = capacity.div_ceil(grain);
     let directory = long(56).checked_mul(SECTOR).ok_or(Fault::CutShort("its directory"))?;
     let length = grains.div_ceil(entries) * 4;
+    if length > DIRECTORY_MAX {
+        return Err(Fault::Damaged("its directory is too long"));
+    }
     if directory.checked_add(length).is_none_or(|end| end > file.size()) {
         return Err(Fault::CutShort("its directory"));
     }
     let zeros = flags & ZERO_GRAINS != 0;
     let tables = Tables { grains, directory, entries, zeros, packed, pages: [Table::new(), Table::new()] };
+    each_once((0..grains.div_ceil(entries)).map(|index| tables.table(&file, index * entries)))?;
     Ok(Mapped::new(file, tables, size, grain * SECTOR))
 }
 

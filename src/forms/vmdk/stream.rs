@@ -1,15 +1,14 @@
 //! Writes `streamOptimized`: packed grains behind each other, the tables behind them, as an OVF package carries it.
 
 use super::{AT_END, COMPRESSED, DESCRIPTOR_SECTORS, ENTRIES, GRAIN, Header, MARKERS, NEWLINES, SECTOR};
+use crate::forms::deflate::{Around, Deflate};
 use crate::forms::{Source, packed, units};
 use crate::output::Output;
-use flate2::{Compress, Compression, FlushCompress};
 use std::io;
 
 /// Bytes that are packed at a time.
 const BATCH: usize = 8 << 20;
-/// Level of Deflate: the next ones take longer, and the size stays.
-const LEVEL: u32 = 5;
+const WINDOW_BITS: u8 = 15;
 /// Kinds of markers: the end, a table, the directory, the footer.
 const END: u32 = 0;
 const TABLE: u32 = 1;
@@ -24,7 +23,7 @@ pub fn write(source: &dyn Source, output: &dyn Output, threads: usize) -> io::Re
     let mut stream =
         Stream { output, sector: GRAIN, tables: vec![0; capacity.div_ceil(GRAIN * ENTRIES) as usize], table: None };
     units::batches(source, (GRAIN * SECTOR) as usize, BATCH, &mut |batch| {
-        let all = packed::all(batch, threads, &|| Ok(Compress::new(Compression::new(LEVEL), true)), &pack)?;
+        let all = packed::all(batch, threads, &|| Deflate::new(WINDOW_BITS, Around::Zlib), &pack)?;
         batch.iter().zip(all).try_for_each(|((number, _), packed)| stream.grain(*number, &packed))
     })?;
     stream.write_table()?;
@@ -53,12 +52,10 @@ pub fn write(source: &dyn Source, output: &dyn Output, threads: usize) -> io::Re
     Ok(stream.sector * SECTOR)
 }
 
-fn pack(deflate: &mut Compress, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    deflate.reset();
+fn pack(deflate: &mut Deflate, bytes: &[u8]) -> io::Result<Vec<u8>> {
     // What cannot be packed grows by five bytes in each 16 KiB and the ends.
-    let mut packed = Vec::with_capacity(bytes.len() + bytes.len() / 1024 + 64);
-    deflate.compress_vec(bytes, &mut packed, FlushCompress::Finish)?;
-    Ok(packed)
+    let packed = deflate.pack(bytes, bytes.len() + bytes.len() / 1024 + 64)?;
+    packed.ok_or_else(|| io::Error::other("a grain grew when it was packed"))
 }
 
 /// The file as it grows.

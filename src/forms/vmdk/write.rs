@@ -25,7 +25,7 @@ pub fn write(source: &dyn Source, output: &dyn Output) -> io::Result<u64> {
             table.write(output, tables_of)?;
             table.number = number / ENTRIES;
         }
-        output.write_at(next * SECTOR, bytes)?;
+        units::write_filled(output, next * SECTOR, bytes)?;
         // Below 2^32 by the limit of the capacity.
         table.entries[(number % ENTRIES) as usize] = next as u32;
         table.used = true;

@@ -9,7 +9,7 @@ use crate::contents::paths;
 use crate::escape::{escape, printable};
 use crate::formats::fat::{File, Volume, Walk};
 use crate::formats::{ReadAt, pe};
-use crate::inspect::model::{Fact, LoaderEntry, Owner, Usage};
+use crate::inspect::model::{Fact, Kernel, LoaderEntry, Owner, Usage};
 use crate::inspect::{initramfs, kernel};
 use crate::rootfs::Kind;
 use std::collections::BTreeMap;
@@ -155,7 +155,8 @@ impl Reading<'_> {
                         self.initramfs(initrd, &format!("{evidence}, section .initrd"));
                     }
                     match kernel::found(inside.unwrap_or(bytes), &evidence) {
-                        Ok(bundle) => self.found.kernels.push(kernel::facts(&bundle, &evidence)),
+                        // What it has as modules is not beside it: only the disk's own words tell where it boots.
+                        Ok(bundle) => self.found.kernels.push(Kernel { boots_on: String::new(), ..kernel::facts(&bundle, &evidence) }),
                         Err(error) => self.report.notes.push(printable(&error.to_string())),
                     }
                 }

@@ -269,6 +269,11 @@ impl<'a> Reading<'a> {
             self.report.notes.push("the map leaves out pieces, there are too many".into());
         }
         self.found.map = self.map.finish();
+        // With several kernels it is not known whose words they are.
+        let words = self.spec.as_ref().and_then(|spec| spec.boots_on.as_ref());
+        if let ([kernel], Some(words)) = (&mut self.found.kernels[..], words) {
+            kernel.boots_on = escape(words.as_bytes());
+        }
         let mut releases: Vec<String> = Vec::new();
         for kernel in &self.found.kernels {
             if !releases.contains(&kernel.release) {

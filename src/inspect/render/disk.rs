@@ -171,7 +171,7 @@ pub fn kernel(page: &mut Page, kernel: &Kernel, alone: bool) {
     if !kernel.buses.is_empty() {
         page.row("boots from", &kernel.buses.join(" "));
     }
-    if alone {
+    if !kernel.boots_on.is_empty() {
         page.row("boots on", &kernel.boots_on);
     }
     if alone {

@@ -1,7 +1,7 @@
 //! Registries that do not let everybody in: TLS, passwords, tokens. What is secret is nowhere to be seen.
 
 use super::{Home, image, layout, oci};
-use crate::support::e2e::Ran;
+use crate::support::e2e::{Ran, run};
 use crate::support::http::{Server, answer};
 use crate::support::images::Pack;
 use crate::support::registry::{Guards, Registry};
@@ -274,4 +274,26 @@ fn a_token_server_is_asked_with_a_password_an_identity_or_nothing() {
             false => assert!(ran.expect_status(1).stderr.contains("logged"), "{repository} {text}"),
         }
     }
+
+    // A disk is let in by the same servers, who are asked for the right to push.
+    let disk = home.path("disk.img");
+    let mut sgdisk = Command::new("sgdisk");
+    std::fs::File::create(&disk).unwrap().set_len(4 << 20).unwrap();
+    tools::stdout(sgdisk.args(["-n", "1", "-t", "1:4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"]).arg(&disk));
+    let name = format!("docker://{}", registry.name("mine:1"));
+    for (auth, ok) in [(WRONG, false), (RIGHT, true)] {
+        home.write("user/docker/config.json", &config(&host, auth));
+        asked.lock().unwrap().clear();
+        let ran = run(home.bootdisk().arg("convert").arg(&disk).arg("-o").arg(&name));
+        keeps_secrets(&ran);
+        assert_eq!(asked.lock().unwrap().first().map(String::as_str), Some(&*format!("GET Basic {auth} ")));
+        match ok {
+            true => assert_eq!(ran.expect_status(0).text(), ""),
+            false => assert!(ran.expect_status(1).stderr.contains("logged")),
+        }
+    }
+    let mut skopeo = Command::new("skopeo");
+    let creds = format!("--creds=me:{PASSWORD}");
+    let pushed = tools::stdout(skopeo.args(["inspect", "--config", "--tls-verify=false", &creds, &name]));
+    assert!(pushed.contains("\"architecture\":\"amd64\""), "{pushed}");
 }
