@@ -26,15 +26,17 @@ use std::{env, fs, thread};
 const GUESTS: [(&str, &str); 2] = [("x86_64", "x86_64-unknown-linux-gnu"), ("aarch64", "aarch64-unknown-linux-gnu")];
 
 /// Everything PID 1 is made of. A change elsewhere must not build it again.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 11] = [
     "build.rs",
     "Cargo.toml",
     "Cargo.lock",
+    "src/copy",
     "src/init",
     "src/guest",
     "src/formats/mod.rs",
     "src/formats/gpt",
     "src/escape.rs",
+    "src/fnmatch.rs",
     "rust-toolchain.toml",
 ];
 

@@ -9,6 +9,7 @@
 //! Nothing is mounted, nothing needs root, and nothing from the image is executed. See ARCHITECTURE.md for the
 //! code map and the rules that hold between the parts.
 
+pub mod copy;
 pub mod escape;
 pub mod fnmatch;
 pub mod formats;

@@ -72,13 +72,7 @@ pub type Disk<'a> = (&'a Path, Box<dyn Source>);
 ///
 /// # Errors
 /// When a disk cannot be read, two are for one architecture, or the place does not take it.
-pub fn write(
-    disks: &[Disk<'_>],
-    place: &Place,
-    threads: usize,
-    verify: bool,
-    observe: Observer<'_>,
-) -> Result<String> {
+pub fn write(disks: &[Disk<'_>], place: &Place, threads: usize, verify: bool, observe: Observer<'_>) -> Result<String> {
     let folder = tempfile::tempdir_in(scratch_dir()).context("cannot make a temporary directory")?;
     let mut all: Vec<Made> = Vec::new();
     for (name, disk) in disks {

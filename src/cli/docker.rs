@@ -128,7 +128,6 @@ const COMMANDS: &[(&[&str], &str, &str)] = &[
     (&["kill"], "a machine is stopped", "bootdisk stop --timeout 0 NAME"),
     (&["start", "create", "restart"], "a machine is made by run, each time anew", "bootdisk run -d --name NAME IMAGE"),
     (&["attach", "wait", "events"], "the output of a detached machine is in its log", "bootdisk logs -f NAME"),
-    (&["cp"], "files go in and out through a process", "bootdisk exec NAME cat /FILE > FILE"),
     (&["top", "stats", "diff"], "what runs in a machine is asked of it", "bootdisk exec NAME ps"),
     (&["port", "info"], "ports are listed with the machines", "bootdisk ps"),
     (

@@ -33,7 +33,7 @@ Exit status: the process's own, 128+N when signal N ended it, 127 when the userl
 is not executable, 125 when bootdisk or the machine failed or the command line is wrong.";
 
 /// The machine's hello comes at once; only one that is about to start takes a moment.
-const HELLO: Duration = Duration::from_secs(60);
+pub(super) const HELLO: Duration = Duration::from_secs(60);
 
 /// Arguments of `bootdisk exec`.
 #[derive(clap::Args)]
@@ -102,6 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         working_dir: args.workdir.clone(),
         terminal: args.tty.then(|| terminal::describe(described)),
         stdin: args.interactive,
+        copy: None,
     };
     let entry = Registry::of_user()?.find_running(args.machine())?;
     let connection = connect(&entry, HELLO)?;

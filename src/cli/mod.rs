@@ -10,6 +10,7 @@ mod completions;
 mod console;
 mod container;
 mod convert;
+mod cp;
 mod debug;
 mod detach;
 mod disk_form;
@@ -82,6 +83,8 @@ enum Command {
     Test(Box<smoke::Args>),
     /// Run a process in a running machine
     Exec(exec::Args),
+    /// Copy files into and out of a running machine, and out of a disk
+    Cp(cp::Args),
     /// List running machines
     Ps(ps::Args),
     /// Show the output of a detached machine
@@ -133,6 +136,7 @@ fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),
         Command::Test(args) => report::exit(smoke::run(&cli.global, *args, given), report::MACHINE_FAILED),
         Command::Exec(args) => report::exit(exec::run(&args), report::MACHINE_FAILED),
+        Command::Cp(args) => report::exit(cp::run(&cli.global, &args), report::FAILED),
         Command::Ps(args) => report::exit(ps::run(&args), report::FAILED),
         Command::Logs(args) => report::exit(logs::run(&args), report::FAILED),
         Command::Stop(args) => report::exit(stop::run(&cli.global, &args), report::FAILED),

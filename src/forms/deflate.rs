@@ -46,7 +46,16 @@ impl Deflate {
         let size = size_of::<z::z_stream>() as i32;
         // SAFETY: the stream is a new one, stays where it is, and version and size are this library's own.
         let code = unsafe {
-            z::deflateInit2_(&raw mut *stream, LEVEL, DEFLATED, bits, MEMORY, z::Z_DEFAULT_STRATEGY, z::zlibVersion(), size)
+            z::deflateInit2_(
+                &raw mut *stream,
+                LEVEL,
+                DEFLATED,
+                bits,
+                MEMORY,
+                z::Z_DEFAULT_STRATEGY,
+                z::zlibVersion(),
+                size,
+            )
         };
         match code {
             z::Z_OK => Ok(Deflate { stream }),

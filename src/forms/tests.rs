@@ -372,7 +372,8 @@ fn a_table_that_is_named_twice_is_damage() {
         };
         // The second that is named becomes the first.
         let entries: Vec<usize> = (0..64).map(|at| directory + at * width).collect();
-        let named: Vec<_> = entries.into_iter().filter(|at| bytes[*at..at + width].iter().any(|byte| *byte != 0)).collect();
+        let named: Vec<_> =
+            entries.into_iter().filter(|at| bytes[*at..at + width].iter().any(|byte| *byte != 0)).collect();
         let first = bytes[named[0]..named[0] + width].to_vec();
         bytes[named[1]..named[1] + width].copy_from_slice(&first);
         std::fs::write(&made, &bytes).unwrap();

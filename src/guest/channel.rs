@@ -30,6 +30,7 @@ use super::mounts::Mount;
 use super::network::Network;
 use super::spec::Process;
 use super::surroundings::{Limit, Surroundings};
+use crate::copy::Copy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -346,6 +347,9 @@ pub struct Exec {
     /// The host will send standard input.
     #[serde(default)]
     pub stdin: bool,
+    /// Files are copied instead, and `what` is [`crate::copy::COMMAND`].
+    #[serde(default)]
+    pub copy: Option<Copy>,
 }
 
 /// One frame.

@@ -97,7 +97,8 @@ impl<'a> Machine<'a> {
         // Ctrl-Alt-Del becomes SIGINT for PID 1 instead of a sudden restart.
         _ = set_cad_enabled(false);
         let signals = Incoming::open().doing("receive signals")?;
-        let child = start(&Start { process, hostname, streams: streams.clone(), place: Place::New(plan) })?;
+        let place = Place::New(plan);
+        let child = start(&Start { process, hostname, streams: streams.clone(), place, copy: None })?;
         let (pid, own_pids) = (child.pid, child.own_pids);
         Ok(Machine {
             host,
@@ -334,7 +335,13 @@ impl<'a> Machine<'a> {
         // Now and not earlier: the workload makes its mount namespace after the fork.
         let workload = Workload::of(self.workload_pid, self.own_pids);
         let place = Place::Beside(&workload);
-        let child = start(&Start { process: &process, hostname: self.hostname, streams: streams.clone(), place })?;
+        let child = start(&Start {
+            process: &process,
+            hostname: self.hostname,
+            streams: streams.clone(),
+            place,
+            copy: exec.copy.as_ref(),
+        })?;
         self.running.push(Running::new(exec.process, child, &streams));
         Ok(())
     }

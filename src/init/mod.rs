@@ -22,6 +22,7 @@ mod clock;
 mod command;
 mod consoles;
 mod controllers;
+mod copy;
 pub mod dhcp;
 mod early;
 mod environment;

@@ -7,7 +7,8 @@ use super::failure::{Doing, Failure};
 use super::namespaces::{Workload, begin_pids};
 use super::report::{self, Reporter, Reports};
 use super::userland::Plan;
-use super::{cgroup, command, consoles, environment, folders, log, signals, terminal, userland};
+use super::{cgroup, command, consoles, copy, environment, folders, log, signals, terminal, userland};
+use crate::copy::Copy;
 use crate::guest::channel::Terminal;
 use crate::guest::spec::Process;
 use crate::guest::surroundings::LIMITS;
@@ -53,6 +54,8 @@ pub struct Start<'a> {
     pub streams: Streams,
     /// Where it runs.
     pub place: Place<'a>,
+    /// Files are copied there as root, and no program is executed.
+    pub copy: Option<&'a Copy>,
 }
 
 /// Where a process runs.
@@ -128,14 +131,22 @@ fn become_program(start: &Start, standard: Standard, reporter: Reporter) -> ! {
     if let Ok(second) = reporter.duplicate() {
         log::become_child(second);
     }
-    let Err(failure) = set_up(start, standard, &reporter);
-    reporter.failed(&failure);
+    let status = match set_up(start, standard, &reporter) {
+        Ok(copy) => {
+            close_the_rest(0);
+            copy::run(copy)
+        }
+        Err(failure) => {
+            reporter.failed(&failure);
+            i32::from(failure.status)
+        }
+    };
     // SAFETY: ends at once, without running anything of the parent's.
-    unsafe { libc::_exit(i32::from(failure.status)) }
+    unsafe { libc::_exit(status) }
 }
 
-/// Never returns but with an error.
-fn set_up(start: &Start, standard: Standard, reporter: &Reporter) -> Result<std::convert::Infallible, Failure> {
+/// Returns with an error, or in the place where files are to be copied.
+fn set_up<'a>(start: &Start<'a>, standard: Standard, reporter: &Reporter) -> Result<&'a Copy, Failure> {
     signals::reset();
     _ = setsid();
     umask(Mode::empty());
@@ -161,7 +172,13 @@ fn set_up(start: &Start, standard: Standard, reporter: &Reporter) -> Result<std:
         }
         Streams::Pipes { .. } => take(standard).doing("take the standard streams")?,
     }
-    run(start)
+    match start.copy {
+        Some(copy) => Ok(copy),
+        None => {
+            let Err(failure) = run(start);
+            Err(failure)
+        }
+    }
 }
 
 fn separate_mounts() -> Result<(), Failure> {
@@ -215,7 +232,7 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     let env = env.iter().map(|entry| c_string(entry)).collect::<Result<Vec<_>, _>>()?;
     let file = c_string(path.to_string_lossy().as_ref())?;
     command::warn_of(&path);
-    close_the_rest();
+    close_the_rest(CLOSE_RANGE_CLOEXEC);
     let Err(errno) = execve(&file, &arguments, &env);
     Err(command::explain(&path, errno))
 }
@@ -291,9 +308,16 @@ fn c_string(text: &str) -> Result<CString, Failure> {
     CString::new(text).map_err(|_| Failure::machine(format!("a zero byte in the command or environment: {text}")))
 }
 
+/// Closes at the exec, and not now.
+const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+
 /// Nothing but 0, 1 and 2 survives the exec (CVE-2024-21626). Ours are all close-on-exec; this is for what is not.
-fn close_the_rest() {
-    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-    // SAFETY: only marks descriptors. Kernels before 5.11 refuse, and have nothing to mark.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) };
+fn close_the_rest(flags: libc::c_uint) {
+    // SAFETY: marks descriptors, or closes them in a child that uses none of them again. Kernels before 5.11 refuse to
+    // mark, and have nothing to mark.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) };
+    if done != 0 && flags == 0 {
+        // SAFETY: as above; PID 1 has few.
+        (3..1024).for_each(|fd| _ = unsafe { libc::close(fd) });
+    }
 }

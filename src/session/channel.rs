@@ -482,7 +482,7 @@ mod tests {
     #[test]
     fn exec_opens_streams_of_its_own() {
         let (mut channel, nonce) = open(false);
-        let exec = || Exec { process: 0, what: Default::default(), terminal: None, stdin: true };
+        let exec = || Exec { process: 0, what: Default::default(), terminal: None, stdin: true, copy: None };
         assert_eq!((channel.exec(exec()), channel.exec(exec())), (Ok(1), Ok(2)));
         let frames = sent(&mut channel);
         let second: Exec = serde_json::from_slice(&frames[1].payload).unwrap();

@@ -413,7 +413,7 @@ fn guests(exec: Exec) -> GuestExec {
         working_dir: exec.working_dir.unwrap_or_default(),
         ..Process::default()
     };
-    GuestExec { process: 0, what, terminal: exec.terminal, stdin: exec.stdin }
+    GuestExec { process: 0, what, terminal: exec.terminal, stdin: exec.stdin, copy: exec.copy }
 }
 
 fn stream(output: Output) -> Stream {

@@ -1,12 +1,13 @@
 //! Machines that are talked to while they run: exec, ps, logs and stop, detached and on a terminal.
 
-use crate::{e2e, pty};
+use crate::{busybox, e2e, pty, tools};
 use e2e::{Bench, Kernel, PATIENCE, Running, image, run, run_with_input, tagged};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pty::OnTerminal;
 use serde_json::Value;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -382,4 +383,84 @@ fn qemu_of(parent: u32) -> u32 {
     let pids =
         std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     pids.into_iter().find(is_child).expect("no QEMU runs")
+}
+
+/// `cp` in and out, as docker has it: files, folders, a tar, links, owners, and what is refused; and out of the disk that
+/// the machine was started from.
+#[test]
+fn files_are_copied_into_and_out_of_a_machine_and_out_of_a_disk() {
+    let bench = Bench::new(Kernel::Cloud);
+    let _ends = Ends(&bench);
+    let disk = bench.build(busybox::archive(&bench.path("")), "box.qcow2", &[]);
+    run_detached(&bench, "box", &disk, &[], &["sleep", "100000"]);
+    let copy = |options: &[&str], from: &str, to: &str| {
+        let mut copy = bench.bootdisk();
+        copy.arg("cp").args(options).arg(from).arg(to).current_dir(bench.path(""));
+        copy
+    };
+    let in_machine = |script: &str| run(&mut exec(&bench, &["box"], &["sh", "-c", script])).expect_status(0).text();
+    let here = |path: &str| std::fs::read(bench.path(path)).unwrap();
+    let tree = bench.path("tree");
+    std::fs::create_dir_all(tree.join("a")).unwrap();
+    std::fs::write(tree.join("a/file"), vec![b'x'; 5 << 20]).unwrap();
+    std::fs::hard_link(tree.join("a/file"), tree.join("twin")).unwrap();
+    std::os::unix::fs::symlink("a/file", tree.join("link")).unwrap();
+    std::os::unix::fs::chown(tree.join("a/file"), Some(7), Some(8)).unwrap();
+
+    // In: a folder by its name, its contents alone, a file under a new name; owners as docker leaves them.
+    let said = run(&mut copy(&[], "tree", "box:/tmp")).expect(0, "").stderr;
+    assert_eq!(said, "5.0 MiB copied to box:/tmp\n");
+    run(&mut copy(&["-q", "-a"], "tree/.", "box:/new")).expect(0, "");
+    run(&mut copy(&["-q"], "tree/a/file", "box:tmp/other")).expect(0, "");
+    let facts = "cd /tmp/tree; stat -c '%u:%g %h %s' a/file twin; readlink link; stat -c %u:%g /new/a/file; wc -c </tmp/other; ls -A /tmp /new";
+    assert_eq!(
+        in_machine(facts),
+        "7:8 2 5242880\n7:8 2 5242880\na/file\n7:8\n5242880\n/new:\na\nlink\ntwin\n\n/tmp:\nother\ntree\n"
+    );
+    // Out: a file, a folder into one that is there, through a link, into a tar; what the guest has is what comes.
+    run(&mut copy(&["-q"], "box:/data/numbers", "numbers")).expect(0, "");
+    assert!(here("numbers") == busybox::numbers());
+    std::fs::create_dir(bench.path("out")).unwrap();
+    run(&mut copy(&["-q"], "box:/tmp/tree", "out")).expect(0, "");
+    assert!(here("out/tree/twin") == here("tree/a/file") && bench.path("out/tree/link").is_symlink());
+    run(&mut copy(&["-q", "-L"], "box:/tmp/tree/link", "out/followed")).expect(0, "");
+    assert!(here("out/followed") == here("tree/a/file") && !bench.path("out/followed").is_symlink());
+    let tar = run(&mut copy(&["-q"], "box:/tmp/tree", "-")).expect_status(0);
+    std::fs::write(bench.path("t.tar"), &tar.stdout).unwrap();
+    let listed = tools::stdout(Command::new("tar").arg("-tf").arg(bench.path("t.tar")));
+    assert_eq!(listed, "tree/\ntree/a/\ntree/a/file\ntree/link\ntree/twin\n");
+    // A tar of another program goes in, packed too.
+    let packed =
+        Command::new("tar").args(["-cz", "-C", "tree", "."]).current_dir(bench.path("")).output().unwrap().stdout;
+    run_with_input(&mut copy(&["-q"], "-", "box:/data"), packed).expect(0, "");
+    assert_eq!(in_machine("cd /data; cmp a/file /tmp/other && readlink link"), "a/file\n");
+
+    // What is wrong is said once, and leaves nothing.
+    for (from, to, words) in [
+        ("box:/nope", "x", "in box: cannot copy /nope: no such file or directory"),
+        ("nope", "box:/tmp", "cannot copy nope: no such file or directory"),
+        ("numbers", "box:/no/such/", "in box: cannot copy to /no/such/: no such directory"),
+        ("tree", "box:/tmp/other", "in box: cannot copy to /tmp/other: a folder does not go into a file"),
+        ("box:/tmp/tree", "numbers", "cannot copy to numbers: a folder does not go into a file"),
+        ("box:/tmp", "other:/tmp", "hint: bootdisk cp ONE:PATH - | bootdisk cp - OTHER:FOLDER"),
+        ("numbers", "other", "hint: bootdisk ps lists the machines"),
+        ("numbers", "other:/tmp", "other"),
+        ("numbers", "box.qcow2:/tmp", "a disk that does not run is only read"),
+    ] {
+        let ran = run(&mut copy(&["-q"], from, to)).expect(1, "");
+        assert!(ran.stderr.contains(words), "{from} {to}: {}", ran.stderr);
+    }
+    assert!(!bench.path("x").exists() && here("numbers") == busybox::numbers());
+    let left = in_machine("find / -xdev -name '.bootdisk*'");
+    assert_eq!(left, "");
+
+    // Out of the disk, in its form: what the image has, and nothing of what the machine wrote.
+    run(&mut copy(&["-q"], "box.qcow2:/twice/.", "twice")).expect(0, "");
+    let (one, other) =
+        (std::fs::metadata(bench.path("twice/a")).unwrap(), std::fs::metadata(bench.path("twice/b")).unwrap());
+    assert_eq!((one.ino(), one.nlink(), here("twice/a")), (other.ino(), 2, b"one file\n".to_vec()));
+    run(&mut copy(&["-q"], "box.qcow2:bin/sh", "sh")).expect(0, "");
+    assert_eq!(std::fs::read_link(bench.path("sh")).unwrap(), Path::new("busybox"));
+    let absent = run(&mut copy(&["-q"], "box.qcow2:/tmp/tree", "absent")).expect(1, "").stderr;
+    assert!(absent.contains("cannot copy /tmp/tree: no such file or directory"), "{absent}");
 }

@@ -92,8 +92,10 @@ fn all_output_arrives_from_a_fast_workload_to_a_slow_host() {
     // A host that gives no credit gets one window and no more, and the machine goes on.
     session.credit_held = true;
     session.until("a window", |session| session.out.get(&2).is_some_and(|out| out.len() == WINDOW as usize));
-    session
-        .send(Frame::control(Kind::Exec, &Exec { process: 1, what: say("still here"), terminal: None, stdin: false }));
+    session.send(Frame::control(
+        Kind::Exec,
+        &Exec { process: 1, what: say("still here"), terminal: None, stdin: false, copy: None },
+    ));
     session.until("another process", |session| session.ended.contains_key(&1));
     assert_eq!((session.text(stdout_of(1)).as_str(), session.out[&2].len()), ("still here\n", WINDOW as usize));
     session.credit_held = false;

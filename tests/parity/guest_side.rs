@@ -38,6 +38,7 @@ pub fn run(session: &mut Session, number: u32, row: &Row) -> Seen {
         what: row.process(),
         terminal: row.terminal.then(terminal),
         stdin: row.stdin.is_some(),
+        copy: None,
     };
     session.send(Frame::control(Kind::Exec, &exec));
     if let Some(text) = row.stdin {

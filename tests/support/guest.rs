@@ -463,7 +463,7 @@ impl Session {
 
     /// Starts another process and waits for its end.
     pub fn exec(&mut self, process: u32, what: Process) -> (Outcome, String) {
-        self.send(Frame::control(Kind::Exec, &Exec { process, what, terminal: None, stdin: false }));
+        self.send(Frame::control(Kind::Exec, &Exec { process, what, terminal: None, stdin: false, copy: None }));
         self.until("the end of exec", |session| session.ended.contains_key(&process));
         (self.ended[&process].outcome.clone(), self.text(stdout_of(process)))
     }

@@ -196,9 +196,24 @@ mod tests {
             ("a byte", 1 << 20, &[(Some(1), 5, 1)], 1),
             ("backwards, across clusters", 1 << 20, &[(Some(1), 640 * K, 100_000), (Some(2), 100, 200_000)], 6),
             ("given back in part", 1 << 20, &[(Some(1), 0, 1 << 17), (None, 4096, 8192)], 2),
-            ("given back and taken again", 1 << 20, &[(Some(1), 0, 1 << 17), (None, 0, 1 << 16), (Some(3), 1 << 19, 9)], 2),
-            ("gaps in the middle", 1 << 20, &[(Some(1), 0, 1 << 19), (None, 64 * K, 1 << 17), (None, 300 * K, 1 << 17)], 5),
-            ("all given back", 600 << 20, &[(Some(1), 0, 1 << 20), (Some(2), 599 << 20, 4096), (None, 0, 600 << 20)], 0),
+            (
+                "given back and taken again",
+                1 << 20,
+                &[(Some(1), 0, 1 << 17), (None, 0, 1 << 16), (Some(3), 1 << 19, 9)],
+                2,
+            ),
+            (
+                "gaps in the middle",
+                1 << 20,
+                &[(Some(1), 0, 1 << 19), (None, 64 * K, 1 << 17), (None, 300 * K, 1 << 17)],
+                5,
+            ),
+            (
+                "all given back",
+                600 << 20,
+                &[(Some(1), 0, 1 << 20), (Some(2), 599 << 20, 4096), (None, 0, 600 << 20)],
+                0,
+            ),
         ];
         for (name, size, steps, clusters) in rows {
             let (folder, disk) = after(steps, size);
@@ -208,7 +223,10 @@ mod tests {
             let said = String::from_utf8_lossy(&check.stdout).into_owned();
             assert!(check.status.success(), "{name}: {said}");
             let allocated = format!("\"allocated-clusters\": {clusters},");
-            assert!(said.contains(&allocated) || clusters == 0 && !said.contains("allocated-clusters"), "{name}: {said}");
+            assert!(
+                said.contains(&allocated) || clusters == 0 && !said.contains("allocated-clusters"),
+                "{name}: {said}"
+            );
             let source = forms::open(fs::File::open(&path).unwrap()).unwrap();
             let mut there = vec![0; source.size() as usize];
             source.read_at(0, &mut there).unwrap();

@@ -156,7 +156,10 @@ impl Reading<'_> {
                     }
                     match kernel::found(inside.unwrap_or(bytes), &evidence) {
                         // What it has as modules is not beside it: only the disk's own words tell where it boots.
-                        Ok(bundle) => self.found.kernels.push(Kernel { boots_on: String::new(), ..kernel::facts(&bundle, &evidence) }),
+                        Ok(bundle) => self
+                            .found
+                            .kernels
+                            .push(Kernel { boots_on: String::new(), ..kernel::facts(&bundle, &evidence) }),
                         Err(error) => self.report.notes.push(printable(&error.to_string())),
                     }
                 }

@@ -19,6 +19,7 @@
 //! A client that goes takes its process with it: end of input, closed outputs, SIGHUP.
 
 use super::error::ControlError;
+use crate::copy::Copy;
 use crate::guest::channel::{Decoder, MAX_PAYLOAD, Outcome, Terminal, encode_raw};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,9 @@ pub struct Exec {
     pub terminal: Option<Terminal>,
     /// Standard input will be sent; otherwise it is /dev/null.
     pub stdin: bool,
+    /// Files are copied instead, as root.
+    #[serde(default)]
+    pub copy: Option<Copy>,
 }
 
 /// How far a machine is.

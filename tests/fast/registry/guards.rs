@@ -295,5 +295,5 @@ fn a_token_server_is_asked_with_a_password_an_identity_or_nothing() {
     let mut skopeo = Command::new("skopeo");
     let creds = format!("--creds=me:{PASSWORD}");
     let pushed = tools::stdout(skopeo.args(["inspect", "--config", "--tls-verify=false", &creds, &name]));
-    assert!(pushed.contains("\"architecture\":\"amd64\""), "{pushed}");
+    assert!(pushed.contains("\"architecture\": \"amd64\""), "{pushed}");
 }

@@ -1,0 +1,166 @@
+//! A file or a folder becomes records. What a path stands for is as `docker cp` has it: `x/.` is what is in `x`, a link
+//! is copied as a link unless its path ends with a slash or it is to be followed.
+
+use super::{Kind, Preface, Record, Sink, at};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The path without what its end says, the preface, and whether a link at its end is followed.
+pub fn split(path: &[u8]) -> (&[u8], Preface, bool) {
+    let mut rest = path;
+    let (mut contents, mut slash) = (matches!(path, b"." | b".."), false);
+    loop {
+        if let Some(before) = rest.strip_suffix(b"/.").filter(|_| !slash) {
+            (rest, contents) = (before, true);
+        } else if let Some(before) = rest.strip_suffix(b"/") {
+            (rest, slash) = (before, true);
+        } else {
+            break;
+        }
+    }
+    // What is left of `/` is nothing, and its folder has no name.
+    let last = rest.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    contents |= rest.is_empty() || last == b".." || last == b".";
+    let name = if contents { Vec::new() } else { last.to_vec() };
+    (if rest.is_empty() { b"/" } else { rest }, Preface { name, contents }, slash || contents)
+}
+
+/// Gives a sink everything at `path`. What is left out is told to `note`, a line each.
+///
+/// # Errors
+/// When it cannot be read, or the sink fails.
+pub fn take(path: &[u8], follow: bool, sink: &mut dyn Sink, note: &mut dyn FnMut(&str)) -> io::Result<()> {
+    let (place, preface, followed) = split(path);
+    let root = PathBuf::from(OsStr::from_bytes(place));
+    let facts = if follow || followed { fs::metadata(&root) } else { root.symlink_metadata() };
+    let facts = facts.map_err(|error| at("copy", path, &error))?;
+    if followed && !facts.is_dir() {
+        return Err(at("copy", path, &io::ErrorKind::NotADirectory.into()));
+    }
+    sink.begin(&preface)?;
+    let mut links = HashMap::new();
+    let mut todo = vec![(root, Vec::new(), Some(facts))];
+    while let Some((full, path, facts)) = todo.pop() {
+        let shown = full.as_os_str().as_bytes();
+        let facts = match facts.map_or_else(|| full.symlink_metadata(), Ok) {
+            // It was there a moment ago.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            facts => facts.map_err(|error| at("read", shown, &error))?,
+        };
+        let Some(kind) = kind_of(&full, &path, &facts, &mut links)? else {
+            note(&format!("a socket is left out: {}", crate::escape::escape(shown)));
+            continue;
+        };
+        let record = Record {
+            path,
+            mode: facts.mode() & 0o7777,
+            uid: facts.uid(),
+            gid: facts.gid(),
+            mtime: (facts.mtime(), facts.mtime_nsec() as u32),
+            capability: capability(&full, &facts),
+            kind,
+        };
+        match record.kind {
+            Kind::File(_) => sink.put(&record, &mut open(&full)?)?,
+            _ => sink.put(&record, &mut io::empty())?,
+        }
+        if record.kind == Kind::Directory {
+            todo.extend(children(&full, &record.path)?);
+        }
+    }
+    sink.end()
+}
+
+/// Paths and places in a folder, the last name first.
+type Child = (PathBuf, Vec<u8>, Option<Metadata>);
+
+fn children(folder: &Path, path: &[u8]) -> io::Result<Vec<Child>> {
+    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
+    let mut names = read().map_err(|error| at("read", folder.as_os_str().as_bytes(), &error))?;
+    names.sort_unstable_by(|one, other| other.cmp(one));
+    let below = |name: &OsStr| match path.is_empty() {
+        true => name.as_bytes().to_vec(),
+        false => [path, b"/", name.as_bytes()].concat(),
+    };
+    Ok(names.iter().map(|name| (folder.join(name), below(name), None)).collect())
+}
+
+/// `None` for a socket.
+fn kind_of(
+    full: &Path,
+    path: &[u8],
+    facts: &Metadata,
+    links: &mut HashMap<(u64, u64), Vec<u8>>,
+) -> io::Result<Option<Kind>> {
+    let kind = facts.file_type();
+    if !facts.is_dir() && facts.nlink() > 1 {
+        if let Some(first) = links.get(&(facts.dev(), facts.ino())) {
+            return Ok(Some(Kind::HardLink(first.clone())));
+        }
+        links.insert((facts.dev(), facts.ino()), path.to_vec());
+    }
+    let device = || (libc::major(facts.rdev()) as u32, libc::minor(facts.rdev()) as u32);
+    Ok(Some(match () {
+        () if facts.is_dir() => Kind::Directory,
+        () if facts.is_file() => Kind::File(facts.len()),
+        () if facts.is_symlink() => {
+            let target = fs::read_link(full).map_err(|error| at("read", full.as_os_str().as_bytes(), &error))?;
+            Kind::Symlink(target.into_os_string().as_bytes().to_vec())
+        }
+        () if kind.is_fifo() => Kind::Fifo,
+        () if kind.is_char_device() => Kind::Character(device().0, device().1),
+        () if kind.is_block_device() => Kind::Block(device().0, device().1),
+        () => return Ok(None),
+    }))
+}
+
+/// A file that may have become something else by now is not waited for.
+fn open(full: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(full);
+    opened.map_err(|error| at("read", full.as_os_str().as_bytes(), &error))
+}
+
+fn capability(full: &Path, facts: &Metadata) -> Vec<u8> {
+    let mut value = vec![0u8; 256];
+    let (Ok(path), true) = (std::ffi::CString::new(full.as_os_str().as_bytes()), facts.is_file()) else {
+        return Vec::new();
+    };
+    // SAFETY: two strings that end, and as much room as is said.
+    let length = unsafe {
+        libc::lgetxattr(path.as_ptr(), c"security.capability".as_ptr(), value.as_mut_ptr().cast(), value.len())
+    };
+    value.truncate(usize::try_from(length).unwrap_or(0));
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_path_says_what_of_it_is_copied() {
+        for (path, place, name, contents, follow) in [
+            ("a", "a", "a", false, false),
+            ("/a/b", "/a/b", "b", false, false),
+            ("a/", "a", "a", false, true),
+            ("a//", "a", "a", false, true),
+            ("a/.", "a", "", true, true),
+            ("a/./", "a/.", "", true, true),
+            (".", ".", "", true, true),
+            ("..", "..", "", true, true),
+            ("a/..", "a/..", "", true, true),
+            ("/", "/", "", true, true),
+            ("/.", "/", "", true, true),
+        ] {
+            let (found, preface, followed) = split(path.as_bytes());
+            let name = name.as_bytes().to_vec();
+            assert_eq!((found, preface, followed), (place.as_bytes(), Preface { name, contents }, follow), "{path}");
+        }
+    }
+}
