@@ -2,8 +2,11 @@
 
 use super::Source;
 use crate::holes::is_zero;
+use crate::large;
 use crate::output::Output;
 use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 /// Bytes read at a time, at least: few enough to be in the processor's cache still when they are written.
 const BATCH: usize = 1 << 20;
@@ -67,7 +70,8 @@ pub(super) fn batches(
     })
 }
 
-/// What is no hole, in whole units, about `batch` bytes at a time: the number of the first one, and the bytes.
+/// What is no hole, in whole units, about `batch` bytes at a time: the number of the first one, and the bytes. The next ones are
+/// read meanwhile.
 fn stretches(
     source: &dyn Source,
     unit: usize,
@@ -75,7 +79,44 @@ fn stretches(
     put: &mut dyn FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let most = (batch / unit).max(1) * unit;
-    let mut buffer = crate::large::buffer(most);
+    let (empty, empties) = channel();
+    let (full, fulls) = channel();
+    (0..BUFFERS).for_each(|_| _ = empty.send(large::buffer(most)));
+    // Whoever ends first takes its ends of both with it, and so ends the other.
+    thread::scope(move |scope| {
+        let read = move || {
+            if let Err(error) = read_all(source, unit, most, &empties, &full) {
+                _ = full.send(Err(error));
+            }
+        };
+        thread::Builder::new().name("read".into()).spawn_scoped(scope, read)?;
+        for stretch in fulls {
+            let Stretch { first, length, buffer } = stretch?;
+            put(first, &buffer[..length])?;
+            _ = empty.send(buffer);
+        }
+        Ok(())
+    })
+}
+
+/// One is written while another is read.
+const BUFFERS: usize = 2;
+
+struct Stretch {
+    first: u64,
+    /// Bytes of the buffer that count.
+    length: usize,
+    buffer: Vec<u8>,
+}
+
+/// Reads into the buffers that come, until there is nothing more or nobody wants it.
+fn read_all(
+    source: &dyn Source,
+    unit: usize,
+    most: usize,
+    empties: &Receiver<Vec<u8>>,
+    full: &Sender<io::Result<Stretch>>,
+) -> io::Result<()> {
     let mut at = 0;
     while let Some(range) = source.data(at)? {
         // In whole units from here on. What was given already begins no second time.
@@ -83,15 +124,42 @@ fn stretches(
         while at < range.end {
             let end = range.end.next_multiple_of(unit as u64).min(at + most as u64);
             let length = (end - at) as usize;
+            let Ok(mut buffer) = empties.recv() else { return Ok(()) };
             if buffer.len() < length {
                 buffer.resize(length, 0);
             }
             let there = (source.size() - at).min(end - at) as usize;
             source.read_at(at, &mut buffer[..there])?;
             buffer[there..length].fill(0);
-            put(at / unit as u64, &buffer[..length])?;
+            if full.send(Ok(Stretch { first: at / unit as u64, length, buffer })).is_err() {
+                return Ok(());
+            }
             at = end;
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_fails_ends_both() {
+        let disk = tempfile::tempfile().unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&disk, &vec![1; 16 << 20], 0).unwrap();
+        let source = crate::forms::open(disk.try_clone().unwrap()).unwrap();
+        let fails_at = |last: u64| {
+            let mut seen = 0;
+            let ended = each(&*source, 65_536, &mut |_, _| {
+                seen += 1;
+                if seen == last { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            });
+            (seen, ended.map_err(|error| error.kind()))
+        };
+        for last in [1, 16, 17, 100, 256] {
+            assert_eq!(fails_at(last), (last, Err(io::ErrorKind::StorageFull)));
+        }
+        assert_eq!(fails_at(257), (256, Ok(())));
+    }
 }
