@@ -81,11 +81,14 @@ pub fn run(args: &VolumeArgs) -> Result<ExitCode> {
 
 /// Each by itself; the first that fails is the error.
 fn remove(store: &Store, names: &[String]) -> Result<ExitCode> {
+    let mut first = None;
     for name in names {
-        store.remove(name)?;
-        stdio::data(format!("{name}\n").as_bytes())?;
+        match store.remove(name) {
+            Ok(()) => stdio::data(format!("{name}\n").as_bytes())?,
+            Err(error) => first = first.or(Some(error)),
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    first.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
 fn path(entry: &Entry, json: bool) -> Result<String> {

@@ -20,6 +20,7 @@ use nix::sys::stat::{
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -57,13 +58,25 @@ pub struct Put<'a> {
     bytes: u64,
     /// So many temporary names were used.
     temporary: u64,
+    /// What was left out and may have other names.
+    left_out: HashSet<Vec<u8>>,
 }
 
 impl<'a> Put<'a> {
     /// To this path. What is left out is told to `note`, a line each.
     pub fn new(to: &[u8], options: Options, note: &'a mut dyn FnMut(&str)) -> Put<'a> {
         let to = to.to_vec();
-        Put { to, options, preface: Preface::default(), root: None, open: Vec::new(), note, bytes: 0, temporary: 0 }
+        Put {
+            to,
+            options,
+            preface: Preface::default(),
+            root: None,
+            open: Vec::new(),
+            note,
+            bytes: 0,
+            temporary: 0,
+            left_out: HashSet::new(),
+        }
     }
 
     /// Bytes of files that were written.
@@ -73,6 +86,9 @@ impl<'a> Put<'a> {
 
     /// Finds out where it all goes, from what comes first.
     fn settle(&mut self, first: &Record) -> io::Result<()> {
+        if self.to.is_empty() {
+            return Err(io::Error::other("an empty path is none"));
+        }
         let shown = self.to.clone();
         let wrong = |why: &str| io::Error::other(format!("cannot copy to {}: {why}", crate::escape::escape(&shown)));
         let place = PathBuf::from(OsStr::from_bytes(&self.to));
@@ -179,8 +195,13 @@ impl<'a> Put<'a> {
         {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        self.temporary += 1;
-        let temporary = OsString::from(format!(".bootdisk-cp.{}.{}", std::process::id(), self.temporary));
+        let temporary = loop {
+            self.temporary += 1;
+            let name = OsString::from(format!(".bootdisk-cp.{}.{}", std::process::id(), self.temporary));
+            if look(parent, &name)?.is_none() {
+                break name;
+            }
+        };
         let made = self.make_as(parent, &temporary, record, body);
         let placed = made.and_then(|()| Ok(renameat(parent, temporary.as_os_str(), parent, name)?));
         // Also where both names are one file, which rename leaves alone.
@@ -238,8 +259,13 @@ impl<'a> Put<'a> {
 
     /// Whether it may be made here.
     fn is_wanted(&mut self, record: &Record) -> bool {
-        let special = matches!(record.kind, Kind::Fifo | Kind::Character(..) | Kind::Block(..));
-        if special && !self.options.trusted {
+        let special = match &record.kind {
+            Kind::Fifo | Kind::Character(..) | Kind::Block(..) => !self.options.trusted,
+            Kind::HardLink(first) => self.left_out.contains(first),
+            _ => false,
+        };
+        if special {
+            self.left_out.insert(record.path.clone());
             let shown = crate::escape::escape(&[&self.preface.name[..], b"/", &record.path].concat());
             (self.note)(&format!("a device or a named pipe is left out: {shown}"));
             return false;
@@ -408,6 +434,7 @@ mod tests {
             ("tree", "/.", "dir/", "dir", "", Ok("dir/a/b")),
             ("tree", "/.", "dir/a", "dir", "", Err("cannot overwrite a file with a folder: a")),
             ("tree", "/.", "dir/a/b/", "dir", "", Err("cannot overwrite a folder with a file: a/b")),
+            ("none", "", "", "new", "", Err("cannot copy")),
         ];
         for (from, from_end, there, to, to_end, expected) in rows {
             let home = tempfile::tempdir().unwrap();
@@ -429,6 +456,20 @@ mod tests {
             }
             let left = walk(home.path());
             assert!(!left.iter().any(|name| name.contains("bootdisk-cp")), "{row}: {left:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_makes_up_is_copied_where_it_is_named_and_left_out_below_another_place() {
+        let home = tempfile::tempdir().unwrap();
+        let to = home.path().join("version");
+        copy(Path::new("/proc/version"), &to, ("", ""), OURS).0.unwrap();
+        assert_eq!(fs::read(&to).unwrap(), fs::read("/proc/version").unwrap());
+        for (from, to) in [("", "x"), ("x", "")] {
+            let (mut stream, note) = (Vec::new(), &mut |_: &str| {});
+            let taken = take(from.as_bytes(), false, &mut Writer::new(&mut stream), note);
+            let put = taken.and_then(|()| read(&mut &stream[..], &mut Put::new(to.as_bytes(), OURS, note)));
+            assert!(put.is_err(), "{from:?} {to:?}");
         }
     }
 
@@ -454,7 +495,9 @@ mod tests {
         symlink("/etc/passwd", from.join("link")).unwrap();
         fs::set_permissions(&odd, fs::Permissions::from_mode(0o4751)).unwrap();
         mknodat(AT_FDCWD, &from.join("pipe"), SFlag::S_IFIFO, Mode::from_bits_truncate(0o600), 0).unwrap();
+        fs::hard_link(from.join("pipe"), from.join("pipe's twin")).unwrap();
         _ = std::os::unix::net::UnixListener::bind(from.join("socket")).unwrap();
+        fs::hard_link(from.join("socket"), from.join("socket's twin")).unwrap();
         let when = TimeSpec::new(1_000_000_000, 123_456_789);
         utimensat(AT_FDCWD, &odd, &when, &when, UtimensatFlags::NoFollowSymlink).unwrap();
         fs::set_permissions(&from, fs::Permissions::from_mode(0o555)).unwrap();
@@ -463,7 +506,7 @@ mod tests {
             let to = home.path().join(format!("to-{pipe}"));
             let (said, notes) = copy(&from, &to, ("", ""), options);
             said.unwrap();
-            assert_eq!(notes.len(), 1 + usize::from(!pipe), "{notes:?}");
+            assert_eq!(notes.len(), 2 + 2 * usize::from(!pipe), "{notes:?}");
             let there = fs::metadata(to.join(odd.file_name().unwrap())).unwrap();
             assert_eq!((there.mode() & 0o7777, there.mtime(), there.mtime_nsec()), (mode, 1_000_000_000, 123_456_789));
             assert_eq!((there.len(), there.ino()), (200_000, fs::metadata(to.join("twin")).unwrap().ino()));

@@ -5,7 +5,7 @@ use super::{Kind, Preface, Record, Sink, at};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,9 @@ pub fn split(path: &[u8]) -> (&[u8], Preface, bool) {
 /// # Errors
 /// When it cannot be read, or the sink fails.
 pub fn take(path: &[u8], follow: bool, sink: &mut dyn Sink, note: &mut dyn FnMut(&str)) -> io::Result<()> {
+    if path.is_empty() {
+        return Err(io::Error::other("an empty path is none"));
+    }
     let (place, preface, followed) = split(path);
     let root = PathBuf::from(OsStr::from_bytes(place));
     let facts = if follow || followed { fs::metadata(&root) } else { root.symlink_metadata() };
@@ -44,6 +47,7 @@ pub fn take(path: &[u8], follow: bool, sink: &mut dyn Sink, note: &mut dyn FnMut
     }
     sink.begin(&preface)?;
     let mut links = HashMap::new();
+    let device = facts.dev();
     let mut todo = vec![(root, Vec::new(), Some(facts))];
     while let Some((full, path, facts)) = todo.pop() {
         let shown = full.as_os_str().as_bytes();
@@ -66,14 +70,86 @@ pub fn take(path: &[u8], follow: bool, sink: &mut dyn Sink, note: &mut dyn FnMut
             kind,
         };
         match record.kind {
-            Kind::File(_) => sink.put(&record, &mut open(&full)?)?,
+            Kind::File(_) => file(&full, record, sink, note)?,
+            Kind::Directory if facts.dev() != device && is_the_kernels(&full) => {
+                note(&format!("what the kernel shows there is left out: {}", crate::escape::escape(shown)));
+                sink.put(&record, &mut io::empty())?;
+            }
+            Kind::Directory => {
+                sink.put(&record, &mut io::empty())?;
+                todo.extend(children(&full, &record.path)?);
+            }
             _ => sink.put(&record, &mut io::empty())?,
-        }
-        if record.kind == Kind::Directory {
-            todo.extend(children(&full, &record.path)?);
         }
     }
     sink.end()
+}
+
+/// A file and its body. One that is gone by now is passed over.
+fn file(full: &Path, mut record: Record, sink: &mut dyn Sink, note: &mut dyn FnMut(&str)) -> io::Result<()> {
+    let shown = full.as_os_str().as_bytes();
+    let mut body = match open(full) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(|error| at("read", shown, &error))?,
+    };
+    if record.kind == Kind::File(0) {
+        // What the kernel makes up has no length before it is read.
+        let mut bytes = Vec::new();
+        if let Err(error) = (&mut body).take(MADE_UP).read_to_end(&mut bytes) {
+            note(&at("read", shown, &error).to_string());
+        }
+        record.kind = Kind::File(bytes.len() as u64);
+        return sink.put(&record, &mut &bytes[..]);
+    }
+    let mut counted = Counted { body, bytes: 0 };
+    sink.put(&record, &mut counted)?;
+    if let Kind::File(length) = record.kind
+        && counted.bytes < length
+    {
+        note(&format!("became shorter while it was copied, and ends with zeros: {}", crate::escape::escape(shown)));
+    }
+    Ok(())
+}
+
+/// Longest file without a length that is read.
+const MADE_UP: u64 = 1 << 20;
+
+struct Counted {
+    body: File,
+    bytes: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
+
+/// Whether a folder is the beginning of a file system that is no storage (statfs(2), `f_type`): proc, sysfs, cgroup, cgroup2,
+/// devpts, debugfs, tracefs, securityfs, bpf, pstore, configfs, fusectl, efivarfs, mqueue, hugetlbfs, binfmt_misc.
+fn is_the_kernels(full: &Path) -> bool {
+    const KINDS: [i64; 16] = [
+        0x9fa0,
+        0x6265_6572,
+        0x0027_e0eb,
+        0x6367_7270,
+        0x1cd1,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0xcafe_4a11,
+        0x6165_676c,
+        0x6265_6570,
+        0x6573_5543,
+        0xde5e_81e4,
+        0x1980_0202,
+        0x9584_58f6,
+        0x4249_4e4d,
+    ];
+    #[allow(clippy::unnecessary_cast, reason = "the type is another one with musl")]
+    nix::sys::statfs::statfs(full).is_ok_and(|facts| KINDS.contains(&(facts.filesystem_type().0 as i64)))
 }
 
 /// Paths and places in a folder, the last name first.
@@ -81,7 +157,11 @@ type Child = (PathBuf, Vec<u8>, Option<Metadata>);
 
 fn children(folder: &Path, path: &[u8]) -> io::Result<Vec<Child>> {
     let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>();
-    let mut names = read().map_err(|error| at("read", folder.as_os_str().as_bytes(), &error))?;
+    let mut names = match read() {
+        // It was there a moment ago.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.map_err(|error| at("read", folder.as_os_str().as_bytes(), &error))?,
+    };
     names.sort_unstable_by(|one, other| other.cmp(one));
     let below = |name: &OsStr| match path.is_empty() {
         true => name.as_bytes().to_vec(),
@@ -98,7 +178,7 @@ fn kind_of(
     links: &mut HashMap<(u64, u64), Vec<u8>>,
 ) -> io::Result<Option<Kind>> {
     let kind = facts.file_type();
-    if !facts.is_dir() && facts.nlink() > 1 {
+    if !facts.is_dir() && !kind.is_socket() && facts.nlink() > 1 {
         if let Some(first) = links.get(&(facts.dev(), facts.ino())) {
             return Ok(Some(Kind::HardLink(first.clone())));
         }
@@ -122,8 +202,7 @@ fn kind_of(
 /// A file that may have become something else by now is not waited for.
 fn open(full: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let opened = OpenOptions::new().read(true).custom_flags(flags).open(full);
-    opened.map_err(|error| at("read", full.as_os_str().as_bytes(), &error))
+    OpenOptions::new().read(true).custom_flags(flags).open(full)
 }
 
 fn capability(full: &Path, facts: &Metadata) -> Vec<u8> {

@@ -4,6 +4,7 @@ use crate::copy::Copy;
 use crate::copy::put::{Options, Put};
 use crate::copy::record::{Writer, read};
 use crate::copy::take::take;
+use nix::sys::signal::{SigHandler, Signal};
 use std::io::{self, BufReader, BufWriter, Write};
 
 /// Bytes moved at once: the records' heads are small.
@@ -11,6 +12,11 @@ const BUFFER: usize = 64 << 10;
 
 /// Copies between the standard streams and the root. The exit status; what is to be said is on standard error.
 pub fn run(copy: &Copy) -> i32 {
+    // Who has gone is noticed at the streams' ends, and nothing unfinished is left behind.
+    for signal in [Signal::SIGHUP, Signal::SIGPIPE] {
+        // SAFETY: ignoring a signal runs no code of ours.
+        _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) };
+    }
     let note = &mut |text: &str| say(&format!("note: {text}"));
     let done = match copy {
         Copy::Out { path, follow } => {

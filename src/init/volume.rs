@@ -23,7 +23,8 @@ const OWN: &str = "lost+found";
 /// Fills the volume at `volume` from the image's folder.
 pub fn fill(image: &Path, volume: &Path) -> io::Result<()> {
     let (copying, copied) = (volume.join(COPYING), volume.join(COPIED));
-    if !copied.exists() {
+    // Ours is a folder, and no link to one.
+    if !copied.symlink_metadata().is_ok_and(|there| there.is_dir()) {
         if !is_unused(volume)? {
             return Ok(());
         }

@@ -435,8 +435,18 @@ fn files_are_copied_into_and_out_of_a_machine_and_out_of_a_disk() {
     run_with_input(&mut copy(&["-q"], "-", "box:/data"), packed).expect(0, "");
     assert_eq!(in_machine("cd /data; cmp a/file /tmp/other && readlink link"), "a/file\n");
 
+    // All of the machine but what its kernel makes up, which ends.
+    let all = run(&mut copy(&["-q"], "box:/", "all")).expect(0, "").stderr;
+    assert!(all.contains("note: what the kernel shows there is left out: /proc\n"), "{all}");
+    assert!(
+        here("all/tmp/other") == here("tree/a/file")
+            && std::fs::read_dir(bench.path("all/proc")).unwrap().next().is_none()
+    );
+
     // What is wrong is said once, and leaves nothing.
     for (from, to, words) in [
+        ("", "box:/tmp", "an empty path is none"),
+        ("box:/data/numbers", "", "an empty path is none"),
         ("box:/nope", "x", "in box: cannot copy /nope: no such file or directory"),
         ("nope", "box:/tmp", "cannot copy nope: no such file or directory"),
         ("numbers", "box:/no/such/", "in box: cannot copy to /no/such/: no such directory"),
@@ -459,6 +469,11 @@ fn files_are_copied_into_and_out_of_a_machine_and_out_of_a_disk() {
     let (one, other) =
         (std::fs::metadata(bench.path("twice/a")).unwrap(), std::fs::metadata(bench.path("twice/b")).unwrap());
     assert_eq!((one.ino(), one.nlink(), here("twice/a")), (other.ino(), 2, b"one file\n".to_vec()));
+    tools::stdout(
+        Command::new("mke2fs").args(["-q", "-t", "ext4", "-d"]).args([&tree, &bench.path("fs.img")]).arg("16M"),
+    );
+    run(&mut copy(&["-q"], "fs.img:/a/file", "from-fs")).expect(0, "");
+    assert!(here("from-fs") == here("tree/a/file"));
     run(&mut copy(&["-q"], "box.qcow2:bin/sh", "sh")).expect(0, "");
     assert_eq!(std::fs::read_link(bench.path("sh")).unwrap(), Path::new("busybox"));
     let absent = run(&mut copy(&["-q"], "box.qcow2:/tmp/tree", "absent")).expect(1, "").stderr;

@@ -98,6 +98,15 @@ pub fn take(from: &mut dyn Read, sink: &mut dyn Sink, note: &mut dyn FnMut(&str)
         if path.is_empty() {
             continue;
         }
+        let extensions = entry.pax_extensions()?;
+        if extensions
+            .is_some_and(|mut all| all.any(|one| one.is_ok_and(|one| one.key_bytes().starts_with(b"GNU.sparse."))))
+        {
+            return Err(io::Error::other(format!(
+                "cannot copy {}: it is sparse in the way of pax, which is not read; make the tar without --sparse",
+                escape(&path)
+            )));
+        }
         let header = entry.header();
         let target = || entry.link_name_bytes().map(|target| target.into_owned()).unwrap_or_default();
         let device = || Ok::<_, io::Error>((header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0)));

@@ -10,7 +10,7 @@ use crate::escape::escape;
 use crate::ext4::read::{FileSystem, Inode, Kind as What, Mapping};
 use crate::recognise::{self, Kind as Recognised};
 use anyhow::{Context, Result, anyhow, bail};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -107,8 +107,12 @@ struct Walk<'a, 'f> {
 
 impl Walk<'_, '_> {
     fn everything(&mut self, root: Inode) -> Result<()> {
+        let mut folders = HashSet::new();
         let mut todo = vec![(root, Vec::new())];
         while let Some((inode, path)) = todo.pop() {
+            if inode.kind == What::Directory && !folders.insert(inode.number) {
+                bail!("the disk is damaged: a folder is in two places: {}", escape(&path));
+            }
             self.names += 1;
             if self.names > MAX_NAMES {
                 bail!("the disk has more names than are copied");
@@ -155,7 +159,7 @@ impl Walk<'_, '_> {
 
     /// `None` for a socket.
     fn kind(&mut self, inode: &Inode, path: &[u8]) -> Result<Option<Kind>> {
-        if inode.kind != What::Directory && inode.links > 1 {
+        if !matches!(inode.kind, What::Directory | What::Socket) && inode.links > 1 {
             if let Some(first) = self.links.get(&inode.number) {
                 return Ok(Some(Kind::HardLink(first.clone())));
             }

@@ -1,9 +1,9 @@
 //! What one side of a copy is.
 
-use crate::cli::target::disk_at;
+use crate::recognise::{self, Kind};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One of the two.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +28,26 @@ impl Side {
         let colons = bytes.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(at, _)| at);
         for at in colons {
             let before = OsStr::from_bytes(&bytes[..at]);
-            if disk_at(before).is_some() {
+            if is_disk(before) {
                 return Side::Disk(before.into(), OsStr::from_bytes(&bytes[at + 1..]).to_owned());
             }
         }
-        let is_path = bytes.first().is_none_or(|first| b"./".contains(first));
-        match text.to_str().and_then(|text| text.split_once(':')).filter(|_| !is_path) {
+        let is_path = |name: &str| name.starts_with('.') || name.contains('/');
+        match text.to_str().and_then(|text| text.split_once(':')).filter(|(name, _)| !is_path(name)) {
             Some((name, path)) => {
                 Side::Machine(name.to_owned(), if path.is_empty() { "/".into() } else { path.to_owned() })
             }
             None => Side::Here(text.to_owned()),
         }
+    }
+}
+
+/// A disk in any form, or a file system without a table.
+fn is_disk(path: &OsStr) -> bool {
+    match recognise::path(Path::new(path)) {
+        Ok(Kind::Disk(_) | Kind::FileSystem(_)) => true,
+        Ok(kind) => kind.form().is_some(),
+        Err(_) => false,
     }
 }
 
@@ -57,6 +66,7 @@ mod tests {
             ("./web:/etc", Side::Here("./web:/etc".into())),
             ("/web:/etc", Side::Here("/web:/etc".into())),
             ("etc/passwd", Side::Here("etc/passwd".into())),
+            ("a/b:/etc", Side::Here("a/b:/etc".into())),
             ("", Side::Here("".into())),
         ] {
             assert_eq!(Side::of(OsStr::new(text)), side, "{text}");

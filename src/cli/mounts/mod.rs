@@ -11,6 +11,7 @@ use crate::escape::{escape, path as shown};
 use crate::fit::{self, Facts};
 use crate::guest::channel::Overrides;
 use crate::guest::mounts::{By, Mount, Volume, name};
+use crate::image::Digest;
 use crate::own_folder::within;
 use crate::sharing::{Source, Wanted};
 use crate::volumes::Store;
@@ -73,9 +74,10 @@ impl Mounts {
         let mut all: Vec<Parsed> = self.volume.iter().chain(&self.mount).cloned().collect();
         let tmpfs = overrides.surroundings.tmpfs.keys().filter_map(|at| parse::place(at).ok());
         let places: BTreeSet<String> = all.iter().map(|one| one.at.clone()).chain(tmpfs).collect();
-        let own = kept(self.volumes, machine).into_iter().filter(|one| !places.contains(&one.at));
+        let own = kept(self.volumes, machine)?.into_iter().filter(|one| !places.contains(&one.at));
         all.extend(own);
         refuse_twice(&all, overrides)?;
+        refuse_one_volume_twice(&all)?;
         refuse_many(&all)?;
         let by = if fit::mounts_folders(machine.facts) { By::Share } else { By::Disk };
         let mut wanted = Vec::new();
@@ -117,32 +119,50 @@ pub fn store() -> Result<Store> {
 }
 
 /// The image's own volumes as named ones.
-fn kept(what: Kept, machine: &Machine<'_>) -> Vec<Parsed> {
+fn kept(what: Kept, machine: &Machine<'_>) -> Result<Vec<Parsed>> {
     let volumes = machine.facts.spec.iter().filter(|_| what == Kept::Keep).flat_map(|spec| &spec.volumes);
     let base = machine.name.map_or_else(|| base_of(machine.target), str::to_owned);
+    if base.is_empty() && volumes.clone().next().is_some() {
+        return Err(WithHint {
+            message: "nothing here gives the image's volumes a name".into(),
+            hint: "--name NAME names the machine, and its volumes NAME-…".into(),
+        }
+        .into());
+    }
     let one = |at: &String| {
         let at = parse::place(at).ok()?;
         let name = Some(volume_name(&base, &at));
         Some(Parsed { what: What::Volume { name, seed: true }, read_only: false, at })
     };
-    volumes.filter_map(one).collect()
+    Ok(volumes.filter_map(one).collect())
 }
 
-/// `docker://host/db:15` is `db`, and so is `/srv/db.img`.
+/// `docker://host/db:15` is `db`, and so are `/srv/db.img` and `.` in the folder `/srv/db`.
 fn base_of(target: &OsStr) -> String {
-    let text = target.to_string_lossy();
+    let there = Path::new(target).canonicalize().ok();
+    let text = there.as_ref().map_or(target, |path| path.as_os_str()).to_string_lossy();
     let last = text.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let last = last.split('@').next().unwrap_or_default();
     let last = last.rsplit_once(':').map_or(last, |(before, tag)| if before.is_empty() { tag } else { before });
-    last.split('.').next().unwrap_or_default().chars().take(BASE).collect()
+    let name = last.split('.').next().unwrap_or_default().trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    name.chars().take(BASE).collect()
 }
 
-/// `db-var-lib-postgresql`: letters that a name cannot have become hyphens.
+/// `db-var-lib-postgresql`: letters that a name cannot have become hyphens. Where another place could have the same name,
+/// it ends with a part of the place's digest.
 fn volume_name(base: &str, at: &str) -> String {
+    const LONGEST: usize = 64;
+    const DIGITS: usize = 8;
     let text = format!("{base}{}", at.replace('/', "-"));
-    let legal = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '-' };
+    let legal = |c: char| if c.is_ascii_alphanumeric() || "_.".contains(c) { c } else { '-' };
     let name: String = text.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).chars().map(legal).collect();
-    name.chars().take(64).collect()
+    let is_plain = at.chars().all(|c| c == '/' || (c != '-' && legal(c) == c)) && name.chars().count() <= LONGEST;
+    if is_plain {
+        return name;
+    }
+    let digest = Digest::sha256(at.as_bytes());
+    let start: String = name.chars().take(LONGEST - 1 - DIGITS).collect();
+    format!("{start}-{}", &digest.hex()[..DIGITS])
 }
 
 fn refuse_twice(all: &[Parsed], overrides: &Overrides) -> Result<()> {
@@ -153,6 +173,23 @@ fn refuse_twice(all: &[Parsed], overrides: &Overrides) -> Result<()> {
         Some(one) => Err(WithHint {
             message: format!("duplicate mount point: {}", escape(one.at.as_bytes())),
             hint: "mount one thing there".into(),
+        }
+        .into()),
+    }
+}
+
+/// A disk is attached once.
+fn refuse_one_volume_twice(all: &[Parsed]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    let named = all.iter().filter_map(|one| match &one.what {
+        What::Volume { name: Some(name), .. } => Some(name),
+        _ => None,
+    });
+    match named.into_iter().find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => Err(WithHint {
+            message: format!("volume is mounted at two places of one machine: {}", escape(name.as_bytes())),
+            hint: "mount it once, at a folder that both are in".into(),
         }
         .into()),
     }

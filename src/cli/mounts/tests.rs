@@ -110,20 +110,32 @@ fn facts(volumes: &[&str], drivers: &[&str]) -> Facts {
 fn kept_volumes_are_named_after_the_machine_or_the_image() {
     let facts = facts(&["/var/lib/db", "/a b/ä"], &[]);
     for (name, target, expected) in [
-        (None, "docker://host:5000/x/db:15", "db-var-lib-db db-a-b--"),
-        (None, "/srv/db.img", "db-var-lib-db db-a-b--"),
-        (None, "oci:layout:tag", "oci-layout-var-lib-db oci-layout-a-b--"),
-        (None, "db@sha256:12", "db-var-lib-db db-a-b--"),
-        (None, "-", "var-lib-db a-b--"),
-        (Some("web"), "/srv/db.img", "web-var-lib-db web-a-b--"),
+        (None, "docker://host:5000/x/db:15", "db-var-lib-db db-a-b---9b9509c0"),
+        (None, "/srv/db.img", "db-var-lib-db db-a-b---9b9509c0"),
+        (None, "oci:layout:tag", "oci-layout-var-lib-db oci-layout-a-b---9b9509c0"),
+        (None, "db@sha256:12", "db-var-lib-db db-a-b---9b9509c0"),
+        (Some("web"), "/srv/db.img", "web-var-lib-db web-a-b---9b9509c0"),
     ] {
-        let names = kept(Kept::Keep, &machine(name, target, &facts)).into_iter().map(|one| match one.what {
+        let names = kept(Kept::Keep, &machine(name, target, &facts)).unwrap().into_iter().map(|one| match one.what {
             What::Volume { name, .. } => name.unwrap(),
             other => panic!("{other:?}"),
         });
         assert_eq!(names.collect::<Vec<_>>().join(" "), expected, "{name:?} {target}");
     }
-    assert_eq!(kept(Kept::Disk, &machine(None, "db", &facts)), []);
+    assert_eq!(kept(Kept::Disk, &machine(None, "db", &facts)).unwrap(), []);
+    assert!(kept(Kept::Keep, &machine(None, "-", &facts)).is_err());
+    // A folder is called by its own name, however it is reached.
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("shop");
+    std::fs::create_dir(&place).unwrap();
+    assert_eq!(base_of(place.join(".").as_os_str()), "shop");
+    // Two places never have one name.
+    let long = |end: &str| format!("/{}{end}", "x".repeat(80));
+    for (one, other) in [("/a/b", "/a-b"), ("/a b", "/a-b"), (&long("1"), &long("2"))] {
+        let (one, other) = (volume_name("db", one), volume_name("db", other));
+        assert!(one != other && one.len() <= 64 && other.len() <= 64, "{one} {other}");
+    }
+    assert_eq!(volume_name("db", "/a-b"), "db-a-b-590bb8f6");
 }
 
 #[test]
@@ -158,6 +170,7 @@ fn what_is_there_is_found_what_is_missing_is_made_or_refused_and_nothing_is_moun
         (vec![format!("{}:/a", path("fifo"))], vec![], "neither a folder nor a file"),
         (vec!["/a".into(), "data:/a/".into()], vec![], "duplicate mount point: /a"),
         (vec!["/tmpfs".into()], vec![], "duplicate mount point: /tmpfs"),
+        (vec!["data:/a".into(), "data:/b:ro".into()], vec![], "volume is mounted at two places of one machine: data"),
         ((0..21).map(|number| format!("/{number}")).collect(), vec![], "a machine can have 20 folders and volumes"),
     ] {
         let error = settle(&values, &mounts).unwrap_err();
