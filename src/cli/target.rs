@@ -94,6 +94,14 @@ impl Target {
         Ok(Target::Temporary { dir })
     }
 
+    /// A disk to be read, as raw bytes: another form is made raw first.
+    pub fn raw(path: &Path) -> anyhow::Result<Target> {
+        match disk_at(path.as_os_str()) {
+            Some(Found::Form(_)) => Target::unpacked(path),
+            _ => Ok(Target::Disk(path.to_owned())),
+        }
+    }
+
     /// Where the disk is, as long as this lives.
     pub fn path(&self) -> PathBuf {
         match self {

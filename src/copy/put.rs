@@ -54,8 +54,6 @@ pub struct Put<'a> {
     root: Option<(OwnedFd, OsString)>,
     open: Vec<Open>,
     note: &'a mut dyn FnMut(&str),
-    /// Bytes of files so far.
-    bytes: u64,
     /// So many temporary names were used.
     temporary: u64,
     /// What was left out and may have other names.
@@ -73,15 +71,9 @@ impl<'a> Put<'a> {
             root: None,
             open: Vec::new(),
             note,
-            bytes: 0,
             temporary: 0,
             left_out: HashSet::new(),
         }
-    }
-
-    /// Bytes of files that were written.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Finds out where it all goes, from what comes first.
@@ -218,7 +210,6 @@ impl<'a> Put<'a> {
                 record::fill(body, *length, &mut out)?;
                 out.flush()?;
                 drop(out);
-                self.bytes += length;
                 return self.dress(&file.into(), record);
             }
             Kind::Symlink(target) => symlinkat(OsStr::from_bytes(target), parent, name)?,

@@ -2,7 +2,7 @@
 
 use crate::boot::existing::Existing;
 use crate::cli::convert;
-use crate::cli::target::{Found, Target, disk_at};
+use crate::cli::target::Target;
 use crate::copy::take::split;
 use crate::copy::{Kind, Record, Sink};
 use crate::disk::gpt::Role;
@@ -27,10 +27,7 @@ const MAX_NAMES: u64 = 1 << 24;
 /// # Errors
 /// When the disk has no root that can be read, or nothing there, or the sink fails.
 pub fn take(disk: &Path, path: &[u8], follow: bool, sink: &mut dyn Sink, note: &mut dyn FnMut(&str)) -> Result<()> {
-    let raw = match disk_at(disk.as_os_str()) {
-        Some(Found::Form(_)) => Target::unpacked(disk)?,
-        _ => Target::Disk(disk.to_owned()),
-    };
+    let raw = Target::raw(disk)?;
     let place = raw.path();
     // Nobody writes to it meanwhile.
     drop(convert::open(&place)?);

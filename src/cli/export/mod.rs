@@ -7,7 +7,7 @@ mod libvirt;
 mod machine;
 
 use super::stdio;
-use super::target::{Found, Target, disk_at};
+use super::target::Target;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::publish::Document;
 use anyhow::{Context, Result};
@@ -59,10 +59,7 @@ enum Accel {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let shown = crate::escape::path(&args.disk);
     let export = || -> Result<()> {
-        let raw = match disk_at(args.disk.as_os_str()) {
-            Some(Found::Form(_)) => Target::unpacked(&args.disk)?,
-            _ => Target::Disk(args.disk.clone()),
-        };
+        let raw = Target::raw(&args.disk)?;
         let disk = Existing::open(&raw.path())?;
         if let Some(folder) = &args.boot_files {
             return write_boot_files(folder, &disk.boot_files()?);
