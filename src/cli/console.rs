@@ -95,6 +95,7 @@ impl Console {
             What::NotRestarted { times } if !self.quiet => self.line.say(&format!(
                 "note: the workload has restarted the machine {times} times in a row: it is not started again\n"
             )),
+            What::Health { sentence, .. } => self.note(sentence),
             What::SpaceAgain => self.note("there is space again: the machine goes on"),
             What::Slow { after, last } if !self.quiet => self.line.say(&waiting(after.as_secs(), last.as_deref())),
             What::Console(bytes) if self.all && !self.handed_over => self.line.say(&self.text.add(bytes)),

@@ -67,18 +67,6 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
         "a machine has memory and processors of its own instead of a share of this host's",
         "--memory SIZE and --cpus N; for one process: --ulimit NAME=SOFT:HARD",
     ),
-    (
-        &[
-            "--health-cmd",
-            "--health-interval",
-            "--health-retries",
-            "--health-timeout",
-            "--health-start-period",
-            "--no-healthcheck",
-        ],
-        "health is a test's business",
-        "bootdisk test IMAGE --exec 'COMMAND', or --healthy for the image's own HEALTHCHECK",
-    ),
     (&["--expose"], "every port of a machine can be forwarded, exposed or not", "publish it: -p HOST:GUEST"),
     (&["--domainname"], "a host name may have its domain in it", "--hostname NAME.DOMAIN"),
     (

@@ -19,6 +19,7 @@ mod document;
 mod env;
 mod exec;
 mod export;
+mod health;
 mod inspect;
 pub mod kernel;
 mod kernel_added;

@@ -291,6 +291,8 @@ pub struct Process {
     pub wait_online: Option<u32>,
     #[command(flatten)]
     pub surroundings: super::surroundings::Options,
+    #[command(flatten)]
+    pub health: super::health::HealthOptions,
     /// Command and arguments instead of the image's
     #[arg(trailing_var_arg = true, value_name = "COMMAND", help_heading = "Arguments")]
     pub command: Vec<String>,
@@ -317,6 +319,7 @@ impl Process {
             ulimits: self.surroundings.ulimits(),
             // Settled once the disk is known.
             mounts: Vec::new(),
+            healthcheck: self.health.healthcheck(),
         })
     }
 }

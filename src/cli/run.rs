@@ -199,8 +199,13 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
         return Ok(status);
     }
     debug.iter_mut().for_each(|debug| debug.machine(&machine, &overrides.env));
+    let healthcheck = overrides.health(facts.spec.as_ref().and_then(|spec| spec.healthcheck.as_ref()));
+    if overrides.healthcheck.is_some() && healthcheck.as_ref().is_some_and(|check| check.test.is_empty()) {
+        show.note("the image has no HEALTHCHECK to change, and --health-cmd gives none");
+    }
     let options = SessionOptions {
         overrides,
+        healthcheck,
         mounts,
         terminal: args.tty,
         stdin: args.interactive,

@@ -26,6 +26,7 @@
 //!
 //! Not supported: more than one host on the port; reconnection of a host within one boot.
 
+use super::health::Healthcheck;
 use super::mounts::Mount;
 use super::network::Network;
 use super::spec::Process;
@@ -201,9 +202,20 @@ pub struct Overrides {
     /// Mounted in its root for this boot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Put on top of the image's health check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
 }
 
 impl Overrides {
+    /// The health check, where the specification has this one.
+    pub fn health(&self, specified: Option<&Healthcheck>) -> Option<Healthcheck> {
+        match &self.healthcheck {
+            Some(given) => Some(given.clone().over(specified)),
+            None => specified.cloned(),
+        }
+    }
+
     /// An option that was given and that older disks know nothing of.
     pub fn unknown_to_older_disks(&self) -> Option<&'static str> {
         self.surroundings.given().or((!self.ulimits.is_empty()).then_some("--ulimit"))

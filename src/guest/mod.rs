@@ -2,6 +2,7 @@
 //!
 //! - [`spec`]: the boot specification, a JSON file in the initramfs;
 //! - [`user`] and [`signal`]: what an image's `User` and `StopSignal` mean, for PID 1 and for whoever makes the disk;
+//! - [`health`]: a health check, for whoever started the machine;
 //! - [`mounts`]: folders of the host and volumes, for one boot;
 //! - [`channel`]: the frames on the virtio-serial port between `bootdisk run` and PID 1.
 //!
@@ -10,6 +11,7 @@
 
 pub mod booted;
 pub mod channel;
+pub mod health;
 pub mod mounts;
 pub mod network;
 pub mod overrides;

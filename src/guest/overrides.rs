@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 /// Applies the overrides of a welcome, as `docker run`'s options change an image's configuration.
 pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
+    spec.healthcheck = overrides.health(spec.healthcheck.as_ref());
     let process = &mut spec.process;
     if let Some(entrypoint) = overrides.entrypoint {
         process.entrypoint = entrypoint;

@@ -9,6 +9,7 @@ use super::surroundings::{Limit, Surroundings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use super::health::Healthcheck;
 pub use super::network::Network;
 
 /// The version this source tree writes. A reader refuses a higher one.
@@ -46,7 +47,7 @@ pub struct BootSpec {
     /// `Volumes` of the image's configuration, sorted: paths that must exist and be writable.
     #[serde(default)]
     pub volumes: Vec<String>,
-    /// `Healthcheck` of the image's configuration. PID 1 does not use it: `bootdisk test` reads it from the disk.
+    /// `Healthcheck` of the image's configuration, and what the build's options make of it; for the host.
     #[serde(default)]
     pub healthcheck: Option<Healthcheck>,
     /// `ExposedPorts` of the image's configuration, `PORT` or `PORT/PROTOCOL`; for the host, as above.
@@ -82,32 +83,6 @@ pub struct GuestModules {
     pub fstype: String,
     /// The kernel's release.
     pub release: String,
-}
-
-/// Docker's health check; times in nanoseconds, 0 is the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Healthcheck {
-    /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`.
-    #[serde(default)]
-    pub test: Vec<String>,
-    /// Time between two checks.
-    #[serde(default)]
-    pub interval: i64,
-    /// Time after which a check has failed.
-    #[serde(default)]
-    pub timeout: i64,
-    /// Time in which failures do not count.
-    #[serde(default)]
-    pub start_period: i64,
-    /// Time between two checks while failures do not count.
-    #[serde(default)]
-    pub start_interval: i64,
-    /// Failures in a row that make the workload unhealthy.
-    #[serde(default)]
-    pub retries: i64,
-    /// What a `CMD-SHELL` line is given to, from the image's `Shell`; empty is /bin/sh -c.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub shell: Vec<String>,
 }
 
 /// The root file system.
@@ -174,26 +149,6 @@ impl Process {
     pub fn words(&self) -> impl Iterator<Item = &String> + Clone {
         let entrypoint = if self.entrypoint == [""] { &[][..] } else { &self.entrypoint };
         entrypoint.iter().chain(&self.cmd)
-    }
-}
-
-impl Healthcheck {
-    /// What is executed; `None` when there is no check, or it is switched off.
-    pub fn command(&self) -> Option<Vec<String>> {
-        let (kind, rest) = self.test.split_first()?;
-        match kind.as_str() {
-            "CMD" if !rest.is_empty() => Some(rest.to_vec()),
-            "CMD-SHELL" => Some([self.shell(), rest.to_vec()].concat()),
-            _ => None,
-        }
-    }
-
-    /// The image's own, else what moby's daemon/health.go has in `getShell`.
-    fn shell(&self) -> Vec<String> {
-        match self.shell.is_empty() {
-            true => ["/bin/sh", "-c"].map(str::to_owned).to_vec(),
-            false => self.shell.clone(),
-        }
     }
 }
 

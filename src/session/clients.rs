@@ -6,6 +6,7 @@
 //! SIGHUP.
 
 use super::Session;
+use super::health::Checks;
 use super::line::Line;
 use crate::guest::channel::{Exec as GuestExec, Outcome as Workload};
 use crate::guest::spec::Process;
@@ -70,7 +71,7 @@ struct Offence;
 
 impl Clients {
     pub(super) fn new(endpoint: Endpoint) -> Clients {
-        let told = State { phase: Phase::Booting, own_init: false };
+        let told = State { phase: Phase::Booting, own_init: false, health: None };
         Clients { endpoint, list: Vec::new(), next: 0, told, questions: Vec::new() }
     }
 
@@ -148,7 +149,8 @@ impl Session<'_> {
         } else {
             Phase::Booting
         };
-        State { phase, own_init: self.boot.handed_over }
+        let health = self.checks.as_ref().filter(|_| !self.boot.handed_over).map(Checks::status);
+        State { phase, own_init: self.boot.handed_over, health }
     }
 
     /// Serves what polled ready.
@@ -217,6 +219,10 @@ impl Session<'_> {
             }
             (Message::Request(Request::Stop { timeout }), _) => self.asked_to_stop(timeout),
             (Message::Request(Request::Quit), _) => self.unplugged(),
+            (Message::Request(Request::Health), _) => {
+                let results = self.checks.as_ref().map(Checks::results).unwrap_or_default();
+                client.reply(Reply::Health(results));
+            }
             (Message::Request(Request::Monitor(question)), _) => self.ask_qemu(id, &question),
             (Message::Request(Request::Signal(signal)), Some(process)) => self.channel.signal(process, signal),
             (Message::Request(Request::Resize { rows, cols }), Some(process)) => {
@@ -405,7 +411,7 @@ impl Session<'_> {
 }
 
 /// What PID 1 is asked for; the number is chosen by the channel.
-fn guests(exec: Exec) -> GuestExec {
+pub(super) fn guests(exec: Exec) -> GuestExec {
     let what = Process {
         cmd: exec.command,
         env: exec.env,

@@ -43,6 +43,7 @@ impl Session<'_> {
     }
 
     fn incoming(&mut self, incoming: Incoming) {
+        let Some(incoming) = self.take_checks(incoming) else { return };
         match incoming {
             Incoming::Hello(hello) => {
                 self.boot.hello = true;
@@ -53,6 +54,7 @@ impl Session<'_> {
             Incoming::Started(WORKLOAD) => {
                 self.boot.started = true;
                 self.take_terminal();
+                self.begin_checks();
                 self.tell(What::WorkloadStarted);
             }
             Incoming::Data { process: WORKLOAD, output, bytes } => {

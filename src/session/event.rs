@@ -2,6 +2,7 @@
 
 use crate::guest::channel::{Hello, Log, Outcome as Workload};
 use crate::qemu::Accel;
+use crate::session::control::Health;
 use std::time::Duration;
 
 /// Something that happened to the machine.
@@ -43,6 +44,13 @@ pub enum What {
     HandedOver(String),
     /// PID 1 has something to say about the machine.
     Log(Log),
+    /// The workload's health is another.
+    Health {
+        /// What it is now.
+        status: Health,
+        /// The same as a sentence, printable, with why it is unhealthy.
+        sentence: String,
+    },
     /// The workload ended. Data of its streams may still be on the way out.
     Result {
         /// How.

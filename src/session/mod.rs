@@ -5,6 +5,7 @@
 //!                ├─ conversation  channel: hello → welcome → started → data both ways → result → done
 //!                ├─ own_init      channel: hello → welcome → handed over; then the console is all there is
 //!                ├─ clients       control connections: processes beside the workload, stop, state
+//!                ├─ health        the workload's health check, beside it
 //!                ├─ firmware      its log, or the console: when it hands over
 //!                ├─ last_words    console and firmware's log: what a boot says that never gets to PID 1
 //!                └─ signals, standard input, console (kept, and searched for a panic until the hello)
@@ -24,6 +25,7 @@ mod conversation;
 mod decide;
 pub mod event;
 mod firmware;
+mod health;
 mod last_words;
 mod leave;
 mod line;
@@ -40,6 +42,7 @@ mod wait;
 mod write;
 
 pub use event::{Event, Finished, Outcome, Scarce, What};
+pub use health::Schedule;
 pub use run::{SessionOptions, run, run_controlled};
 pub use signals::hangup_is_ignored;
 pub use streams::Streams;
@@ -50,6 +53,7 @@ use self::clients::Clients;
 use self::console::Console;
 use self::control::Endpoint;
 use self::event::Why;
+use self::health::Checks;
 use self::leave::Leave;
 use self::line::Line;
 use self::resets::Resets;
@@ -124,6 +128,8 @@ struct Session<'a> {
     /// The host has no space.
     full: Option<space::Full>,
     clients: Clients,
+    /// Of the workload's health.
+    checks: Option<Checks>,
     events: Vec<Event>,
     buffer: Vec<u8>,
 }
@@ -144,6 +150,7 @@ impl<'a> Session<'a> {
         let own = [&streams.stdin, &streams.stdout].into_iter().find(|fd| is_terminal(fd.as_fd()));
         let terminal_fd = own.filter(|_| terminal.is_some()).map(OwnedFd::try_clone).transpose()?;
         Ok(Session {
+            checks: Checks::of(options.healthcheck.as_ref()),
             machine,
             options,
             terminal,
@@ -195,6 +202,7 @@ impl<'a> Session<'a> {
             let ready = self.wait().map_err(RunError::host("wait for the machine"))?;
             self.read(&ready, accel)?;
             self.decide(Instant::now());
+            self.look_after_health(Instant::now());
             self.look_after_clients();
             self.write()?;
             self.deliver(sink);

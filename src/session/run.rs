@@ -5,6 +5,7 @@ use super::event::{Event, Finished, What};
 use super::streams::Streams;
 use super::{Session, terminal};
 use crate::guest::channel::{Overrides, Terminal};
+use crate::guest::spec::Healthcheck;
 use crate::qemu::{self, MachineOptions, RunError, Started};
 use crate::sharing::{self, Provided, Wanted};
 use std::ops::ControlFlow;
@@ -24,6 +25,8 @@ pub struct SessionOptions {
     pub mounts: Vec<Wanted>,
     /// SIGHUP says nothing about the machine.
     pub detached: bool,
+    /// What is asked of the workload while it runs.
+    pub healthcheck: Option<Healthcheck>,
     /// The machine must have ended after this time.
     pub timeout: Option<Duration>,
 }

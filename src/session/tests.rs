@@ -160,7 +160,7 @@ fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sende
 
 pub(super) struct Ran {
     pub(super) finished: Finished,
-    events: Vec<What>,
+    pub(super) events: Vec<What>,
     pub(super) stdout: Vec<u8>,
     stderr: Vec<u8>,
     took: Duration,

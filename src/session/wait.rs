@@ -92,6 +92,7 @@ impl Session<'_> {
             self.press_at(),
             self.slow_at(),
             self.space_at(),
+            self.health_at(),
             self.boot.panic_at.map(|at| at + LAST_WORDS),
             self.boot.off_at.map(|at| at.max(self.heard) + QUIET),
             self.boot.clean_at.map(|at| at + POWER_OFF),

@@ -3,11 +3,11 @@
 use super::board::Board;
 use super::expect::{Expectation, Http};
 use super::matrix::Combination;
-use super::probe::Health;
 use super::verdict::{Report, Verdict};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::Healthcheck;
 use crate::qemu::MachineOptions;
+use crate::session::Schedule;
 use crate::sharing::Wanted;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Test {
     pub mounts: Vec<Wanted>,
     /// What must hold. Without any, health or status 0 is taken for it.
     pub expectations: Vec<Expectation>,
-    /// The image's health check.
+    /// The health check, with what was asked of it.
     pub healthcheck: Option<Healthcheck>,
     /// TCP ports the image exposes.
     pub exposed: Vec<u16>,
@@ -107,8 +107,8 @@ impl Test {
         }
     }
 
-    pub(super) fn health(&self) -> Option<Health> {
-        self.healthcheck.as_ref().and_then(Health::of)
+    pub(super) fn health(&self) -> Option<Schedule> {
+        self.healthcheck.as_ref().and_then(Schedule::of)
     }
 
     pub(super) fn http_port(&self, http: &Http) -> u16 {

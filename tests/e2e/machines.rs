@@ -14,23 +14,23 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// What a program on a running machine may take, on a busy host.
-const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// `bootdisk exec OPTIONS -- COMMAND`.
-fn exec(bench: &Bench, options: &[&str], command: &[&str]) -> Command {
+pub fn exec(bench: &Bench, options: &[&str], command: &[&str]) -> Command {
     let mut exec = bench.bootdisk();
     exec.arg("exec").args(options).arg("--").args(command);
     exec
 }
 
 /// The machines there are, as `ps --json` has them.
-fn machines(bench: &Bench, options: &[&str]) -> Vec<Value> {
+pub fn machines(bench: &Bench, options: &[&str]) -> Vec<Value> {
     let text = run(bench.bootdisk().args(["ps", "--json"]).args(options)).expect_status(0).text();
     serde_json::from_str(&text).unwrap()
 }
 
 /// Ends what is left running when a test fails.
-struct Ends<'a>(&'a Bench);
+pub struct Ends<'a>(pub &'a Bench);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
@@ -45,7 +45,7 @@ impl Drop for Ends<'_> {
 
 /// `bootdisk run -d`: returns with the workload running, and nothing but the name on standard output.
 #[track_caller]
-fn run_detached(bench: &Bench, name: &str, what: impl AsRef<std::ffi::OsStr>, options: &[&str], command: &[&str]) {
+pub fn run_detached(bench: &Bench, name: &str, what: impl AsRef<std::ffi::OsStr>, options: &[&str], command: &[&str]) {
     let mut run_it = bench.run_command(what, &["-d", "--name", name]);
     run_it.args(options);
     if !command.is_empty() {

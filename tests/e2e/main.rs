@@ -23,6 +23,7 @@ mod guest_modules;
 mod hello;
 mod layouts;
 mod libraries;
+mod lives;
 mod machine;
 mod machines;
 mod nginx;

@@ -174,7 +174,8 @@ impl Asked<'_> {
             Ok((machine, mounts)) => {
                 let test = Test { overrides, mounts, ..self.test(machine, combination) };
                 let exposed = booted.spec().map_or(vec![], |spec| tcp_ports(&spec.exposed_ports));
-                let healthcheck = booted.spec().and_then(|spec| spec.healthcheck.clone());
+                let specified = booted.spec().and_then(|spec| spec.healthcheck.as_ref());
+                let healthcheck = test.overrides.health(specified);
                 let test = Test { exposed, healthcheck, ..test };
                 // A disk that says nothing about its image may have one.
                 match self.test.settings.expectations.healthy && booted.spec().is_some() && !test.has_health() {

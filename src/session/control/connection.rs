@@ -1,7 +1,7 @@
 //! A client's end of a control connection.
 
 use super::error::ControlError;
-use super::protocol::{Exec, Message, Messages, Question, Reply, Request, State, VERSION};
+use super::protocol::{Checked, Exec, Message, Messages, Question, Reply, Request, State, VERSION};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -35,7 +35,7 @@ impl Connection {
     /// # Errors
     /// When the machine has ended, does not answer in time, or is of another version.
     pub fn over(socket: UnixStream, deadline: Option<Instant>) -> Result<Connection, ControlError> {
-        let state = State { phase: super::Phase::Booting, own_init: false };
+        let state = State { phase: super::Phase::Booting, own_init: false, health: None };
         let mut connection = Connection { socket, messages: Messages::default(), state, closed: false };
         match connection.receive(deadline)? {
             Some(Message::Reply(Reply::Hello { version: VERSION, state })) => connection.state = state,
@@ -162,6 +162,21 @@ impl Connection {
     pub fn screendump(&mut self, path: &Path) -> Result<(), ControlError> {
         let path = path.to_str().ok_or_else(|| ControlError::Refused("a path that is not UTF-8".into()))?;
         self.ask(Question::Screendump(path.to_owned())).map(drop)
+    }
+
+    /// The last results of the health check, the newest last.
+    ///
+    /// # Errors
+    /// When the machine ends first, or the deadline passes.
+    pub fn health(&mut self, deadline: Option<Instant>) -> Result<Vec<Checked>, ControlError> {
+        self.send(&Message::Request(Request::Health))?;
+        loop {
+            match self.receive(deadline)? {
+                Some(Message::Reply(Reply::Health(results))) => return Ok(results),
+                Some(Message::Reply(Reply::Finished { .. })) | None => return Err(ControlError::Ended),
+                Some(_) => {}
+            }
+        }
     }
 
     fn ask(&mut self, question: Question) -> Result<String, ControlError> {

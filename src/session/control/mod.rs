@@ -26,4 +26,4 @@ pub use capture::Captured;
 pub use connection::Connection;
 pub use endpoint::{Dialer, Endpoint, endpoint};
 pub use error::ControlError;
-pub use protocol::{Exec, Phase, State};
+pub use protocol::{Checked, Exec, Health, Phase, State};

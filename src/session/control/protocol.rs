@@ -70,6 +70,8 @@ pub enum Request {
     Watch,
     /// End the machine at once, as pulling its plug does. What it has not written is lost.
     Quit,
+    /// The last results of the health check. Answered by [`Reply::Health`].
+    Health,
     /// Ask QEMU about the machine. Answered by [`Reply::Monitor`].
     Monitor(Question),
 }
@@ -134,6 +136,45 @@ pub struct State {
     pub phase: Phase,
     /// The image's own init has the machine: it can be stopped and not entered.
     pub own_init: bool,
+    /// What the health check says; absent without one, and where nothing can be started to ask.
+    #[serde(default)]
+    pub health: Option<Health>,
+}
+
+/// What a health check says, in docker's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// Nothing is known yet.
+    Starting,
+    /// The last check succeeded, or not enough of them have failed since one did.
+    Healthy,
+    /// So many failed in a row that it counts.
+    Unhealthy,
+}
+
+impl Health {
+    /// One word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Health::Starting => "starting",
+            Health::Healthy => "healthy",
+            Health::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// What came of one health check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Seconds since the epoch at its start.
+    pub at: u64,
+    /// Milliseconds that it took.
+    pub took: u64,
+    /// Its exit status; -1 for one that did not end by itself.
+    pub exit_code: i32,
+    /// The beginning of what it wrote to standard output and standard error. Not escaped.
+    pub output: String,
 }
 
 /// What the session answers.
@@ -155,6 +196,8 @@ pub enum Reply {
     Ended(Outcome),
     /// No, or no longer: one sentence.
     Refused(String),
+    /// The last results of the health check, the newest last.
+    Health(Vec<Checked>),
     /// What QEMU answered; `Err` when it refused.
     Monitor(Result<String, String>),
     /// The machine has ended; the connection closes.
@@ -263,7 +306,11 @@ mod tests {
             Message::Request(Request::Exec(long)),
             Message::Request(Request::Watch),
             Message::Reply(Reply::Ended(Outcome::Signaled(9))),
-            Message::Reply(Reply::State(State { phase: Phase::Running, own_init: false })),
+            Message::Reply(Reply::State(State {
+                phase: Phase::Running,
+                own_init: false,
+                health: Some(Health::Healthy),
+            })),
             Message::Data(Stream::Stdin, vec![1; MAX_DATA]),
             Message::Eof(Stream::Stderr),
             Message::Credit(Stream::Stdout, 70_000),

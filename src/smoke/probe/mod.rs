@@ -7,7 +7,7 @@ mod http;
 mod tcp;
 
 pub(super) use exec::watch as exec;
-pub(super) use health::{Health, watch as healthy};
+pub(super) use health::watch as healthy;
 pub(super) use http::watch as http;
 pub(super) use tcp::watch as tcp;
 
