@@ -20,6 +20,8 @@ pub mod guest;
 pub mod init;
 
 #[cfg(feature = "host")]
+pub mod added;
+#[cfg(feature = "host")]
 pub mod arch;
 #[cfg(feature = "host")]
 pub mod boot;

@@ -4,6 +4,7 @@
 //! modules and drivers, for the same kinds of machines, and where it boots. PID 1 itself is this program's. The root
 //! partition is not opened.
 
+use crate::added;
 use crate::arch::Arch;
 use crate::boot::exchange::{self, New};
 use crate::boot::existing::Existing;
@@ -71,7 +72,7 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     if options.preflight {
         report.verdict(bundle)?;
     }
-    let mut spec = boot_spec(&old.initrds)?;
+    let (mut spec, added) = boot_spec(&old.initrds)?;
     let drivers = Drivers::of(spec.modules.iter().map(|module| module.name.as_str()));
     let modules = select_for(bundle, drivers)?;
     report.warnings().iter().chain(&modules.warnings).for_each(|text| observe(Event::Warning(text)));
@@ -84,7 +85,7 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     // This program's PID 1 knows them, whatever the one before did.
     spec.mounts.get_or_insert_default();
     spec.boots_on = Some(places::boots_on(bundle));
-    let spec = serde_json::to_vec_pretty(&spec).context("cannot encode the boot specification")?;
+    let spec = added::encode(&spec, added.as_ref()).context("cannot encode the boot specification")?;
     let pid1 = crate::pid1::init_binary(disk.architecture()?)?;
     let initramfs = initramfs::write(pid1, &spec, &initramfs::module_files(&modules), Packing::None)?;
     let kernel = bundle.boot.read()?;
@@ -95,8 +96,8 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     Ok(())
 }
 
-/// The boot specification in one of a disk's initial RAM disks.
-fn boot_spec(initrds: &[Vec<u8>]) -> Result<BootSpec> {
+/// The boot specification in one of a disk's initial RAM disks, and what was added to the image.
+fn boot_spec(initrds: &[Vec<u8>]) -> Result<(BootSpec, Option<added::Record>)> {
     let (mut found, mut failure) = (None, None);
     for initrd in initrds {
         match file_of_cpio(initrd, spec::PATH.trim_start_matches('/'), MAX_SPEC) {
@@ -114,5 +115,5 @@ fn boot_spec(initrds: &[Vec<u8>]) -> Result<BootSpec> {
     if spec.version > spec::VERSION {
         bail!("the disk was made by a later bootdisk: its boot specification has version {}", spec.version);
     }
-    Ok(spec)
+    Ok((spec, added::added_to(&bytes)))
 }

@@ -81,8 +81,6 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let writing = Writing { sync: !args.no_sync, verify: args.verify, threads, form };
     let open = || plan::open_image(global, &args.image, Reference::parse_or_name, &args.disk, Wanted::Image);
     let image = progress.reading(&shown_input(&args.image), open)?;
-    // Decoding takes longest. It begins while the kernel is looked for.
-    let layers = LayersAhead::new(&image, threads);
     let mut warnings = Vec::new();
     let observe = &mut |event: Event<'_>| {
         if let Event::Warning(text) = event {
@@ -90,6 +88,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
         }
         progress.show(event);
     };
+    let image = plan::add(image, &args.image, &args.disk, &overrides, observe)?;
+    // Decoding takes longest. It begins while the kernel is looked for.
+    let layers = LayersAhead::new(&image.0, threads);
     let plan = plan::open(image, &args.image, &args.disk, firmware, &overrides, observe)?;
     let built = plan.write_from(layers, &output, &writing, observe)?;
     match args.json {

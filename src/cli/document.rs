@@ -15,7 +15,7 @@ const BLOCK: u64 = 4096;
 /// The document, with a line end.
 pub fn render(path: &Path, built: &Built, warnings: &[String]) -> serde_json::Result<String> {
     let partitions = (1u32..).zip(built.layout.partitions());
-    let document = json!({
+    let mut document = json!({
         "version": VERSION,
         "bootdisk": env!("CARGO_PKG_VERSION"),
         "output": path.display().to_string(),
@@ -32,6 +32,9 @@ pub fn render(path: &Path, built: &Built, warnings: &[String]) -> serde_json::Re
         },
         "warnings": warnings,
     });
+    if let Some(added) = &built.added {
+        document["added"] = serde_json::to_value(added)?;
+    }
     escape::json(&document)
 }
 

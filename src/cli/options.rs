@@ -4,6 +4,7 @@
 
 use super::report::WithHint;
 use super::size::Fit;
+use crate::added::{CopyIn, Password, SshKey, Wanted};
 use crate::arch::Architecture;
 use crate::convert::{Drivers, EspSize, Firmware, Free};
 use crate::escape::escape;
@@ -106,6 +107,30 @@ pub struct Disk {
     /// systemd-boot for the EFI System Partition, or a package that contains it [default: where the distribution's systemd-boot-efi puts it]
     #[arg(long, value_name = "FILE")]
     pub efi_loader: Option<PathBuf>,
+    #[command(flatten)]
+    pub added: Added,
+}
+
+/// What the disk has beside the image's files, in one layer on top of the image's.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Added {
+    /// Copy a file or a folder of this host onto the disk, where `docker cp` would put it; MODE is octal, OWNER is
+    /// USER[:GROUP] of the image, by name or number [default: 644, 755 for folders and what can be executed, root]
+    #[arg(long, value_name = "SRC:DST[:MODE[,OWNER]]")]
+    pub copy_in: Vec<CopyIn>,
+    /// Public SSH key that lets its owner log in as USER [default: root]
+    #[arg(long, value_name = "[USER:]FILE")]
+    pub ssh_key: Vec<SshKey>,
+    /// Set a user's password to a hash of crypt(3), read from a file: openssl passwd -6 makes one
+    #[arg(long, value_name = "USER:HASHFILE")]
+    pub password: Vec<Password>,
+}
+
+impl Added {
+    /// What is to be added.
+    pub fn wanted(&self) -> Wanted {
+        Wanted { copies: self.copy_in.clone(), keys: self.ssh_key.clone(), passwords: self.password.clone() }
+    }
 }
 
 impl Disk {

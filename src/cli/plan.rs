@@ -4,8 +4,9 @@ use super::env;
 use super::options::{self, Disk, Global, KernelKeys};
 use super::report::WithHint;
 use super::size::Fit;
+use crate::added::{self, Cover, Record};
 use crate::arch::{Arch, Architecture};
-use crate::convert::{Firmware, Observer, Options, Plan};
+use crate::convert::{self, Event, Firmware, Observer, Options, Plan};
 use crate::guest::channel::Overrides;
 use crate::image::{Image, Platform};
 use crate::kernel::{Bundle, Given, Store};
@@ -55,10 +56,36 @@ fn cannot(name: &OsStr) -> String {
     format!("cannot build from {}", crate::escape::path(Path::new(name)))
 }
 
+/// An image, and what its topmost layer is if it is not its own.
+pub type WithAdded = (Image, Option<Record>);
+
+/// Puts what is to be added on top of an image called `name`.
+pub fn add(
+    mut image: Image,
+    name: &OsStr,
+    disk: &Disk,
+    overrides: &Overrides,
+    observe: Observer<'_>,
+) -> Result<WithAdded> {
+    let wanted = disk.added.wanted();
+    if wanted.is_empty() {
+        return Ok((image, None));
+    }
+    observe(Event::Step("reading what the image has, for what is added to it"));
+    let modules = disk.guest_modules == options::GuestModules::All;
+    let (volumes, tmpfs) = (&image.config.volumes, &overrides.surroundings);
+    let covers = Cover::all(disk.init.into(), &image.config.process(), volumes, tmpfs, modules);
+    let made_at = convert::made_at(&image, source_date_epoch()?);
+    let added = added::layer(&image, &wanted, made_at, &covers).with_context(|| cannot(name))?;
+    added.warnings.iter().for_each(|text| observe(Event::Warning(text)));
+    image.layers.push(added.layer);
+    Ok((image, Some(added.record)))
+}
+
 /// Opens the kernel for an image called `name`, chooses the firmware by these, and decides everything that can be
 /// decided before the layers are read.
 pub fn open(
-    image: Image,
+    (image, added): WithAdded,
     name: &OsStr,
     disk: &Disk,
     firmware: impl FnOnce(Architecture, &Bundle) -> Firmware,
@@ -82,6 +109,7 @@ pub fn open(
         drivers: disk.drivers.into(),
         preflight: !disk.no_preflight,
         identity: disk.identity.clone().map(identity).transpose()?,
+        added,
     };
     Plan::open(image, bundle, options, observe).with_context(|| cannot(name))
 }
@@ -185,6 +213,9 @@ impl options::Disk {
             ("--identity", self.identity.is_some()),
             ("--init", self.init != options::InitChoice::Auto),
             ("--efi-loader", self.efi_loader.is_some()),
+            ("--copy-in", !self.added.copy_in.is_empty()),
+            ("--ssh-key", !self.added.ssh_key.is_empty()),
+            ("--password", !self.added.password.is_empty()),
         ];
         options.into_iter().find_map(|(name, given)| given.then_some(name))
     }

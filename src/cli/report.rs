@@ -103,6 +103,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     from!(WithHint, |e| Some(e.hint.clone()));
     from!(std::io::Error, |e| crate::once::Taken::of(e).map(|taken| taken.hint().to_owned()));
+    from!(crate::added::AddError, |e| e.hint());
     from!(crate::convert::SizeError, |e| Some(e.hint()));
     from!(crate::inspect::InspectError, |e| e.hint());
     from!(super::smoke::SpecError, |e| e.hint().map(str::to_owned));

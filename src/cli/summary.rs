@@ -35,6 +35,9 @@ pub fn render(path: &Path, built: &Built) -> String {
         };
         _ = writeln!(text, "  {mark}  {:>9}  {what}", size::render(partition.bytes()));
     }
+    if let Some(added) = &built.added {
+        _ = writeln!(text, "  +             {}", added.printable().words());
+    }
     text
 }
 

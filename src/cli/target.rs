@@ -10,6 +10,7 @@ use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache, GetError};
 use crate::convert::{Event, Firmware, Writing};
+use crate::guest::channel::Overrides;
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
 use crate::own_folder::within;
@@ -65,7 +66,10 @@ impl Target {
         let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
         let open = || plan::open_image(global, target, parse, disk, Wanted::Bootable);
         let image = progress.reading(&shown_input(target), open)?;
-        let plan = plan::open(image, target, disk, firmware, &Default::default(), &mut |event| progress.show(event))?;
+        let overrides = Overrides::default();
+        let observe = &mut |event: Event<'_>| progress.show(event);
+        let image = plan::add(image, target, disk, &overrides, observe)?;
+        let plan = plan::open(image, target, disk, firmware, &overrides, observe)?;
         let cache =
             env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(within(&dir, "bootdisk/disks")?));
         let write = |path: &Path, progress: &mut Progress| {

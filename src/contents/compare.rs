@@ -14,6 +14,8 @@ use std::collections::HashMap;
 const LISTED: usize = 200;
 /// What differs when two names are one file here and two there.
 const LINKS: &str = "hard links";
+/// What is said of a name that a build has added.
+const ADDED: &str = "added by bootdisk";
 
 /// Names that differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +28,9 @@ pub struct PathDifferences {
     pub changed: u64,
     /// Names compared, the root included.
     pub compared: u64,
+    /// Those of the names that differ which a layer explains that a build has added.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub added: u64,
     /// The first of them: `-` only in the first, `+` only in the second, `~` changed, with what.
     pub items: Vec<PathDifference>,
 }
@@ -42,6 +47,10 @@ impl PathDifferences {
     }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A name that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PathDifference {
@@ -55,9 +64,19 @@ pub struct PathDifference {
 
 /// Every name of two userlands, with attributes and what their digests say of bodies.
 pub fn paths(a: &Root, b: &Root) -> PathDifferences {
+    paths_beside(a, b, &|_, _| false)
+}
+
+/// The same, where `added` knows of a difference, by its mark and its path, whether a build has added it.
+pub fn paths_beside(a: &Root, b: &Root, added: &dyn Fn(char, &[u8]) -> bool) -> PathDifferences {
     let mut found = PathDifferences::default();
     let mut items: Vec<PathDifference> = Vec::new();
-    let mut add = |mark, path: &[u8], what: Vec<String>, listed: u64| {
+    let mut explained = 0;
+    let mut add = |mark, path: &[u8], mut what: Vec<String>, listed: u64| {
+        if added(mark, path) {
+            explained += 1;
+            what.push(ADDED.to_owned());
+        }
         if listed < LISTED as u64 {
             items.push(PathDifference { mark, path: escape(path), what });
         }
@@ -95,6 +114,7 @@ pub fn paths(a: &Root, b: &Root) -> PathDifferences {
     });
     items.sort_by(|a, b| a.path.cmp(&b.path));
     found.items = items;
+    found.added = explained;
     found
 }
 

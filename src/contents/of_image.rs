@@ -5,7 +5,7 @@ use super::body::{Looker, left_out};
 use crate::flatten::{self, LayerStats};
 use crate::image::{BlobError, Image};
 use crate::layer::Warnings;
-use crate::rootfs::{Attrs, Tree};
+use crate::rootfs::{Attrs, BodySink, Tree};
 
 /// Why an image cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -48,30 +48,61 @@ pub struct Stats {
 /// Reads the lowest `layers` layers of an image, with digests of every file if `hash` says so.
 pub fn scan(image: &Image, layers: usize, hash: bool) -> Result<Scan, ImageError> {
     let mut looker = Looker::new(hash);
-    let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
+    let mut tree = empty();
     let mut warnings = Warnings::default();
     let mut notes = image.warnings.clone();
     let mut stats = Vec::new();
     for index in 0..image.layers.len().min(layers) {
         looker.layer = index as u32;
         let before = tree.entry_count();
-        let mut stream = image.open_layer(index)?;
-        let format = stream.format().name();
-        notes.extend(stream.warning());
-        let limits = flatten::Limits::default();
-        match flatten::apply(&mut tree, index as u32, &mut stream, &mut looker, &limits, &mut warnings) {
-            Ok(applied) => {
-                stream.finish()?;
-                stats.push(Stats { applied, names: (before, tree.entry_count()), format });
-            }
-            // A damaged blob is the cause, and the odd tar in it only the effect.
-            Err(source) => {
-                stream.finish_after_error()?;
-                return Err(ImageError::Apply { number: index + 1, source });
-            }
-        }
+        let layer = apply(image, index, &mut tree, &mut looker, &mut warnings)?;
+        notes.extend(layer.warning);
+        stats.push(Stats { applied: layer.stats, names: (before, tree.entry_count()), format: layer.format });
     }
     notes.extend(warnings.to_string().lines().map(str::to_owned));
     notes.extend(left_out(&looker));
     Ok(Scan { tree, stats, looker, notes })
+}
+
+/// Reads all layers of an image, for what `sink` keeps of bodies.
+pub fn tree<S: BodySink>(image: &Image, sink: &mut S) -> Result<Tree<S::Body>, ImageError> {
+    let mut tree = empty();
+    let mut warnings = Warnings::default();
+    for index in 0..image.layers.len() {
+        apply(image, index, &mut tree, sink, &mut warnings)?;
+    }
+    Ok(tree)
+}
+
+fn empty<B>() -> Tree<B> {
+    Tree::new(Attrs { mode: 0o755, ..Attrs::default() })
+}
+
+/// A layer that is in the tree.
+struct Applied {
+    stats: LayerStats,
+    format: &'static str,
+    warning: Option<String>,
+}
+
+fn apply<S: BodySink>(
+    image: &Image,
+    index: usize,
+    tree: &mut Tree<S::Body>,
+    sink: &mut S,
+    warnings: &mut Warnings,
+) -> Result<Applied, ImageError> {
+    let mut stream = image.open_layer(index)?;
+    let (format, warning) = (stream.format().name(), stream.warning());
+    match flatten::apply(tree, index as u32, &mut stream, sink, &flatten::Limits::default(), warnings) {
+        Ok(stats) => {
+            stream.finish()?;
+            Ok(Applied { stats, format, warning })
+        }
+        // A damaged blob is the cause, and the odd tar in it only the effect.
+        Err(source) => {
+            stream.finish_after_error()?;
+            Err(ImageError::Apply { number: index + 1, source })
+        }
+    }
 }

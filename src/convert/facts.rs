@@ -11,10 +11,10 @@ use crate::kernel::modules::{ModuleTree, Selection};
 use anyhow::{Context, Result, bail};
 
 /// The time of what this program makes: the image's own, never later than the limit.
-pub(super) fn made_at(image: &Image, options: &Options) -> i64 {
+pub fn made_at(image: &Image, limit: Option<i64>) -> i64 {
     let created = image.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     let created = created.map_or(0, |time| time.as_second().max(0));
-    options.source_date_epoch.map_or(created, |limit| created.min(limit))
+    limit.map_or(created, |limit| created.min(limit))
 }
 
 /// The boot specification of an image, but for the root's partition GUID, which depends on it.
@@ -94,7 +94,7 @@ pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, fac
         .add("size", &options.size.unwrap_or(0).to_le_bytes())
         .add("ESP size", &esp_size(options.esp_size))
         // A limit that is later than the image changes nothing on the disk, and so not its identity either.
-        .add("time", &made_at(image, options).to_le_bytes());
+        .add("time", &made_at(image, options.source_date_epoch).to_le_bytes());
     for module in &facts.modules.modules {
         all.add(&module.spec.name, module.sha256.as_bytes());
     }

@@ -14,11 +14,13 @@ mod write;
 
 pub use crate::boot::Firmware;
 pub use crate::ext4::Free;
+pub use facts::made_at;
 pub use form::{data_of, measured, write_form};
 pub use size::SizeError;
 pub use verify::{Expected, expected_userland, verify};
 
 use self::facts::{Facts, all_modules, boot_spec, ingredients};
+use crate::added;
 use crate::arch::{Arch, Architecture};
 use crate::boot::{command_line, loader};
 use crate::disk::gpt::{Guids, Layout};
@@ -131,6 +133,8 @@ pub struct Options {
     pub preflight: bool,
     /// What tells this disk from others of the same content, which otherwise are the same disk.
     pub identity: Option<String>,
+    /// What the topmost layer of the image is, if it is not the image's own.
+    pub added: Option<added::Record>,
 }
 
 /// How a disk is written. None of it reaches the disk's bytes, but for the form that they are kept in.
@@ -187,6 +191,8 @@ pub struct Built {
     pub initramfs: u64,
     /// The image's configuration, which stands for all of it.
     pub image: Digest,
+    /// What was added to the image.
+    pub added: Option<added::Record>,
     /// The image's platform.
     pub platform: Platform,
     /// Identifiers of the disk and its partitions.

@@ -23,7 +23,7 @@ use crate::kernel::Packing;
 use crate::output::{Output, Slice};
 use crate::publish::PartialFile;
 use crate::rootfs::{Attrs, Time, Tree};
-use crate::{guest_modules, layer, startable};
+use crate::{added, guest_modules, layer, startable};
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::path::Path;
@@ -147,6 +147,7 @@ impl Plan {
             release: self.bundle.release.clone(),
             initramfs: boot_files.initramfs,
             image: self.image.config_digest.clone(),
+            added: self.options.added.clone(),
             platform: self.image.platform.clone(),
             guids: self.guids(),
             root_uuid: RootIdentity::of(&self.image.chain_id().to_string()).uuid.to_string(),
@@ -314,7 +315,7 @@ impl Plan {
 
     /// The time of what this program makes: the image's own, never later than the limit.
     fn made_at(&self) -> i64 {
-        made_at(&self.image, &self.options)
+        made_at(&self.image, self.options.source_date_epoch)
     }
 
     fn guids(&self) -> Guids {
@@ -323,7 +324,8 @@ impl Plan {
     }
 
     fn initramfs(&self) -> Result<Vec<u8>> {
-        let spec = serde_json::to_vec_pretty(&self.spec).context("cannot encode the boot specification")?;
+        let spec = added::encode(&self.spec, self.options.added.as_ref());
+        let spec = spec.context("cannot encode the boot specification")?;
         let modules = self.modules.modules.iter();
         let modules: Vec<_> =
             modules.map(|module| initramfs::ModuleFile { path: &module.spec.file, bytes: &module.bytes }).collect();

@@ -35,7 +35,7 @@ impl Facts {
             uefi: disk.boots_under_uefi().ok(),
             direct: files.is_some(),
             needs: files.as_ref().and_then(|files| memory::needs(arch, &files.kernel, initramfs.len() as u64)),
-            spec: crate::inspect::initramfs::read(&initramfs, "").1,
+            spec: crate::inspect::initramfs::read(&initramfs, "").1.map(|spec| spec.boot),
             root: root.map(|root| root.offset),
         }
     }

@@ -4,8 +4,9 @@
 //! people. Neither the layers of an image nor the place of a disk's blocks makes a difference.
 
 use super::model::{Comparison, DIFF_SCHEMA, Difference, Disk, Kernel, Partition, Report, Side, VERSION};
+use crate::added::Record;
 use crate::contents::Root;
-use crate::contents::compare::paths;
+use crate::contents::compare::paths_beside;
 use crate::escape::escape;
 use crate::kernel::Bundle;
 use crate::kernel::config::line;
@@ -35,11 +36,13 @@ pub fn compare(a: &Of<'_>, b: &Of<'_>) -> Comparison {
         verdict: of.report.verdict.clone(),
         kernel: kernels_of(of).first().map(|kernel| kernel.release.clone()),
         userland: of.tree.is_some(),
+        added: added(of).cloned(),
     };
     let kernel = kernels(a, b);
     let have_kernels = kernel_facts(a).is_some() || kernel_facts(b).is_some();
     let trees = a.tree.zip(b.tree);
-    let paths = trees.map(|(a, b)| self::paths(a, b)).unwrap_or_default();
+    let explained = |mark: char, path: &[u8]| explained(a, b, mark, path);
+    let paths = trees.map(|(a, b)| paths_beside(a, b, &explained)).unwrap_or_default();
     let userland = if trees.is_some() { userlands(a.report, b.report) } else { Vec::new() };
     let identical = paths.is_empty();
     let notes = a.report.notes.iter().map(|note| ("a", note)).chain(b.report.notes.iter().map(|note| ("b", note)));
@@ -56,6 +59,22 @@ pub fn compare(a: &Of<'_>, b: &Of<'_>) -> Comparison {
         paths,
         notes: notes.map(|(which, note)| format!("{which}: {note}")).collect(),
     }
+}
+
+/// The layer that a build has added to one side.
+fn added<'a>(of: &Of<'a>) -> Option<&'a Record> {
+    of.report.disk.as_ref()?.added.as_ref()
+}
+
+/// Whether the layer of a side that has the name is why it differs.
+fn explained(a: &Of<'_>, b: &Of<'_>, mark: char, path: &[u8]) -> bool {
+    let sides = match mark {
+        '-' => [added(a), None],
+        '+' => [None, added(b)],
+        _ => [added(a), added(b)],
+    };
+    // The record is printable text already.
+    sides.into_iter().flatten().any(|added| added.explains(escape(path).as_bytes(), mark != '~'))
 }
 
 /// The kernels of one side, the one it boots by default first.

@@ -9,6 +9,7 @@
 //! Specification: Linux Documentation/driver-api/early-userspace/buffer-format.rst.
 
 use super::model::Initramfs;
+use crate::added::{Record, added_to};
 use crate::escape::{escape, printable};
 use crate::formats::{cpio, unpack};
 use crate::guest::spec::{self, BootSpec};
@@ -25,13 +26,21 @@ const MAX_SPEC: u64 = 4 << 20;
 const MAX_MODULES: usize = 4096;
 
 /// Reads an initial RAM disk. What our PID 1 would do comes apart, as it is, besides printable in the report.
-pub fn read(bytes: &[u8], evidence: &str) -> (Initramfs, Option<BootSpec>) {
+pub fn read(bytes: &[u8], evidence: &str) -> (Initramfs, Option<Spec>) {
     let mut spec = None;
     let found = report(bytes, evidence, &mut spec);
     (found, spec)
 }
 
-fn report(bytes: &[u8], evidence: &str, spec: &mut Option<BootSpec>) -> Initramfs {
+/// A boot specification, and what the host alone reads beside it.
+pub struct Spec {
+    /// For PID 1.
+    pub boot: BootSpec,
+    /// What was added to the image.
+    pub added: Option<Record>,
+}
+
+fn report(bytes: &[u8], evidence: &str, spec: &mut Option<Spec>) -> Initramfs {
     let mut found = Initramfs { evidence: evidence.to_owned(), size: bytes.len() as u64, ..Initramfs::default() };
     let mut rest = bytes;
     loop {
@@ -76,7 +85,7 @@ fn report(bytes: &[u8], evidence: &str, spec: &mut Option<BootSpec>) -> Initramf
 }
 
 /// Archives one after the other, to the end.
-fn archives(input: &mut impl BufRead, found: &mut Initramfs, spec: &mut Option<BootSpec>) -> io::Result<()> {
+fn archives(input: &mut impl BufRead, found: &mut Initramfs, spec: &mut Option<Spec>) -> io::Result<()> {
     loop {
         while let [0, ..] = input.fill_buf()? {
             let zeros = input.fill_buf()?.iter().take_while(|byte| **byte == 0).count();
@@ -90,7 +99,7 @@ fn archives(input: &mut impl BufRead, found: &mut Initramfs, spec: &mut Option<B
 }
 
 /// One archive, to its trailer.
-fn archive(input: &mut impl Read, found: &mut Initramfs, boot_spec: &mut Option<BootSpec>) -> io::Result<()> {
+fn archive(input: &mut impl Read, found: &mut Initramfs, boot_spec: &mut Option<Spec>) -> io::Result<()> {
     let mut walk = cpio::Walk::new(input, MAX_ENTRIES);
     while let Some(entry) = walk.next_entry()? {
         found.files += u64::from(entry.is_regular());
@@ -102,7 +111,8 @@ fn archive(input: &mut impl Read, found: &mut Initramfs, boot_spec: &mut Option<
         if path == spec::PATH.trim_start_matches('/').as_bytes() && entry.size <= MAX_SPEC {
             let mut bytes = Vec::new();
             walk.body().read_to_end(&mut bytes)?;
-            *boot_spec = serde_json::from_slice(&bytes).ok();
+            let boot = serde_json::from_slice(&bytes).ok();
+            *boot_spec = boot.map(|boot| Spec { boot, added: added_to(&bytes) });
             found.boot_spec = serde_json::from_slice(&bytes).ok().map(document);
         }
         name_found(path, found);

@@ -4,6 +4,7 @@
 //! [`crate::escape`] where it was read. Numbers are bytes unless their names say otherwise. `docs/inspect.schema.json`
 //! is the schema; a field that is added leaves [`VERSION`] as it is, one that changes or goes raises it.
 
+use crate::added::Record;
 use crate::contents::compare::PathDifferences;
 use serde::Serialize;
 
@@ -411,6 +412,9 @@ pub struct Disk {
     pub initramfs: Vec<Initramfs>,
     /// How it can be started: `bios`, `uefi`, each with its evidence.
     pub firmware: Vec<Fact>,
+    /// The layer that a build has added to the image; absent on disks that have nothing but the image's files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub added: Option<Record>,
 }
 
 /// A partition.
@@ -670,6 +674,9 @@ pub struct Side {
     pub kernel: Option<String>,
     /// It has a userland that can be read.
     pub userland: bool,
+    /// The layer that a build has added to the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub added: Option<Record>,
 }
 
 /// A value that differs.

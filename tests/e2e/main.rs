@@ -34,6 +34,7 @@ mod recordings;
 mod registries;
 mod reproducible;
 mod screens;
+mod settings;
 mod sharing;
 mod smoke;
 mod starting;

@@ -212,6 +212,13 @@ fn relative_to(dir: &Path, key: &str, arg: &Arg, text: &str) -> String {
         ("kernel", _) => kernel(text),
         // What is mounted: only a path that says so is one.
         ("volume", _) if text.starts_with('.') => joined(text),
+        // The source comes first.
+        ("copy-in", _) => joined(text),
+        ("ssh-key" | "password", _) => match text.split_once(':').filter(|(user, _)| !user.contains('/')) {
+            Some((user, file)) => format!("{user}:{}", joined(file)),
+            None if key == "ssh-key" => joined(text),
+            None => text.to_owned(),
+        },
         ("matrix", Some(("kernel", names))) => {
             format!("kernel={}", names.split(',').map(kernel).collect::<Vec<_>>().join(","))
         }

@@ -352,6 +352,13 @@ mod tests {
         assert_eq!(test.settings.disk.kernel, Some(at("k.deb").into()));
         assert_eq!(test.settings.process.env_file, [dir.path().join("e")]);
         assert_eq!(test.settings.machine.matrix, [format!("kernel={},6.1,{}", at("k.deb"), at("x/y"))]);
+        let text = "[[test]]\nimage = 'i'\ncopy-in = ['a:/b:600', '/a:/b']\nssh-key = ['k', 'u:k']\npassword = 'u:h'\n";
+        let added = read(text).settings.disk.added;
+        let sources: Vec<_> = added.copy_in.iter().map(|copy| copy.source.clone()).collect();
+        assert_eq!(sources, [dir.path().join("a"), "/a".into()]);
+        let keys: Vec<_> = added.ssh_key.iter().map(|key| (key.user.as_str(), key.file.clone())).collect();
+        assert_eq!(keys, [("root", dir.path().join("k")), ("u", dir.path().join("k"))]);
+        assert_eq!(added.password[0].file, Some(dir.path().join("h")));
         for (kernel, expected) in [
             ("6.1.0", "6.1.0".into()),
             ("docker://a/k:1", "docker://a/k:1".into()),

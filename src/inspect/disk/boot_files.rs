@@ -175,7 +175,10 @@ impl Reading<'_> {
 
     fn initramfs(&mut self, bytes: &[u8], evidence: &str) {
         let (found, spec) = initramfs::read(bytes, evidence);
-        self.spec = self.spec.take().or(spec);
+        if let Some(spec) = spec.filter(|_| self.spec.is_none()) {
+            self.found.added = spec.added.map(|added| added.printable());
+            self.spec = Some(spec.boot);
+        }
         self.found.initramfs.push(found);
     }
 

@@ -2,6 +2,7 @@
 
 use super::page::Page;
 use super::units::count;
+use crate::contents::compare::PathDifferences;
 use crate::inspect::model::{Comparison, Difference};
 use crate::shorten::fit;
 
@@ -31,6 +32,7 @@ pub fn render(found: &Comparison, colour: bool) -> String {
     let mut page = Page::new(colour);
     for (mark, side) in [("a", &found.a), ("b", &found.b)] {
         page.row(mark, &format!("{}: {}", side.name, side.verdict));
+        side.added.iter().for_each(|added| page.row("", &added.words()));
     }
     let paths = &found.paths;
     match found.kernel_identical {
@@ -47,8 +49,12 @@ pub fn render(found: &Comparison, colour: bool) -> String {
         None => page.line("userland: not compared, one side has no readable userland"),
         Some(true) => page.line(&format!("userland: identical ({} compared)", count(paths.compared, "name"))),
         Some(false) => page.line(&format!(
-            "userland: different ({} only in a, {} only in b, {} changed, {} compared)",
-            paths.only_a, paths.only_b, paths.changed, paths.compared
+            "userland: different ({} only in a, {} only in b, {} changed, {} compared){}",
+            paths.only_a,
+            paths.only_b,
+            paths.changed,
+            paths.compared,
+            by_added(paths)
         )),
     }
     found.userland.iter().for_each(|difference| self::difference(&mut page, difference));
@@ -62,6 +68,15 @@ pub fn render(found: &Comparison, colour: bool) -> String {
     }
     found.notes.iter().for_each(|note| page.row("note", note));
     page.finish()
+}
+
+/// How many of the differences an added layer explains.
+fn by_added(paths: &PathDifferences) -> String {
+    match paths.added {
+        0 => String::new(),
+        added if added == paths.count() => ", by what bootdisk added and nothing else".to_owned(),
+        added => format!(", {added} of them by what bootdisk added"),
+    }
 }
 
 fn difference(page: &mut Page, difference: &Difference) {
@@ -80,7 +95,6 @@ fn difference(page: &mut Page, difference: &Difference) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contents::compare::PathDifferences;
     use crate::inspect::model::{DIFF_SCHEMA, Kind, Side, VERSION};
 
     /// `1` it is the same on both sides, `2` it differs, `a` only the first has one, `-` neither.
@@ -91,6 +105,7 @@ mod tests {
             verdict: String::new(),
             kernel: (kernel != '-' && (first || kernel != 'a')).then(|| "6.1".to_owned()),
             userland: userland != '-' && (first || userland != 'a'),
+            added: None,
         };
         let identical = |state: char| matches!(state, '1' | '2').then_some(state == '1');
         Comparison {

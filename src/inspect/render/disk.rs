@@ -17,6 +17,10 @@ pub fn disk(page: &mut Page, disk: &Disk) {
     page.row("table", &format!("{}{id}", disk.table));
     disk.table_notes.iter().for_each(|note| page.row("", note));
     disk.firmware.iter().for_each(|fact| page.fact("starts under", fact));
+    if let Some(added) = &disk.added {
+        page.row("added", &added.words());
+        page.evidence(&added.layer);
+    }
     map(page, disk);
     for partition in &disk.partitions {
         let number =

@@ -1,8 +1,9 @@
 //! A comparison as a page: both verdicts, then what differs in the kernel and in the userland, name by name.
 
 use super::{code, list, page, section, table, text};
+use crate::added::Record;
 use crate::contents::compare::PathDifferences;
-use crate::inspect::model::{Comparison, Difference};
+use crate::inspect::model::{Comparison, Difference, Side};
 use crate::inspect::render::diff::heading;
 use crate::inspect::render::units::count;
 
@@ -13,7 +14,7 @@ pub fn render(found: &Comparison) -> String {
     let mut body = String::new();
     let rows = [("a", &found.a), ("b", &found.b)];
     let rows: Vec<Vec<String>> =
-        rows.iter().map(|(mark, side)| vec![(*mark).to_owned(), code(&side.name), text(&side.verdict)]).collect();
+        rows.iter().map(|(mark, side)| vec![(*mark).to_owned(), code(&side.name), text(&described(side))]).collect();
     section(&mut body, "Compared", &table("The two", &["", "Name", "What it is"], &rows));
     let verdict = |identical: Option<bool>, none: &str| match identical {
         None => format!("<p class=\"verdict\">{none}</p>\n"),
@@ -36,6 +37,12 @@ pub fn render(found: &Comparison) -> String {
         section(&mut body, "Notes", &list(found.notes.iter().map(|note| text(note))));
     }
     page(&title, &format!("Comparison {} {}", code(&found.a.name), code(&found.b.name)), &heading, &body)
+}
+
+/// What a side is, and what was added to it.
+fn described(side: &Side) -> String {
+    let added = side.added.iter().map(Record::words);
+    std::iter::once(side.verdict.clone()).chain(added).collect::<Vec<_>>().join("; ")
 }
 
 fn differences(caption: &str, all: &[Difference]) -> String {

@@ -20,6 +20,7 @@ pub fn disk(page: &mut String, disk: &Disk) {
     }
     rows.add("Table", &format!("{} {}", text(&disk.table), disk.id.as_deref().map(code).unwrap_or_default()));
     rows.facts("Starts under", &disk.firmware);
+    disk.added.iter().for_each(|added| _ = rows.add("Added", &text(&added.words())));
     if !disk.table_notes.is_empty() {
         rows.add("Odd", &disk.table_notes.iter().map(|note| text(note)).collect::<Vec<_>>().join("<br>"));
     }
