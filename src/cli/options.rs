@@ -109,6 +109,10 @@ pub struct Disk {
     pub efi_loader: Option<PathBuf>,
     #[command(flatten)]
     pub added: Added,
+    /// Give whoever is at the machine's consoles (serial port, screen) a root shell of the image's, for debugging; where
+    /// bootdisk run is there, exec gives one instead
+    #[arg(long)]
+    pub console_login: bool,
 }
 
 /// What the disk has beside the image's files, in one layer on top of the image's.

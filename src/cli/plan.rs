@@ -110,6 +110,7 @@ pub fn open(
         preflight: !disk.no_preflight,
         identity: disk.identity.clone().map(identity).transpose()?,
         added,
+        console_login: disk.console_login,
     };
     Plan::open(image, bundle, options, observe).with_context(|| cannot(name))
 }
@@ -213,6 +214,7 @@ impl options::Disk {
             ("--identity", self.identity.is_some()),
             ("--init", self.init != options::InitChoice::Auto),
             ("--efi-loader", self.efi_loader.is_some()),
+            ("--console-login", self.console_login),
             ("--copy-in", !self.added.copy_in.is_empty()),
             ("--ssh-key", !self.added.ssh_key.is_empty()),
             ("--password", !self.added.password.is_empty()),

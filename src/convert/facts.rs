@@ -35,6 +35,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         boots_on: None,
         guest_modules: None,
         machine_id: None,
+        console_login: options.console_login,
         surroundings: Some(Surroundings::default()),
         mounts: Some(Vec::new()),
         modules: modules.specs(),

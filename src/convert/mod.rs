@@ -7,6 +7,7 @@
 
 mod facts;
 mod form;
+mod login;
 mod size;
 mod verify;
 mod watched;
@@ -16,6 +17,7 @@ pub use crate::boot::Firmware;
 pub use crate::ext4::Free;
 pub use facts::made_at;
 pub use form::{data_of, measured, write_form};
+pub use login::LoginError;
 pub use size::SizeError;
 pub use verify::{Expected, expected_userland, verify};
 
@@ -131,6 +133,8 @@ pub struct Options {
     pub drivers: Drivers,
     /// A kernel that cannot boot the disk is refused; otherwise what it lacks is a warning.
     pub preflight: bool,
+    /// People get a shell of the image's on the machine's consoles.
+    pub console_login: bool,
     /// What tells this disk from others of the same content, which otherwise are the same disk.
     pub identity: Option<String>,
     /// What the topmost layer of the image is, if it is not the image's own.
@@ -234,6 +238,7 @@ impl Plan {
         };
         let command_line = command_line::command_line(architecture, &options.command_line)?;
         let mut spec = boot_spec(&image, &modules, &options)?;
+        login::has_no_own(&spec)?;
         spec.drivers = bundle.config.is_some().then(|| report.drivers());
         spec.boots_on = Some(places::boots_on(&bundle));
         let guest_modules = all_modules(&bundle, &options, observe);

@@ -7,6 +7,7 @@
 
 use super::facts::made_at;
 use super::form::{raw_copy, write_form};
+use super::login;
 use super::size::SizeError;
 use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
@@ -181,6 +182,7 @@ impl Plan {
         let slice = Slice::new(disk, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(size));
         let tree = self.flatten(streams, &mut writer, in_vain, observe)?;
+        login::has_shell(&self.spec, &tree)?;
         observe(Event::Step("writing the file system's metadata"));
         let root = writer.seal(&tree).map_err(|error| self.too_small(error, offset))?;
         // Now that every body is where it belongs.

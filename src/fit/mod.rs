@@ -183,6 +183,7 @@ mod tests {
             process: Process { cmd: vec!["sh".into()], ..Process::default() },
             hostname: None,
             machine_id: None,
+            console_login: false,
             surroundings: None,
             mounts: Some(Vec::new()),
             network: Network::Dhcp,

@@ -91,6 +91,7 @@ mod tests {
             boots_on: None,
             guest_modules: None,
             machine_id: None,
+            console_login: false,
             surroundings: None,
             mounts: None,
             modules: vec![],

@@ -38,6 +38,9 @@ pub struct BootSpec {
     /// What the image's own init finds in /etc/machine-id; absent on a disk that has no identity but its content's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine_id: Option<String>,
+    /// People get a shell of the image's on the machine's consoles, where no host drives it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub console_login: bool,
     /// How to configure the network.
     #[serde(default)]
     pub network: Network,
@@ -112,6 +115,9 @@ pub enum Init {
     /// The image's own init (systemd, OpenRC) takes over as PID 1.
     Image,
 }
+
+/// What `console_login` gives.
+pub const SHELL: &str = "/bin/sh";
 
 /// What is started: `config` of the OCI image configuration (image-spec, config.md, "Properties") after the overrides
 /// of the build.

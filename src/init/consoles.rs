@@ -85,6 +85,19 @@ pub fn terminal() -> Option<File> {
     last.or_else(|| open("console", false).ok())
 }
 
+/// Consoles that people can type at, by their names in /dev. The screen is the first of its terminals: what is all of them
+/// cannot be a controlling terminal, and neither can what stands for the last console.
+pub fn for_people() -> Vec<String> {
+    let consoles = Consoles::here();
+    let names = consoles.places().into_iter().filter(|name| *name != "console");
+    names.map(|name| if name == SCREEN { "tty1".to_owned() } else { name.to_owned() }).collect()
+}
+
+/// Opens a console that people type at.
+pub fn open_for_people(name: &str) -> Option<File> {
+    open(name, false).ok()
+}
+
 /// The name of that console, if it is not the screen, on which distributions have logins by themselves.
 pub fn last() -> Option<String> {
     Consoles::here()

@@ -9,15 +9,18 @@
 use super::buttons::{self, Button};
 use super::cgroup;
 use super::children;
+use super::consoles;
 use super::failure::{Doing, Failure};
 use super::host::Host;
 use super::log;
+use super::logins::{self, Logins};
 use super::namespaces::Workload;
 use super::network::Uplink;
 use super::running::{Part, Running};
 use super::signals::{self, Incoming, Received};
 use super::start::{Place, Start, Streams, start};
 use super::userland::Plan;
+use crate::copy::Copy;
 use crate::guest::channel::{Exec, Frame, Kind, Outcome, Resize, Signal, Stop, Terminal};
 use crate::guest::overrides;
 use crate::guest::signal;
@@ -71,6 +74,8 @@ pub struct Machine<'a> {
     stop_asked: bool,
     /// When processes beside the workload are not waited for any more, once it has ended.
     others_until: Option<Instant>,
+    /// Shells for people, where somebody may come.
+    logins: Logins,
     afterwards: Afterwards,
     end: Option<Outcome>,
     oom: bool,
@@ -113,10 +118,17 @@ impl<'a> Machine<'a> {
             stopping: None,
             stop_asked: false,
             others_until: None,
+            logins: Logins::default(),
             afterwards: Afterwards::PowerOff,
             end: None,
             oom: false,
         })
+    }
+
+    /// Whoever is at a console gets a shell.
+    pub fn let_people_in(&mut self) {
+        self.logins = Logins::here();
+        consoles::say("this console has a shell of the image's, for whoever is here; it ends with the workload");
     }
 
     /// Runs until the workload has ended and everything it wrote is with the host.
@@ -165,7 +177,8 @@ impl<'a> Machine<'a> {
     }
 
     fn timeout(&self) -> PollTimeout {
-        let deadlines = [self.stopping, self.others_until, self.network.as_ref().map(Uplink::deadline)];
+        let logins = self.is_up().then(|| self.logins.deadline(&|number| self.runs(number))).flatten();
+        let deadlines = [self.stopping, self.others_until, self.network.as_ref().map(Uplink::deadline), logins];
         match deadlines.into_iter().flatten().min() {
             // Rounded up, so that the deadline has passed when poll returns.
             Some(deadline) => {
@@ -213,10 +226,33 @@ impl<'a> Machine<'a> {
             log::warning("the workload did not stop in time and is killed");
             self.signal_workload(libc::SIGKILL);
         }
+        if self.is_up() {
+            self.start_logins();
+        }
         if self.others_until.is_some_and(|deadline| Instant::now() >= deadline) {
             self.others_until = None;
             for process in self.running.iter_mut().filter(|process| process.number != 0) {
                 process.abandon(self.host);
+            }
+        }
+    }
+
+    fn runs(&self, number: u32) -> bool {
+        self.running.iter().any(|running| running.number == number)
+    }
+
+    /// Whether the workload runs, so that something can be started beside it.
+    fn is_up(&self) -> bool {
+        let workload = self.running.iter().find(|running| running.number == 0);
+        workload.is_some_and(|workload| !workload.is_being_set_up() && !workload.has_ended())
+    }
+
+    fn start_logins(&mut self) {
+        let running: Vec<u32> = self.running.iter().map(|running| running.number).collect();
+        for login in self.logins.due(&|number| running.contains(&number)) {
+            let (process, streams) = (beside(self.process, &logins::shell()), Streams::Login(login.console.clone()));
+            if let Err(failure) = self.start_beside(login.number, &process, streams, None) {
+                log::warning(format!("no shell on {}: {}", login.console, failure.reason));
             }
         }
     }
@@ -332,17 +368,21 @@ impl<'a> Machine<'a> {
         }
         let process = beside(self.process, &exec.what);
         let streams = streams_for(exec.terminal.clone(), exec.stdin);
+        self.start_beside(exec.process, &process, streams, exec.copy.as_ref())
+    }
+
+    fn start_beside(
+        &mut self,
+        number: u32,
+        process: &Process,
+        streams: Streams,
+        copy: Option<&Copy>,
+    ) -> Result<(), Failure> {
         // Now and not earlier: the workload makes its mount namespace after the fork.
         let workload = Workload::of(self.workload_pid, self.own_pids);
         let place = Place::Beside(&workload);
-        let child = start(&Start {
-            process: &process,
-            hostname: self.hostname,
-            streams: streams.clone(),
-            place,
-            copy: exec.copy.as_ref(),
-        })?;
-        self.running.push(Running::new(exec.process, child, &streams));
+        let child = start(&Start { process, hostname: self.hostname, streams: streams.clone(), place, copy })?;
+        self.running.push(Running::new(number, child, &streams));
         Ok(())
     }
 

@@ -43,6 +43,7 @@ mod journal;
 mod lease;
 mod lifetime;
 mod log;
+mod logins;
 mod modules;
 mod mounts;
 mod namespaces;
@@ -98,6 +99,7 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     *host = connected;
     let booted = Booted::new(welcome.as_ref().and_then(|welcome| welcome.disk_serial.clone()));
     let streams = welcomed(&mut spec, welcome);
+    let logins = spec.console_login && matches!(streams, Streams::Console);
     let hostname = name_machine(&spec);
     // The network's answers come while the root is mounted. A card that is not there yet gets its turn behind it.
     let early = network::is_there().then(|| network::begin(&spec.network, &hostname));
@@ -137,7 +139,12 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     if plan.modules.is_some() {
         guest_modules::answer_requests();
     }
-    Ok(Machine::start(host, network, &spec.process, &hostname, &plan, streams)?.run())
+    if !logins {
+        return Ok(Machine::start(host, network, &spec.process, &hostname, &plan, streams)?.run());
+    }
+    let mut machine = Machine::start(host, network, &spec.process, &hostname, &plan, Streams::Messages)?;
+    machine.let_people_in();
+    Ok(machine.run())
 }
 
 fn read_spec() -> Result<BootSpec, Failure> {

@@ -35,6 +35,10 @@ const ACCOUNTS_LIMIT: u64 = 16 << 20;
 pub enum Streams {
     /// The machine's console, which becomes its terminal.
     Console,
+    /// The machine's console, for output alone: people have a shell there.
+    Messages,
+    /// The console of this name, for a shell beside the workload.
+    Login(String),
     /// Pipes; standard input is /dev/null unless wanted.
     Pipes {
         /// Whether somebody sends standard input.
@@ -158,13 +162,21 @@ fn set_up<'a>(start: &Start<'a>, standard: Standard, reporter: &Reporter) -> Res
         Place::New(plan) => {
             separate_mounts()?;
             // In the new mount namespace, or it could not be bind-mounted; in the old root, where all devices are.
-            console = matches!(start.streams, Streams::Console).then(consoles::terminal).flatten();
+            let wanted = matches!(start.streams, Streams::Console | Streams::Messages);
+            console = wanted.then(consoles::terminal).flatten();
             userland::enter(plan)?;
         }
-        Place::Beside(workload) => workload.join_rest().doing("join the workload, which has ended")?,
+        Place::Beside(workload) => {
+            if let Streams::Login(name) = &start.streams {
+                console = consoles::open_for_people(name);
+            }
+            workload.join_rest().doing("join the workload, which has ended")?;
+        }
     }
     match &start.streams {
         Streams::Console => terminal::use_console(console),
+        Streams::Messages => terminal::only_output(console),
+        Streams::Login(name) => terminal::log_in(console).doing(format!("use the console {name}"))?,
         Streams::Terminal(wanted) => {
             let is_workload = matches!(start.place, Place::New(_));
             let master = terminal::make(wanted, is_workload).doing("make a terminal")?;
@@ -211,7 +223,8 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     let term = match &start.streams {
         Streams::Terminal(terminal) => Some(terminal.term.as_str()),
         Streams::Console => Some("linux"),
-        Streams::Pipes { .. } => None,
+        Streams::Login(name) => Some(if name == "tty1" { "linux" } else { "vt100" }),
+        Streams::Pipes { .. } | Streams::Messages => None,
     };
     let env = environment::compose(&process.env, start.hostname, &identity.home, term);
     setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES).doing("set the limit of open files")?;

@@ -50,6 +50,24 @@ pub fn use_console(console: Option<File>) {
     _ = take(&terminal);
 }
 
+/// Takes a console as controlling terminal and standard streams, beside a workload that has it as its /dev/console.
+pub fn log_in(console: Option<File>) -> std::io::Result<()> {
+    console.map_or_else(|| Err(Errno::ENODEV.into()), |console| take(&console))
+}
+
+/// Makes the console the root's /dev/console and the output of a workload, whose input is not there: people type at it.
+pub fn only_output(console: Option<File>) {
+    let null = || OpenOptions::new().read(true).write(true).open("/dev/null").ok();
+    console.iter().for_each(be_console);
+    for (standard, file) in [(0, null()), (1, console.or_else(null))] {
+        let Some(file) = file else { continue };
+        // SAFETY: replaces the standard descriptors of this child.
+        _ = unsafe { libc::dup2(file.as_raw_fd(), standard) };
+    }
+    // SAFETY: as above.
+    _ = unsafe { libc::dup2(1, 2) };
+}
+
 /// Makes a console the root's /dev/console and the standard streams of an image's own init, which is nobody's terminal.
 pub fn stand_in(console: &File) {
     be_console(console);

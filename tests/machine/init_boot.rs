@@ -2,7 +2,7 @@
 
 use crate::support::guest::*;
 use bootdisk::guest::channel::*;
-use bootdisk::guest::spec::{Init, Network, Process};
+use bootdisk::guest::spec::{BootSpec, Init, Network, Process};
 use std::os::unix::fs::symlink;
 
 #[test]
@@ -45,6 +45,25 @@ fn without_a_host_the_console_has_output_and_status() {
         console.contains("on /dev/console") && console.contains("bootdisk: workload exited with status 7"),
         "{console}"
     );
+}
+
+#[test]
+fn people_at_the_console_get_a_shell_beside_the_workload_and_another_when_it_ends() {
+    let userland = Userland::busybox();
+    // What each shell for a person does first. The second one ends the workload.
+    userland.write("shell", "echo shell >> /shells; [ $(wc -l < /shells) -lt 2 ] || touch /done\n", 0o644);
+    let disk = userland.disk();
+    let script = "read line || echo no input; while [ ! -e /done ]; do sleep 0.1; done; exit 7";
+    let mut spec = BootSpec { console_login: true, ..spec(&["/bin/sh", "-c", script]) };
+    spec.process.env.push("ENV=/shell".into());
+    let mut boot = Boot::new(spec, &disk);
+    // A port that is opened forgets what it has received: some lines may be lost.
+    let typed = "\n".repeat(40) + "echo $((6 * 7)) as $(id -u)\nexit\n";
+    boot.console_input = Some(&typed);
+    let console = boot.run_without_host();
+    for line in ["no input", "42 as 0", "bootdisk: workload exited with status 7"] {
+        assert!(console.contains(line), "{line}: {console}");
+    }
 }
 
 #[test]

@@ -151,6 +151,7 @@ impl Row {
             boots_on: None,
             guest_modules: None,
             machine_id: None,
+            console_login: false,
             surroundings: None,
             mounts: Some(Vec::new()),
             modules: vec![],

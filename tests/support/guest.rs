@@ -88,6 +88,7 @@ pub fn spec(command: &[&str]) -> BootSpec {
         boots_on: None,
         guest_modules: None,
         machine_id: None,
+        console_login: false,
         surroundings: None,
         mounts: Some(Vec::new()),
         modules: kernel().modules.iter().map(|(module, _)| module.clone()).collect(),
@@ -235,6 +236,8 @@ pub struct Boot<'a> {
     /// Keep what the guest writes.
     pub keep: bool,
     pub cmdline: &'a str,
+    /// What is typed on the serial console.
+    pub console_input: Option<&'a str>,
 }
 
 impl<'a> Boot<'a> {
@@ -252,6 +255,7 @@ impl<'a> Boot<'a> {
             protected: false,
             keep: false,
             cmdline: "",
+            console_input: None,
         }
     }
 
@@ -264,7 +268,10 @@ impl<'a> Boot<'a> {
         command.args(["-no-reboot", "-m", &self.memory.to_string(), "-kernel"]).arg(&kernel().image);
         command.arg("-initrd").arg(initrd);
         command.args(["-append", &format!("console=ttyS0 panic=-1 quiet no_timer_check {}", self.cmdline)]);
-        command.arg("-serial").arg(format!("file:{}", folder.join("console").display()));
+        command.arg("-serial").arg(match self.console_input {
+            None => format!("file:{}", folder.join("console").display()),
+            Some(_) => "stdio".to_owned(),
+        });
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", folder.join("qmp").display()));
         if let Some(disk) = self.disk {
             let protected = if self.protected { "on" } else { "off" };
@@ -286,7 +293,13 @@ impl<'a> Boot<'a> {
             command.arg(format!("socket,id=host,path={},server=on,wait=off", folder.join("host").display()));
             command.args(["-device", &format!("virtserialport,chardev=host,name={PORT}")]);
         }
-        command.stdin(Stdio::null()).spawn().expect("qemu-system-x86_64 is installed")
+        command.stdin(Stdio::null());
+        if let Some(text) = self.console_input {
+            let typed = folder.join("typed");
+            fs::write(&typed, text).unwrap();
+            command.stdin(fs::File::open(typed).unwrap()).stdout(fs::File::create(folder.join("console")).unwrap());
+        }
+        command.spawn().expect("qemu-system-x86_64 is installed")
     }
 
     /// Boots with a host on the channel, up to its welcome.
