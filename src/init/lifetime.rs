@@ -16,22 +16,18 @@ use super::log;
 use super::logins::{self, Logins};
 use super::namespaces::Workload;
 use super::network::Uplink;
+use super::processes::{Neighbour, Processes, not_started};
 use super::running::{Part, Running};
 use super::signals::{self, Incoming, Received};
 use super::start::{Place, Start, Streams, start};
 use super::userland::Plan;
-use crate::copy::Copy;
-use crate::guest::channel::{Exec, Frame, Kind, Outcome, Resize, Signal, Stop, Terminal};
-use crate::guest::overrides;
+use crate::guest::channel::{Frame, Kind, Outcome, Stop};
 use crate::guest::signal;
 use crate::guest::spec::Process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::set_cad_enabled;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-/// Processes besides the workload that may run at once.
-const MAX_PROCESSES: usize = 256;
 
 /// Once the workload has ended, others' output waits no longer than this for a reader.
 const OTHERS: Duration = Duration::from_secs(5);
@@ -66,7 +62,7 @@ pub struct Machine<'a> {
     network: Option<Uplink>,
     process: &'a Process,
     hostname: &'a str,
-    running: Vec<Running>,
+    processes: Processes,
     workload_pid: i32,
     own_pids: bool,
     /// When the workload is killed, once it was asked to stop.
@@ -105,6 +101,8 @@ impl<'a> Machine<'a> {
         let place = Place::New(plan);
         let child = start(&Start { process, hostname, streams: streams.clone(), place, copy: None })?;
         let (pid, own_pids) = (child.pid, child.own_pids);
+        let mut processes = Processes::default();
+        processes.add(Running::new(0, child, &streams));
         Ok(Machine {
             host,
             signals,
@@ -114,7 +112,7 @@ impl<'a> Machine<'a> {
             hostname,
             workload_pid: pid,
             own_pids,
-            running: vec![Running::new(0, child, &streams)],
+            processes,
             stopping: None,
             stop_asked: false,
             others_until: None,
@@ -166,10 +164,8 @@ impl<'a> Machine<'a> {
         for fd in self.network.iter().flat_map(Uplink::fds) {
             add(Source::Network, fd, PollFlags::POLLIN);
         }
-        for process in &self.running {
-            for (part, fd, flags) in process.interests(self.host) {
-                add(Source::Process(process.number, part), fd, flags);
-            }
+        for (number, part, fd, flags) in self.processes.interests(self.host) {
+            add(Source::Process(number, part), fd, flags);
         }
         _ = poll(&mut fds, self.timeout());
         let ready = |fd: &PollFd| fd.revents().is_none_or(|events| !events.is_empty());
@@ -209,11 +205,7 @@ impl<'a> Machine<'a> {
                 }
             }
             Source::Network => _ = self.network.as_mut().map(Uplink::readable),
-            Source::Process(number, part) => {
-                if let Some(process) = self.running.iter_mut().find(|process| process.number == number) {
-                    process.ready(part, self.host);
-                }
-            }
+            Source::Process(number, part) => self.processes.ready(number, part, self.host),
         }
     }
 
@@ -231,27 +223,28 @@ impl<'a> Machine<'a> {
         }
         if self.others_until.is_some_and(|deadline| Instant::now() >= deadline) {
             self.others_until = None;
-            for process in self.running.iter_mut().filter(|process| process.number != 0) {
-                process.abandon(self.host);
-            }
+            self.processes.others().for_each(|process| process.abandon(self.host));
         }
     }
 
     fn runs(&self, number: u32) -> bool {
-        self.running.iter().any(|running| running.number == number)
+        self.processes.find(number).is_some()
     }
 
     /// Whether the workload runs, so that something can be started beside it.
     fn is_up(&self) -> bool {
-        let workload = self.running.iter().find(|running| running.number == 0);
+        let workload = self.processes.find(0);
         workload.is_some_and(|workload| !workload.is_being_set_up() && !workload.has_ended())
     }
 
     fn start_logins(&mut self) {
-        let running: Vec<u32> = self.running.iter().map(|running| running.number).collect();
-        for login in self.logins.due(&|number| running.contains(&number)) {
-            let (process, streams) = (beside(self.process, &logins::shell()), Streams::Login(login.console.clone()));
-            if let Err(failure) = self.start_beside(login.number, &process, streams, None) {
+        let processes = &self.processes;
+        for login in self.logins.due(&|number| processes.find(number).is_some()) {
+            let streams = Streams::Login(login.console.clone());
+            let started = self
+                .neighbour()
+                .and_then(|neighbour| self.processes.start(login.number, &logins::shell(), streams, None, &neighbour));
+            if let Err(failure) = started {
                 log::warning(format!("no shell on {}: {}", login.console, failure.reason));
             }
         }
@@ -286,7 +279,7 @@ impl<'a> Machine<'a> {
 
     /// Never once it was reaped: its number may be somebody else's then.
     fn signal_workload(&self, signal: i32) {
-        if self.running.iter().any(|running| running.number == 0 && !running.has_ended()) {
+        if self.processes.find(0).is_some_and(|workload| !workload.has_ended()) {
             _ = signals::send(self.workload_pid, signal);
         }
     }
@@ -302,88 +295,27 @@ impl<'a> Machine<'a> {
     }
 
     fn frame(&mut self, frame: Frame) {
-        let number = frame.stream.wrapping_sub(1) / 4;
-        let process = self.running.iter_mut().find(|process| process.number == number);
-        match (frame.kind, process) {
-            (Kind::Data, Some(process)) => process.feed(&frame.payload, self.host),
-            (Kind::Eof, Some(process)) => process.end_of(frame.stream, self.host),
-            (Kind::Credit, Some(process)) => {
-                if let Some(bytes) = frame.payload.first_chunk::<4>() {
-                    process.credit(frame.stream, u32::from_le_bytes(*bytes));
-                }
-            }
-            (Kind::Signal, _) => self.signal_asked(&frame.payload),
-            (Kind::Resize, _) => self.resize_asked(&frame.payload),
-            (Kind::Stop, _) => {
+        match frame.kind {
+            Kind::Stop => {
                 let stop: Stop = serde_json::from_slice(&frame.payload).unwrap_or_default();
                 self.stop(stop.timeout);
             }
-            (Kind::Exec, _) => self.exec_asked(&frame.payload),
-            _ => {}
+            Kind::Exec => self.processes.exec_asked(&frame.payload, self.neighbour(), self.host),
+            _ => self.processes.frame(&frame, self.host),
         }
     }
 
-    fn signal_asked(&self, payload: &[u8]) {
-        let Ok(Signal { process, signal }) = serde_json::from_slice(payload) else { return };
-        let target = self.running.iter().find(|running| running.number == process && !running.has_ended());
-        if let (Some(target), true) = (target, (1..=signal::LAST).contains(&signal)) {
-            _ = signals::send(target.pid, signal);
-        }
-    }
-
-    fn resize_asked(&self, payload: &[u8]) {
-        let Ok(Resize { process, rows, cols }) = serde_json::from_slice(payload) else { return };
-        if let Some(target) = self.running.iter().find(|running| running.number == process) {
-            target.resize(rows, cols);
-        }
-    }
-
-    fn exec_asked(&mut self, payload: &[u8]) {
-        let exec: Exec = match serde_json::from_slice(payload) {
-            Ok(exec) => exec,
-            Err(error) => return log::warning(format!("the host asked for a process in a way unknown here: {error}")),
-        };
-        let taken = self.running.iter().any(|running| running.number == exec.process);
-        if taken {
-            return log::warning(format!("the host used a process number twice: {}", exec.process));
-        }
-        if let Err(failure) = self.exec(&exec) {
-            let outcome = not_started(failure);
-            let nonce = self.host.nonce().to_owned();
-            let ended = crate::guest::channel::Ended { process: exec.process, nonce, outcome, oom: false };
-            self.host.send(&Frame::control(Kind::Result, &ended));
-        }
-    }
-
-    fn exec(&mut self, exec: &Exec) -> Result<(), Failure> {
-        match self.running.iter().find(|running| running.number == 0) {
-            Some(workload) if workload.is_being_set_up() => {
-                return Err(Failure::machine("the workload has not started yet"));
+    /// The workload, for what is started beside it.
+    fn neighbour(&self) -> Result<Neighbour<'a>, Failure> {
+        match self.processes.find(0) {
+            Some(workload) if workload.is_being_set_up() => Err(Failure::machine("the workload has not started yet")),
+            Some(workload) if !workload.has_ended() => {
+                // Now and not earlier: the workload makes its mount namespace after the fork.
+                let namespaces = Workload::of(self.workload_pid, self.own_pids);
+                Ok(Neighbour { process: self.process, hostname: self.hostname, namespaces })
             }
-            Some(workload) if !workload.has_ended() => {}
-            _ => return Err(workload_has_ended()),
+            _ => Err(workload_has_ended()),
         }
-        if self.running.len() > MAX_PROCESSES {
-            return Err(Failure::machine(format!("more than {MAX_PROCESSES} processes were asked for at once")));
-        }
-        let process = beside(self.process, &exec.what);
-        let streams = streams_for(exec.terminal.clone(), exec.stdin);
-        self.start_beside(exec.process, &process, streams, exec.copy.as_ref())
-    }
-
-    fn start_beside(
-        &mut self,
-        number: u32,
-        process: &Process,
-        streams: Streams,
-        copy: Option<&Copy>,
-    ) -> Result<(), Failure> {
-        // Now and not earlier: the workload makes its mount namespace after the fork.
-        let workload = Workload::of(self.workload_pid, self.own_pids);
-        let place = Place::Beside(&workload);
-        let child = start(&Start { process, hostname: self.hostname, streams: streams.clone(), place, copy })?;
-        self.running.push(Running::new(number, child, &streams));
-        Ok(())
     }
 
     /// Collects every child that has ended: processes we started, and orphans that came to PID 1.
@@ -395,9 +327,7 @@ impl<'a> Machine<'a> {
 
     fn reaped(&mut self, pid: i32, outcome: Outcome) {
         let outcome = if self.ended_with_workload(pid, &outcome) { not_started(workload_has_ended()) } else { outcome };
-        let Some(process) = self.running.iter_mut().find(|process| process.pid == pid) else { return };
-        process.reaped(outcome, self.host);
-        if process.number == 0 {
+        if self.processes.reaped(pid, outcome, self.host) == Some(0) {
             self.stopping = None;
             self.others_until = Some(Instant::now() + OTHERS);
             if !self.own_pids {
@@ -410,21 +340,15 @@ impl<'a> Machine<'a> {
     /// Whether a process beside the workload was killed because its PID namespace ends: its status would say that
     /// somebody killed it. The namespace's first process, which is the workload, is collected after all others.
     fn ended_with_workload(&self, pid: i32, outcome: &Outcome) -> bool {
-        let is_workload = |running: &&Running| running.number == 0;
-        let beside = self.running.iter().any(|running| running.pid == pid && running.number != 0);
+        let beside = self.processes.number_of(pid).is_some_and(|number| number != 0);
         let killed = *outcome == Outcome::Signaled(libc::SIGKILL as u8);
-        let is_over = self.running.iter().find(is_workload).is_none_or(Running::has_ended);
+        let is_over = self.processes.find(0).is_none_or(Running::has_ended);
         beside && killed && (is_over || children::is_ending(self.workload_pid))
     }
 
     /// Tells the host of every process whose output has been sent. The workload's end, once nothing else is left.
     fn finished(&mut self) -> Option<Outcome> {
-        let mut left = Vec::new();
-        for mut process in std::mem::take(&mut self.running) {
-            let Some(outcome) = process.outcome(self.host) else {
-                left.push(process);
-                continue;
-            };
+        for (process, outcome) in self.processes.take_ended(self.host) {
             if process.number == 0 {
                 self.end = Some(self.interpret(outcome));
                 self.oom = cgroup::oom_kills() > 0 && self.end != Some(Outcome::Exited(0));
@@ -432,8 +356,7 @@ impl<'a> Machine<'a> {
                 process.tell(outcome, false, self.host);
             }
         }
-        self.running = left;
-        if self.running.is_empty() { self.end.clone() } else { None }
+        if self.processes.is_empty() { self.end.clone() } else { None }
     }
 
     /// reboot(2) in a PID namespace ends its first process by a signal that nothing else can end it by: SIGHUP for a
@@ -450,48 +373,6 @@ impl<'a> Machine<'a> {
     }
 }
 
-fn not_started(failure: Failure) -> Outcome {
-    Outcome::NotStarted { status: failure.status, reason: failure.reason }
-}
-
 fn workload_has_ended() -> Failure {
     Failure::machine("the workload has ended, and every process beside it with it")
-}
-
-/// What a process beside the workload inherits from it: the environment, and the user and folder it does not name.
-fn beside(workload: &Process, what: &Process) -> Process {
-    let mut process = what.clone();
-    process.env = overrides::beside(&workload.env, &what.env);
-    if process.user.is_empty() {
-        process.user.clone_from(&workload.user);
-    }
-    if process.working_dir.is_empty() {
-        process.working_dir.clone_from(&workload.working_dir);
-    }
-    process
-}
-
-/// The streams a host wants.
-pub fn streams_for(terminal: Option<Terminal>, stdin: bool) -> Streams {
-    match terminal {
-        Some(terminal) => Streams::Terminal(terminal),
-        None => Streams::Pipes { stdin },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_beside_the_workload_inherits_what_it_does_not_name() {
-        let workload =
-            Process { env: vec!["A=1".into()], user: "www".into(), working_dir: "/srv".into(), ..Process::default() };
-        let what = Process { cmd: vec!["id".into()], env: vec!["B=2".into()], ..Process::default() };
-        let process = beside(&workload, &what);
-        assert_eq!(process.env, ["A=1", "B=2"]);
-        assert_eq!((process.user.as_str(), process.working_dir.as_str()), ("www", "/srv"));
-        let root = beside(&workload, &Process { user: "0".into(), working_dir: "/".into(), ..what });
-        assert_eq!((root.user.as_str(), root.working_dir.as_str()), ("0", "/"));
-    }
 }
