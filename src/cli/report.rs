@@ -129,6 +129,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::fit::Unfit, |e| e.hint());
     from!(crate::machines::MachineError, |e| e.hint());
     from!(crate::own_folder::FolderError, |e| e.hint());
+    from!(crate::session::control::ControlError, |e| e.hint().map(str::to_owned));
     None
 }
 

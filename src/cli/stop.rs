@@ -18,7 +18,7 @@ Examples:
   bootdisk stop --timeout 60 db
 
 The workload gets its image's stop signal, and SIGKILL after the timeout; then the file systems are unmounted and
-the machine is switched off. An image's own init has its power button pressed.
+the machine is switched off. An image's own init is asked to switch off, and its power button is pressed.
 
 Exit status: 0 when all have ended, 1 otherwise.";
 

@@ -21,8 +21,9 @@
 //! guest starts the workload ([`Kind::Started`]), data flows, the workload ends: the guest sends what is left of its
 //! output, [`Kind::Eof`] on each output stream, then [`Kind::Result`] with the nonce of the welcome; when every file
 //! system is synced and unmounted it sends [`Kind::Done`] and powers off. Where the image's own init takes PID 1's
-//! place, [`Kind::HandedOver`] comes instead of [`Kind::Started`] and is the last frame of that boot, unless the init
-//! cannot be executed: then its [`Kind::Result`] follows.
+//! place, [`Kind::HandedOver`] comes instead of [`Kind::Started`]. What follows is of the processes that the host asks
+//! for, from the caretaker that stays beside the init, unless the init cannot be executed: then its [`Kind::Result`]
+//! follows.
 //!
 //! Not supported: more than one host on the port; reconnection of a host within one boot.
 
@@ -97,7 +98,7 @@ pub enum Kind {
     Stop = 12,
     /// Host to guest, control: start another process, [`Exec`].
     Exec = 13,
-    /// Guest to host, control: the image's own init takes PID 1's place, [`HandedOver`]. No result follows; the
+    /// Guest to host, control: the image's own init takes PID 1's place, [`HandedOver`]. No result of it follows; the
     /// machine's power-off is its end.
     HandedOver = 14,
 }
@@ -264,6 +265,9 @@ pub struct HandedOver {
     /// Nobody there listens to the power button; Ctrl-Alt-Del is understood.
     #[serde(default)]
     pub no_button: bool,
+    /// A process of ours stays, which starts others and asks the init to switch off. Disks of older versions leave none.
+    #[serde(default)]
+    pub caretaker: bool,
 }
 
 /// How a process ended.

@@ -6,6 +6,9 @@ use super::spec::{Init, Process};
 pub const PLACES: [&str; 6] =
     ["/sbin/init", "/usr/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/bin/init", "/init"];
 
+/// What the process is called that PID 1 leaves beside such an init.
+pub const CARETAKER: &str = "@bootdisk";
+
 /// Whether an image's command is an init itself, which then is the one to hand over to.
 pub fn is_init(command: &str) -> bool {
     let name = command.rsplit('/').next();

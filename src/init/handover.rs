@@ -1,12 +1,16 @@
 //! `init: image`: the image's own init (systemd, OpenRC) takes PID 1's place, in the root, with all of its mounts.
 //!
-//! Nothing of ours is left then: no result is reported, and the machine's end is whatever that init makes of it. The
-//! host is told before. What the image knows of another machine or of a container does not hold it up.
+//! No result is reported then, and the machine's end is whatever that init makes of it. The host is told before; a
+//! caretaker stays for it, where there is one. What the image knows of another machine or of a container does not hold
+//! the init up.
 
+use super::caretaker::Left;
 use super::failure::{Doing, Failure};
 use super::fstab::{Adapted, Told};
 use super::host::Host;
-use super::{command, consoles, environment, fstab, inittab, log, signals, systemd, tags, terminal, userland};
+use super::{
+    caretaker, command, consoles, environment, fstab, inittab, log, signals, systemd, tags, terminal, userland,
+};
 use crate::guest::channel::{Frame, HandedOver, Kind, Level};
 use crate::guest::own_init::{PLACES, is_init};
 use crate::guest::spec::Process;
@@ -14,26 +18,29 @@ use nix::mount::{MsFlags, mount};
 use nix::unistd::execve;
 use std::cell::LazyCell;
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Enters the root and becomes the image's init. Returns only with why not.
 pub fn hand_over(plan: &userland::Plan, process: &Process, hostname: &str, host: &mut Host) -> Failure {
+    // Before the root changes.
+    let initramfs = File::open("/");
     match prepare(plan, process, hostname) {
         Ok((path, arguments, env)) => {
             log::info(format!("handing over to the image's own init: {}", path.display()));
             host.send_log();
             let init = path.to_string_lossy().into_owned();
             let no_button = systemd::hears_no_button(Path::new("/"));
-            host.send(&Frame::control(
-                Kind::HandedOver,
-                &HandedOver { nonce: host.nonce().to_owned(), init, no_button },
-            ));
+            let handed_over = HandedOver { nonce: host.nonce().to_owned(), init, no_button, caretaker: true };
+            host.send(&Frame::control(Kind::HandedOver, &handed_over));
             host.drain();
+            let left = initramfs.ok().filter(|_| host.is_there()).map(|root| caretaker::leave(host, process, &root));
             signals::reset();
             _ = std::fs::write("/proc/self/oom_score_adj", "0");
             let file = CString::new(path.as_os_str().as_encoded_bytes()).unwrap_or_default();
             let Err(errno) = execve(&file, &arguments, &env);
+            left.and_then(Result::ok).into_iter().for_each(Left::take_back);
             command::explain(&path, errno)
         }
         Err(failure) => failure,

@@ -16,6 +16,7 @@
 pub mod advertised;
 mod booted;
 mod buttons;
+mod caretaker;
 mod cgroup;
 mod children;
 mod clock;
@@ -48,6 +49,7 @@ mod modules;
 mod mounts;
 mod namespaces;
 mod network;
+mod order;
 mod parameters;
 mod partition;
 mod power;
@@ -63,6 +65,7 @@ mod superblock;
 mod systemd;
 mod tags;
 mod terminal;
+mod title;
 mod tmpfs;
 mod userland;
 mod volume;
@@ -134,6 +137,8 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     parameters::set(spec.surroundings.iter().flat_map(|surroundings| &surroundings.sysctls))?;
     if init == Init::Image {
         spec.machine_id.iter().for_each(|id| etc_files::write_machine_id(id));
+        // Its sockets are for nobody any more.
+        drop(network);
         return Err(handover::hand_over(&plan(Devices::Machine), &spec.process, &hostname, host));
     }
     let plan = plan(Devices::Container);

@@ -306,7 +306,7 @@ fn sockets(args: &mut Args, wiring: &Wiring) {
     if wiring.channel != SocketAt::Absent {
         args.socket("channel", &wiring.channel);
         args.pair("-device", "virtio-serial-pci,id=ports");
-        args.pair("-device", format!("virtserialport,bus=ports.0,chardev=channel,name={PORT}"));
+        args.pair("-device", format!("virtserialport,id=port,bus=ports.0,chardev=channel,name={PORT}"));
     }
 }
 
@@ -404,7 +404,7 @@ mod tests {
 -serial chardev:console
 -chardev socket,id=channel,fd=21
 -device virtio-serial-pci,id=ports
--device virtserialport,bus=ports.0,chardev=channel,name=org.bootdisk.0"#;
+-device virtserialport,id=port,bus=ports.0,chardev=channel,name=org.bootdisk.0"#;
         assert_eq!(shown(&machine(Architecture::X86_64), &wiring()), expected);
     }
 

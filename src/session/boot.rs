@@ -3,6 +3,7 @@
 use super::firmware::HandOver;
 use super::last_words::LastWords;
 use crate::guest::channel::Outcome as Workload;
+use crate::session::control::NoEntry;
 use std::time::Instant;
 
 /// What is known of the guest since the last reset.
@@ -24,6 +25,8 @@ pub(super) struct Boot {
     pub(super) off_at: Option<Instant>,
     /// PID 1 has given its place to the image's own init.
     pub(super) handed_over: bool,
+    /// Why nothing can be started beside that init; `None` while the caretaker is there.
+    pub(super) no_entry: Option<NoEntry>,
     /// That init hears no power button, and understands Ctrl-Alt-Del.
     pub(super) no_button: bool,
     /// The console of that init has told of a panic, which only a reset makes believable.
@@ -49,6 +52,7 @@ impl Boot {
             panic_is_a_guess: false,
             off_at: None,
             handed_over: false,
+            no_entry: None,
             no_button: false,
             panic_told: false,
             deaf: false,

@@ -82,6 +82,8 @@ pub enum Incoming {
         init: String,
         /// It hears no power button, and understands Ctrl-Alt-Del.
         no_button: bool,
+        /// A process of ours stays beside it.
+        caretaker: bool,
     },
     /// Every file system is clean.
     Done,
@@ -180,8 +182,9 @@ impl Channel {
                 believed.then_some(Incoming::Result { process, outcome, oom })
             }
             Kind::HandedOver if control => {
-                let HandedOver { nonce, init, no_button } = document(&frame)?;
-                (self.nonce.as_deref() == Some(nonce.as_str())).then_some(Incoming::HandedOver { init, no_button })
+                let HandedOver { nonce, init, no_button, caretaker } = document(&frame)?;
+                let believed = self.nonce.as_deref() == Some(nonce.as_str());
+                believed.then_some(Incoming::HandedOver { init, no_button, caretaker })
             }
             Kind::Done if control => Some(Incoming::Done),
             Kind::Log if control => Some(Incoming::Log(document(&frame)?)),

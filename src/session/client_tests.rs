@@ -6,7 +6,7 @@ use crate::guest::channel::{
     Stop, WINDOW, stderr_of, stdin_of, stdout_of,
 };
 use crate::session::control::protocol::{Message, Reply, Request, Stream};
-use crate::session::control::{Connection, ControlError, Dialer, Endpoint, Exec, Phase};
+use crate::session::control::{Connection, ControlError, Dialer, Endpoint, Exec, NoEntry, Phase};
 use crate::session::event::{Outcome, Why};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::channel;
@@ -275,11 +275,12 @@ fn who_asks_how_it_ended_when_it_has_ended_still_learns_it() {
 }
 
 #[test]
-fn an_own_init_can_be_stopped_and_not_entered() {
+fn an_own_init_of_an_older_disk_can_be_stopped_and_not_entered() {
     let client = |dialer: Dialer| {
         let mut connection = dialer.connect().unwrap();
         connection.wait_until(|state| state.own_init, soon()).unwrap();
-        assert!(matches!(connection.capture(cat(), b"", 10, soon()), Err(ControlError::Refused(_))));
+        let refused = connection.capture(cat(), b"", 10, soon());
+        assert!(matches!(refused, Err(ControlError::NoEntry(NoEntry::OldDisk))), "{refused:?}");
         connection.stop(None).unwrap();
         connection.wait_for_end(soon()).unwrap().unwrap().status
     };
@@ -289,6 +290,38 @@ fn an_own_init_can_be_stopped_and_not_entered() {
         guest.power_off();
     });
     assert_eq!((ran.finished.outcome, status), (Outcome::OwnInit, 0));
+}
+
+#[test]
+fn an_own_init_is_entered_while_its_caretaker_is_there() {
+    let losses: [fn(&mut Guest); 2] = [
+        Guest::lose_the_caretaker,
+        // Whoever speaks there now is not one of ours.
+        |guest| guest.data(0, b"login: "),
+    ];
+    for lose in losses {
+        let client = |dialer: Dialer| {
+            let connect = || dialer.connect().unwrap();
+            let captured = connect().capture(cat(), b"", 10, soon()).unwrap();
+            assert_eq!(captured.outcome, Workload::Exited(5));
+            // One that runs when the caretaker goes, and one that comes later.
+            for _ in 0..2 {
+                let lost = connect().capture(cat(), b"", 10, soon());
+                assert!(matches!(lost, Err(ControlError::NoEntry(NoEntry::Ended))), "{lost:?}");
+            }
+            connect().quit().unwrap();
+        };
+        let (ran, ()) = with_client(options(), client, move |guest| {
+            guest.leave_a_caretaker();
+            let process = accept(guest).process;
+            end_outputs(guest, process);
+            end(guest, process, Workload::Exited(5));
+            let running = accept(guest).process;
+            guest.data(stdout_of(running), b"cut short");
+            lose(guest);
+        });
+        assert_eq!(ran.finished.outcome, Outcome::Stopped(Why::Asked));
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::guest::channel::{Exec as GuestExec, Outcome as Workload};
 use crate::guest::spec::Process;
 use crate::session::channel::Output;
 use crate::session::control::protocol::{Message, Messages, Question, Reply, Request, Stream, VERSION, WINDOW};
-use crate::session::control::{Endpoint, Exec, Phase, State};
+use crate::session::control::{Endpoint, Exec, NoEntry, Phase, State};
 use crate::session::event::Finished;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use qapi::qmp as command;
@@ -120,6 +120,11 @@ impl Client {
         self.reply(Reply::Refused(reason.to_owned()));
     }
 
+    fn turn_away(&mut self, why: NoEntry) {
+        self.task = Task::None;
+        self.reply(Reply::NoEntry(why));
+    }
+
     fn write(&mut self) {
         while self.line.open && self.backlog() > 0 {
             match (&self.line.socket).write(&self.output[self.sent..]) {
@@ -149,7 +154,7 @@ impl Session<'_> {
         } else {
             Phase::Booting
         };
-        let health = self.checks.as_ref().filter(|_| !self.boot.handed_over).map(Checks::status);
+        let health = self.checks.as_ref().filter(|_| self.boot.no_entry.is_none()).map(Checks::status);
         State { phase, own_init: self.boot.handed_over, health }
     }
 
@@ -254,6 +259,7 @@ impl Session<'_> {
     pub(super) fn start_waiting(&mut self) {
         let state = self.state();
         let (ready, over) = (state.phase == Phase::Running, state.phase == Phase::Stopping);
+        let no_entry = self.boot.no_entry;
         if !ready && !over {
             return;
         }
@@ -261,8 +267,8 @@ impl Session<'_> {
             let Task::Waits(exec) = &client.task else { continue };
             if over {
                 client.refuse("the machine is about to end");
-            } else if state.own_init {
-                client.refuse("the image's own init runs the machine, and starts no other processes");
+            } else if let Some(why) = no_entry {
+                client.turn_away(why);
             } else {
                 match self.channel.exec(guests(exec.clone())) {
                     Ok(process) => client.task = Task::Runs(process),
@@ -373,6 +379,13 @@ impl Session<'_> {
     pub(super) fn clients_lost_their_processes(&mut self) {
         for client in self.clients.list.iter_mut().filter(|client| matches!(client.task, Task::Runs(_))) {
             client.refuse("the machine was reset");
+        }
+    }
+
+    /// Nobody in the machine starts processes any more, or knows of those that run.
+    pub(super) fn turn_clients_away(&mut self, why: NoEntry) {
+        for client in self.clients.list.iter_mut().filter(|client| matches!(client.task, Task::Runs(_))) {
+            client.turn_away(why);
         }
     }
 

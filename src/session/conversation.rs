@@ -31,6 +31,7 @@ impl Session<'_> {
                 Ok(None) => return true,
                 Err(_) if self.boot.handed_over => {
                     self.boot.deaf = true;
+                    self.caretaker_gone();
                     return true;
                 }
                 Err(error) => {
@@ -71,7 +72,7 @@ impl Session<'_> {
                     self.tell(What::Result { outcome, oom });
                 }
             }
-            Incoming::HandedOver { init, no_button } => self.handed_over(&init, no_button),
+            Incoming::HandedOver { init, no_button, caretaker } => self.handed_over(&init, no_button, caretaker),
             Incoming::Done => {
                 self.boot.clean_at.get_or_insert_with(Instant::now);
                 self.tell(What::FileSystemsClean);

@@ -3,7 +3,7 @@
 //! ```text
 //!  wait ─▶ read ─┬─ monitor       QMP: greeting → qmp_capabilities → cont → … SHUTDOWN, RESET, GUEST_PANICKED … → quit
 //!                ├─ conversation  channel: hello → welcome → started → data both ways → result → done
-//!                ├─ own_init      channel: hello → welcome → handed over; then the console is all there is
+//!                ├─ own_init      channel: hello → welcome → handed over → clients' processes; the console is the output
 //!                ├─ clients       control connections: processes beside the workload, stop, state
 //!                ├─ health        the workload's health check, beside it
 //!                ├─ firmware      its log, or the console: when it hands over

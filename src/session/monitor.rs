@@ -57,6 +57,11 @@ impl Session<'_> {
                 self.boot.off_at.get_or_insert_with(Instant::now);
                 self.tell(What::PoweredOff);
             }
+            // Nobody but the caretaker had it open.
+            "VSERPORT_CHANGE" if data["open"] == false && self.boot.handed_over => {
+                while self.read_port() {}
+                self.caretaker_gone();
+            }
             "RESET" if data["guest"] == true => self.reset(),
             "BLOCK_IO_ERROR" if data["action"] == "stop" => self.out_of_space(),
             "STOP" if self.full.is_some() && self.boot.off_at.is_none() => self.out_of_space(),

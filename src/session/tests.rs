@@ -81,26 +81,36 @@ impl Guest {
         self.send(Frame::control(Kind::Result, &Ended { process: 0, nonce: nonce.into(), outcome, oom: false }));
     }
 
-    /// What PID 1 does when the image's own init takes its place.
+    /// What PID 1 of an older disk does when the image's own init takes its place.
     pub(super) fn hand_over(&mut self) {
-        self.hand_over_to(false);
+        self.hand_over_to(false, false);
     }
 
-    /// The same, to one that hears no power button.
-    fn hand_over_to(&mut self, no_button: bool) {
+    /// What PID 1 does then, for an init that hears no power button.
+    pub(super) fn leave_a_caretaker(&mut self) {
+        self.hand_over_to(true, true);
+    }
+
+    /// The caretaker's end, as QEMU tells of it.
+    pub(super) fn lose_the_caretaker(&mut self) {
+        self.event("VSERPORT_CHANGE", r#"{"open": false, "id": "port"}"#);
+    }
+
+    fn hand_over_to(&mut self, no_button: bool, caretaker: bool) {
         let hello = Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None };
         self.send(Frame::control(Kind::Hello, &hello));
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let nonce = serde_json::from_slice::<Welcome>(&frame.payload).unwrap().nonce;
         self.nonce.clone_from(&nonce);
-        let guessed = HandedOver { nonce: "0".repeat(32), init: "/forged".into(), no_button: false };
+        let guessed = HandedOver { nonce: "0".repeat(32), init: "/forged".into(), no_button: false, caretaker };
         self.send(Frame::control(Kind::HandedOver, &guessed));
-        self.send(Frame::control(Kind::HandedOver, &HandedOver { nonce, init: "/sbin/init".into(), no_button }));
+        let handed_over = HandedOver { nonce, init: "/sbin/init".into(), no_button, caretaker };
+        self.send(Frame::control(Kind::HandedOver, &handed_over));
         self.wait_for(|what| matches!(what, What::HandedOver(_)));
     }
 
     /// Waits until the session has seen something: what follows comes through another socket than that did.
-    fn wait_for(&mut self, wanted: impl Fn(&What) -> bool) {
+    pub(super) fn wait_for(&mut self, wanted: impl Fn(&What) -> bool) {
         while !wanted(&self.seen.recv().unwrap()) {}
     }
 
@@ -769,12 +779,36 @@ fn an_own_init_that_knows_no_power_button_gets_ctrl_alt_del() {
 #[test]
 fn an_own_init_that_is_known_to_hear_no_button_gets_ctrl_alt_del_at_once() {
     let (ran, status) = with_client(options(), stop_own_init, |guest| {
-        guest.hand_over_to(true);
+        guest.hand_over_to(true, false);
         assert_eq!(guest.button.iter().take(2).collect::<Vec<_>>(), ["power", "keys"]);
         guest.reset();
     });
     assert_eq!((ran.finished.outcome, status), (Outcome::OwnInit, 0));
     assert!(ran.took < Duration::from_secs(5), "{:?}", ran.took);
+}
+
+#[test]
+fn an_own_init_beside_which_a_caretaker_is_is_asked_by_it_and_not_by_keys_that_mean_restart() {
+    let (ran, status) = with_client(options(), stop_own_init, |guest| {
+        guest.leave_a_caretaker();
+        // What an init is told before it listens is lost, so it is told again.
+        for _ in 0..2 {
+            while guest.receive().unwrap().kind != Kind::Stop {}
+        }
+        guest.power_off();
+        assert!(guest.button.iter().all(|pressed| pressed == "power"));
+    });
+    assert_eq!((ran.finished.outcome, status), (Outcome::OwnInit, 0));
+    assert!(ran.took > super::own_init::PRESS_AGAIN, "{:?}", ran.took);
+
+    // Once it has gone, the keys are what is left.
+    let (ran, status) = with_client(options(), stop_own_init, |guest| {
+        guest.leave_a_caretaker();
+        guest.lose_the_caretaker();
+        while guest.button.recv().unwrap() != "keys" {}
+        guest.reset();
+    });
+    assert_eq!((ran.finished.outcome, status), (Outcome::OwnInit, 0));
 }
 
 #[test]

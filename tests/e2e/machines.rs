@@ -57,7 +57,7 @@ pub fn run_detached(bench: &Bench, name: &str, what: impl AsRef<std::ffi::OsStr>
 
 /// Waits until a process of a machine finds this true, as sh(1) does.
 #[track_caller]
-fn wait_until(bench: &Bench, machine: &str, test: &str) {
+pub fn wait_until(bench: &Bench, machine: &str, test: &str) {
     let loop_it = format!("for i in $(seq 300); do if {test}; then exit 0; fi; sleep 0.1; done; exit 1");
     run(&mut exec(bench, &[machine], &["sh", "-c", &loop_it])).expect_status(0);
 }

@@ -1,14 +1,16 @@
 //! An image whose own init becomes PID 1 (`--init image`): its console is what there is to see and to type on, the
-//! machine's power-off is its end, and its power button asks it to stop.
+//! machine's power-off is its end, and it is asked to stop. The caretaker beside it starts processes and copies files.
 
+use crate::machines::{Ends, exec, run_detached, wait_until};
 use crate::{archive, e2e};
 use archive::{Layer, write_docker_archive};
-use e2e::{Bench, Kernel, PATIENCE, run_with_input};
+use e2e::{Bench, Kernel, PATIENCE, Running, run, run_with_input};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -16,8 +18,8 @@ use std::time::{Duration, Instant};
 const RC: &str = r#"#!/bin/sh
 echo "process 1 is $(cat /proc/1/comm) in $(cat /proc/1/cmdline | tr '\0' ' ')"
 echo ready
-read word
-case "$word" in
+while read word; do case "$word" in
+kill) kill -9 -1; echo killed ;;
 off) echo going; poweroff -f ;;
 modules) echo "has $(cat /lib/modules/*/modules.dep | grep -c :) modules"
     echo "machine $(cat /etc/machine-id)"; poweroff -f ;;
@@ -25,7 +27,7 @@ panic) echo c >/proc/sysrq-trigger ;;
 button)
     event=$(grep -A5 'Name="Power Button"' /proc/bus/input/devices | grep -o 'event[0-9]*')
     echo waiting; dd if=/dev/input/$event bs=24 count=1 >/dev/null 2>&1; echo pressed; poweroff -f ;;
-esac
+esac; done
 "#;
 
 /// A userland of busybox alone, with `init` as its init.
@@ -85,32 +87,92 @@ fn it_has_the_kernels_modules_and_a_machine_id_where_they_were_asked_for() {
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
 }
 
-#[test]
-fn a_signal_presses_its_power_button() {
-    let bench = Bench::new(Kernel::Cloud);
-    let output = bench.path("output");
-    let mut command = bench.run_command(disk(&bench, &["--init", "image"]), &["-i"]);
-    let (stdin, mut typed) = std::io::pipe().unwrap();
-    std::io::Write::write_all(&mut typed, b"button\n").unwrap();
-    command.stdin(stdin).stdout(File::create(&output).unwrap()).stderr(Stdio::inherit());
-    let mut child = command.spawn().unwrap();
-    let said = || String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
-    let started = Instant::now();
-    let pid = Pid::from_raw(child.id() as i32);
-    let mut wait_for = |what: &dyn Fn() -> bool| {
-        while !what() {
-            let ended = child.try_wait().unwrap().is_some();
-            if (ended && !what()) || started.elapsed() > PATIENCE {
-                let _ = child.kill();
-                panic!("nothing came of it; it said:\n{}", said());
+/// A `run` whose console goes to a file.
+struct Console {
+    child: Child,
+    output: PathBuf,
+    started: Instant,
+}
+
+impl Console {
+    fn of(bench: &Bench, name: &str, what: impl AsRef<std::ffi::OsStr>, stdin: Option<std::io::PipeReader>) -> Console {
+        let output = bench.path(name);
+        let mut command = bench.run_command(what, if stdin.is_some() { &["-i"] } else { &[] });
+        command.stdin(stdin.map_or(Stdio::null(), Stdio::from));
+        let child = command.stdout(File::create(&output).unwrap()).stderr(Stdio::inherit()).spawn().unwrap();
+        Console { child, output, started: Instant::now() }
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.output).unwrap()).into_owned()
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, text: &str) {
+        while !self.said().contains(text) {
+            let ended = self.child.try_wait().unwrap().is_some();
+            if (ended && !self.said().contains(text)) || self.started.elapsed() > PATIENCE {
+                let _ = self.child.kill();
+                panic!("no {text:?}; it said:\n{}", self.said());
             }
             sleep(Duration::from_millis(50));
         }
-    };
-    wait_for(&|| said().contains("waiting"));
-    kill(pid, Signal::SIGTERM).unwrap();
-    wait_for(&|| said().contains("pressed"));
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", said());
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+
+    #[track_caller]
+    fn ends_well(&mut self) {
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.said());
+    }
+}
+
+/// How many processes there are of the caretaker's name.
+const CARETAKERS: &str = "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c '^@bootdisk$'";
+
+#[test]
+fn it_is_entered_until_it_kills_what_it_does_not_know_and_a_signal_presses_its_power_button() {
+    let bench = Bench::new(Kernel::Cloud);
+    let disk = disk(&bench, &["--init", "image", "--env", "A=of the image", "--env", "container=docker"]);
+    let (stdin, mut typed) = std::io::pipe().unwrap();
+    let mut console = Console::of(&bench, "output", &disk, Some(stdin));
+    console.wait_for("ready");
+    let script = format!("{CARETAKERS}; echo $A $B $container $(cat /proc/1/comm) $PWD; cat; exit 7");
+    let options = ["-i", "--env", "B=and of exec", "--workdir", "/etc"];
+    let mut entered = exec(&bench, &options, &["sh", "-c", &script]);
+    run_with_input(&mut entered, b"typed".to_vec()).expect(7, "1\nof the image and of exec init /etc\ntyped");
+    run(&mut exec(&bench, &[], &["nothing"])).expect(127, "");
+    fs::write(bench.path("file"), "copied").unwrap();
+    let copy = |from: &str, to: &str| run(bench.bootdisk().args(["cp", "-q", from, to])).expect_status(0);
+    let name = run(bench.bootdisk().arg("ps")).text().lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    copy(bench.path("file").to_str().unwrap(), &format!("{name}:/etc/copy"));
+    copy(&format!("{name}:/etc/copy"), bench.path("back").to_str().unwrap());
+    assert_eq!(fs::read_to_string(bench.path("back")).unwrap(), "copied");
+
+    // One that runs hears of it, and so does one that comes later.
+    let mut waits = exec(&bench, &["-i"], &["sh", "-c", "cat; exit 1", "waits"]);
+    let running = Running::start(waits.stdin(Stdio::piped()));
+    let until_there = "until cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -q '^waits$'; do :; done";
+    run(&mut exec(&bench, &[], &["sh", "-c", until_there])).expect_status(0);
+    typed.write_all(b"kill\n").unwrap();
+    console.wait_for("killed");
+    for lost in [running.finish(), run(&mut exec(&bench, &[], &["true"]))] {
+        assert_eq!(lost.status, Some(125), "{}", lost.stderr);
+        let sentence = format!("error: in {name}: the machine's own init ended @bootdisk, ");
+        assert!(lost.stderr.starts_with(&sentence) && lost.stderr.contains("hint: "), "{}", lost.stderr);
+    }
+
+    typed.write_all(b"button\n").unwrap();
+    console.wait_for("waiting");
+    console.signal(Signal::SIGTERM);
+    console.wait_for("pressed");
+    console.ends_well();
+
+    let mut test = bench.bootdisk();
+    test.args(["test", "--accel", "tcg", "--exec", "grep -q init /proc/1/comm"]).arg(&disk);
+    run(&mut test).expect_status(0);
 }
 
 /// The table of the machine that an image was made from. Only what the last two name is here.
@@ -122,15 +184,17 @@ LABEL=data /data ext4 defaults 0 2
 tmpfs /srv tmpfs defaults 0 0
 ";
 
-/// Says how things are once there is a login on the serial console, and ends the machine.
-const CHECK: &str = r#"[Service]
-ExecStart=/bin/sh -c 'until [ "$(systemctl is-active serial-getty@ttyS0)" = active ] && mountpoint -q /srv; do sleep 0.2; done; \
-{ echo "container: $(systemd-detect-virt --container)"; echo "failed: $(systemctl --failed --no-legend | wc -l)"; \
-echo "waiting: $(systemctl list-jobs --no-legend | grep -c device)"; \
-echo "timeouts: $(journalctl -b --no-pager | grep -c Timed.out.waiting)"; \
-echo "again: $(findmnt -no SOURCE /mnt/again), generated: $(ls -d /run/systemd/generator*/boot* | wc -l)"; cat /etc/fstab; echo added >> /etc/fstab; } >/dev/console 2>&1; \
-systemctl poweroff'
-"#;
+/// There is a login on the serial console, and nothing is left to be started.
+const IS_UP: &str = r#"[ "$(systemctl is-active serial-getty@ttyS0)" = active ] && mountpoint -q /srv \
+    && [ -z "$(systemctl list-jobs --no-legend)" ]"#;
+
+/// Says how things are then.
+const CHECK: &str = r#"echo "container: $(systemd-detect-virt --container)"
+echo "state: $(systemctl is-system-running), failed: $(systemctl --failed --no-legend | wc -l)"
+echo "timeouts: $(journalctl -b --no-pager | grep -c Timed.out.waiting)"
+echo "again: $(findmnt -no SOURCE /mnt/again), generated: $(ls -d /run/systemd/generator*/boot* 2>/dev/null | wc -l)"
+echo "exec: in $(cat /proc/self/cgroup), on $(tty)"
+cat /etc/fstab; echo added >> /etc/fstab"#;
 
 /// A real systemd without udev, whose environment says that it is in a container, with the table of another machine: a
 /// minute and a half for each of these, and an emergency shell, if it were believed.
@@ -144,23 +208,37 @@ fn systemd_comes_up_whatever_its_image_knows_of_other_machines() {
     };
     shell(&format!("cp -r '{}' systemd.oci", e2e::image("systemd.oci").display()));
     let tree = bench.path("tree");
-    let units = tree.join("etc/systemd/system");
-    fs::create_dir_all(units.join("multi-user.target.wants")).unwrap();
-    fs::write(units.join("check.service"), CHECK).unwrap();
-    std::os::unix::fs::symlink("../check.service", units.join("multi-user.target.wants/check.service")).unwrap();
+    fs::create_dir_all(tree.join("etc")).unwrap();
     fs::write(tree.join("etc/fstab"), FOREIGN_FSTAB).unwrap();
     shell(
         "tar --owner 0 --group 0 -C tree -cf layer.tar .
         umoci raw add-layer --image systemd.oci:latest layer.tar
         umoci config --image systemd.oci:latest --config.env container=podman",
     );
-    let ran = bench.run(&layout, &["--timeout", "240s"]).expect_status(0);
-    let text = ran.text();
-    let found = ["container: none", "failed: 0", "waiting: 0", "timeouts: 0", "again: /dev/vda3, generated: 0"];
+    let _ends = Ends(&bench);
+    run_detached(&bench, "system", &layout, &["-q"], &[]);
+    let follows = Running::start(bench.bootdisk().args(["logs", "-f", "system"]));
+    wait_until(&bench, "system", IS_UP);
+    run(&mut exec(&bench, &["system"], &["sh", "-c", CARETAKERS])).expect(0, "1\n");
+    let text = run(&mut exec(&bench, &["-t", "system"], &["sh", "-c", CHECK])).text();
+    let found = ["container: none", "state: running, failed: 0", "timeouts: 0", "again: /dev/vda3, generated: 0"];
+    let beside = ["exec: in 0::/init.scope, on /dev/pts/0"];
     let table = ["# not here: /dev/sda5 none swap sw 0 0", "# by mount: /dev/vda3 /mnt/again ext4 defaults 0 2"];
-    let mut lines = found.into_iter().chain(table);
+    let mut lines = found.into_iter().chain(beside).chain(table);
     assert!(lines.all(|line| text.contains(line)), "{text}");
     assert!(text.contains("tmpfs /srv tmpfs defaults 0 0") && text.contains("Read-only file system"), "{text}");
+
+    // What is left running is no reason to wait for a minute and a half.
+    let left = Running::start(&mut exec(&bench, &["-t", "system"], &["bash"]));
+    run(&mut exec(&bench, &["system"], &["sh", "-c", "echo marked >/dev/console"])).expect_status(0);
+    let asked = Instant::now();
+    run(bench.bootdisk().args(["stop", "system"])).expect(0, "");
+    assert!(asked.elapsed() < Duration::from_secs(60), "{:?}", asked.elapsed());
+    _ = left.finish();
+    let log = follows.finish().expect_status(0);
+    assert!(log.text().contains("marked") && !log.text().contains("excluded from killing"), "{}", log.text());
+    let ended = run(bench.bootdisk().args(["ps", "-a"])).expect_status(0).text();
+    assert!(ended.contains("ended 0"), "{ended}");
 }
 
 /// Debian's other inits. Their tables have logins on screens alone, and nothing of theirs hears a power button.
@@ -168,21 +246,13 @@ fn systemd_comes_up_whatever_its_image_knows_of_other_machines() {
 fn sysvinit_and_openrc_have_a_login_on_the_console_and_end_when_they_are_asked_to() {
     let bench = Bench::new(Kernel::Cloud);
     for name in ["sysvinit.oci", "openrc.oci"] {
-        let output = bench.path(name);
-        let mut command = bench.run_command(e2e::image(name), &[]);
-        let mut child = command.stdout(File::create(&output).unwrap()).spawn().unwrap();
-        let said = || String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
-        let started = Instant::now();
-        while !said().contains(" login: ") {
-            let ended = child.try_wait().unwrap().is_some();
-            if ended || started.elapsed() > PATIENCE {
-                _ = child.kill();
-                panic!("{name}: no login; it said:\n{}", said());
-            }
-            sleep(Duration::from_millis(50));
-        }
-        kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(0), "{name}: {}", said());
+        let mut console = Console::of(&bench, name, e2e::image(name), None);
+        console.wait_for(" login: ");
+        run(&mut exec(&bench, &[], &["sh", "-c", CARETAKERS])).expect(0, "1\n");
+        console.signal(Signal::SIGTERM);
+        console.ends_well();
+        // It was switched off, and not restarted.
+        assert!(console.said().contains("Power down"), "{name}: {}", console.said());
     }
 }
 

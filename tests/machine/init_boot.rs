@@ -305,17 +305,20 @@ fn a_workload_that_switches_the_machine_off_is_obeyed_and_background_children_en
 }
 
 #[test]
-fn the_images_own_init_takes_over_as_process_one() {
+fn the_images_own_init_takes_over_as_process_one_with_nothing_of_ours_where_no_host_listens() {
     let userland = Userland::busybox();
     userland.write("etc/inittab", "::sysinit:/bin/sh /etc/rc\n", 0o644);
-    userland.write("etc/rc", "echo own init, $(cat /proc/1/comm) $(ls /dev/vda)\nsync\npoweroff -f\n", 0o755);
+    let rc = "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' >/tmp/all\n\
+        echo own init, $(cat /proc/1/comm) $(ls /dev/vda), $(grep -c ^@ /tmp/all) beside\nsync\npoweroff -f\n";
+    userland.write("etc/rc", rc, 0o755);
+    std::fs::create_dir(userland.path("tmp")).unwrap();
     std::fs::create_dir(userland.path("sbin")).unwrap();
     symlink("../bin/busybox", userland.path("sbin/init")).unwrap();
     let disk = userland.disk();
     let mut spec = spec(&[]);
     spec.init = Init::Image;
     let console = Boot::new(spec, &disk).run_unheard();
-    assert!(console.contains("own init, init /dev/vda"), "{console}");
+    assert!(console.contains("own init, init /dev/vda, 0 beside"), "{console}");
 }
 
 #[test]

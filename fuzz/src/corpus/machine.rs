@@ -65,7 +65,7 @@ fn from_guest() -> Vec<u8> {
         (2, Kind::Eof, Value::Null),
         (3, Kind::Eof, Value::Null),
         (0, Kind::Result, json!({"process": 0, "nonce": nonce, "outcome": {"exited": 3}, "oom": false})),
-        (0, Kind::HandedOver, json!({"nonce": nonce, "init": "/sbin/init"})),
+        (0, Kind::HandedOver, json!({"nonce": nonce, "init": "/sbin/init", "caretaker": true})),
         (0, Kind::Done, Value::Null),
     ])
 }

@@ -134,6 +134,7 @@ impl Attachment {
                 Some(Message::Reply(Reply::Started)) => self.begin(),
                 Some(Message::Reply(Reply::Ended(outcome))) => self.end = Some(Attached::Ended(outcome)),
                 Some(Message::Reply(Reply::Refused(reason))) => return Err(refused(&reason)),
+                Some(Message::Reply(Reply::NoEntry(why))) => return Err(why.into()),
                 Some(Message::Reply(Reply::Finished { .. })) => return Err(ControlError::Ended),
                 Some(_) => {}
                 None if self.connection.is_closed() => return Err(ControlError::Ended),

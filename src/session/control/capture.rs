@@ -52,6 +52,7 @@ impl Connection {
                 Some(Message::Credit(Stream::Stdin, bytes)) => room += bytes as usize,
                 Some(Message::Reply(Reply::Ended(outcome))) => return Ok(Captured { outcome, ..captured }),
                 Some(Message::Reply(Reply::Refused(reason))) => return Err(refused(&reason)),
+                Some(Message::Reply(Reply::NoEntry(why))) => return Err(why.into()),
                 Some(Message::Reply(Reply::Finished { .. })) | None => return Err(ControlError::Ended),
                 Some(_) => {}
             }

@@ -124,6 +124,7 @@ impl Connection {
                 Some(Message::Reply(Reply::Started)) => return Ok(None),
                 Some(Message::Reply(ended @ Reply::Ended(_))) => return Ok(Some(ended)),
                 Some(Message::Reply(Reply::Refused(reason))) => return Err(refused(&reason)),
+                Some(Message::Reply(Reply::NoEntry(why))) => return Err(why.into()),
                 Some(Message::Reply(Reply::Finished { .. })) | None => return Err(ControlError::Ended),
                 // What is left of an earlier process.
                 Some(_) => {}

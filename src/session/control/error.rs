@@ -1,5 +1,6 @@
 //! Why a conversation with a running machine came to nothing.
 
+use super::no_entry::NoEntry;
 use crate::escape::printable;
 use std::io;
 
@@ -12,6 +13,9 @@ pub enum ControlError {
     /// The machine will not do it: its reason, escaped.
     #[error("{0}")]
     Refused(String),
+    /// Nothing can be started beside the image's own init.
+    #[error(transparent)]
+    NoEntry(#[from] NoEntry),
     /// It took longer than it was given.
     #[error("the machine did not answer in time")]
     TimedOut,
@@ -39,6 +43,14 @@ pub enum ControlError {
 impl ControlError {
     pub(super) fn protocol(text: impl std::fmt::Display) -> ControlError {
         ControlError::Protocol(printable(&text.to_string()))
+    }
+
+    /// What can be done about it, for a `hint:` line.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            ControlError::NoEntry(why) => Some(why.hint()),
+            _ => None,
+        }
     }
 
     /// For `map_err`: a closed connection is the machine's end, anything else is this host's trouble.

@@ -20,10 +20,12 @@ pub mod capture;
 pub mod connection;
 mod endpoint;
 mod error;
+mod no_entry;
 pub mod protocol;
 
 pub use capture::Captured;
 pub use connection::Connection;
 pub use endpoint::{Dialer, Endpoint, endpoint};
 pub use error::ControlError;
+pub use no_entry::NoEntry;
 pub use protocol::{Checked, Exec, Health, Phase, State};

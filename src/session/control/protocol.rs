@@ -19,6 +19,7 @@
 //! A client that goes takes its process with it: end of input, closed outputs, SIGHUP.
 
 use super::error::ControlError;
+use super::no_entry::NoEntry;
 use crate::copy::Copy;
 use crate::guest::channel::{Decoder, MAX_PAYLOAD, Outcome, Terminal, encode_raw};
 use serde::{Deserialize, Serialize};
@@ -134,7 +135,7 @@ impl Phase {
 pub struct State {
     /// How far it is.
     pub phase: Phase,
-    /// The image's own init has the machine: it can be stopped and not entered.
+    /// The image's own init has the machine.
     pub own_init: bool,
     /// What the health check says; absent without one, and where nothing can be started to ask.
     #[serde(default)]
@@ -196,6 +197,8 @@ pub enum Reply {
     Ended(Outcome),
     /// No, or no longer: one sentence.
     Refused(String),
+    /// Nothing can be started beside the image's own init.
+    NoEntry(NoEntry),
     /// The last results of the health check, the newest last.
     Health(Vec<Checked>),
     /// What QEMU answered; `Err` when it refused.

@@ -32,7 +32,7 @@ impl Session<'_> {
         self.checks.as_ref().and_then(Checks::moment)
     }
 
-    /// The workload has started: so do its checks.
+    /// The workload has started, or an own init that can be entered: so do its checks.
     pub(super) fn begin_checks(&mut self) {
         if let Some(checks) = &mut self.checks {
             checks.begin(Instant::now());
@@ -41,7 +41,7 @@ impl Session<'_> {
 
     /// Begins a check that is due, ends one that takes too long.
     pub(super) fn look_after_health(&mut self, now: Instant) {
-        let runs = self.boot.started && self.boot.result.is_none();
+        let runs = self.takes_processes() && self.boot.result.is_none();
         let Some(checks) = &mut self.checks else { return };
         if !runs || self.stopping.is_some() || self.verdict.is_some() {
             return checks.rest();

@@ -96,7 +96,7 @@ fn whoever_watches_is_told_the_workloads_health_and_whoever_asks_what_the_checks
 }
 
 #[test]
-fn without_a_check_and_beside_an_own_init_there_is_no_health() {
+fn without_a_check_and_beside_an_own_init_that_cannot_be_entered_there_is_no_health() {
     let none = SessionOptions { healthcheck: Some(Healthcheck::none()), ..options() };
     let client = |dialer: Dialer| {
         let mut connection = dialer.connect().unwrap();
@@ -118,4 +118,21 @@ fn without_a_check_and_beside_an_own_init_there_is_no_health() {
         guest.power_off();
     });
     assert_eq!((before, after), (Some(Health::Starting), None));
+}
+
+#[test]
+fn an_own_init_has_a_health_while_its_caretaker_is_there() {
+    let client = |dialer: Dialer| {
+        let mut connection = dialer.connect().unwrap();
+        connection.wait_until(|state| state.health == Some(Health::Healthy), soon()).unwrap();
+        connection.wait_until(|state| state.health.is_none(), soon()).unwrap();
+        connection.quit().unwrap();
+    };
+    with_client(checked(1, 0), client, |guest| {
+        guest.leave_a_caretaker();
+        let process = accept(guest);
+        end(guest, process, Outcome::Exited(0));
+        guest.wait_for(|what| matches!(what, What::Health { .. }));
+        guest.lose_the_caretaker();
+    });
 }
