@@ -30,8 +30,8 @@ usage() {
     awk 'NR > 1 && !/^#/ { exit } NR > 1 { sub(/^# ?/, ""); print }' "$0"
 }
 
-# The bootdisk that was built here, else the installed one.
-built_bootdisk() {
+# The bootdisk that was built here, else the installed one; fails when there is neither.
+find_bootdisk() {
     local candidate
     for candidate in "$checkout/target/release/bootdisk" "$checkout/target/debug/bootdisk" "$(command -v bootdisk || true)"; do
         if [ -x "$candidate" ]; then
@@ -39,7 +39,12 @@ built_bootdisk() {
             return
         fi
     done
-    die "bootdisk is not built yet: cargo build --release"
+    return 1
+}
+
+# The same, for scripts that need one.
+built_bootdisk() {
+    find_bootdisk || die "bootdisk is not built yet: cargo build --release"
 }
 
 # The package file of $2 for architecture $3 in folder $1; nothing when there is none.
