@@ -47,6 +47,8 @@ pub struct Preface {
     pub name: Vec<u8>,
     /// What is in the folder is copied, and not the folder itself.
     pub contents: bool,
+    /// There is no record of a folder itself, as in a tar: one must be there already.
+    pub loose: bool,
 }
 
 /// One name.

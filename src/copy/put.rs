@@ -284,6 +284,11 @@ impl<'a> Put<'a> {
 impl Sink for Put<'_> {
     fn begin(&mut self, preface: &Preface) -> io::Result<()> {
         self.preface = preface.clone();
+        let place = Path::new(OsStr::from_bytes(&self.to));
+        if preface.loose && !place.is_dir() {
+            let why = if place.exists() { Errno::ENOTDIR } else { Errno::ENOENT };
+            return Err(at("copy to", &self.to, &why.into()));
+        }
         Ok(())
     }
 
@@ -451,6 +456,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tar_goes_into_a_folder_that_is_there_and_is_refused_before_it_has_come_where_there_is_none() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("file"), "").unwrap();
+        let begin = |to: &str, loose: bool| {
+            let to = home.path().join(to);
+            let note = &mut |_: &str| {};
+            let mut put = Put::new(to.as_os_str().as_bytes(), OURS, note);
+            put.begin(&Preface { contents: true, loose, ..Preface::default() }).map_err(|error| error.to_string())
+        };
+        assert_eq!(begin("", true), Ok(()));
+        assert!(begin("none", true).unwrap_err().ends_with("/none: no such file or directory"));
+        assert!(begin("none/", true).unwrap_err().ends_with("/none/: no such file or directory"));
+        assert!(begin("file", true).unwrap_err().ends_with("/file: not a directory"));
+        // A folder is made.
+        assert_eq!(begin("none", false), Ok(()));
+    }
+
+    #[test]
     fn what_the_kernel_makes_up_is_copied_where_it_is_named_and_left_out_below_another_place() {
         let home = tempfile::tempdir().unwrap();
         let to = home.path().join("version");
@@ -544,7 +567,7 @@ mod tests {
             fs::create_dir(&to).unwrap();
             let note = &mut |_: &str| {};
             let mut put = Put::new(to.as_os_str().as_bytes(), OURS, note);
-            put.begin(&Preface { name: name.into(), contents: false }).unwrap();
+            put.begin(&Preface { name: name.into(), contents: false, loose: false }).unwrap();
             let said =
                 records.iter().try_for_each(|record| put.put(record, &mut &b"evil"[..])).and_then(|()| put.end());
             assert!(said.is_err(), "{name} {records:?}");
@@ -556,7 +579,7 @@ mod tests {
         fs::write(home.path().join("secret"), "safe").unwrap();
         let note = &mut |_: &str| {};
         let mut put = Put::new(home.path().as_os_str().as_bytes(), OURS, note);
-        put.begin(&Preface { name: b"x".to_vec(), contents: false }).unwrap();
+        put.begin(&Preface { name: b"x".to_vec(), contents: false, loose: false }).unwrap();
         for record in [folder(), link("a", "../secret"), file("a")] {
             put.put(&record, &mut &b"evil"[..]).unwrap();
         }

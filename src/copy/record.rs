@@ -1,7 +1,7 @@
 //! Records as bytes.
 //!
 //! ```text
-//!  stream   "bdcp" version u8  contents u8  name text  ─ record … ─ 255
+//!  stream   "bdcp" version u8  contents, loose: bits of a u8  name text  ─ record … ─ 255
 //!  record   kind u8  mode uid gid u32  seconds i64  nanos u32  path text  capability text  then by kind:
 //!           0 file: length u64, bytes   1 folder   2 link: text   3 hard link: text   4 fifo
 //!           5 character, 6 block device: major minor u32
@@ -40,9 +40,11 @@ fn text(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 impl<W: Write> Sink for Writer<W> {
     fn begin(&mut self, preface: &Preface) -> io::Result<()> {
         let mut bytes = MAGIC.to_vec();
-        bytes.push(u8::from(preface.contents));
+        bytes.push(u8::from(preface.contents) | u8::from(preface.loose) << 1);
         text(&preface.name, &mut bytes)?;
-        self.out.write_all(&bytes)
+        self.out.write_all(&bytes)?;
+        // The other side may refuse it now, and what follows may be long in coming.
+        self.out.flush()
     }
 
     fn put(&mut self, record: &Record, body: &mut dyn Read) -> io::Result<()> {
@@ -113,7 +115,7 @@ pub fn read(from: &mut dyn Read, sink: &mut dyn Sink) -> io::Result<()> {
     if &start[..5] != MAGIC {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    sink.begin(&Preface { contents: start[5] != 0, name: take_text(from)? })?;
+    sink.begin(&Preface { contents: start[5] & 1 != 0, loose: start[5] & 2 != 0, name: take_text(from)? })?;
     loop {
         let [kind] = array(from)?;
         if kind == END {
@@ -215,7 +217,7 @@ mod tests {
             Kind::Character(1, 3),
             Kind::Block(8, u32::MAX),
         ];
-        let preface = Preface { name: b"n\xfe".to_vec(), contents: true };
+        let preface = Preface { name: b"n\xfe".to_vec(), contents: true, loose: true };
         let mut bytes = Vec::new();
         let mut writer = Writer::new(&mut bytes);
         writer.begin(&preface).unwrap();

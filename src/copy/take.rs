@@ -27,7 +27,7 @@ pub fn split(path: &[u8]) -> (&[u8], Preface, bool) {
     let last = rest.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     contents |= rest.is_empty() || last == b".." || last == b".";
     let name = if contents { Vec::new() } else { last.to_vec() };
-    (if rest.is_empty() { b"/" } else { rest }, Preface { name, contents }, slash || contents)
+    (if rest.is_empty() { b"/" } else { rest }, Preface { name, contents, loose: false }, slash || contents)
 }
 
 /// Gives a sink everything at `path`. What is left out is told to `note`, a line each.
@@ -239,7 +239,11 @@ mod tests {
         ] {
             let (found, preface, followed) = split(path.as_bytes());
             let name = name.as_bytes().to_vec();
-            assert_eq!((found, preface, followed), (place.as_bytes(), Preface { name, contents }, follow), "{path}");
+            assert_eq!(
+                (found, preface, followed),
+                (place.as_bytes(), Preface { name, contents, loose: false }, follow),
+                "{path}"
+            );
         }
     }
 }

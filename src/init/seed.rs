@@ -1,27 +1,26 @@
 //! A tmpfs over a folder of the image that begins with what the folder holds.
 //!
-//! Folders, regular files, symbolic links and FIFOs are copied with owner, mode and time. Hard links become copies;
-//! extended attributes, devices and sockets are left out. A folder with more than a run-time folder has is not copied
+//! What is copied, and with what, is said in [`crate::copy`]. A folder with more than a run-time folder has is not copied
 //! but seen through overlayfs; on a kernel without that it is left as it is, on the disk.
 
 use super::{log, tmpfs};
+use crate::copy::put::{Options, Put};
+use crate::copy::take::take;
+use crate::copy::{Kind, Preface, Record, Sink};
 use nix::fcntl::AtFlags;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{Mode, UtimensatFlags, utimensat};
+use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchownat, mkfifo};
+use nix::unistd::{Gid, Uid, fchownat};
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// Most entries that are copied.
-const MAX_ENTRIES: u32 = 4096;
-/// Most bytes of file contents that are copied.
-const MAX_BYTES: u64 = 8 << 20;
-/// Deepest folder that is copied.
-const MAX_DEPTH: u32 = 64;
+/// Most of what is copied into memory.
+const MEMORY: Bounds = Bounds { entries: 4096, bytes: 8 << 20, depth: 64 };
 
 /// Mounts a tmpfs at `at` and copies into it what was there. On any failure the folder stays as it is.
 pub fn tmpfs_over(at: &Path) {
@@ -35,8 +34,8 @@ fn try_tmpfs_over(at: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(tmpfs::options(0o755).as_str()))?;
     let from = Path::new("/proc/self/fd").join(below.as_raw_fd().to_string());
-    let mut budget = Budget { entries: MAX_ENTRIES, bytes: MAX_BYTES };
-    let copied = copy_folder(&from, at, &mut budget, 0).and_then(|()| copy_attributes(&below.metadata()?, at));
+    let copied = copy_bounded(&from, at, MEMORY);
+    let copied = copied.and_then(|()| copy_attributes(&below.metadata()?, at));
     if copied.is_ok() {
         return copied;
     }
@@ -68,53 +67,47 @@ fn overlay_over(at: &Path, below: &File) -> io::Result<()> {
 }
 
 /// What may be copied.
-pub struct Budget {
+struct Bounds {
     entries: u32,
     bytes: u64,
+    depth: usize,
 }
 
-impl Budget {
-    /// No limit: for a disk.
-    pub fn endless() -> Budget {
-        Budget { entries: u32::MAX, bytes: u64::MAX }
+struct Bounded<'a> {
+    put: Put<'a>,
+    left: Bounds,
+}
+
+impl Sink for Bounded<'_> {
+    fn begin(&mut self, preface: &Preface) -> io::Result<()> {
+        self.put.begin(preface)
     }
 
-    fn take(&mut self, bytes: u64) -> io::Result<()> {
-        match (self.entries.checked_sub(1), self.bytes.checked_sub(bytes)) {
-            (Some(entries), Some(bytes)) => {
-                *self = Budget { entries, bytes };
-                Ok(())
-            }
-            _ => Err(io::Error::other("it holds too much for a tmpfs")),
+    fn put(&mut self, record: &Record, body: &mut dyn Read) -> io::Result<()> {
+        let bytes = if let Kind::File(length) = record.kind { length } else { 0 };
+        if record.path.iter().filter(|&&byte| byte == b'/').count() > self.left.depth {
+            return Err(io::Error::other("its folders are nested too deep"));
         }
+        let left = self.left.entries.checked_sub(1).zip(self.left.bytes.checked_sub(bytes));
+        (self.left.entries, self.left.bytes) = left.ok_or_else(|| io::Error::other("it holds too much for a tmpfs"))?;
+        self.put.put(record, body)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.put.end()
     }
 }
 
-/// Copies what is in a folder.
-pub fn copy_folder(from: &Path, to: &Path, budget: &mut Budget, depth: u32) -> io::Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(io::Error::other("its folders are nested too deep"));
-    }
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (meta, source, target) = (entry.metadata()?, entry.path(), to.join(entry.file_name()));
-        let kind = meta.file_type();
-        budget.take(if kind.is_file() { meta.len() } else { 0 })?;
-        if kind.is_dir() {
-            fs::create_dir(&target)?;
-            copy_folder(&source, &target, budget, depth + 1)?;
-        } else if kind.is_symlink() {
-            symlink(fs::read_link(&source)?, &target)?;
-        } else if kind.is_file() {
-            fs::copy(&source, &target)?;
-        } else if kind.is_fifo() {
-            mkfifo(&target, Mode::S_IRUSR)?;
-        } else {
-            continue;
-        }
-        copy_attributes(&meta, &target)?;
-    }
-    Ok(())
+/// Copies what is in a folder into another one.
+pub fn copy_contents(from: &Path, to: &Path) -> io::Result<()> {
+    copy_bounded(from, to, Bounds { entries: u32::MAX, bytes: u64::MAX, depth: usize::MAX })
+}
+
+fn copy_bounded(from: &Path, to: &Path, left: Bounds) -> io::Result<()> {
+    let (from, note) = (from.join("."), &mut |text: &str| log::info(text));
+    let options = Options { owners: true, trusted: true };
+    let mut sink = Bounded { put: Put::new(to.as_os_str().as_bytes(), options, note), left };
+    take(from.as_os_str().as_bytes(), false, &mut sink, &mut |text| log::info(text))
 }
 
 /// Owner, mode and time.
@@ -134,6 +127,7 @@ pub fn copy_attributes(meta: &Metadata, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn a_copy_has_the_same_kinds_modes_and_times() {
@@ -142,9 +136,8 @@ mod tests {
         fs::set_permissions(from.path().join("lock"), fs::Permissions::from_mode(0o1777)).unwrap();
         fs::write(from.path().join("lock/pid"), "12").unwrap();
         symlink("lock/pid", from.path().join("link")).unwrap();
-        let mut budget = Budget { entries: 10, bytes: 100 };
-        copy_folder(from.path(), to.path(), &mut budget, 0).unwrap();
-        assert_eq!((budget.entries, budget.bytes), (7, 98));
+        // The folder itself, and three.
+        copy_bounded(from.path(), to.path(), Bounds { entries: 4, bytes: 2, depth: 1 }).unwrap();
         assert_eq!(fs::read_to_string(to.path().join("link")).unwrap(), "12");
         let (a, b) = (from.path().join("lock"), to.path().join("lock"));
         let (a, b) = (fs::metadata(a).unwrap(), fs::metadata(b).unwrap());
@@ -155,7 +148,10 @@ mod tests {
     fn a_folder_that_holds_too_much_is_refused() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(from.path().join("big"), "12345").unwrap();
-        assert!(copy_folder(from.path(), to.path(), &mut Budget { entries: 9, bytes: 4 }, 0).is_err());
-        assert!(copy_folder(from.path(), to.path(), &mut Budget { entries: 0, bytes: 9 }, 0).is_err());
+        fs::create_dir_all(from.path().join("a/b")).unwrap();
+        for (entries, bytes, depth, fits) in [(9, 4, 9, false), (3, 9, 9, false), (9, 9, 0, false), (4, 5, 1, true)] {
+            let copied = copy_bounded(from.path(), to.path(), Bounds { entries, bytes, depth });
+            assert_eq!(copied.is_ok(), fits, "{entries} {bytes} {depth}");
+        }
     }
 }

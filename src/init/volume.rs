@@ -7,10 +7,9 @@
 //! A machine may lose its power at any moment. An unfinished copy is thrown away and begun anew; a finished one is moved to
 //! its end. So a volume never holds a part of what the image has.
 //!
-//! Kept are owners, modes, times and links' targets. Hard links become copies; extended attributes, devices and sockets
-//! are left out.
+//! What is kept of them is said in [`crate::copy`].
 
-use super::seed::{self, Budget};
+use super::seed;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -32,7 +31,7 @@ pub fn fill(image: &Path, volume: &Path) -> io::Result<()> {
             fs::remove_dir_all(&copying)?;
         }
         fs::create_dir(&copying)?;
-        seed::copy_folder(image, &copying, &mut Budget::endless(), 0)?;
+        seed::copy_contents(image, &copying)?;
         nix::unistd::sync();
         fs::rename(&copying, &copied)?;
     }

@@ -6,6 +6,7 @@
 //!
 //! Source: qemu(1); QEMU, qapi/block-core.json.
 
+use super::extras;
 use super::machine::{Accel, Access, Boot, Bus, Display, MachineOptions, Nic, Reach, Reboot};
 use crate::arch::Architecture;
 use crate::guest::booted::SERIAL;
@@ -321,12 +322,10 @@ fn shares(args: &mut Args, wiring: &Wiring) {
 /// Without a bootindex no firmware tries them.
 fn more_disks(args: &mut Args, wiring: &Wiring) {
     for (number, (serial, file, read_only)) in wiring.disks.iter().enumerate() {
-        let file = args.file(file, Set::More(number));
-        args.blockdev(
-            &json!({"driver": "raw", "node-name": format!("more{number}"), "read-only": read_only, "discard": "unmap",
-            "file": {"driver": "file", "filename": file, "read-only": read_only, "discard": "unmap"}}),
-        );
-        args.pair("-device", format!("virtio-blk-pci,drive=more{number},serial={serial}"));
+        let (node, file) = (extras::node(number), args.file(file, Set::More(number)));
+        args.blockdev(&json!({"driver": "raw", "node-name": node, "read-only": read_only, "discard": "unmap",
+            "file": {"driver": "file", "filename": file, "read-only": read_only, "discard": "unmap"}}));
+        args.pair("-device", format!("virtio-blk-pci,drive={node},serial={serial}"));
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -35,6 +36,13 @@ pub struct ExtraDisk {
     pub file: File,
     /// The guest cannot write to it.
     pub read_only: bool,
+    /// Where it is, or its folder if it has no name: what is told when there is no space for it.
+    pub place: PathBuf,
+}
+
+/// The name of a disk in QEMU, by its number.
+pub(crate) fn node(number: usize) -> String {
+    format!("more{number}")
 }
 
 impl Extras {

@@ -37,6 +37,7 @@ pub(crate) mod spawn;
 mod start;
 
 pub use error::RunError;
+pub(crate) use extras::node;
 pub use extras::{ExtraDisk, Extras, Share};
 pub use forward::Forward;
 pub use machine::{Accel, AccelChoice, Access, Boot, Bus, Display, MachineOptions, Nic, Reach, Reboot};

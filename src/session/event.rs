@@ -89,16 +89,31 @@ pub enum What {
 /// Where the host has no space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scarce {
-    /// Folder or block device, printable.
+    /// Folder, file or block device, printable.
     pub place: String,
-    /// It holds the temporary overlay, not the disk.
-    pub overlay: bool,
+    /// What is kept there.
+    pub what: Kept,
+}
+
+/// What a machine writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Its disk.
+    Disk,
+    /// What it writes instead of to its disk, for as long as it runs.
+    Overlay,
+    /// A volume.
+    Volume,
 }
 
 impl std::fmt::Display for Scarce {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = if self.overlay { "the temporary overlay" } else { "the disk" };
-        write!(f, "the host has no space left for {what} in {}", self.place)
+        let what = match self.what {
+            Kept::Disk => "the disk in",
+            Kept::Overlay => "the temporary overlay in",
+            Kept::Volume => "the volume in",
+        };
+        write!(f, "the host has no space left for {what} {}", self.place)
     }
 }
 

@@ -65,9 +65,10 @@ use crate::guest::channel::Terminal;
 use crate::qemu::qmp::Qmp;
 use crate::qemu::spawn::{Process, set_nonblocking};
 use crate::qemu::{Accel, Links, MachineOptions, RunError, binary};
+use crate::sharing::Daemons;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Where the conversation with QEMU is.
@@ -130,6 +131,10 @@ struct Session<'a> {
     clients: Clients,
     /// Of the workload's health.
     checks: Option<Checks>,
+    /// Volumes, by their nodes in QEMU, and where they are.
+    volumes: Vec<(String, PathBuf)>,
+    /// What serves this host's folders. Behind QEMU, which it outlives.
+    daemons: Daemons,
     events: Vec<Event>,
     buffer: Vec<u8>,
 }
@@ -185,6 +190,8 @@ impl<'a> Session<'a> {
             hurry: false,
             full: None,
             clients: Clients::new(Endpoint::default()),
+            volumes: Vec::new(),
+            daemons: Daemons::default(),
             events: Vec::new(),
             buffer: vec![0; 65_536],
         })
@@ -196,11 +203,18 @@ impl<'a> Session<'a> {
         self
     }
 
+    /// With what the machine has beside its disk.
+    fn beside(mut self, volumes: Vec<(String, PathBuf)>, daemons: Daemons) -> Self {
+        (self.volumes, self.daemons) = (volumes, daemons);
+        self
+    }
+
     /// Runs the machine to its end.
     fn run(mut self, qemu: &Path, accel: Accel, sink: Sink<'_>) -> Result<Finished, RunError> {
         let status = loop {
             let ready = self.wait().map_err(RunError::host("wait for the machine"))?;
             self.read(&ready, accel)?;
+            self.look_after_daemons();
             self.decide(Instant::now());
             self.look_after_health(Instant::now());
             self.look_after_clients();
@@ -210,6 +224,8 @@ impl<'a> Session<'a> {
                 break status;
             }
         };
+        self.look_after_daemons();
+        self.deliver(sink);
         if self.phase != Phase::Running && self.verdict.is_none() {
             let too_old = binary::version(qemu).is_some_and(|version| version < binary::OLDEST);
             let needs = too_old.then_some(binary::OLDEST);
@@ -233,6 +249,13 @@ impl<'a> Session<'a> {
         let finished = Finished { outcome, elapsed, console: std::mem::take(&mut self.console).into_kept(), lost };
         self.dismiss_clients(&finished);
         Ok(finished)
+    }
+
+    /// Says it when one has failed: the machine does not notice, and waits for it without end.
+    fn look_after_daemons(&mut self) {
+        for text in self.daemons.failed() {
+            self.tell(What::Told(text));
+        }
     }
 
     fn tell(&mut self, what: What) {

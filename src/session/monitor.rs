@@ -63,8 +63,8 @@ impl Session<'_> {
                 self.caretaker_gone();
             }
             "RESET" if data["guest"] == true => self.reset(),
-            "BLOCK_IO_ERROR" if data["action"] == "stop" => self.out_of_space(),
-            "STOP" if self.full.is_some() && self.boot.off_at.is_none() => self.out_of_space(),
+            "BLOCK_IO_ERROR" if data["action"] == "stop" => self.out_of_space(data["node-name"].as_str()),
+            "STOP" if self.full.is_some() && self.boot.off_at.is_none() => self.out_of_space(None),
             "GUEST_PANICKED" => {
                 while self.read_port() {}
                 self.boot.panic_is_a_guess = false;

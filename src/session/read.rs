@@ -21,6 +21,7 @@ impl Session<'_> {
                 Source::Console => drop(self.read_console()),
                 Source::Firmware => drop(self.read_firmware_log()),
                 Source::Stderr => self.complains = self.process.listen(),
+                Source::Daemon(number) => self.daemons.listen(*number),
                 Source::Signals => self.read_signals(),
                 Source::Bell => self.bell.quiet(),
                 Source::Stdin => self.read_stdin(),

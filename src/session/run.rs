@@ -61,7 +61,7 @@ pub fn run_controlled(
     sink: Sink<'_>,
 ) -> Result<Finished, RunError> {
     let terminal = describe_terminal(&options, &streams)?;
-    let Provided { mounts, extras, mut daemons } = sharing::provide(&options.mounts, &mut |text| {
+    let Provided { mounts, extras, daemons } = sharing::provide(&options.mounts, &mut |text| {
         _ = sink(Event { at: Duration::ZERO, what: What::Told(text) });
     })?;
     options.overrides.mounts = mounts;
@@ -69,17 +69,17 @@ pub fn run_controlled(
         // Whoever breaks here will break at the first event of the machine.
         _ = sink(Event { at, what: What::Note(note) });
     })?;
+    let volumes =
+        extras.disks.iter().enumerate().map(|(number, disk)| (qemu::node(number), disk.place.clone())).collect();
     // QEMU has its own copies, and the locks on volumes with them.
     drop(extras);
     let finished = Session::new(machine, options, terminal, process, links, streams, at)
         .map_err(RunError::host("watch the machine"))?
         .controlled(endpoint)
+        .beside(volumes, daemons)
         .run(&qemu, accel, &mut *sink);
-    for text in daemons.failed() {
-        _ = sink(Event { at: at.elapsed(), what: What::Told(text) });
-    }
     // They stand until QEMU, which the session ends, has gone.
-    drop((fence, relays, daemons));
+    drop((fence, relays));
     finished
 }
 

@@ -11,9 +11,9 @@ use super::Session;
 use crate::escape;
 use crate::output::scratch_dir;
 use crate::qemu::machine::Access;
-use crate::session::event::{Scarce, What};
+use crate::session::event::{Kept, Scarce, What};
 use qapi::qmp as command;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// From one try to the next.
@@ -31,24 +31,25 @@ pub(super) enum Full {
 }
 
 impl Session<'_> {
-    /// QEMU has stopped the machine because of a write.
-    pub(super) fn out_of_space(&mut self) {
+    /// QEMU has stopped the machine because of a write, to this node of its block devices if it says so.
+    pub(super) fn out_of_space(&mut self, node: Option<&str>) {
         if self.full.is_none() {
-            self.tell(What::NoSpace(self.scarce()));
+            self.tell(What::NoSpace(self.scarce(node)));
         }
         self.full = Some(Full::Waits(Instant::now() + AGAIN));
     }
 
-    fn scarce(&self) -> Scarce {
-        let overlay = self.machine.access == Access::Overlay;
-        let disk = &self.machine.disk;
-        let folder = disk.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-        let place = match (overlay, &self.machine.scratch) {
-            (true, Some(scratch)) => escape::path(scratch),
-            (true, None) => escape::path(&scratch_dir()),
-            (false, _) => escape::path(folder),
+    fn scarce(&self, node: Option<&str>) -> Scarce {
+        let volume = node.and_then(|node| self.volumes.iter().find(|(name, _)| name == node));
+        let folder = |path: &Path| path.parent().filter(|folder| *folder != Path::new("")).map(Path::to_owned);
+        let (what, place) = match volume {
+            Some((_, place)) => (Kept::Volume, if place.is_dir() { Some(place.clone()) } else { folder(place) }),
+            None if self.machine.access == Access::Overlay => {
+                (Kept::Overlay, Some(self.machine.scratch.clone().unwrap_or_else(scratch_dir)))
+            }
+            None => (Kept::Disk, folder(&self.machine.disk)),
         };
-        Scarce { place, overlay }
+        Scarce { place: escape::path(&place.unwrap_or(PathBuf::from("."))), what }
     }
 
     /// Whether the machine stands still now.

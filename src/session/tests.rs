@@ -272,8 +272,10 @@ fn with_endpoint(
     let terminal = options.terminal.then(|| terminal::describe(&streams.stdin));
     let start = Instant::now();
     let links = Links { qmp, channel: to_guest, console, firmware_log: None };
-    let session =
-        Session::new(machine, options, terminal, process, links, streams, start).unwrap().controlled(endpoint);
+    let session = Session::new(machine, options, terminal, process, links, streams, start)
+        .unwrap()
+        .controlled(endpoint)
+        .beside(vec![("more0".to_owned(), "/volumes/data.img".into())], Daemons::default());
     let mut events = Vec::new();
     let finished = session.run(Path::new("/bin/sleep"), Accel::Tcg, &mut |event: Event| {
         // A guest that has done its part does not look.
@@ -887,6 +889,19 @@ fn a_machine_that_the_host_has_no_space_for_stands_still_and_goes_on() {
     assert_eq!([told(|what| matches!(what, What::NoSpace(_))), told(|what| *what == What::SpaceAgain)], [1, 1]);
     let scarce = ran.events.iter().find_map(|what| if let What::NoSpace(scarce) = what { Some(scarce) } else { None });
     assert!(scarce.unwrap().to_string().starts_with("the host has no space left for the temporary overlay in /"));
+
+    // It says which.
+    let full_volume = r#"{"node-name": "more0", "operation": "write", "action": "stop", "nospace": true}"#;
+    let ran = with_guest(options(), move |guest| {
+        guest.greet();
+        guest.event("BLOCK_IO_ERROR", full_volume);
+        guest.wait_for(|what| {
+            matches!(what, What::NoSpace(scarce) if scarce.to_string() == "the host has no space left for the volume in /volumes")
+        });
+        guest.continued.recv().unwrap();
+        guest.finish(0);
+    });
+    assert_eq!(ran.finished.outcome, exited(0));
 
     // Its overlay is lost with it: a machine that stands still is not asked to stop.
     let (stand_still, stands_still) = channel();

@@ -17,6 +17,8 @@ pub(super) enum Source {
     Console,
     Firmware,
     Stderr,
+    /// What serves a folder of the host.
+    Daemon(usize),
     Signals,
     Bell,
     Stdin,
@@ -52,6 +54,9 @@ impl Session<'_> {
         if self.complains {
             add(Source::Stderr, self.process.stderr(), readable);
         }
+        for (number, fd) in self.daemons.speaking() {
+            add(Source::Daemon(number), fd, readable);
+        }
         let workload_reads = self.boot.started && self.channel.stdin_room(WORKLOAD) > Some(0);
         if workload_reads || self.own_init_reads() {
             add(Source::Stdin, self.stdin.as_fd(), readable);
@@ -80,8 +85,8 @@ impl Session<'_> {
 
     /// Until something must be decided even if nothing comes.
     pub(super) fn patience(&self) -> Duration {
-        if !self.complains {
-            // QEMU is about to end, and nothing will tell us.
+        if !self.complains || self.daemons.is_one_ending() {
+            // Something is about to end, and nothing will tell us.
             return Duration::from_millis(5);
         }
         let now = Instant::now();

@@ -15,7 +15,7 @@ use super::view::{PLACE, View};
 use crate::escape::os_error;
 use crate::qemu::spawn::{self, Confined, Process};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -35,7 +35,13 @@ pub struct Served<'a> {
 }
 
 /// A daemon that serves.
-pub struct Daemon(Process);
+pub struct Daemon {
+    process: Process,
+    /// Its standard error is open.
+    speaks: bool,
+    /// How it ended was looked at.
+    ended: bool,
+}
 
 /// Starts a daemon; its end of the socket is for QEMU.
 ///
@@ -77,7 +83,7 @@ fn attempt(
     // Its own copy is the last one: when it ends, the socket says so.
     drop(listener);
     match features(&mut socket) {
-        Ok(()) => Ok((Daemon(process), socket)),
+        Ok(()) => Ok((Daemon { process, speaks: true, ended: false }, socket)),
         Err(error) => {
             _ = process.kill();
             let said = process.complaint();
@@ -112,11 +118,27 @@ fn features(socket: &mut UnixStream) -> io::Result<()> {
 }
 
 impl Daemon {
-    /// What it said, if it has failed by itself.
+    /// Its standard error while that is open, to poll for; [`listen`](Self::listen) reads it.
+    pub fn stderr(&self) -> Option<BorrowedFd<'_>> {
+        self.speaks.then(|| self.process.stderr())
+    }
+
+    /// Reads what it says: a full pipe would hold it up, and with it the machine.
+    pub fn listen(&mut self) {
+        self.speaks = self.process.listen();
+    }
+
+    /// It has closed its standard error and must be about to end, which nothing else tells.
+    pub fn is_ending(&self) -> bool {
+        !self.speaks && !self.ended
+    }
+
+    /// What it said, if it has failed by itself; once.
     pub fn failure(&mut self) -> Option<String> {
-        let status = self.0.ended().ok().flatten().filter(|status| !status.success())?;
-        let said = self.0.complaint();
-        Some(if said.is_empty() { status.to_string() } else { said })
+        let status = self.process.ended().ok().flatten().filter(|_| !self.ended)?;
+        self.ended = true;
+        let said = self.process.complaint();
+        (!status.success()).then(|| if said.is_empty() { status.to_string() } else { said })
     }
 }
 

@@ -25,6 +25,7 @@ use crate::volumes::{self, Store, VolumeError};
 use daemon::{Daemon, Served};
 use program::Program;
 use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// One thing that is to be mounted.
@@ -63,10 +64,28 @@ pub struct Provided {
 pub struct Daemons(Vec<(PathBuf, Daemon)>);
 
 impl Daemons {
-    /// What those said that have failed: a sentence each.
+    /// Those that may say something, by their numbers, to poll for.
+    pub fn speaking(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        self.0.iter().enumerate().filter_map(|(number, (_, daemon))| Some((number, daemon.stderr()?)))
+    }
+
+    /// Reads what one says.
+    pub fn listen(&mut self, number: usize) {
+        self.0[number].1.listen();
+    }
+
+    /// One is about to end: [`failed`](Self::failed) will tell, and nothing that can be polled.
+    pub fn is_one_ending(&self) -> bool {
+        self.0.iter().any(|(_, daemon)| daemon.is_ending())
+    }
+
+    /// Those that have failed since the last call: a sentence each.
     pub fn failed(&mut self) -> Vec<String> {
         let failed = |(path, daemon): &mut (PathBuf, Daemon)| Some((path.clone(), daemon.failure()?));
-        let sentence = |(path, said): (PathBuf, String)| format!("virtiofsd for {} failed: {said}", shown(&path));
+        let sentence = |(path, said): (PathBuf, String)| {
+            let path = shown(&path);
+            format!("virtiofsd for {path} failed: {said}; what the machine does there hangs until the machine ends")
+        };
         self.0.iter_mut().filter_map(failed).map(sentence).collect()
     }
 }
@@ -84,11 +103,11 @@ pub fn provide(wanted: &[Wanted], tell: &mut dyn FnMut(String)) -> Result<Provid
             Source::Host(path) => provided.add_host(path, &mut mount, &mut program, tell)?,
             Source::Volume(store, name, size) => {
                 let file = store.take(name, *size).map_err(|error| refused(format!("volume {name}"), &error))?;
-                provided.add_disk(&mount, file, false);
+                provided.add_disk(&mount, file, false, store.path(name).unwrap_or_default());
             }
             Source::Nameless(size) => {
                 let file = volumes::nameless(*size).map_err(|error| refused(mount.at.clone(), &error))?;
-                provided.add_disk(&mount, file, false);
+                provided.add_disk(&mount, file, false, crate::output::scratch_dir());
             }
         }
         provided.mounts.push(mount);
@@ -121,7 +140,7 @@ impl Provided {
         tell(format!("{name} is a read-only copy in the machine: {why}"));
         copied.notes.into_iter().for_each(|note| tell(format!("{name}: {note}")));
         (mount.by, mount.read_only) = (By::Disk, true);
-        self.add_disk(mount, copied.file, true);
+        self.add_disk(mount, copied.file, true, path.to_owned());
         Ok(())
     }
 
@@ -134,8 +153,8 @@ impl Provided {
         Ok(())
     }
 
-    fn add_disk(&mut self, mount: &Mount, file: File, read_only: bool) {
-        self.extras.disks.push(ExtraDisk { serial: mount.name.clone(), file, read_only });
+    fn add_disk(&mut self, mount: &Mount, file: File, read_only: bool, place: PathBuf) {
+        self.extras.disks.push(ExtraDisk { serial: mount.name.clone(), file, read_only, place });
     }
 }
 

@@ -60,8 +60,8 @@ impl VolumeError {
             VolumeError::Name(_) => "a folder of this host is given as a path: -v ./FOLDER:/PATH".into(),
             VolumeError::Missing(_) => "bootdisk volume list names them".into(),
             VolumeError::InUse(_) => "stop the machine that has it; bootdisk ps lists them".into(),
-            VolumeError::Smaller { .. } => "omit --volume-size, or give more than the volume has".into(),
-            VolumeError::Size(_) => "--volume-size 1G".into(),
+            VolumeError::Smaller { size, .. } => format!("omit --volume-size, or give {size} or more"),
+            VolumeError::Size(_) => "a size is bytes, or with K, M, G, T: 1G".into(),
             VolumeError::Folder(error) => return error.hint(),
             VolumeError::Io { .. } => return None,
         })

@@ -78,8 +78,10 @@ impl Store {
             Err(error) => Err(error),
         };
         let names = names.map_err(VolumeError::io("list the volumes in", &self.0))?;
-        let name = |entry: fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(END)?.to_owned());
-        let names = names.into_iter().filter_map(name).filter(|name| name::check(name).is_ok());
+        let name = |entry: &fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(END)?.to_owned());
+        let is_file = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+        let names =
+            names.iter().filter(|entry| is_file(entry)).filter_map(name).filter(|name| name::check(name).is_ok());
         let mut entries = names.map(|name| self.entry(&name)).collect::<Result<Vec<_>, _>>()?;
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(entries)

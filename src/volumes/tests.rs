@@ -47,6 +47,21 @@ fn one_machine_has_a_volume_and_others_are_refused_by_its_name() {
 }
 
 #[test]
+fn what_is_no_volume_is_not_listed_and_harms_no_list() {
+    let (home, store) = store();
+    store.create("data", Some(LEAST_SIZE)).unwrap();
+    let folder = store.path("data").unwrap().parent().unwrap().to_owned();
+    std::os::unix::fs::symlink("data.img", folder.join("link.img")).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.join("broken.img")).unwrap();
+    std::fs::create_dir(folder.join("folder.img")).unwrap();
+    std::fs::write(folder.join("notes.txt"), "").unwrap();
+    let names: Vec<String> = store.list().unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["data"]);
+    assert!(store.entry("link").unwrap_err().to_string().contains("cannot open the volume"));
+    drop(home);
+}
+
+#[test]
 fn a_volume_grows_and_never_shrinks() {
     let (_home, store) = store();
     drop(store.take("data", Some(LEAST_SIZE)).unwrap());

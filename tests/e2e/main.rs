@@ -14,6 +14,7 @@ mod buses;
 mod cache;
 mod command_line;
 mod copies;
+mod databases;
 mod debian;
 mod documents;
 mod faults;

@@ -11,6 +11,7 @@ mod support;
 
 mod docker;
 mod first;
+mod folders;
 mod guest_side;
 mod machine;
 mod options;
@@ -162,6 +163,32 @@ fn options_of_build_and_run_are_what_they_are_of_docker_run() {
     let judged = rows.iter().zip(ours).zip(theirs);
     let wrong = judged.filter_map(|((row, ours), theirs)| row.judge(&ours, theirs.as_ref()));
     no_difference(&wrong.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_folder_of_the_host_is_what_it_is_as_a_bind_mount() {
+    let userland = userland::full();
+    let container = userland::copy(&userland);
+    let bench = options::bench();
+    let [ours, theirs] = ["ours", "theirs"].map(|name| bench.path(name));
+    [&ours, &theirs].into_iter().for_each(|folder| folders::make(folder));
+    let (seen, expected) = std::thread::scope(|scope| {
+        let rows = [folders::scenario(&theirs)];
+        let rootfs = container.folder.path();
+        let expected = scope.spawn(move || in_containers(rootfs, false, &rows).remove(0));
+        let seen = folders::in_a_machine(&bench, userland.folder.path(), &folders::scenario(&ours));
+        (seen, expected.join().expect("the runtime's side"))
+    });
+    let Some(expected) = expected else { return };
+    let (Seen::Ended(status, said), Seen::Ended(wanted, words)) = (&seen, &expected) else {
+        panic!("{seen:?} {expected:?}")
+    };
+    let places = |text: &str| text.replace("theirs", "ours");
+    assert!((*status, said) == (*wanted, &places(words)), "we said\n{said}\nthe runtime\n{words}");
+    assert!(said.contains("10000\n") && said.ends_with("33:33 644\n"), "{said}");
+    let (here, there) = (folders::found(&ours), folders::found(&theirs));
+    let differ: Vec<_> = here.iter().zip(&there).filter(|(ours, theirs)| **ours != places(theirs)).collect();
+    assert!(here.len() == there.len() && here.len() > 10_100 && differ.is_empty(), "{differ:?}");
 }
 
 /// Signals that cannot be caught, that the kernel sends by itself, or that are libc's own.

@@ -208,6 +208,10 @@ impl Bundle {
             let options: Vec<&str> = ["noexec", "nosuid", "nodev"].into_iter().chain(own.split(',')).collect();
             mounts.push(json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options }));
         }
+        for (source, at, read_only) in &row.binds {
+            let options = json!(["rbind", "rprivate", if *read_only { "ro" } else { "rw" }]);
+            mounts.push(json!({ "destination": at, "type": "bind", "source": source, "options": options }));
+        }
         let access = if self.read_only { "ro" } else { "rw" };
         for name in ["resolv.conf", "hostname", "hosts"] {
             let source = self.folder.path().join(name);

@@ -7,6 +7,7 @@
 use bootdisk::guest::channel::Overrides;
 use bootdisk::guest::overrides;
 use bootdisk::guest::spec::{BootSpec, Init, Network, Process, Root, VERSION};
+use std::path::PathBuf;
 
 /// What somebody saw of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Row {
     pub image: Process,
     /// Options of `docker run`.
     pub options: Overrides,
+    /// Files and folders of the host, where they are mounted, and whether read-only.
+    pub binds: Vec<(PathBuf, &'static str, bool)>,
     /// With a terminal.
     pub terminal: bool,
     /// Standard input, if somebody sends any.
@@ -52,6 +55,7 @@ pub fn row(name: &'static str) -> Row {
         name,
         image: Process::default(),
         options: Overrides::default(),
+        binds: Vec::new(),
         terminal: false,
         stdin: None,
         expected: Seen::Ended(0, String::new()),

@@ -90,7 +90,7 @@ impl<W: Write> Sink for Tar<W> {
 /// When it is no tar, or the sink fails.
 pub fn take(from: &mut dyn Read, sink: &mut dyn Sink, note: &mut dyn FnMut(&str)) -> io::Result<()> {
     let mut archive = tar::Archive::new(unpack::reader(from)?);
-    sink.begin(&Preface { name: Vec::new(), contents: true })?;
+    sink.begin(&Preface { name: Vec::new(), contents: true, loose: true })?;
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = plain(&entry.path_bytes());
@@ -173,14 +173,14 @@ mod tests {
         ];
         let mut bytes = Vec::new();
         let mut tar = Tar::new(&mut bytes);
-        tar.begin(&Preface { name: Vec::new(), contents: true }).unwrap();
+        tar.begin(&Preface { name: Vec::new(), contents: true, loose: true }).unwrap();
         records.iter().for_each(|record| tar.put(record, &mut &b"abc"[..]).unwrap());
         tar.end().unwrap();
         drop(tar);
         let (mut stream, mut expected) = (Vec::new(), Vec::new());
         take(&mut &bytes[..], &mut Writer::new(&mut stream), &mut |text| panic!("{text}")).unwrap();
         let mut writer = Writer::new(&mut expected);
-        writer.begin(&Preface { name: Vec::new(), contents: true }).unwrap();
+        writer.begin(&Preface { name: Vec::new(), contents: true, loose: true }).unwrap();
         records.iter().for_each(|record| writer.put(record, &mut &b"abc"[..]).unwrap());
         writer.end().unwrap();
         assert!(stream == expected);

@@ -2,12 +2,13 @@
 
 use crate::boot::existing::Existing;
 use crate::cli::convert;
+use crate::cli::report::WithHint;
 use crate::cli::target::Target;
 use crate::copy::take::split;
 use crate::copy::{Kind, Record, Sink};
 use crate::disk::gpt::Role;
 use crate::escape::escape;
-use crate::ext4::read::{FileSystem, Inode, Kind as What, Mapping};
+use crate::ext4::read::{FileSystem, Inode, Kind as What, Mapping, ReadError};
 use crate::recognise::{self, Kind as Recognised};
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::{HashMap, HashSet};
@@ -40,7 +41,7 @@ pub fn take(disk: &Path, path: &[u8], follow: bool, sink: &mut dyn Sink, note: &
             root.ok_or_else(|| anyhow!("no root partition on disk {}", crate::escape::path(&place)))?.offset
         }
     };
-    let fs = FileSystem::open(&file, start)?;
+    let fs = FileSystem::open(&file, start).map_err(|error| unreadable(disk, start, error))?;
     let (rest, preface, followed) = split(path);
     let inode = resolve(&fs, rest, follow || followed)
         .and_then(|found| match followed && found.kind != What::Directory {
@@ -52,6 +53,19 @@ pub fn take(disk: &Path, path: &[u8], follow: bool, sink: &mut dyn Sink, note: &
     let mut walk = Walk { fs: &fs, sink, note, links: HashMap::new(), names: 0 };
     walk.everything(inode)?;
     Ok(walk.sink.end()?)
+}
+
+fn unreadable(disk: &Path, start: u64, error: ReadError) -> anyhow::Error {
+    let shown = crate::escape::path(disk);
+    if !matches!(error, ReadError::Journal) {
+        return anyhow::Error::from(error).context(format!("cannot read disk {shown}"));
+    }
+    let path = crate::qemu::paste::quote(disk.as_os_str());
+    let hint = match start {
+        0 => format!("e2fsck -p {path}"),
+        _ => format!("bootdisk run --write {path} -- true"),
+    };
+    WithHint { message: format!("cannot read disk {shown}: {}", crate::escape::chain(&error)), hint }.into()
 }
 
 /// The inode at a path from the root down.

@@ -22,9 +22,12 @@ use crate::session::control::Exec;
 use crate::session::control::attach::{Attached, attach};
 use anyhow::{Context, Result, bail};
 use clap_complete::engine::ArgValueCompleter;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, IsTerminal, PipeReader, Read};
+use std::io::{self, BufReader, BufWriter, IsTerminal, PipeReader, PipeWriter, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -174,11 +177,17 @@ fn into_machine(args: &Args, here: &Side, name: &str, path: &str) -> Result<u64>
     thread::scope(|scope| {
         let entry = &entry;
         let process = scope.spawn(move || process(entry, copy, input, out));
+        let gone = records.try_clone()?;
         let mut counted = Counted::of(Writer::new(BufWriter::new(records)));
         let given = match here {
             Side::Here(path) => take(path.as_bytes(), args.follow_link, &mut counted, &mut note),
-            _ => archive::take(&mut io::stdin().lock(), &mut counted, &mut note),
+            _ => {
+                // Not the library's own, in whose buffer something may wait unseen.
+                let from = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+                archive::take(&mut WhileHeard { from, by: &gone }, &mut counted, &mut note)
+            }
         };
+        drop(gone);
         let bytes = counted.bytes;
         // What is not whole does not end as if it were.
         drop(counted);
@@ -197,6 +206,25 @@ fn settle(here: io::Result<()>, there: Result<()>) -> Result<()> {
             Err(there)
         }
         (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// A stream that is read for as long as somebody reads the pipe that it goes on into.
+struct WhileHeard<'a, R> {
+    from: R,
+    by: &'a PipeWriter,
+}
+
+impl<R: Read + AsFd> Read for WhileHeard<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut fds =
+            [PollFd::new(self.from.as_fd(), PollFlags::POLLIN), PollFd::new(self.by.as_fd(), PollFlags::empty())];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) if fds[1].any() == Some(true) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        self.from.read(buffer)
     }
 }
 

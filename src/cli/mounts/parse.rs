@@ -103,10 +103,11 @@ pub fn place(text: &str) -> Result<String, String> {
             _ => {}
         }
     }
-    match parts.first() {
-        None => Err("invalid specification: destination can't be '/'".into()),
-        Some(&"proc") => Err(format!("{} cannot be mounted because it is inside /proc", escape(text.as_bytes()))),
-        Some(_) => Ok(format!("/{}", parts.join("/"))),
+    match parts[..] {
+        [] => Err("invalid specification: destination can't be '/'".into()),
+        ["dev"] | ["sys"] => Err(format!("/{} is the machine's own; a folder in it can be mounted on", parts[0])),
+        ["proc", ..] => Err(format!("{} cannot be mounted because it is inside /proc", escape(text.as_bytes()))),
+        _ => Ok(format!("/{}", parts.join("/"))),
     }
 }
 

@@ -42,6 +42,8 @@ fn a_volume_is_a_path_of_this_host_or_a_name() {
         ("/a:/", "destination can't be '/'"),
         ("/a:/b/..", "destination can't be '/'"),
         ("/a:/proc/sys", "/proc/sys cannot be mounted because it is inside /proc"),
+        ("/a:/dev", "/dev is the machine's own"),
+        ("data:/dev/../sys/.", "/sys is the machine's own"),
         ("/a:/b:rx", "invalid mode: rx"),
         ("/a:/b:nocopy", "invalid mode: nocopy"),
         ("a/b:/c", "a/b includes invalid characters for a volume name"),

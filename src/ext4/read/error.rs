@@ -47,6 +47,9 @@ pub enum ReadError {
     /// Something this reader does not know.
     #[error("ext4 with {0} is not supported")]
     Unsupported(String),
+    /// Its journal holds writes that are not in their places yet.
+    #[error("ext4 that was not unmounted: its journal needs recovery")]
+    Journal,
     /// A checksum that does not match.
     #[error("wrong checksum of the {0}")]
     Checksum(Part),

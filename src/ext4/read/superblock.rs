@@ -261,7 +261,7 @@ fn seed_of(sb: &Superblock) -> Result<Option<Seed>, ReadError> {
 fn check_features(sb: &Superblock) -> Result<(), ReadError> {
     let features = sb.s_feature_incompat.get();
     if features & incompat::RECOVER != 0 {
-        return Err(ReadError::Unsupported("a journal that needs recovery".into()));
+        return Err(ReadError::Journal);
     }
     if features & !KNOWN != 0 {
         return Err(ReadError::Unsupported(format!("incompatible features {:#x}", features & !KNOWN)));

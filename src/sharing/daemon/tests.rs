@@ -24,7 +24,7 @@ fn a_daemon_answers_for_a_folder_and_for_a_file_and_ends_with_its_machine() {
         let (mut daemon, socket) = start(&program, served).unwrap_or_else(|why| panic!("{served:?}: {why}"));
         assert_eq!(daemon.failure(), None, "{served:?}");
         drop(socket);
-        while daemon.0.ended().unwrap().is_none() {
+        while daemon.process.ended().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
