@@ -89,8 +89,9 @@ impl<W: Write> Sink for Tar<W> {
 /// # Errors
 /// When it is no tar, or the sink fails.
 pub fn take(from: &mut dyn Read, sink: &mut dyn Sink, note: &mut dyn FnMut(&str)) -> io::Result<()> {
-    let mut archive = tar::Archive::new(unpack::reader(from)?);
+    // Before anything is read: whoever cannot take it says so.
     sink.begin(&Preface { name: Vec::new(), contents: true, loose: true })?;
+    let mut archive = tar::Archive::new(unpack::reader(from)?);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = plain(&entry.path_bytes());
