@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes mdBook's pages valid HTML: what its button for the sidebar says of itself belongs to the checkbox behind it.
+"""Makes mdBook's pages valid HTML: what its button for the sidebar says of itself belongs to the checkbox behind it, and the
+table of contents for browsers without JavaScript lacks a title.
 
     valid-pages.py FOLDER
 
@@ -19,6 +20,8 @@ def main():
     for path in sorted(pathlib.Path(sys.argv[1]).rglob("*.html")):
         text = path.read_text()
         found = LABEL.search(text)
+        if "<title>" not in text:
+            path.write_text(text.replace("<head>", "<head>\n<title>Table of contents</title>", 1))
         if found:
             text = LABEL.sub(r"\1", text).replace(CHECKBOX, CHECKBOX + found[2] + found[3])
             path.write_text(text)
