@@ -74,6 +74,8 @@ impl Console {
         match &event.what {
             What::Note(text) => self.note(text),
             What::Told(text) if !self.quiet => self.line.say(&format!("note: {text}\n")),
+            // Said also when only errors are wanted.
+            What::Failed(text) => self.line.say(&format!("error: {text}\n")),
             What::Started { accel, .. } => self.line.waiting(booting(*accel)),
             What::HandedOver(init) => {
                 self.handed_over = true;

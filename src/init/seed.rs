@@ -7,16 +7,15 @@ use super::{log, tmpfs};
 use crate::copy::put::{Options, Put};
 use crate::copy::take::take;
 use crate::copy::{Kind, Preface, Record, Sink};
-use nix::fcntl::AtFlags;
+use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchownat};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
 /// Most of what is copied into memory.
@@ -110,18 +109,13 @@ fn copy_bounded(from: &Path, to: &Path, left: Bounds) -> io::Result<()> {
     take(from.as_os_str().as_bytes(), false, &mut sink, &mut |text| log::info(text))
 }
 
-/// Owner, mode and time.
+/// Gives a folder the owner, mode and time of another. It may be named by a link, as descriptors are in /proc.
 pub fn copy_attributes(meta: &Metadata, to: &Path) -> io::Result<()> {
-    let here: BorrowedFd = nix::fcntl::AT_FDCWD;
-    let (uid, gid) = (Uid::from_raw(meta.uid()), Gid::from_raw(meta.gid()));
-    fchownat(here, to, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    if !meta.is_symlink() {
-        // After the owner, whose change takes setuid bits away.
-        fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o7777))?;
-    }
+    chown(to, Some(meta.uid()), Some(meta.gid()))?;
+    // After the owner, whose change takes setuid bits away.
+    fs::set_permissions(to, fs::Permissions::from_mode(meta.mode() & 0o7777))?;
     let time = TimeSpec::new(meta.mtime(), meta.mtime_nsec());
-    utimensat(here, to, &time, &time, UtimensatFlags::NoFollowSymlink)?;
-    Ok(())
+    Ok(utimensat(AT_FDCWD, to, &time, &time, UtimensatFlags::FollowSymlink)?)
 }
 
 #[cfg(test)]

@@ -59,7 +59,9 @@ fn is_unused(volume: &Path) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
     fn names(folder: &Path) -> Vec<String> {
         let mut names: Vec<String> =
@@ -83,17 +85,22 @@ mod tests {
             let (image, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             fs::write(image.path().join("a"), "1").unwrap();
             fs::write(image.path().join("b"), "2").unwrap();
-            fs::set_permissions(image.path(), fs::Permissions::from_mode(0o2750)).unwrap();
             for path in before {
                 match path.strip_suffix('/') {
                     Some(folder) => fs::create_dir(volume.path().join(folder)).unwrap(),
                     None => fs::write(volume.path().join(path), "").unwrap(),
                 }
             }
-            fill(image.path(), volume.path()).unwrap();
+            let owner = if nix::unistd::geteuid().is_root() { 12 } else { nix::unistd::geteuid().as_raw() };
+            chown(image.path(), Some(owner), None).unwrap();
+            fs::set_permissions(image.path(), fs::Permissions::from_mode(0o2750)).unwrap();
+            // PID 1 has them as open folders.
+            let open = File::open(volume.path()).unwrap();
+            fill(image.path(), &Path::new("/proc/self/fd").join(open.as_raw_fd().to_string())).unwrap();
             assert_eq!(names(volume.path()), after, "{name}");
-            let mode = fs::metadata(volume.path()).unwrap().mode() & 0o7777;
-            assert_eq!(mode == 0o2750, name != "used", "{name}: {mode:o}");
+            let (there, wanted) = (fs::metadata(volume.path()).unwrap(), fs::metadata(image.path()).unwrap());
+            let is_like = |facts: &fs::Metadata| (facts.mode(), facts.uid(), facts.mtime(), facts.mtime_nsec());
+            assert_eq!(is_like(&there) == is_like(&wanted), name != "used", "{name}: {there:?}");
         }
     }
 }

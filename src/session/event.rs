@@ -21,6 +21,8 @@ pub enum What {
     Note(String),
     /// Something is other than it was asked for.
     Told(String),
+    /// What serves the machine on this host has failed: where the machine uses it, it hangs.
+    Failed(String),
     /// QEMU runs and the machine begins.
     Started {
         /// QEMU's process.

@@ -253,8 +253,9 @@ impl<'a> Session<'a> {
 
     /// Says it when one has failed: the machine does not notice, and waits for it without end.
     fn look_after_daemons(&mut self) {
+        let is_up = self.phase == Phase::Running && self.boot.off_at.is_none() && self.verdict.is_none();
         for text in self.daemons.failed() {
-            self.tell(What::Told(text));
+            self.tell(if is_up { What::Failed(text) } else { What::Told(text) });
         }
     }
 

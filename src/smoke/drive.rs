@@ -354,6 +354,7 @@ fn observe(board: &Board, event: &Event) {
         What::Result { outcome, .. } => state.workload_ended(outcome),
         What::Log(log) => state.pid1_says(&log.text),
         What::Told(text) => state.pid1_says(text),
+        What::Failed(text) => drop(state.fatal.get_or_insert(Verdict::Error(text.clone()))),
         // It may never go on, and a verdict about a machine that stands still would be about the host.
         What::NoSpace(scarce) => drop(state.fatal.get_or_insert(Verdict::Error(scarce.to_string()))),
         _ => {}

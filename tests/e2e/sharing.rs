@@ -35,6 +35,17 @@ fn processes(text: &str) -> Vec<String> {
     named.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
+/// The daemons that a process has started.
+fn daemons_of(parent: i32) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_daemon = |pid: &i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(virtiofsd)") && stat.rsplit(") ").next().unwrap().split(' ').nth(1) == Some(&parent.to_string())
+    };
+    pids.filter(is_daemon).collect()
+}
+
 #[track_caller]
 fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
     let begin = Instant::now();
@@ -107,12 +118,20 @@ fn a_folder_of_the_host_is_live_both_ways_and_nothing_else_of_the_host_is_there(
     assert_eq!(fs::read_to_string(&one).unwrap(), "one\n");
     assert_eq!(fs::read_dir(&read).unwrap().count(), 1);
 
-    // It ends with its machine, also when nobody is left to end it.
-    let text = shared.to_str().unwrap().replace(',', "\\,");
-    assert!(!processes(&text).is_empty());
     let listed = run(bench.bootdisk().args(["ps", "--json"])).expect_status(0).text();
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     let pid = listed[0]["pid"].as_i64().unwrap() as i32;
+    // A daemon that dies is told, although only errors are wanted here.
+    let daemon = *daemons_of(pid).last().unwrap();
+    // It may have a child that does the work.
+    nix::sys::signal::killpg(nix::unistd::Pid::from_raw(daemon), nix::sys::signal::Signal::SIGKILL).unwrap();
+    wait_until("the daemon's end is not told", || {
+        run(bench.bootdisk().args(["logs", "sharing"])).stderr.contains("error: virtiofsd for ")
+    });
+
+    // The others end with the machine, also when nobody is left to end them.
+    let text = shared.to_str().unwrap().replace(',', "\\,");
+    assert!(!processes(&text).is_empty());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     wait_until("virtiofsd is left", || processes(&text).is_empty());
 }

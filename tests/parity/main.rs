@@ -170,7 +170,8 @@ fn a_folder_of_the_host_is_what_it_is_as_a_bind_mount() {
     let userland = userland::full();
     let container = userland::copy(&userland);
     let bench = options::bench();
-    let [ours, theirs] = ["ours", "theirs"].map(|name| bench.path(name));
+    // Of one length, as links name them.
+    let [ours, theirs] = ["north", "south"].map(|name| bench.path(name));
     [&ours, &theirs].into_iter().for_each(|folder| folders::make(folder));
     let (seen, expected) = std::thread::scope(|scope| {
         let rows = [folders::scenario(&theirs)];
@@ -183,7 +184,7 @@ fn a_folder_of_the_host_is_what_it_is_as_a_bind_mount() {
     let (Seen::Ended(status, said), Seen::Ended(wanted, words)) = (&seen, &expected) else {
         panic!("{seen:?} {expected:?}")
     };
-    let places = |text: &str| text.replace("theirs", "ours");
+    let places = |text: &str| text.replace("south", "north");
     assert!((*status, said) == (*wanted, &places(words)), "we said\n{said}\nthe runtime\n{words}");
     assert!(said.contains("10000\n") && said.ends_with("33:33 644\n"), "{said}");
     let (here, there) = (folders::found(&ours), folders::found(&theirs));
