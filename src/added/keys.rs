@@ -57,10 +57,10 @@ fn one_user(user: &str, lines: &[Vec<u8>], base: &Base, members: &mut Members) -
     let attrs = |mode| Attrs { mode, uid: who.uid, gid: who.gid, ..Attrs::default() };
     let home = base.place(who.home.as_bytes())?;
     if home.there.is_none() && !members.has(&home.path) {
-        members.add(home.path, Member { attrs: attrs(0o700), content: Content::Folder })?;
+        members.put_folder(home.path, attrs(0o700))?;
     }
     let folder = base.place(format!("{}/.ssh", who.home).as_bytes())?;
-    members.replace(folder.path, Member { attrs: attrs(0o700), content: Content::Folder });
+    members.put_folder(folder.path, attrs(0o700))?;
     let file = base.place(format!("{}/.ssh/authorized_keys", who.home).as_bytes())?;
     let mut text = members.text(base, &file)?.map(|(_, text)| text).unwrap_or_default();
     for line in lines {

@@ -151,6 +151,20 @@ impl Members {
         self.all.insert(path, member);
     }
 
+    /// Adds a folder with these attributes, whichever a folder that was added before has.
+    ///
+    /// # Errors
+    /// When something else goes there already.
+    pub fn put_folder(&mut self, path: Vec<u8>, attrs: Attrs) -> Result<(), AddError> {
+        match self.all.get(&path) {
+            Some(there) if there.content != Content::Folder => Err(twice(&path)),
+            _ => {
+                self.all.insert(path, Member { attrs, content: Content::Folder });
+                Ok(())
+            }
+        }
+    }
+
     /// Whether something is added there.
     pub fn has(&self, path: &[u8]) -> bool {
         self.all.contains_key(path)

@@ -257,6 +257,11 @@ fn what_has_no_place_or_cannot_be_copied_is_refused_in_a_sentence() {
         (&["copy f:/lib/x", "copy run:/usr/lib/x"], "two options put something at /usr/lib/x"),
         (&["copy f:/x", "copy run:/x/y"], "two options put something at /x"),
         (&["copy empty:/x", "copy empty:/x:700"], "two options put something at /x"),
+        (&["copy f:/root/.ssh", "key id.pub"], "two options put something at /root/.ssh"),
+        (
+            &["copy empty:/root/.ssh/authorized_keys", "key id.pub"],
+            "two options put something at /root/.ssh/authorized_keys",
+        ),
         (&["copy f:/x:600,bob"], "no such user in the image's /etc/passwd: bob"),
         (&["copy f:/x:600,0:wheel"], "no such group in the image's /etc/group: 0:wheel"),
         (&["copy f:/x:600,99999999999"], "user id out of range: 99999999999:99999999999"),

@@ -40,3 +40,32 @@ pub(super) fn has_shell<B>(spec: &BootSpec, tree: &Tree<B>) -> Result<(), LoginE
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contents::paths::tests::tree;
+
+    fn spec(console_login: bool, command: &str) -> BootSpec {
+        let text = r#"{"version": 1, "root": {"partuuid": "", "fstype": ""}, "init": "auto", "process": {}}"#;
+        let mut spec: BootSpec = serde_json::from_str(text).unwrap();
+        spec.console_login = console_login;
+        spec.process.cmd = vec![command.to_owned()];
+        spec
+    }
+
+    #[test]
+    fn a_shell_on_the_consoles_needs_a_shell_and_no_init_beside_ours() {
+        let (with, without) = (tree::<()>(&["bin/", "bin/dash", "bin/sh -> dash"]), tree::<()>(&["bin/", "bin/app"]));
+        for (asked, command, own, bare) in [
+            (true, "/app", Ok(()), Err(LoginError::NoShell)),
+            (true, "/sbin/init", Err(LoginError::OwnInit), Err(LoginError::NoShell)),
+            (false, "/app", Ok(()), Ok(())),
+            (false, "/sbin/init", Ok(()), Ok(())),
+        ] {
+            let spec = spec(asked, command);
+            assert_eq!((has_no_own(&spec), has_shell(&spec, &without)), (own, bare), "{asked} {command}");
+            assert_eq!(has_shell(&spec, &with), Ok(()));
+        }
+    }
+}

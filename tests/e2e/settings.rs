@@ -1,6 +1,6 @@
 //! What a disk is told when it is built: files, keys and passwords, as the booted machine has them.
 
-use crate::e2e::{Bench, Kernel, run, sha256};
+use crate::e2e::{self, Bench, Kernel, run, sha256};
 use crate::{busybox, e2e_disk, schema};
 use serde_json::Value;
 use std::fs::{self, Permissions};
@@ -120,5 +120,30 @@ fn a_disk_says_what_was_added_and_differs_in_that_alone() {
     let everything = [built.to_string(), text, inspect(&[disk.as_ref(), "--json".as_ref()], 0)].concat();
     for secret in ["$6$", "AAAAC3Nz", "answer"] {
         assert!(!everything.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn what_an_image_or_a_disk_cannot_have_is_refused_and_leaves_nothing() {
+    let (bench, folder, image) = bench();
+    let disk = bench.build(&image, "plain.img", &[]);
+    let (key, out) = (format!("--ssh-key={}/key.pub", folder.display()), bench.path("out.img"));
+    let hello = e2e::image("hello-c.oci");
+    for (image, option, reason, hint) in [
+        (&hello, "--console-login", "the image has no /bin/sh", "--copy-in /bin/busybox:/bin/sh:755"),
+        (&hello, &key, "the image has no /etc/passwd, and so no user root", "--copy-in passwd:/etc/passwd"),
+        (&e2e::image("sysvinit.oci"), "--console-login", "starts its own logins", "--password root:HASHFILE"),
+    ] {
+        let mut build = bench.bootdisk();
+        build.arg("build").arg(image).arg("-o").arg(&out).arg(option);
+        let said = run(&mut build).expect(1, "").stderr;
+        let lines: Vec<&str> = said.lines().rev().take(2).collect();
+        assert!(lines[1].starts_with("error: ") && lines[1].contains(reason), "{said}");
+        assert!(lines[0].starts_with("hint: ") && lines[0].contains(hint), "{said}");
+        assert!(!out.exists());
+    }
+    for option in ["--console-login", &key] {
+        let said = run(&mut bench.run_command(&disk, &[option])).expect(125, "").stderr;
+        assert!(said.contains("is for building a disk, and this is one: "), "{said}");
     }
 }
