@@ -22,11 +22,6 @@ const OPTIONS: &[(&[&str], &str, &str)] = &[
         "omit it, or give QEMU a device: --qemu-arg=-device --qemu-arg=NAME",
     ),
     (
-        &["--restart"],
-        "bootdisk does not start a machine again when it ends",
-        "have a service manager do it: systemd-run --property=Restart=always bootdisk run IMAGE",
-    ),
-    (
         &["--link", "--network-alias", "--ip", "--ip6", "--mac-address", "--link-local-ip"],
         "each machine has a network of its own, and there is none between machines",
         "publish a port of the other and name it: bootdisk run IMAGE --host-loopback --add-host NAME:host-gateway",

@@ -107,7 +107,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let entry = Registry::of_user()?.find_running(args.machine())?;
     let connection = connect(&entry, HELLO)?;
     if connection.state().phase == Phase::Booting && std::io::stderr().is_terminal() {
-        say(&format!("note: {} is booting; the process starts after its workload\n", entry.record.name));
+        let state = connection.state().name();
+        say(&format!("note: {} is {state}; the process starts after its workload\n", entry.record.name));
     }
     let attached = attach(connection, exec, streams).with_context(|| format!("in {}", entry.record.name))?;
     Ok(ExitCode::from(match attached {

@@ -9,6 +9,7 @@ use crate::arch::Architecture;
 use crate::convert::{Drivers, EspSize, Firmware, Free};
 use crate::escape::escape;
 use crate::guest::channel::Overrides;
+use crate::guest::restart::Restart;
 use crate::guest::spec::{Init, Network};
 use crate::kernel::{Bundle, KernelError, Keys};
 use crate::source::{Owner, Reference};
@@ -320,6 +321,10 @@ pub struct Process {
     pub wait_online: Option<u32>,
     #[command(flatten)]
     pub surroundings: super::surroundings::Options,
+    /// What follows the command's end: the machine's, or the command once more (no, on-failure[:N], always, unless-stopped),
+    /// after a pause as docker makes it [default: no]
+    #[arg(long, value_name = "POLICY")]
+    pub restart: Option<Restart>,
     #[command(flatten)]
     pub health: super::health::HealthOptions,
     /// Command and arguments instead of the image's
@@ -349,6 +354,7 @@ impl Process {
             // Settled once the disk is known.
             mounts: Vec::new(),
             healthcheck: self.health.healthcheck(),
+            restart: self.restart,
         })
     }
 }

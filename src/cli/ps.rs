@@ -15,8 +15,9 @@ Examples:
   bootdisk ps
   bootdisk ps -a --json
 
-States: starting (QEMU does not run yet), booting (the workload does not), running, stopping; with -a also ended,
-with the exit status. Machines are listed while their bootdisk run lives; detached ones are remembered for a while.
+States: starting (QEMU does not run yet), booting (the workload does not), running, restarting (it has ended and starts
+again), stopping; with -a also ended, with the exit status. Machines are listed while their bootdisk run lives; detached
+ones are remembered for a while.
 
 HEALTH is what the image's HEALTHCHECK says, or --health-cmd: starting, healthy, unhealthy. --json has the last five
 results, too: exit code (-1 for a check that did not end by itself) and the beginning of the output.";
@@ -43,13 +44,15 @@ struct Row {
     /// Seconds since its start, while it runs.
     up: Option<u64>,
     health: Option<Health>,
+    /// How often its workload was started again.
+    restarts: u32,
     /// What its health checks came to, the newest last.
     checked: Vec<Checked>,
 }
 
 impl Row {
     fn new(entry: Entry, state: &'static str) -> Row {
-        Row { entry, state, up: None, health: None, checked: Vec::new() }
+        Row { entry, state, up: None, health: None, restarts: 0, checked: Vec::new() }
     }
 }
 
@@ -73,11 +76,11 @@ fn row(entry: Entry, now: u64, results: bool) -> Option<Row> {
     let up = Some(now.saturating_sub(entry.record.started));
     match connect(&entry, HELLO) {
         Ok(mut connection) => {
-            let State { phase, health, .. } = *connection.state();
+            let (state, &State { health, restarts, .. }) = (connection.state().name(), connection.state());
             let asked = (results && health.is_some()).then(|| connection.health(Some(Instant::now() + HELLO)));
             // One that ends just now has nothing to tell.
             let checked = asked.and_then(Result::ok).unwrap_or_default();
-            Some(Row { up, health, checked, ..Row::new(entry, phase.name()) })
+            Some(Row { up, health, restarts, checked, ..Row::new(entry, state) })
         }
         Err(_) if !entry.still_lives() => None,
         Err(_) => Some(Row { up, ..Row::new(entry, "starting") }),
@@ -92,7 +95,7 @@ fn as_json(rows: &[Row]) -> anyhow::Result<String> {
             "started": record.started, "up": row.up, "ports": record.ports, "detached": record.detached,
             "exit_status": end.as_ref().map(|end| end.status),
             "reason": end.as_ref().and_then(|end| end.sentence.as_ref()),
-            "health": row.health.map(Health::name),
+            "restarts": row.up.map(|_| row.restarts), "health": row.health.map(Health::name),
             "health_log": row.health.map(|_| row.checked.iter().map(checked).collect::<Vec<_>>()),
         })
     };
@@ -111,8 +114,9 @@ const GAP: usize = 2;
 /// Names are shown whole as long as they are not excessive: they are what one types. A column that says nothing of any
 /// machine is not there, and what is there takes its room from the images.
 fn table(rows: &[Row]) -> String {
-    let health = rows.iter().map(|row| row.health.map_or("", Health::name)).collect::<Vec<_>>();
-    let more = [("HEALTH", health)];
+    let health = rows.iter().map(|row| row.health.map_or("", Health::name).to_owned()).collect::<Vec<_>>();
+    let restarts = rows.iter().map(|row| if row.restarts == 0 { String::new() } else { row.restarts.to_string() });
+    let more = [("HEALTH", health), ("RESTARTS", restarts.collect())];
     let more: Vec<_> = more.iter().filter(|(_, values)| values.iter().any(|value| !value.is_empty())).collect();
     let states: Vec<String> = rows.iter().map(state).collect();
     let state = states.iter().map(String::len).max().unwrap_or(0).max(9);
@@ -139,7 +143,7 @@ fn table(rows: &[Row]) -> String {
             Some(reason) => fit(&escape(reason.as_bytes()), 48),
             None => fit(&escape(entry.record.ports.join(" ").as_bytes()), 16),
         };
-        let cells = also(more.iter().map(|(_, values)| values[number]).collect());
+        let cells = also(more.iter().map(|(_, values)| values[number].as_str()).collect());
         let of_state = &states[number];
         let line = format!("{shown_name:<name$}  {shown_image:<image$}  {of_state:<state$}{age:>5}{cells}  {last}");
         text.push_str(line.trim_end());
@@ -187,7 +191,8 @@ mod tests {
             (&["a", "b"][..], &[None, None][..], "NAME IMAGE STATE UP PORTS"),
             (&["a", "b"], &[None, Some(Healthy)], "NAME IMAGE STATE UP HEALTH PORTS"),
             (&["a", "b"], &[Some(Starting), Some(Unhealthy)], "NAME IMAGE STATE UP HEALTH PORTS"),
-            (&["a-name-of-more-than-28-characters"], &[Some(Unhealthy)], "NAME IMAGE STATE UP HEALTH PORTS"),
+            (&["a-name-of-more-than-28-characters"], &[Some(Unhealthy)], "NAME IMAGE STATE UP HEALTH RESTARTS PORTS"),
+            (&["r"], &[None], "NAME IMAGE STATE UP RESTARTS PORTS"),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let registry = Registry::open(dir.path()).unwrap();
@@ -201,7 +206,9 @@ mod tests {
             };
             let _machines: Vec<_> = names.iter().map(|name| registry.register(record(name)).unwrap()).collect();
             let rows = registry.list().unwrap().into_iter().zip(healths);
-            let rows = rows.map(|(entry, &health)| Row { up: Some(119), health, ..Row::new(entry, "running") });
+            let restarts = if columns.contains("RESTARTS") { 99_999_999 } else { 0 };
+            let state = if restarts > 0 { "restarting" } else { "running" };
+            let rows = rows.map(|(entry, &health)| Row { up: Some(119), health, restarts, ..Row::new(entry, state) });
             let rows: Vec<Row> = rows.collect();
             let text = table(&rows);
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

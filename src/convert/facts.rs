@@ -38,6 +38,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         console_login: options.console_login,
         surroundings: Some(Surroundings::default()),
         mounts: Some(Vec::new()),
+        restart: Default::default(),
         modules: modules.specs(),
     };
     crate::guest::overrides::apply(&mut spec, options.overrides.clone());

@@ -239,6 +239,12 @@ impl Plan {
         let command_line = command_line::command_line(architecture, &options.command_line)?;
         let mut spec = boot_spec(&image, &modules, &options)?;
         login::has_no_own(&spec)?;
+        if !spec.restart.is_no() && spec.init.settle(&spec.process) == Init::Image {
+            let policy = spec.restart;
+            let text =
+                format!("the image's own init runs the machine, and restart policies are for a command: {policy}");
+            observe(Event::Warning(&text));
+        }
         spec.drivers = bundle.config.is_some().then(|| report.drivers());
         spec.boots_on = Some(places::boots_on(&bundle));
         let guest_modules = all_modules(&bundle, &options, observe);

@@ -20,6 +20,8 @@ use crate::guest::channel::Overrides;
 use crate::guest::mounts::DRIVER;
 use crate::guest::network::Network;
 use crate::guest::overrides;
+use crate::guest::restart::Restart;
+use crate::guest::spec::Init;
 use crate::qemu::{Boot, Bus, MachineOptions, Nic};
 use crate::startable::{self, Doubt};
 use thiserror::Error;
@@ -61,6 +63,9 @@ pub enum Unfit {
     /// Asked for what this disk's PID 1 has never heard of.
     #[error("the disk was made by an older bootdisk, which had no {0}")]
     Older(&'static str),
+    /// A policy for a workload, where there is none.
+    #[error("the image's own init runs the machine, and restart policies are for a command: {0}")]
+    OwnInit(Restart),
     /// The workload.
     #[error(transparent)]
     Workload(#[from] Doubt),
@@ -78,6 +83,7 @@ impl Unfit {
             Unfit::NoDriver { .. } => "omit --bus, or build with a kernel that has the driver".into(),
             Unfit::Memory { least, .. } => format!("give it more: -m {}m", (least * 3 / 2).next_multiple_of(64)),
             Unfit::Older(option) => format!("build it again, or omit {option}"),
+            Unfit::OwnInit(_) => "omit --restart, or start the image's command instead: --init container".into(),
             Unfit::Workload(doubt) => return doubt.hint(),
         })
     }
@@ -135,6 +141,9 @@ pub fn workload(disk: &Facts, root: &dyn ReadAt, changes: &Overrides) -> Result<
     }
     overrides::apply(&mut spec, changes.clone());
     let init = spec.init.settle(&spec.process);
+    if let (Init::Image, Some(policy)) = (init, changes.restart.filter(|policy| !policy.is_no())) {
+        return Err(Unfit::OwnInit(policy));
+    }
     let words = startable::in_words(&spec.process, init).into_iter();
     let names = disk.root.map_or(vec![], |offset| startable::on_disk(root, offset, &spec.process, init));
     let certain = words.chain(names).find(|doubt| doubt.status().is_some());
@@ -171,7 +180,7 @@ mod tests {
     use super::*;
     use crate::arch::Architecture;
     use crate::guest::mounts::Mount;
-    use crate::guest::spec::{BootSpec, Init, Process, Root, VERSION};
+    use crate::guest::spec::{BootSpec, Process, Root, VERSION};
 
     const MIB: u64 = 1 << 20;
 
@@ -194,6 +203,7 @@ mod tests {
             drivers: drivers.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
             boots_on: None,
             guest_modules: None,
+            restart: Default::default(),
             modules: vec![],
         }
     }
@@ -302,6 +312,12 @@ mod tests {
             (Overrides { cmd: cmd(&["sh", &long]), ..Overrides::default() }, Some(126)),
             // PID 1 says so and goes on.
             (Overrides { stop_signal: Some("SIGFOO".into()), ..Overrides::default() }, None),
+            (Overrides { restart: Some(Restart::Always), ..Overrides::default() }, None),
+            (
+                Overrides { restart: Some(Restart::Always), cmd: cmd(&["/sbin/init"]), ..Overrides::default() },
+                Some(125),
+            ),
+            (Overrides { restart: Some(Restart::No), cmd: cmd(&["/sbin/init"]), ..Overrides::default() }, None),
         ] {
             let result = workload(&facts(), &Vec::new(), &changes);
             assert_eq!(result.as_ref().err().map(Unfit::status), status, "{result:?}");

@@ -30,6 +30,7 @@
 use super::health::Healthcheck;
 use super::mounts::Mount;
 use super::network::Network;
+use super::restart::Restart;
 use super::spec::Process;
 use super::surroundings::{Limit, Surroundings};
 use crate::copy::Copy;
@@ -101,15 +102,21 @@ pub enum Kind {
     /// Guest to host, control: the image's own init takes PID 1's place, [`HandedOver`]. No result of it follows; the
     /// machine's power-off is its end.
     HandedOver = 14,
+    /// Guest to host, control: the workload has ended and starts again, [`Restarting`]. [`Kind::Started`] follows, or a
+    /// result. Only to a host whose welcome says that it knows this.
+    Restarting = 15,
 }
 
 impl Kind {
     /// The kind with this number, if there is one.
     pub fn from_u8(value: u8) -> Option<Kind> {
         use Kind::*;
-        [Hello, Welcome, Data, Eof, Credit, Started, Result, Done, Log, Signal, Resize, Stop, Exec, HandedOver]
-            .into_iter()
-            .find(|kind| *kind as u8 == value)
+        [
+            Hello, Welcome, Data, Eof, Credit, Started, Result, Done, Log, Signal, Resize, Stop, Exec, HandedOver,
+            Restarting,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == value)
     }
 }
 
@@ -125,6 +132,9 @@ pub struct Hello {
     /// Milliseconds since the kernel began.
     #[serde(default)]
     pub uptime: Option<u64>,
+    /// It knows restart policies.
+    #[serde(default)]
+    pub restarts: bool,
 }
 
 /// First frame of the host.
@@ -152,6 +162,9 @@ pub struct Welcome {
     /// Value for /proc/sys/kernel/panic: what the kernel does after a panic; absent leaves it alone.
     #[serde(default)]
     pub panic: Option<i32>,
+    /// The host knows [`Kind::Restarting`].
+    #[serde(default)]
+    pub restarts: bool,
 }
 
 /// Changes to the boot specification for this boot only. An absent field changes nothing.
@@ -206,6 +219,9 @@ pub struct Overrides {
     /// Put on top of the image's health check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
+    /// Replaces what follows the workload's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
 }
 
 impl Overrides {
@@ -269,6 +285,22 @@ pub struct HandedOver {
     #[serde(default)]
     pub caretaker: bool,
 }
+
+/// The workload has ended, and starts again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarting {
+    /// The nonce of the welcome.
+    pub nonce: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Milliseconds until it starts.
+    pub pause: u64,
+    /// How often it was started again, this time with it.
+    pub count: u32,
+}
+
+/// Why a process beside the workload has no status of its own: it went with the workload.
+pub const WORKLOAD_HAS_ENDED: &str = "the workload has ended, and every process beside it with it";
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

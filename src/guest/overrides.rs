@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 /// Applies the overrides of a welcome, as `docker run`'s options change an image's configuration.
 pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
+    set(&mut spec.restart, overrides.restart);
     spec.healthcheck = overrides.health(spec.healthcheck.as_ref());
     let process = &mut spec.process;
     if let Some(entrypoint) = overrides.entrypoint {
@@ -94,6 +95,7 @@ mod tests {
             console_login: false,
             surroundings: None,
             mounts: None,
+            restart: Default::default(),
             modules: vec![],
         }
     }

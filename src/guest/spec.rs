@@ -5,6 +5,7 @@
 //! kernel's command line.
 
 use super::mounts::Mount;
+use super::restart::Restart;
 use super::surroundings::{Limit, Surroundings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,6 +73,9 @@ pub struct BootSpec {
     /// What this boot mounts in the root; a build writes an empty list. Absent on disks whose PID 1 knows nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mounts: Option<Vec<Mount>>,
+    /// What follows the workload's end. Left out where that is the machine's end.
+    #[serde(default, skip_serializing_if = "Restart::is_no")]
+    pub restart: Restart,
     /// Kernel modules carried in the initramfs, each after those it depends on.
     #[serde(default)]
     pub modules: Vec<Module>,
@@ -199,7 +203,7 @@ pub struct Module {
 
 #[cfg(test)]
 mod tests {
-    use super::Process;
+    use super::{BootSpec, Process, Restart};
 
     #[test]
     fn an_entrypoint_of_one_empty_string_is_none_and_every_other_empty_string_is_a_word() {
@@ -218,6 +222,18 @@ mod tests {
             let process = Process { entrypoint: list(entrypoint), cmd: list(cmd), ..Process::default() };
             assert!(process.words().eq(words), "{entrypoint:?} {cmd:?}");
         }
+    }
+
+    #[test]
+    fn a_policy_is_written_down_only_where_there_is_one() {
+        let text = r#"{"version": 1, "root": {"partuuid": "", "fstype": "ext4"}, "init": "auto", "process": {}}"#;
+        let mut spec: BootSpec = serde_json::from_str(text).unwrap();
+        assert_eq!(spec.restart, Restart::No);
+        assert!(!serde_json::to_string(&spec).unwrap().contains("restart"));
+        spec.restart = Restart::OnFailure { most: 3 };
+        let written = serde_json::to_string(&spec).unwrap();
+        assert!(written.contains(r#""restart":"on-failure:3""#), "{written}");
+        assert_eq!(serde_json::from_str::<BootSpec>(&written).unwrap(), spec);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::log;
 use nix::mount::{MsFlags, mount};
 use std::fs;
+use std::path::Path;
 
 const HIERARCHY: &str = "/sys/fs/cgroup";
 const GROUP: &str = "/sys/fs/cgroup/workload";
@@ -19,9 +20,32 @@ pub fn create() {
     for controller in controllers.split_whitespace() {
         _ = fs::write(format!("{HIERARCHY}/cgroup.subtree_control"), format!("+{controller}"));
     }
+    make();
+}
+
+fn make() {
     if let Err(error) = fs::create_dir(GROUP) {
         log::warning(format!("cannot make the workload's control group: {error}"));
     }
+}
+
+/// The group anew, for a workload that starts again: nothing is counted in it, and none of the limits set that the one
+/// before has set. Nobody may be left in it.
+pub fn renew() {
+    if fs::exists(GROUP).unwrap_or(false) {
+        remove(Path::new(GROUP));
+        make();
+    }
+}
+
+/// A group goes when those in it have gone.
+fn remove(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        }
+    }
+    _ = fs::remove_dir(group);
 }
 
 /// In a child, before it leaves the initramfs: joins the group.

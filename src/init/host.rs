@@ -30,6 +30,7 @@ pub struct Host {
     out: Vec<u8>,
     sent: usize,
     nonce: String,
+    knows_restarts: bool,
     /// Frames that have arrived and that nobody has received yet.
     early: Vec<Frame>,
 }
@@ -46,12 +47,20 @@ impl Host {
             return (host, None);
         }
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
-        let hello =
-            Hello { version: VERSION, bootdisk: env!("CARGO_PKG_VERSION").to_owned(), kernel, uptime: uptime() };
+        let hello = Hello {
+            version: VERSION,
+            bootdisk: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel,
+            uptime: uptime(),
+            restarts: true,
+        };
         host.send(&Frame::control(Kind::Hello, &hello));
         let welcome = host.wait_for_welcome();
         match &welcome {
-            Some(welcome) => host.nonce.clone_from(&welcome.nonce),
+            Some(welcome) => {
+                host.nonce.clone_from(&welcome.nonce);
+                host.knows_restarts = welcome.restarts;
+            }
             None => {
                 log::warning("no usable welcome came from the host; going on without it");
                 host.port = None;
@@ -90,6 +99,11 @@ impl Host {
     /// The nonce of the welcome.
     pub fn nonce(&self) -> &str {
         &self.nonce
+    }
+
+    /// Whether it understands that a workload starts again.
+    pub fn knows_restarts(&self) -> bool {
+        self.knows_restarts
     }
 
     /// The descriptor to poll, and for what.

@@ -4,7 +4,7 @@
 //!  early mounts ─▶ modules ─▶ host ─▶ DHCP asked ─▶ root ─▶ growth ─▶ address, or not yet ─▶ workload
 //!                                                                      (own PID and mount namespace)
 //!                                                                                         │
-//!  power off ◀─ unmount ◀─ sync ◀─ result to host ◀─ reap, forward, stop ◀────────────────┘
+//!  power off ◀─ unmount ◀─ sync ◀─ result to host ◀─ reap, forward, stop, start again ◀────┘
 //! ```
 //!
 //! A static binary that needs nothing from the image: everything of ours lies in the initramfs, where no file of the
@@ -42,6 +42,7 @@ mod interface;
 mod interface6;
 mod journal;
 mod lease;
+mod leftovers;
 mod lifetime;
 mod log;
 mod logins;
@@ -75,7 +76,7 @@ use crate::guest::spec::{self, BootSpec, Init};
 use booted::Booted;
 use failure::{Doing, Failure};
 use host::Host;
-use lifetime::{End, Machine};
+use lifetime::{End, Machine, Workload};
 use modules::Loader;
 use processes::streams_for;
 use root::Writable;
@@ -136,6 +137,12 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     };
     parameters::set(spec.surroundings.iter().flat_map(|surroundings| &surroundings.sysctls))?;
     if init == Init::Image {
+        if !spec.restart.is_no() {
+            log::warning(format!(
+                "the image's own init runs the machine: no restart policy applies, and this is {}",
+                spec.restart
+            ));
+        }
         spec.machine_id.iter().for_each(|id| etc_files::write_machine_id(id));
         // Its sockets are for nobody any more.
         drop(network);
@@ -146,11 +153,12 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     if plan.modules.is_some() {
         guest_modules::answer_requests();
     }
-    if !logins {
-        return Ok(Machine::start(host, network, &spec.process, &hostname, &plan, streams)?.run());
+    let streams = if logins { Streams::Messages } else { streams };
+    let workload = Workload { process: &spec.process, hostname: &hostname, plan, streams, restart: spec.restart };
+    let mut machine = Machine::start(host, network, workload)?;
+    if logins {
+        machine.let_people_in();
     }
-    let mut machine = Machine::start(host, network, &spec.process, &hostname, &plan, Streams::Messages)?;
-    machine.let_people_in();
     Ok(machine.run())
 }
 

@@ -64,14 +64,20 @@ fn leave(host: &mut Host) {
 /// One line for a console that nobody but a person reads.
 fn describe(end: &End) -> String {
     let oom = if end.oom { " after the machine ran out of memory" } else { "" };
-    match &end.outcome {
-        Outcome::Exited(status) => format!("workload exited with status {status}{oom}"),
-        Outcome::Signaled(signal) => format!("workload killed by {}{oom}", signal::name(i32::from(*signal))),
+    format!("{}{oom}", how(&end.outcome))
+}
+
+/// How a workload ended, in words.
+pub fn how(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited(status) => format!("workload exited with status {status}"),
+        Outcome::Signaled(signal) => format!("workload killed by {}", signal::name(i32::from(*signal))),
         Outcome::NotStarted { status, reason } => format!("workload not started (status {status}): {reason}"),
     }
 }
 
-fn kill_everything() {
+/// All but PID 1, and waits until they are gone.
+pub fn kill_everything() {
     _ = signals::send(-1, libc::SIGKILL);
     let deadline = Instant::now() + KILL_PATIENCE;
     loop {

@@ -45,14 +45,14 @@ impl Processes {
         self.0.iter().find(|running| running.number == number)
     }
 
+    /// The workload.
+    pub fn workload(&mut self) -> Option<&mut Running> {
+        self.0.iter_mut().find(|running| running.number == 0)
+    }
+
     /// All but the workload.
     pub fn others(&mut self) -> impl Iterator<Item = &mut Running> {
         self.0.iter_mut().filter(|running| running.number != 0)
-    }
-
-    /// Whether none is left.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// What to poll, and whose it is.

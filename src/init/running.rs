@@ -30,7 +30,8 @@ pub struct Running {
 
 struct Output {
     stream: u32,
-    fd: OwnedFd,
+    /// Absent before a terminal is made, and between two lives of the workload.
+    fd: Option<OwnedFd>,
     credit: u32,
 }
 
@@ -54,18 +55,40 @@ pub enum Part {
 impl Running {
     /// A process that was just forked.
     pub fn new(number: u32, child: Child, streams: &Streams) -> Running {
-        let outputs = [(stdout_of(number), child.stdout), (stderr_of(number), child.stderr)];
+        let outputs = match streams {
+            Streams::Console | Streams::Messages | Streams::Login(_) => vec![],
+            Streams::Terminal(_) => vec![Output::new(stdout_of(number), None)],
+            Streams::Pipes { .. } => {
+                vec![Output::new(stdout_of(number), child.stdout), Output::new(stderr_of(number), child.stderr)]
+            }
+        };
         Running {
             number,
             pid: child.pid,
             reports: Some(child.reports),
             failed: None,
-            outputs: outputs.into_iter().filter_map(|(stream, fd)| Some(Output::new(stream, fd?))).collect(),
+            outputs,
             input: child.stdin.map(Input::new),
             early_input: Vec::new(),
             is_terminal: matches!(streams, Streams::Terminal(_)),
             ended: None,
         }
+    }
+
+    /// The workload's next life. Its outputs go where the last one's went, with the credit that is left; one that the host
+    /// has ended is a closed pipe.
+    pub fn again(&mut self, child: Child) {
+        for (stream, fd) in [(stdout_of(self.number), child.stdout), (stderr_of(self.number), child.stderr)] {
+            if let Some(output) = self.output(stream) {
+                output.fd = fd;
+            }
+        }
+        (self.pid, self.reports, self.failed, self.ended) = (child.pid, Some(child.reports), None, None);
+        (self.input, self.early_input) = (child.stdin.map(Input::new), Vec::new());
+    }
+
+    fn output(&mut self, stream: u32) -> Option<&mut Output> {
+        self.outputs.iter_mut().find(|output| output.stream == stream)
     }
 
     /// What to poll. A stream without credit, or with a host that is behind, is not asked for.
@@ -80,7 +103,7 @@ impl Running {
             interests.push((Part::Input, input.fd.as_fd(), PollFlags::POLLOUT));
         }
         for output in self.outputs.iter().filter(|output| output.may_be_read(host)) {
-            interests.push((Part::Output(output.stream), output.fd.as_fd(), PollFlags::POLLIN));
+            interests.extend(output.fd.iter().map(|fd| (Part::Output(output.stream), fd.as_fd(), PollFlags::POLLIN)));
         }
         interests
     }
@@ -116,13 +139,19 @@ impl Running {
     fn attach(&mut self, master: OwnedFd, host: &mut Host) {
         use nix::fcntl::{FcntlArg, OFlag, fcntl};
         _ = fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK | OFlag::O_RDWR));
+        // Ended by the host: without its master the terminal hangs up.
+        if self.output(stdout_of(self.number)).is_none() {
+            return;
+        }
         if let Ok(second) = master.try_clone() {
             let mut input = Input::new(second);
             input.pending = std::mem::take(&mut self.early_input).into();
             self.input = Some(input);
             self.write_input(host);
         }
-        self.outputs.push(Output::new(stdout_of(self.number), master));
+        if let Some(output) = self.output(stdout_of(self.number)) {
+            output.fd = Some(master);
+        }
     }
 
     /// Takes standard input from the host. Input for nobody is credited at once, so that the host never waits.
@@ -208,10 +237,11 @@ impl Running {
     fn read_output(&mut self, stream: u32, host: &mut Host) {
         let Some(place) = self.outputs.iter().position(|output| output.stream == stream) else { return };
         let output = &mut self.outputs[place];
+        let Some(fd) = &output.fd else { return };
         // Without a host output is read and dropped, so that the workload does not wait for ever.
         let limit = if host.is_there() { output.credit as usize } else { MAX_PAYLOAD };
         let mut buffer = vec![0u8; limit.min(MAX_PAYLOAD)];
-        match nix::unistd::read(&output.fd, &mut buffer) {
+        match nix::unistd::read(fd, &mut buffer) {
             Ok(count) if count > 0 => {
                 buffer.truncate(count);
                 if host.is_there() {
@@ -222,7 +252,8 @@ impl Running {
             Err(Errno::EINTR) => {}
             // What is left of an ended process has been read; whoever else holds the pipe is not waited for.
             Err(Errno::EAGAIN) if self.ended.is_none() => {}
-            // EIO is the end of a terminal.
+            // The workload may live once more. EIO is the end of a terminal.
+            _ if self.number == 0 => output.fd = None,
             _ => {
                 self.outputs.swap_remove(place);
                 host.send(&Frame { stream, kind: Kind::Eof, payload: Vec::new() });
@@ -268,7 +299,14 @@ impl Running {
             let stream = output.stream;
             self.read_output(stream, host);
         }
-        if self.outputs.is_empty() { self.ended.clone() } else { None }
+        if self.outputs.iter().all(|output| output.fd.is_none()) { self.ended.clone() } else { None }
+    }
+
+    /// No life follows: its outputs end.
+    pub fn close(&mut self, host: &mut Host) {
+        for output in self.outputs.drain(..) {
+            host.send(&Frame { stream: output.stream, kind: Kind::Eof, payload: Vec::new() });
+        }
     }
 
     /// Tells the host how it ended.
@@ -279,12 +317,12 @@ impl Running {
 }
 
 impl Output {
-    fn new(stream: u32, fd: OwnedFd) -> Output {
+    fn new(stream: u32, fd: Option<OwnedFd>) -> Output {
         Output { stream, fd, credit: WINDOW }
     }
 
     fn may_be_read(&self, host: &Host) -> bool {
-        !host.is_there() || (self.credit > 0 && host.has_room())
+        self.fd.is_some() && (!host.is_there() || (self.credit > 0 && host.has_room()))
     }
 }
 

@@ -14,7 +14,10 @@ pub(super) struct Boot {
     /// Looks for the words of a boot that has failed, until the hello.
     pub(super) last_words: LastWords,
     pub(super) hello: bool,
+    /// The workload runs, or has run.
     pub(super) started: bool,
+    /// How often it was started again.
+    pub(super) restarts: u32,
     pub(super) result: Option<(Workload, bool)>,
     pub(super) result_at: Option<Instant>,
     pub(super) clean_at: Option<Instant>,
@@ -44,6 +47,7 @@ impl Boot {
             last_words: LastWords::default(),
             hello: false,
             started: false,
+            restarts: 0,
             result: None,
             result_at: None,
             clean_at: None,

@@ -10,11 +10,12 @@
 
 use crate::guest::channel::{
     CONTROL, Decoder, Ended, Exec, Frame, FrameError, HandedOver, Hello, Kind, Log, MAX_DOCUMENT, Outcome, Resize,
-    Signal, Started, Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
+    Restarting, Signal, Started, Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 /// The workload's number.
 pub const WORKLOAD: u32 = 0;
@@ -84,6 +85,15 @@ pub enum Incoming {
         no_button: bool,
         /// A process of ours stays beside it.
         caretaker: bool,
+    },
+    /// The workload has ended and starts again, proven by the nonce.
+    Restarting {
+        /// How it ended.
+        outcome: Outcome,
+        /// How often it was started again, this time with it.
+        count: u32,
+        /// The time until then.
+        pause: Duration,
     },
     /// Every file system is clean.
     Done,
@@ -185,6 +195,12 @@ impl Channel {
                 let HandedOver { nonce, init, no_button, caretaker } = document(&frame)?;
                 let believed = self.nonce.as_deref() == Some(nonce.as_str());
                 believed.then_some(Incoming::HandedOver { init, no_button, caretaker })
+            }
+            Kind::Restarting if control => {
+                let Restarting { nonce, outcome, pause, count } = document(&frame)?;
+                let pause = Duration::from_millis(pause);
+                let believed = self.nonce.as_deref() == Some(nonce.as_str());
+                believed.then_some(Incoming::Restarting { outcome, count, pause })
             }
             Kind::Done if control => Some(Incoming::Done),
             Kind::Log if control => Some(Incoming::Log(document(&frame)?)),
@@ -364,7 +380,10 @@ mod tests {
     }
 
     fn hello(version: u32) -> Frame {
-        Frame::control(Kind::Hello, &Hello { version, bootdisk: "0".into(), kernel: "6".into(), uptime: None })
+        Frame::control(
+            Kind::Hello,
+            &Hello { version, bootdisk: "0".into(), kernel: "6".into(), uptime: None, restarts: true },
+        )
     }
 
     fn data(stream: u32, bytes: usize) -> Frame {

@@ -2,12 +2,14 @@
 
 use super::tests::{Guest, exited, options, pattern, with_client};
 use crate::guest::channel::{
-    Ended, Exec as GuestExec, Frame, Kind, MAX_DOCUMENT, MAX_PAYLOAD, Outcome as Workload, Resize, Signal, Started,
-    Stop, WINDOW, stderr_of, stdin_of, stdout_of,
+    Ended, Exec as GuestExec, Frame, Hello, Kind, MAX_DOCUMENT, MAX_PAYLOAD, Outcome as Workload, Overrides, Resize,
+    Restarting, Signal, Started, Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
+use crate::guest::restart::Restart;
+use crate::session::SessionOptions;
 use crate::session::control::protocol::{Message, Reply, Request, Stream};
 use crate::session::control::{Connection, ControlError, Dialer, Endpoint, Exec, NoEntry, Phase};
-use crate::session::event::{Outcome, Why};
+use crate::session::event::{Outcome, What, Why};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -221,6 +223,83 @@ fn a_process_waits_for_the_workload_and_does_not_outlive_a_reset() {
     });
     assert_eq!(ran.finished.outcome, exited(0));
     assert!(matches!(dialer.connect(), Err(ControlError::Ended)));
+}
+
+/// PID 1's announcement of another life.
+fn restart(guest: &mut Guest, nonce: &str, count: u32) {
+    let outcome = Workload::Exited(3);
+    let restarting = Restarting { nonce: nonce.into(), outcome, pause: 200, count };
+    guest.send(Frame::control(Kind::Restarting, &restarting));
+}
+
+#[test]
+fn a_workload_that_starts_again_is_waited_for_and_its_restarts_are_told() {
+    let (go, gone) = channel();
+    let client = move |dialer: Dialer| {
+        let mut watching = dialer.connect().unwrap();
+        watching.wait_until(|state| state.name() == "running", soon()).unwrap();
+        go.send(()).unwrap();
+        watching.wait_until(|state| state.name() == "restarting" && state.restarts == 2, soon()).unwrap();
+        let mut connection = dialer.connect().unwrap();
+        assert_eq!((connection.state().name(), connection.state().restarts), ("restarting", 2));
+        connection.send(&Message::Request(Request::Exec(cat()))).unwrap();
+        go.send(()).unwrap();
+        let mut heard = Vec::new();
+        loop {
+            match connection.receive(soon()).unwrap() {
+                Some(Message::Data(_, bytes)) => heard.extend(bytes),
+                Some(Message::Reply(Reply::Ended(outcome))) => return (heard, outcome),
+                Some(Message::Reply(Reply::Refused(why))) => panic!("{why}"),
+                Some(_) => {}
+                None => panic!("the machine has ended"),
+            }
+        }
+    };
+    let (ran, (heard, outcome)) = with_client(options(), client, move |guest| {
+        guest.greet();
+        gone.recv().unwrap();
+        guest.data(stdout_of(0), b"one ");
+        // Nobody but PID 1 says so.
+        restart(guest, &"0".repeat(32), 1);
+        let nonce = guest.nonce.clone();
+        restart(guest, &nonce, 2);
+        gone.recv().unwrap();
+        guest.send(Frame::control(Kind::Started, &Started { process: 0 }));
+        while guest.receive().unwrap().kind != Kind::Exec {}
+        guest.send(Frame::control(Kind::Started, &Started { process: 1 }));
+        guest.data(stdout_of(1), b"beside");
+        end(guest, 1, Workload::Exited(0));
+        guest.data(stdout_of(0), b"two");
+        guest.finish(4);
+    });
+    assert_eq!((ran.finished.outcome, ran.stdout), (exited(4), b"one two".to_vec()));
+    assert_eq!((heard, outcome), (b"beside".to_vec(), Workload::Exited(0)));
+    let again = ran.events.iter().filter(|what| matches!(what, What::Restarting { count: 2, .. })).count();
+    let starts = ran.events.iter().filter(|what| **what == What::WorkloadStarted).count();
+    assert_eq!((again, starts), (1, 2));
+}
+
+#[test]
+fn a_policy_is_refused_by_a_disk_whose_pid_1_knows_none() {
+    for (policy, restarts, refused) in
+        [(Restart::Always, false, true), (Restart::Always, true, false), (Restart::No, false, false)]
+    {
+        let overrides = Overrides { restart: Some(policy), ..Overrides::default() };
+        let (ran, ()) = with_client(
+            SessionOptions { overrides, ..options() },
+            |_| {},
+            move |guest| {
+                let hello =
+                    Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None, restarts };
+                guest.send(Frame::control(Kind::Hello, &hello));
+                let Some(welcome) = guest.receive() else { return };
+                guest.nonce = serde_json::from_slice::<Welcome>(&welcome.payload).unwrap().nonce;
+                guest.finish(0);
+            },
+        );
+        let outcome = if refused { Outcome::Older { option: "--restart" } } else { exited(0) };
+        assert_eq!(ran.finished.outcome, outcome, "{policy} {restarts}");
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ struct Offence;
 
 impl Clients {
     pub(super) fn new(endpoint: Endpoint) -> Clients {
-        let told = State { phase: Phase::Booting, own_init: false, health: None };
+        let told = State::unknown();
         Clients { endpoint, list: Vec::new(), next: 0, told, questions: Vec::new() }
     }
 
@@ -155,7 +155,7 @@ impl Session<'_> {
             Phase::Booting
         };
         let health = self.checks.as_ref().filter(|_| self.boot.no_entry.is_none()).map(Checks::status);
-        State { phase, own_init: self.boot.handed_over, health }
+        State { phase, own_init: self.boot.handed_over, health, restarts: self.boot.restarts }
     }
 
     /// Serves what polled ready.

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::escape::{escape, printable};
 use crate::guest::booted::SERIAL;
-use crate::guest::channel::{Level, VERSION, Welcome};
+use crate::guest::channel::{Level, Outcome as Workload, VERSION, Welcome};
 use crate::session::channel::{Incoming, Output, WORKLOAD};
 use crate::session::event::{Outcome, What, Why};
 use crate::session::terminal::Raw;
@@ -49,8 +49,12 @@ impl Session<'_> {
             Incoming::Hello(hello) => {
                 self.boot.hello = true;
                 self.boot.panic_at = None;
+                let too_old = self.options.overrides.restart.is_some_and(|policy| !policy.is_no()) && !hello.restarts;
                 self.tell(What::Hello(hello));
-                self.welcome();
+                match too_old {
+                    true => self.conclude(Outcome::Older { option: "--restart" }),
+                    false => self.welcome(),
+                }
             }
             Incoming::Started(WORKLOAD) => {
                 self.boot.started = true;
@@ -72,6 +76,7 @@ impl Session<'_> {
                     self.tell(What::Result { outcome, oom });
                 }
             }
+            Incoming::Restarting { outcome, count, pause } => self.restarting(outcome, count, pause),
             Incoming::HandedOver { init, no_button, caretaker } => self.handed_over(&init, no_button, caretaker),
             Incoming::Done => {
                 self.boot.clean_at.get_or_insert_with(Instant::now);
@@ -92,6 +97,15 @@ impl Session<'_> {
         }
     }
 
+    /// The workload has ended, and what is said to it now nobody hears: input through a pipe was this life's.
+    fn restarting(&mut self, outcome: Workload, count: u32, pause: Duration) {
+        (self.boot.started, self.boot.restarts) = (false, count);
+        if self.terminal.is_none() {
+            self.channel.close_stdin(WORKLOAD);
+        }
+        self.tell(What::Restarting { outcome, count, pause });
+    }
+
     /// Raw mode, and only now: until here, Ctrl-C is for us.
     pub(super) fn take_terminal(&mut self) {
         if self.options.stdin && self.terminal.is_some() && self.raw.is_none() {
@@ -110,6 +124,7 @@ impl Session<'_> {
             stdin: self.options.stdin,
             // At once: a panic is then a reset, and a reset without a result is a panic.
             panic: Some(-1),
+            restarts: true,
         };
         let sent = match self.channel.welcome(welcome) {
             Ok(Ok(())) => return,

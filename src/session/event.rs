@@ -46,6 +46,15 @@ pub enum What {
     HandedOver(String),
     /// PID 1 has something to say about the machine.
     Log(Log),
+    /// The workload has ended and starts again, as its restart policy says. [`What::WorkloadStarted`] follows.
+    Restarting {
+        /// How it ended.
+        outcome: Workload,
+        /// How often it was started again, this time with it.
+        count: u32,
+        /// The time until then.
+        pause: Duration,
+    },
     /// The workload's health is another.
     Health {
         /// What it is now.
@@ -232,6 +241,11 @@ pub enum Outcome {
         /// What was wrong, escaped.
         message: String,
     },
+    /// It was asked for what its disk's PID 1 has never heard of.
+    Older {
+        /// The option.
+        option: &'static str,
+    },
     /// It was stopped from outside before there was a result.
     Stopped(Why),
     /// QEMU ended on its own while the machine ran.
@@ -262,6 +276,7 @@ impl Outcome {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Outcome::GaveUp(gave_up) => gave_up.hint(),
+            Outcome::Older { .. } => Some("build the disk again, or omit the option"),
             Outcome::Reset => Some("to restart the machine cleanly, the workload calls reboot"),
             _ => None,
         }
@@ -294,6 +309,7 @@ impl Outcome {
             Outcome::NoResult { after_hello: false } => "the machine ended before PID 1 came up".into(),
             Outcome::ResetLoop { resets } => format!("the guest resets the machine again and again: {resets} times"),
             Outcome::Protocol { message } => format!("cannot understand the guest's PID 1: {message}"),
+            Outcome::Older { option } => format!("the disk was made by an older bootdisk, which had no {option}"),
             Outcome::Stopped(Why::Timeout) => "the machine did not end in time".into(),
             Outcome::Stopped(Why::Signal(_) | Why::Asked) => {
                 "the machine was stopped before the workload's result".into()

@@ -5,8 +5,8 @@ use super::decide::LAST_WORDS;
 use super::*;
 use crate::arch::Architecture;
 use crate::guest::channel::{
-    Decoder, Ended, Frame, HandedOver, Hello, Kind, Level, Log, MAX_PAYLOAD, Outcome as Workload, Resize, Started,
-    VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
+    Decoder, Ended, Frame, HandedOver, Hello, Kind, Level, Log, MAX_PAYLOAD, Outcome as Workload, Resize, Restarting,
+    Started, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
 use crate::qemu::machine::Access;
 use crate::session::control::{Dialer, endpoint};
@@ -63,7 +63,7 @@ impl Guest {
     pub(super) fn greet(&mut self) -> Welcome {
         self.send(Frame::control(
             Kind::Hello,
-            &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None },
+            &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None, restarts: true },
         ));
         // Until the welcome, frames are for the machine before the last reset.
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
@@ -97,7 +97,8 @@ impl Guest {
     }
 
     fn hand_over_to(&mut self, no_button: bool, caretaker: bool) {
-        let hello = Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None };
+        let hello =
+            Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None, restarts: true };
         self.send(Frame::control(Kind::Hello, &hello));
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let nonce = serde_json::from_slice::<Welcome>(&frame.payload).unwrap().nonce;
@@ -314,6 +315,22 @@ fn the_workloads_bytes_and_status_and_nothing_else() {
         order[..],
         [What::Started { .. }, What::Hello(_), What::WorkloadStarted, What::Result { .. }, What::FileSystemsClean, ..]
     ));
+}
+
+#[test]
+fn input_through_a_pipe_is_the_first_lifes() {
+    let (input, _open) = std::io::pipe().unwrap();
+    let options = SessionOptions { stdin: true, ..options() };
+    let ran = with_streams(options, input.into(), collect, |guest| {
+        guest.greet();
+        let (nonce, outcome) = (guest.nonce.clone(), Workload::Exited(1));
+        guest.send(Frame::control(Kind::Restarting, &Restarting { nonce, outcome, pause: 100, count: 1 }));
+        let frame = guest.receive().unwrap();
+        assert_eq!(frame, Frame { stream: stdin_of(0), kind: Kind::Eof, payload: vec![] });
+        guest.send(Frame::control(Kind::Started, &Started { process: 0 }));
+        guest.finish(0);
+    });
+    assert_eq!(ran.finished.outcome, exited(0));
 }
 
 #[test]

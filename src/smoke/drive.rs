@@ -264,6 +264,7 @@ impl Drive<'_> {
             Outcome::Panic { message, .. } => Verdict::Panic(message.clone()),
             Outcome::Init { message } => Verdict::Pid1(message.clone()),
             Outcome::QemuGone { .. } => Verdict::QemuGone(sentence()),
+            Outcome::Older { .. } => Verdict::Error(sentence()),
             Outcome::GaveUp(_)
             | Outcome::NoResult { .. }
             | Outcome::Reset

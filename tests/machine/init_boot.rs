@@ -2,6 +2,7 @@
 
 use crate::support::guest::*;
 use bootdisk::guest::channel::*;
+use bootdisk::guest::restart::Restart;
 use bootdisk::guest::spec::{BootSpec, Init, Network, Process};
 use std::os::unix::fs::symlink;
 
@@ -39,12 +40,38 @@ fn without_a_host_the_console_has_output_and_status() {
     let userland = Userland::busybox();
     userland.write("proof", "", 0o644);
     let disk = userland.disk();
-    let boot = Boot::new(spec(&["/bin/sh", "-c", "echo on $(tty); exit 7"]), &disk);
-    let console = boot.run_without_host();
+    let spec = spec(&["/bin/sh", "-c", "echo on $(tty); exit 7"]);
+    let restart = Restart::OnFailure { most: 1 };
+    let console = Boot::new(BootSpec { restart, ..spec }, &disk).run_without_host();
+    assert_eq!(console.matches("on /dev/console").count(), 2, "{console}");
+    assert!(console.contains("bootdisk: workload exited with status 7, started again in 0.1 s (restart 1 of 1)"));
     assert!(
-        console.contains("on /dev/console") && console.contains("bootdisk: workload exited with status 7"),
+        console.trim_end().lines().any(|line| line.trim_end() == "bootdisk: workload exited with status 7"),
         "{console}"
     );
+}
+
+/// A host that knows nothing of policies boots a disk that has one: it sees streams that go on and a late result. Input
+/// was the first life's.
+#[test]
+fn a_policy_works_before_any_host_and_a_stop_ends_it_between_two_lives() {
+    let disk = Userland::busybox().disk();
+    let script = "read line; echo \"$line\" $$ $(ls /dev/shm /run /dev/mqueue); touch /dev/shm/a /run/b /dev/mqueue/c
+        sleep 1000 & exit 3";
+    let mut boot = Boot::new(BootSpec { restart: Restart::Always, ..spec(&["/bin/sh", "-c", script]) }, &disk);
+    boot.welcome.stdin = true;
+    let mut session = boot.start();
+    session.input(0, b"first\n");
+    session.until("the fifth pause", |session| session.logs.iter().any(|log| log.text.ends_with("(restart 5)")));
+    session.send(Frame::control(Kind::Stop, &Stop { timeout: None }));
+    session.finish();
+    assert_eq!(session.outcome(), Outcome::Exited(3), "{}", session.describe());
+    let empty = "/dev/mqueue: /dev/shm: /run:";
+    let lives = [format!("first 1 {empty}\n"), format!(" 1 {empty}\n").repeat(4)].concat();
+    assert_eq!((session.stdout(), session.started.len()), (lives, 5), "{}", session.describe());
+    let pauses = session.logs.iter().filter_map(|log| log.text.split_once("again in ")?.1.split(' ').next());
+    assert_eq!(pauses.collect::<Vec<_>>(), ["0.1", "0.2", "0.4", "0.8", "1.6"]);
+    assert_eq!(session.eofs.len(), 2, "{}", session.describe());
 }
 
 #[test]
@@ -70,12 +97,13 @@ fn people_at_the_console_get_a_shell_beside_the_workload_and_another_when_it_end
 fn a_workload_that_ignores_the_stop_signal_is_killed_and_the_disk_is_clean() {
     let disk = Userland::busybox().disk();
     let script = "trap '' TERM; echo ready; while :; do echo x >> /log; sleep 0.05; done";
-    let mut boot = Boot::new(spec(&["/bin/sh", "-c", script]), &disk);
+    let mut boot = Boot::new(BootSpec { restart: Restart::Always, ..spec(&["/bin/sh", "-c", script]) }, &disk);
     boot.keep = true;
     let mut session = boot.start();
     session.until("the workload", |session| session.stdout() == "ready\n");
     session.send(Frame::control(Kind::Stop, &Stop { timeout: Some(1) }));
     session.finish();
+    assert_eq!(session.started, [0], "what was asked to stop does not start again");
     assert_eq!(session.outcome(), Outcome::Signaled(9), "{}", session.describe());
     let (status, text) = disk.check();
     assert_eq!(status, 0, "{text}");
@@ -316,9 +344,11 @@ fn the_images_own_init_takes_over_as_process_one_with_nothing_of_ours_where_no_h
     symlink("../bin/busybox", userland.path("sbin/init")).unwrap();
     let disk = userland.disk();
     let mut spec = spec(&[]);
-    spec.init = Init::Image;
-    let console = Boot::new(spec, &disk).run_unheard();
+    (spec.init, spec.restart) = (Init::Image, Restart::Always);
+    let boot = Boot { cmdline: "loglevel=5", ..Boot::new(spec, &disk) };
+    let console = boot.run_unheard();
     assert!(console.contains("own init, init /dev/vda, 0 beside"), "{console}");
+    assert!(console.contains("no restart policy applies, and this is always"), "{console}");
 }
 
 #[test]

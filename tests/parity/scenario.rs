@@ -158,6 +158,7 @@ impl Row {
             console_login: false,
             surroundings: None,
             mounts: Some(Vec::new()),
+            restart: Default::default(),
             modules: vec![],
         };
         overrides::apply(&mut spec, self.options.clone());

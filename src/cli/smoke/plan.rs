@@ -313,7 +313,7 @@ fn unmade(unfit: &Unfit, combination: &Combination) -> Verdict {
         Unfit::NoCard => &[Axis::Nic],
         Unfit::NoDriver { card: true, .. } => &[Axis::Nic, Axis::Kernel],
         Unfit::NoDriver { .. } => &[Axis::Bus, Axis::Kernel],
-        Unfit::Memory { .. } | Unfit::Older(_) | Unfit::Workload(_) => &[],
+        Unfit::Memory { .. } | Unfit::Older(_) | Unfit::OwnInit(_) | Unfit::Workload(_) => &[],
     };
     cannot(combination, axes, unfit.to_string())
 }

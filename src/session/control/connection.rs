@@ -35,7 +35,7 @@ impl Connection {
     /// # Errors
     /// When the machine has ended, does not answer in time, or is of another version.
     pub fn over(socket: UnixStream, deadline: Option<Instant>) -> Result<Connection, ControlError> {
-        let state = State { phase: super::Phase::Booting, own_init: false, health: None };
+        let state = State::unknown();
         let mut connection = Connection { socket, messages: Messages::default(), state, closed: false };
         match connection.receive(deadline)? {
             Some(Message::Reply(Reply::Hello { version: VERSION, state })) => connection.state = state,

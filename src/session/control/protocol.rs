@@ -140,6 +140,24 @@ pub struct State {
     /// What the health check says; absent without one, and where nothing can be started to ask.
     #[serde(default)]
     pub health: Option<Health>,
+    /// How often the workload was started again.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
+impl State {
+    /// Nothing is known yet.
+    pub fn unknown() -> State {
+        State { phase: Phase::Booting, own_init: false, health: None, restarts: 0 }
+    }
+
+    /// One word for people.
+    pub fn name(&self) -> &'static str {
+        match self.phase {
+            Phase::Booting if self.restarts > 0 => "restarting",
+            phase => phase.name(),
+        }
+    }
 }
 
 /// What a health check says, in docker's words.
@@ -313,6 +331,7 @@ mod tests {
                 phase: Phase::Running,
                 own_init: false,
                 health: Some(Health::Healthy),
+                restarts: 3,
             })),
             Message::Data(Stream::Stdin, vec![1; MAX_DATA]),
             Message::Eof(Stream::Stderr),

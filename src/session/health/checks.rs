@@ -10,7 +10,7 @@
 //! once, and its end is waited for. A failure in the start period does not count as long as none has succeeded.
 
 use super::Schedule;
-use crate::guest::channel::Outcome;
+use crate::guest::channel::{Outcome, WORKLOAD_HAS_ENDED};
 use crate::session::control::{Checked, Health};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -136,7 +136,9 @@ impl Checks {
 
     /// It has ended, or could not be started; whether the status is another now.
     pub(super) fn ended(&mut self, outcome: &Outcome, now: Instant) -> bool {
-        let Some(check) = self.running.as_ref().filter(|check| !check.over) else {
+        // It says nothing that went with the workload, whose end or next life is still to be heard of.
+        let gone = matches!(outcome, Outcome::NotStarted { reason, .. } if reason == WORKLOAD_HAS_ENDED);
+        let Some(check) = self.running.as_ref().filter(|check| !check.over && !gone) else {
             self.next = Some(now + self.pause(now));
             self.running = None;
             return false;
@@ -321,6 +323,10 @@ mod tests {
         let start = Instant::now();
         assert_eq!(checks.moment(), None);
         checks.begin(start);
+        checks.asked(1, start);
+        let went_along = Outcome::NotStarted { status: 125, reason: WORKLOAD_HAS_ENDED.into() };
+        assert!(!checks.ended(&went_along, start));
+        assert_eq!((checks.status(), checks.results().len()), (Health::Starting, 0));
         checks.asked(1, start);
         checks.begin(start + Duration::from_secs(5));
         // What was asked of the one before says nothing about this one.

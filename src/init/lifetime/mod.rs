@@ -3,27 +3,32 @@
 //!
 //! ```text
 //!  stop asked (host, power button, Ctrl-Alt-Del) ──▶ stop signal ──▶ timeout ──▶ SIGKILL
-//!  workload reaped ──▶ everything else killed ──▶ output sent ──▶ End
+//!  workload reaped ──▶ everything else killed ──▶ output sent ──▶ End, or the next life
 //! ```
 
-use super::buttons::{self, Button};
-use super::cgroup;
-use super::children;
-use super::consoles;
-use super::failure::{Doing, Failure};
-use super::host::Host;
-use super::log;
-use super::logins::{self, Logins};
-use super::namespaces::Workload;
-use super::network::Uplink;
-use super::processes::{Neighbour, Processes, not_started};
-use super::running::{Part, Running};
-use super::signals::{self, Incoming, Received};
-use super::start::{Place, Start, Streams, start};
-use super::userland::Plan;
-use crate::guest::channel::{Frame, Kind, Outcome, Stop};
+mod again;
+mod lives;
+
+use self::lives::Lives;
+use crate::guest::channel::{Frame, Kind, Outcome, Resize, Stop, WORKLOAD_HAS_ENDED};
+use crate::guest::restart::Restart;
 use crate::guest::signal;
 use crate::guest::spec::Process;
+use crate::init::buttons::{self, Button};
+use crate::init::cgroup;
+use crate::init::children;
+use crate::init::consoles;
+use crate::init::failure::{Doing, Failure};
+use crate::init::host::Host;
+use crate::init::log;
+use crate::init::logins::{self, Logins};
+use crate::init::namespaces;
+use crate::init::network::Uplink;
+use crate::init::processes::{Neighbour, Processes, not_started};
+use crate::init::running::{Part, Running};
+use crate::init::signals::{self, Incoming, Received};
+use crate::init::start::{Place, Start, Streams, start};
+use crate::init::userland::Plan;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::set_cad_enabled;
 use std::os::fd::AsFd;
@@ -54,6 +59,20 @@ pub struct End {
     pub afterwards: Afterwards,
 }
 
+/// What the machine is for.
+pub struct Workload<'a> {
+    /// What is started.
+    pub process: &'a Process,
+    /// Value of HOSTNAME.
+    pub hostname: &'a str,
+    /// What it finds around it.
+    pub plan: Plan,
+    /// Its standard streams.
+    pub streams: Streams,
+    /// What follows its end.
+    pub restart: Restart,
+}
+
 /// The running machine.
 pub struct Machine<'a> {
     host: &'a mut Host,
@@ -62,6 +81,9 @@ pub struct Machine<'a> {
     network: Option<Uplink>,
     process: &'a Process,
     hostname: &'a str,
+    plan: Plan,
+    streams: Streams,
+    /// The workload, between two lives too, and what runs beside it.
     processes: Processes,
     workload_pid: i32,
     own_pids: bool,
@@ -73,8 +95,15 @@ pub struct Machine<'a> {
     /// Shells for people, where somebody may come.
     logins: Logins,
     afterwards: Afterwards,
+    /// How its last life ended.
     end: Option<Outcome>,
     oom: bool,
+    lives: Lives,
+    began: Instant,
+    /// When its next life begins.
+    next: Option<Instant>,
+    /// The workload itself has asked for the machine's end.
+    ordered: bool,
 }
 
 enum Source {
@@ -87,18 +116,12 @@ enum Source {
 
 impl<'a> Machine<'a> {
     /// Starts the workload.
-    pub fn start(
-        host: &'a mut Host,
-        network: Option<Uplink>,
-        process: &'a Process,
-        hostname: &'a str,
-        plan: &Plan,
-        streams: Streams,
-    ) -> Result<Machine<'a>, Failure> {
+    pub fn start(host: &'a mut Host, network: Option<Uplink>, workload: Workload<'a>) -> Result<Machine<'a>, Failure> {
         // Ctrl-Alt-Del becomes SIGINT for PID 1 instead of a sudden restart.
         _ = set_cad_enabled(false);
         let signals = Incoming::open().doing("receive signals")?;
-        let place = Place::New(plan);
+        let Workload { process, hostname, plan, streams, restart } = workload;
+        let place = Place::New(&plan);
         let child = start(&Start { process, hostname, streams: streams.clone(), place, copy: None })?;
         let (pid, own_pids) = (child.pid, child.own_pids);
         let mut processes = Processes::default();
@@ -110,6 +133,8 @@ impl<'a> Machine<'a> {
             network,
             process,
             hostname,
+            plan,
+            streams,
             workload_pid: pid,
             own_pids,
             processes,
@@ -120,6 +145,10 @@ impl<'a> Machine<'a> {
             afterwards: Afterwards::PowerOff,
             end: None,
             oom: false,
+            lives: Lives::new(restart),
+            began: Instant::now(),
+            next: None,
+            ordered: false,
         })
     }
 
@@ -174,7 +203,8 @@ impl<'a> Machine<'a> {
 
     fn timeout(&self) -> PollTimeout {
         let logins = self.is_up().then(|| self.logins.deadline(&|number| self.runs(number))).flatten();
-        let deadlines = [self.stopping, self.others_until, self.network.as_ref().map(Uplink::deadline), logins];
+        let network = self.network.as_ref().map(Uplink::deadline);
+        let deadlines = [self.stopping, self.others_until, self.next, network, logins];
         match deadlines.into_iter().flatten().min() {
             // Rounded up, so that the deadline has passed when poll returns.
             Some(deadline) => {
@@ -213,6 +243,7 @@ impl<'a> Machine<'a> {
         if let Some(network) = &mut self.network {
             network.tick();
         }
+        self.live_again(Instant::now());
         if self.stopping.is_some_and(|deadline| Instant::now() >= deadline) {
             self.stopping = None;
             log::warning("the workload did not stop in time and is killed");
@@ -273,6 +304,10 @@ impl<'a> Machine<'a> {
             return;
         }
         self.stop_asked = true;
+        if self.next.take().is_some() {
+            // Between two lives there is nobody to ask.
+            return;
+        }
         self.stopping = Some(deadline);
         self.signal_workload(self.stop_signal());
     }
@@ -301,7 +336,21 @@ impl<'a> Machine<'a> {
                 self.stop(stop.timeout);
             }
             Kind::Exec => self.processes.exec_asked(&frame.payload, self.neighbour(), self.host),
-            _ => self.processes.frame(&frame, self.host),
+            kind => {
+                if kind == Kind::Resize {
+                    self.remember_size(&frame.payload);
+                }
+                self.processes.frame(&frame, self.host);
+            }
+        }
+    }
+
+    /// A terminal's size is that of its next life's too.
+    fn remember_size(&mut self, payload: &[u8]) {
+        if let (Ok(Resize { process: 0, rows, cols }), Streams::Terminal(terminal)) =
+            (serde_json::from_slice(payload), &mut self.streams)
+        {
+            (terminal.rows, terminal.cols) = (rows, cols);
         }
     }
 
@@ -311,7 +360,7 @@ impl<'a> Machine<'a> {
             Some(workload) if workload.is_being_set_up() => Err(Failure::machine("the workload has not started yet")),
             Some(workload) if !workload.has_ended() => {
                 // Now and not earlier: the workload makes its mount namespace after the fork.
-                let namespaces = Workload::of(self.workload_pid, self.own_pids);
+                let namespaces = namespaces::Workload::of(self.workload_pid, self.own_pids);
                 Ok(Neighbour { process: self.process, hostname: self.hostname, namespaces })
             }
             _ => Err(workload_has_ended()),
@@ -346,17 +395,29 @@ impl<'a> Machine<'a> {
         beside && killed && (is_over || children::is_ending(self.workload_pid))
     }
 
-    /// Tells the host of every process whose output has been sent. The workload's end, once nothing else is left.
+    /// Tells the host of every process whose output has been sent. The workload's end, once nothing else is left and it
+    /// does not start again.
     fn finished(&mut self) -> Option<Outcome> {
         for (process, outcome) in self.processes.take_ended(self.host) {
-            if process.number == 0 {
-                self.end = Some(self.interpret(outcome));
-                self.oom = cgroup::oom_kills() > 0 && self.end != Some(Outcome::Exited(0));
-            } else {
+            if process.number != 0 {
                 process.tell(outcome, false, self.host);
+                continue;
             }
+            if self.end.is_none() {
+                let outcome = self.interpret(outcome);
+                self.oom = cgroup::oom_kills() > 0 && outcome != Outcome::Exited(0);
+                self.end = Some(outcome);
+            }
+            // It may live once more.
+            self.processes.add(process);
         }
-        if self.processes.is_empty() { self.end.clone() } else { None }
+        let alone = self.next.is_none() && self.processes.others().next().is_none();
+        let outcome = self.end.clone().filter(|_| alone)?;
+        if self.lives_on(&outcome) {
+            return None;
+        }
+        self.processes.workload().into_iter().for_each(|workload| workload.close(self.host));
+        Some(outcome)
     }
 
     /// reboot(2) in a PID namespace ends its first process by a signal that nothing else can end it by: SIGHUP for a
@@ -365,14 +426,18 @@ impl<'a> Machine<'a> {
         match outcome {
             Outcome::Signaled(signal) if self.own_pids && i32::from(signal) == libc::SIGHUP => {
                 self.afterwards = Afterwards::Restart;
+                self.ordered = true;
                 Outcome::Exited(0)
             }
-            Outcome::Signaled(signal) if self.own_pids && i32::from(signal) == libc::SIGINT => Outcome::Exited(0),
+            Outcome::Signaled(signal) if self.own_pids && i32::from(signal) == libc::SIGINT => {
+                self.ordered = true;
+                Outcome::Exited(0)
+            }
             other => other,
         }
     }
 }
 
 fn workload_has_ended() -> Failure {
-    Failure::machine("the workload has ended, and every process beside it with it")
+    Failure::machine(WORKLOAD_HAS_ENDED)
 }
