@@ -135,10 +135,16 @@ const CARETAKERS: &str = "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n' | grep -c '^
 #[test]
 fn it_is_entered_until_it_kills_what_it_does_not_know_and_a_signal_presses_its_power_button() {
     let bench = Bench::new(Kernel::Cloud);
-    let disk = disk(&bench, &["--init", "image", "--env", "A=of the image", "--env", "container=docker"]);
+    let health = ["--health-cmd", "grep -q init /proc/1/comm", "--health-interval", "100ms"];
+    let environment = ["--init", "image", "--env", "A=of the image", "--env", "container=docker"];
+    let disk = disk(&bench, &[&environment[..], &health].concat());
     let (stdin, mut typed) = std::io::pipe().unwrap();
     let mut console = Console::of(&bench, "output", &disk, Some(stdin));
     console.wait_for("ready");
+    let listed = || run(bench.bootdisk().arg("ps")).expect_status(0).text();
+    while !listed().contains("  healthy") {
+        assert!(console.started.elapsed() < PATIENCE, "{}", listed());
+    }
     let script = format!("{CARETAKERS}; echo $A $B $container $(cat /proc/1/comm) $PWD; cat; exit 7");
     let options = ["-i", "--env", "B=and of exec", "--workdir", "/etc"];
     let mut entered = exec(&bench, &options, &["sh", "-c", &script]);
@@ -146,7 +152,7 @@ fn it_is_entered_until_it_kills_what_it_does_not_know_and_a_signal_presses_its_p
     run(&mut exec(&bench, &[], &["nothing"])).expect(127, "");
     fs::write(bench.path("file"), "copied").unwrap();
     let copy = |from: &str, to: &str| run(bench.bootdisk().args(["cp", "-q", from, to])).expect_status(0);
-    let name = run(bench.bootdisk().arg("ps")).text().lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let name = listed().lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
     copy(bench.path("file").to_str().unwrap(), &format!("{name}:/etc/copy"));
     copy(&format!("{name}:/etc/copy"), bench.path("back").to_str().unwrap());
     assert_eq!(fs::read_to_string(bench.path("back")).unwrap(), "copied");
@@ -163,6 +169,7 @@ fn it_is_entered_until_it_kills_what_it_does_not_know_and_a_signal_presses_its_p
         let sentence = format!("error: in {name}: the machine's own init ended @bootdisk, ");
         assert!(lost.stderr.starts_with(&sentence) && lost.stderr.contains("hint: "), "{}", lost.stderr);
     }
+    assert!(!listed().contains("  healthy"), "{}", listed());
 
     typed.write_all(b"button\n").unwrap();
     console.wait_for("waiting");
