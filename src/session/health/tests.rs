@@ -6,6 +6,7 @@ use crate::guest::spec::Healthcheck;
 use crate::session::SessionOptions;
 use crate::session::control::{Connection, Dialer, Health, Phase};
 use crate::session::event::What;
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 fn soon() -> Option<Instant> {
@@ -39,9 +40,13 @@ fn wait_for(connection: &mut Connection, health: Health) {
 
 #[test]
 fn whoever_watches_is_told_the_workloads_health_and_whoever_asks_what_the_checks_said() {
-    let client = |dialer: Dialer| {
+    let (go, gone) = channel();
+    let client = move |dialer: Dialer| {
         let mut connection = dialer.connect().unwrap();
         assert_eq!(connection.state().health, Some(Health::Starting));
+        // It watches before there is anything to see.
+        wait_for(&mut connection, Health::Starting);
+        go.send(()).unwrap();
         wait_for(&mut connection, Health::Healthy);
         wait_for(&mut connection, Health::Unhealthy);
         wait_for(&mut connection, Health::Healthy);
@@ -51,7 +56,8 @@ fn whoever_watches_is_told_the_workloads_health_and_whoever_asks_what_the_checks
         connection.wait_until(|state| state.phase == Phase::Stopping, soon()).unwrap();
         results
     };
-    let (ran, results) = with_client(checked(2, 300_000_000), client, |guest| {
+    let (ran, results) = with_client(checked(2, 300_000_000), client, move |guest| {
+        gone.recv().unwrap();
         guest.greet();
         for (outcome, says) in [(0, "fine\n"), (1, ""), (3, "no \u{1b}answer"), (0, "")] {
             let process = accept(guest);
@@ -98,21 +104,31 @@ fn whoever_watches_is_told_the_workloads_health_and_whoever_asks_what_the_checks
 #[test]
 fn without_a_check_and_beside_an_own_init_that_cannot_be_entered_there_is_no_health() {
     let none = SessionOptions { healthcheck: Some(Healthcheck::none()), ..options() };
-    let client = |dialer: Dialer| {
+    let client = |dialer: Dialer, go: Sender<()>| {
         let mut connection = dialer.connect().unwrap();
         let health = connection.state().health;
+        go.send(()).unwrap();
         connection.wait_until(|state| state.phase == Phase::Running, soon()).unwrap();
         let results = connection.health(soon()).unwrap();
         connection.stop(None).unwrap();
         (health, connection.state().health, results)
     };
-    let (ran, seen) = with_client(none, client, |guest| {
-        guest.greet();
-        assert_eq!(guest.receive().unwrap().kind, Kind::Stop);
-        guest.finish(0);
-    });
+    let (go, gone) = channel();
+    let (ran, seen) = with_client(
+        none,
+        move |dialer| client(dialer, go),
+        move |guest| {
+            gone.recv().unwrap();
+            guest.greet();
+            assert_eq!(guest.receive().unwrap().kind, Kind::Stop);
+            guest.finish(0);
+        },
+    );
     assert_eq!((ran.finished.outcome, seen), (exited(0), (None, None, vec![])));
-    let (_, (before, after, _)) = with_client(checked(1, 0), client, |guest| {
+    let (go, gone) = channel();
+    let asks = move |dialer| client(dialer, go);
+    let (_, (before, after, _)) = with_client(checked(1, 0), asks, move |guest| {
+        gone.recv().unwrap();
         guest.hand_over();
         guest.wait_for_button();
         guest.power_off();
