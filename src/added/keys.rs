@@ -5,7 +5,7 @@
 use super::base::{Base, MAX_TEXT};
 use super::members::{Content, Member, Members};
 use super::record::{Item, What};
-use super::users::Users;
+use super::users::{Users, add_line};
 use super::{AddError, SshKey};
 use crate::escape::{self, escape};
 use crate::once;
@@ -65,11 +65,7 @@ fn one_user(user: &str, lines: &[Vec<u8>], base: &Base, members: &mut Members) -
     let mut text = members.text(base, &file)?.map(|(_, text)| text).unwrap_or_default();
     for line in lines {
         if !text.split(|byte| *byte == b'\n').any(|there| there.trim_ascii() == line) {
-            if text.last().is_some_and(|last| *last != b'\n') {
-                text.push(b'\n');
-            }
-            text.extend_from_slice(line);
-            text.push(b'\n');
+            add_line(&mut text, line);
         }
     }
     let item = Item {

@@ -6,7 +6,7 @@
 use super::base::Base;
 use super::members::{Content, Member, Members};
 use super::record::{Item, What};
-use super::users::{PASSWD, Users, find};
+use super::users::{PASSWD, Users, add_line, find};
 use super::{AddError, Password};
 use crate::escape::{escape, os_error};
 use crate::once;
@@ -105,10 +105,7 @@ fn in_shadow(text: &[u8], user: &str, hash: &str) -> Vec<u8> {
         return with_field(text, user, hash);
     }
     let mut text = text.to_vec();
-    if text.last().is_some_and(|last| *last != b'\n') {
-        text.push(b'\n');
-    }
-    text.extend_from_slice(format!("{user}:{hash}::0:99999:7:::\n").as_bytes());
+    add_line(&mut text, format!("{user}:{hash}::0:99999:7:::").as_bytes());
     text
 }
 

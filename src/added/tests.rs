@@ -6,7 +6,7 @@ use crate::contents::of_image::scan;
 use crate::escape::chain;
 use crate::guest::spec::{Init, Process};
 use crate::guest::surroundings::Surroundings;
-use crate::image::{Config, Digest, Platform};
+use crate::image::Digest;
 use crate::layer::{EntryKind, Limits, Reader, Warnings, Writer};
 use crate::rootfs::memory::{MemorySink, Part};
 use crate::rootfs::{Attrs, Time};
@@ -62,16 +62,7 @@ fn image_of(members: &[&str]) -> Image {
         digest: None,
         media_type: None,
     };
-    Image {
-        name: None,
-        platform: Platform::host(),
-        config: Config::default(),
-        config_digest: Digest::sha256(b"{}"),
-        created: None,
-        history: Vec::new(),
-        layers: vec![layer],
-        warnings: Vec::new(),
-    }
+    Image::of_layers(vec![layer])
 }
 
 enum Content<'a> {

@@ -80,3 +80,12 @@ pub fn find(text: &[u8], name: &str) -> Option<(usize, usize)> {
         rest.starts_with(b":").then_some((at, end))
     })
 }
+
+/// Puts a line at the end of a text, whose last one may not be ended.
+pub fn add_line(text: &mut Vec<u8>, line: &[u8]) {
+    if text.last().is_some_and(|last| *last != b'\n') {
+        text.push(b'\n');
+    }
+    text.extend_from_slice(line);
+    text.push(b'\n');
+}

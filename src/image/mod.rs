@@ -116,6 +116,23 @@ impl LayerBlob {
 }
 
 #[cfg(test)]
+impl Image {
+    /// An image of this host's platform, with nothing but layers.
+    pub(crate) fn of_layers(layers: Vec<LayerBlob>) -> Image {
+        Image {
+            name: None,
+            platform: Platform::host(),
+            config: Config::default(),
+            config_digest: Digest::sha256(b"{}"),
+            created: None,
+            history: Vec::new(),
+            layers,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -127,16 +144,7 @@ mod tests {
             media_type: None,
             diff_id: diff_id.parse().unwrap(),
         };
-        Image {
-            name: None,
-            platform: Platform::host(),
-            config: Config::default(),
-            config_digest: Digest::sha256(b"{}"),
-            created: None,
-            history: Vec::new(),
-            layers: diff_ids.iter().map(layer).collect(),
-            warnings: Vec::new(),
-        }
+        Image::of_layers(diff_ids.iter().map(layer).collect())
     }
 
     #[test]

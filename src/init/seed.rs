@@ -33,8 +33,7 @@ fn try_tmpfs_over(at: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(tmpfs::options(0o755).as_str()))?;
     let from = Path::new("/proc/self/fd").join(below.as_raw_fd().to_string());
-    let copied = copy_bounded(&from, at, MEMORY);
-    let copied = copied.and_then(|()| copy_attributes(&below.metadata()?, at));
+    let copied = copy_bounded(&from, at, MEMORY).and_then(|()| copy_attributes(&below.metadata()?, at));
     if copied.is_ok() {
         return copied;
     }
