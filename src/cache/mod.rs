@@ -13,6 +13,7 @@
 //! for longest go; one in use never goes. Folder and disks are their owner's alone.
 
 pub mod blobs;
+pub mod durations;
 mod prune;
 mod seal;
 

@@ -78,7 +78,7 @@ struct Caches {
 
 /// Does what is asked for.
 pub fn run(args: &CacheArgs) -> Result<ExitCode> {
-    let place = within(&env::xdg("XDG_CACHE_HOME", ".cache")?, "bootdisk")?;
+    let place = env::cache()?;
     if let Command::Path { json } = args.command {
         let text = match json {
             true => escape::json(&json!({ "path": place.to_string_lossy() }))?,

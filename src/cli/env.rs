@@ -75,6 +75,23 @@ pub fn xdg(variable: &str, under_home: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// The folder that stands in place of `bootdisk` in the user's caches.
+const CACHE: &str = "BOOTDISK_CACHE";
+
+/// Where layers, disks of images and recorded times are kept; it need not exist.
+pub fn cache() -> anyhow::Result<PathBuf> {
+    match shared_cache() {
+        Some(dir) => Ok(dir),
+        None => Ok(crate::own_folder::within(&xdg("XDG_CACHE_HOME", ".cache")?, "bootdisk")?),
+    }
+}
+
+/// The cache that somebody has named, and so knows who shares it.
+pub fn shared_cache() -> Option<PathBuf> {
+    let dir = std::env::var_os(CACHE).filter(|dir| !dir.is_empty())?;
+    std::path::absolute(dir).ok()
+}
+
 /// The user's folder of boot loaders; it need not exist.
 pub fn loaders() -> anyhow::Result<PathBuf> {
     Ok(crate::own_folder::within(&xdg("XDG_DATA_HOME", ".local/share")?, "bootdisk/loaders")?)

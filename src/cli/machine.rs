@@ -2,6 +2,9 @@
 
 use crate::guest::spec::Network;
 use crate::qemu::{AccelChoice, Bus, Nic, Reach};
+use anyhow::Context;
+use clap::ValueEnum;
+use std::ffi::OsString;
 use std::time::Duration;
 
 /// What starts the kernel.
@@ -54,6 +57,27 @@ pub enum NicOption {
     E1000,
     /// No network
     None,
+}
+
+/// The variable that says which accelerator is used where no option does.
+const ACCEL: &str = "BOOTDISK_ACCEL";
+
+impl AccelOption {
+    /// What was asked for, by an option or else by the environment.
+    pub fn settled(asked: Option<AccelOption>) -> anyhow::Result<AccelChoice> {
+        AccelOption::among(asked, std::env::var_os(ACCEL))
+    }
+
+    fn among(asked: Option<AccelOption>, variable: Option<OsString>) -> anyhow::Result<AccelChoice> {
+        let (None, Some(text)) = (asked, variable.filter(|text| !text.is_empty())) else {
+            return Ok(asked.unwrap_or(AccelOption::Auto).into());
+        };
+        let known = text.to_str().and_then(|text| AccelOption::from_str(text, false).ok());
+        known.map(AccelChoice::from).with_context(|| {
+            let text = crate::escape::escape(text.as_encoded_bytes());
+            format!("{ACCEL} is not auto, kvm, hvf or tcg: {text}")
+        })
+    }
 }
 
 impl From<AccelOption> for AccelChoice {
@@ -133,6 +157,17 @@ mod tests {
             let got = reach(host_loopback, asked.as_ref(), built.as_ref());
             assert_eq!(got, reached, "{host_loopback} {asked:?} {built:?}");
         }
+    }
+
+    #[test]
+    fn an_option_goes_before_the_environment_and_that_before_the_default() {
+        let among = |asked, text: &str| AccelOption::among(asked, Some(text.into())).map_err(|error| error.to_string());
+        assert_eq!(AccelOption::among(None, None).unwrap(), AccelChoice::Auto);
+        assert_eq!(among(None, ""), Ok(AccelChoice::Auto));
+        assert_eq!(among(None, "tcg"), Ok(AccelChoice::Tcg));
+        assert_eq!(among(Some(AccelOption::Auto), "tcg"), Ok(AccelChoice::Auto));
+        assert_eq!(among(Some(AccelOption::Kvm), "xen"), Ok(AccelChoice::Kvm));
+        assert_eq!(among(None, "xen\n"), Err("BOOTDISK_ACCEL is not auto, kvm, hvf or tcg: xen\\n".into()));
     }
 
     #[test]

@@ -79,8 +79,8 @@ impl Reaching {
 
 /// The cache, or why there is no place for it.
 fn cache() -> Result<BlobCache, String> {
-    let dir = super::env::xdg("XDG_CACHE_HOME", ".cache");
-    dir.and_then(|dir| BlobCache::open(within(&dir, "bootdisk/blobs")?)).map_err(|error| sentence(&error))
+    let dir = super::env::cache();
+    dir.and_then(|dir| BlobCache::open(within(&dir, "blobs")?)).map_err(|error| sentence(&error))
 }
 
 fn teller(global: &Global) -> Teller {

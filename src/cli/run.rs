@@ -73,9 +73,9 @@ pub struct Args {
     /// What starts the kernel [default: bios when the disk has a boot stage for it, else uefi]
     #[arg(long, value_name = "FIRMWARE")]
     firmware: Option<BootChoice>,
-    /// What executes the guest: KVM, QEMU's emulation (tcg), or KVM if it proves to work
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    accel: AccelOption,
+    /// What executes the guest: KVM, QEMU's emulation (tcg), or KVM if it proves to work [default: $BOOTDISK_ACCEL, or auto]
+    #[arg(long, value_name = "HOW")]
+    accel: Option<AccelOption>,
     /// Memory, with k, m or g
     #[arg(long, short, value_name = "SIZE", default_value = "1g", value_parser = qemu::machine::parse_memory)]
     memory: u32,
@@ -185,7 +185,7 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
             }
         };
     let facts = Facts::of(&disk);
-    fill(&mut machine, args);
+    fill(&mut machine, args)?;
     machine.forwards = forwards(global, args, &facts)?;
     // A disk made here has that size already.
     machine.size = args.disk.size.and_then(Fit::bytes).filter(|_| matches!(target, Target::Disk(_)));
@@ -393,8 +393,8 @@ fn overrides(args: &Args, facts: &Facts) -> anyhow::Result<(Overrides, Vec<Wante
     Ok((overrides, wanted))
 }
 
-fn fill(machine: &mut MachineOptions, args: &Args) {
-    machine.accel = args.accel.into();
+fn fill(machine: &mut MachineOptions, args: &Args) -> anyhow::Result<()> {
+    machine.accel = AccelOption::settled(args.accel)?;
     machine.bus = args.bus.into();
     machine.network = args.nic.unwrap_or(NicOption::Virtio).card();
     machine.memory = args.memory;
@@ -404,4 +404,5 @@ fn fill(machine: &mut MachineOptions, args: &Args) {
     machine.firmware_log = true;
     machine.qemu = args.qemu.clone();
     machine.extra = args.qemu_arg.clone();
+    Ok(())
 }

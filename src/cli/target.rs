@@ -61,6 +61,7 @@ impl Target {
             }
             None => {}
         }
+        let disk = &with_kernel(disk);
         let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
         let mut progress = Progress::beside_a_workload(global);
         let firmware = |arch, bundle: &Bundle| firmware_for(ways, arch, bundle.image.form);
@@ -70,8 +71,7 @@ impl Target {
         let observe = &mut |event: Event<'_>| progress.show(event);
         let image = plan::add(image, target, disk, &overrides, observe)?;
         let plan = plan::open(image, target, disk, firmware, &overrides, observe)?;
-        let cache =
-            env::xdg("XDG_CACHE_HOME", ".cache").and_then(|dir| DiskCache::open(within(&dir, "bootdisk/disks")?));
+        let cache = env::cache().and_then(|dir| DiskCache::open(within(&dir, "disks")?));
         let write = |path: &Path, progress: &mut Progress| {
             plan.write(path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ())
         };
@@ -138,6 +138,15 @@ fn refuse_build_options(disk: &options::Disk, shown: &str) -> Result<(), WithHin
             hint: format!("omit {option}, or run the image the disk was made from"),
         }),
     }
+}
+
+/// The variable that names the kernel of disks that `run` and `test` make.
+const KERNEL: &str = "BOOTDISK_KERNEL";
+
+/// With the kernel of the environment, where none was asked for. What `build` writes depends on no environment.
+fn with_kernel(disk: &options::Disk) -> options::Disk {
+    let named = || std::env::var_os(KERNEL).filter(|name| !name.is_empty());
+    options::Disk { kernel: disk.kernel.clone().or_else(named), ..disk.clone() }
 }
 
 /// A disk that a path names.

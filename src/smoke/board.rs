@@ -30,6 +30,10 @@ pub(super) struct State {
     pub(super) fatal: Option<Verdict>,
     /// Something came: a byte of the console, or PID 1's hello.
     pub(super) heard: bool,
+    /// What was said before it began: why this accelerator.
+    pub(super) note: Option<String>,
+    /// The accelerator and why, once the machine has begun.
+    pub(super) accel: Option<String>,
     /// The machine has ended, or never began.
     pub(super) over: bool,
     /// How the workload ended.
@@ -67,6 +71,8 @@ impl Board {
             standings,
             fatal: None,
             heard: false,
+            note: None,
+            accel: None,
             over: false,
             outcome: None,
             open_streams: 2,

@@ -13,12 +13,13 @@ use super::caught::caught;
 use super::expect::Expectation;
 use super::log::{LogFile, Logs, Lost};
 use super::probe;
+use super::stop::Stop;
 use super::test::Test;
 use super::verdict::{Report, Verdict};
 use super::watch::Stream;
 use crate::guest::channel::Outcome as Workload;
 use crate::publish::Document;
-use crate::qemu::{self, Display, Forward, MachineOptions, RunError};
+use crate::qemu::{self, Accel, AccelChoice, Display, Forward, MachineOptions, RunError};
 use crate::session::control::{self, Connection, Dialer};
 use crate::session::event::Why;
 use crate::session::{self, Event, Finished, Outcome, SessionOptions, Streams, What};
@@ -27,7 +28,6 @@ use std::io::{self, PipeReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -38,13 +38,13 @@ const ATTEMPTS: u32 = 3;
 /// The warden looks at the clock at least this often.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Boots the machine, and returns when there is a verdict and nothing is left of the machine. A signal's
-/// number in `cancelled` ends it.
-pub fn drive(test: &Test, cancelled: &AtomicUsize) -> Report {
+/// Boots the machine, and returns when there is a verdict and nothing is left of the machine. What `stop`
+/// knows of ends it.
+pub fn drive(test: &Test, stop: &Stop) -> Report {
     let started = Instant::now();
     let mut attempt = 1;
     loop {
-        let report = Drive::new(test).run(cancelled);
+        let report = Drive::new(test).run(stop);
         let lost_port = matches!(&report.verdict, Verdict::Error(text) if text.contains("host forwarding rule"));
         if !lost_port || attempt == ATTEMPTS {
             return Report { elapsed: started.elapsed(), ..report };
@@ -71,12 +71,12 @@ impl Drive<'_> {
         Drive { test, machine, expectations, assumed, ports: Vec::new(), lost: Lost::default() }
     }
 
-    fn run(mut self, cancelled: &AtomicUsize) -> Report {
+    fn run(mut self, stop: &Stop) -> Report {
         let board = Board::new(self.expectations.clone());
         let driven = self
             .forward_ports()
             .map_err(|error| error.to_string())
-            .and_then(|()| self.watch(&board, cancelled).map_err(|error| crate::escape::chain(&error)));
+            .and_then(|()| self.watch(&board, stop).map_err(|error| crate::escape::chain(&error)));
         let screen = driven.as_ref().ok().and_then(|(_, screen)| screen.clone());
         let mut state = board.into_state();
         let verdict = match driven {
@@ -99,6 +99,11 @@ impl Drive<'_> {
             elapsed: Duration::ZERO,
             screen,
             lost: self.lost.sentence(),
+            accel: state.accel.take(),
+            again: self.test.again.clone(),
+            place: self.test.place.clone(),
+            logs: self.test.logs(),
+            before: Vec::new(),
         }
     }
 
@@ -128,7 +133,7 @@ impl Drive<'_> {
         Ok(())
     }
 
-    fn watch(&self, board: &Board, cancelled: &AtomicUsize) -> Result<(Finished, Option<PathBuf>), RunError> {
+    fn watch(&self, board: &Board, stop: &Stop) -> Result<(Finished, Option<PathBuf>), RunError> {
         let host = |what| move |source| RunError::Host { what, source };
         let (stdout, stdout_writer) = io::pipe().map_err(host("make a pipe"))?;
         let (stderr, stderr_writer) = io::pipe().map_err(host("make a pipe"))?;
@@ -153,11 +158,11 @@ impl Drive<'_> {
                     part(scope, board, move || self.check(board, number, expectation, &dialer))?;
                 }
                 let (dialer, screen) = (dialer.clone(), screen.as_deref());
-                part(scope, board, move || self.guard(board, &dialer, screen, cancelled))
+                part(scope, board, move || self.guard(board, &dialer, screen, stop))
             };
             let mut sink = |event: Event| {
                 logs.event(&event);
-                observe(board, &event);
+                observe(board, &event, self.machine.accel);
                 ControlFlow::Continue(())
             };
             let finished = start()
@@ -187,17 +192,17 @@ impl Drive<'_> {
     }
 
     /// Ends the machine when there is nothing left to wait for. A fault of its own is the end too.
-    fn guard(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, cancelled: &AtomicUsize) {
-        if let Err(why) = caught(|| self.watch_the_clock(board, dialer, screen, cancelled)) {
+    fn guard(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, stop: &Stop) {
+        if let Err(why) = caught(|| self.watch_the_clock(board, dialer, screen, stop)) {
             board.write(|state| _ = state.fatal.get_or_insert(Verdict::Error(why)));
             _ = dialer.connect().and_then(|mut connection| connection.quit());
         }
     }
 
-    fn watch_the_clock(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, cancelled: &AtomicUsize) {
+    fn watch_the_clock(&self, board: &Board, dialer: &Dialer, screen: Option<&Path>, stop: &Stop) {
         let begun = Instant::now();
         loop {
-            let decided = board.wait(TICK, |state| self.decide(state, begun, cancelled));
+            let decided = board.wait(TICK, |state| self.decide(state, begun, stop));
             match decided {
                 None => {}
                 Some(Decision::Over) => return,
@@ -226,12 +231,12 @@ impl Drive<'_> {
         }
     }
 
-    fn decide(&self, state: &mut State, begun: Instant, cancelled: &AtomicUsize) -> Option<Decision> {
+    fn decide(&self, state: &mut State, begun: Instant, stop: &Stop) -> Option<Decision> {
         if state.over {
             return Some(Decision::Over);
         }
         if state.fatal.is_none() {
-            state.fatal = self.time_is_up(state, begun, cancelled);
+            state.fatal = self.time_is_up(state, begun, stop);
         }
         if state.fatal.is_some() {
             return Some(Decision::End { failed: true });
@@ -240,10 +245,9 @@ impl Drive<'_> {
         state.all_held().then_some(Decision::End { failed: false })
     }
 
-    fn time_is_up(&self, state: &State, begun: Instant, cancelled: &AtomicUsize) -> Option<Verdict> {
-        let signal = cancelled.load(Ordering::Relaxed);
-        if signal != 0 {
-            return Some(Verdict::Interrupted(signal as i32));
+    fn time_is_up(&self, state: &State, begun: Instant, stop: &Stop) -> Option<Verdict> {
+        if let Some(stopped) = stop.during(|| state.unmet()) {
+            return Some(stopped);
         }
         // A disk's first instruction, and before it what the host needs to find out.
         let since = state.started.unwrap_or(begun);
@@ -339,17 +343,19 @@ fn by_expectations(state: &State) -> Verdict {
 }
 
 /// Writes what happened on the board.
-fn observe(board: &Board, event: &Event) {
+fn observe(board: &Board, event: &Event, choice: AccelChoice) {
     board.write(|state| match &event.what {
-        What::Started { .. } => state.started = Some(Instant::now() - event.at),
+        What::Note(note) => state.note = Some(crate::escape::escape(note.as_bytes())),
+        What::Started { accel, .. } => {
+            state.started = Some(Instant::now() - event.at);
+            state.accel = Some(accelerator(*accel, choice, state.note.as_deref()));
+        }
         What::Firmware(bytes) => state.firmware_says(bytes),
         What::FirmwareDone => drop(state.phases.loader.get_or_insert(event.at)),
         What::Hello(hello) => {
             state.greet();
             state.phases.pid1.get_or_insert(event.at);
-            if let Some(uptime) = hello.uptime {
-                state.phases.kernel.get_or_insert(event.at.saturating_sub(Duration::from_millis(uptime)));
-            }
+            state.phases.kernel = state.phases.kernel.or_else(|| kernel_begin(state, event.at, hello.uptime?));
         }
         What::WorkloadStarted | What::HandedOver(_) => drop(state.phases.workload.get_or_insert(event.at)),
         What::Result { outcome, .. } => state.workload_ended(outcome),
@@ -363,6 +369,23 @@ fn observe(board: &Board, event: &Event) {
     if let What::Console(bytes) = &event.what {
         board.text(Stream::Console, bytes);
     }
+}
+
+/// When the kernel began, by its own clock. Where that says that it began before its loader, the clock is wrong, and the
+/// time of the two cannot be told apart.
+fn kernel_begin(state: &State, hello: Duration, uptime: u64) -> Option<Duration> {
+    let begin = hello.checked_sub(Duration::from_millis(uptime))?;
+    (begin > state.phases.loader.unwrap_or_default()).then_some(begin)
+}
+
+/// What executes the guest, and why that.
+fn accelerator(accel: Accel, choice: AccelChoice, note: Option<&str>) -> String {
+    let why = match (choice, note) {
+        (AccelChoice::Auto, Some(note)) => note.strip_prefix("using TCG, ").unwrap_or(note),
+        (AccelChoice::Auto, None) => "it works here",
+        _ => "asked for",
+    };
+    format!("{} ({why})", accel.name())
 }
 
 /// Reads a stream of the workload to its end.

@@ -111,9 +111,20 @@ pub fn name_logs<'a>(tests: impl Iterator<Item = &'a mut Test>) {
     for test in tests {
         let wanted = file_name(&test.name, &test.combination.to_string());
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
-        let free = std::iter::once(wanted.clone()).chain(numbered).find(|name| taken.insert(name.to_lowercase()));
+        // With the names that further tries will have.
+        let names = |name: &String| -> Vec<String> {
+            (1..=usize::from(test.retries) + 1).map(|number| try_name(name, number).to_lowercase()).collect()
+        };
+        let mut candidates = std::iter::once(wanted.clone()).chain(numbered);
+        let free = candidates.find(|name| names(name).iter().all(|name| !taken.contains(name)));
         test.log_name = free.unwrap_or(wanted);
+        taken.extend(names(&test.log_name));
     }
+}
+
+/// What the logs of a try are called, counted from 1.
+pub(super) fn try_name(name: &str, number: usize) -> String {
+    if number == 1 { name.to_owned() } else { format!("{name}.try-{number}") }
 }
 
 fn file_name(name: &str, combination: &str) -> String {
@@ -155,6 +166,24 @@ mod tests {
         assert_eq!(names[..6], ["web", "a-b", "a-b-2", "A-B-3", "a-b-2-2", "test"]);
         assert_eq!((names[6].len(), names[7]), (LONGEST, &*format!("{}-2", names[6])));
         assert_eq!(names[8..], ["k.kernel-a-b", "k.kernel-a-b-2", "k.kernel-a-b-3"]);
+    }
+
+    #[test]
+    fn no_test_has_the_logs_of_anothers_further_try() {
+        let test = |name: &str, retries| {
+            let machine = MachineOptions::new(Architecture::X86_64, Default::default());
+            Test { name: name.into(), retries, ..Test::of(machine) }
+        };
+        for (first, second) in [(test("web", 2), test("web.try-3", 0)), (test("WEB.try-2", 0), test("web", 1))] {
+            let mut tests = [first, second];
+            name_logs(tests.iter_mut());
+            let all: Vec<String> = tests
+                .iter()
+                .flat_map(|test| (1..=usize::from(test.retries) + 1).map(|number| try_name(&test.log_name, number)))
+                .map(|name| name.to_lowercase())
+                .collect();
+            assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "{all:?}");
+        }
     }
 
     #[test]

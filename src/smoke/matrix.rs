@@ -15,6 +15,8 @@ pub enum Axis {
     Bus,
     /// The network card.
     Nic,
+    /// Which of several times it is: `--repeat`, and no axis that can be written.
+    Run,
 }
 
 /// Most combinations of one matrix: each is a boot.
@@ -31,13 +33,14 @@ impl Axis {
             Axis::Accel => "accel",
             Axis::Bus => "bus",
             Axis::Nic => "nic",
+            Axis::Run => "run",
         }
     }
 
     /// What it can be; empty when that is anything.
     fn values(self) -> &'static [&'static str] {
         match self {
-            Axis::Kernel => &[],
+            Axis::Kernel | Axis::Run => &[],
             Axis::Firmware => &["bios", "uefi", "direct"],
             Axis::Accel => &["kvm", "hvf", "tcg"],
             Axis::Bus => &["virtio", "nvme", "ahci", "scsi", "ide", "usb"],
@@ -137,6 +140,19 @@ impl Matrix {
 }
 
 impl Combination {
+    /// The same, this often; each knows which time it is when there are several.
+    pub fn repeated(self, times: u16) -> impl Iterator<Item = Combination> {
+        (1..=times).map(move |time| {
+            let run = (times > 1).then(|| (Axis::Run, time.to_string()));
+            Combination(self.0.iter().cloned().chain(run).collect())
+        })
+    }
+
+    /// What a matrix can say of it: every axis but which time it is.
+    pub fn axes(&self) -> impl Iterator<Item = (Axis, &str)> {
+        self.0.iter().filter(|(axis, _)| *axis != Axis::Run).map(|(axis, value)| (*axis, value.as_str()))
+    }
+
     /// The value of an axis.
     pub fn get(&self, axis: Axis) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == axis).map(|(_, value)| value.as_str())
@@ -172,6 +188,17 @@ mod tests {
         assert_eq!(Matrix::parse([]).unwrap().combinations(), [Combination::default()]);
         let kernels = Matrix::parse(["kernel=a,b/c"]).unwrap();
         assert_eq!(kernels.combinations()[1].get(Axis::Kernel), Some("b/c"));
+    }
+
+    #[test]
+    fn what_is_repeated_knows_which_time_it_is() {
+        let one = Matrix::parse(["bus=nvme"]).unwrap().combinations().remove(0);
+        assert_eq!(one.clone().repeated(1).map(|one| one.to_string()).collect::<Vec<_>>(), ["bus=nvme"]);
+        assert_eq!(
+            one.repeated(2).map(|one| one.to_string()).collect::<Vec<_>>(),
+            ["bus=nvme run=1", "bus=nvme run=2"]
+        );
+        assert!(Matrix::parse(["run=1"]).is_err());
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Many tests, as many side by side as memory and processors allow.
 
-use super::caught::caught;
 use super::drive::drive;
+use super::stop::Stop;
 use super::test::Test;
-use super::verdict::{Report, Verdict};
+use super::tries;
+use super::verdict::{Class, Report, Verdict};
 use crate::escape::os_error;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 /// What a machine needs beside its own memory, in MiB: QEMU, and its translations.
@@ -37,69 +38,91 @@ impl Host {
 pub enum Told<'a> {
     /// Its machine is started.
     Begun(&'a Test),
+    /// It failed, and is tried again.
+    Failed(&'a Report),
     /// It has its report.
     Ended(&'a Report),
+    /// It has a report without having begun.
+    Left(&'a Report),
+}
+
+/// How the tests are made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// So many at once, at most.
+    pub jobs: Option<usize>,
+    /// After the first that does not pass none begins any more; those that run are judged.
+    pub fail_fast: bool,
 }
 
 /// What is taken of a host.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Taken {
     machines: u64,
     memory: u64,
+    /// Each belongs to one machine at a time.
+    volumes: HashSet<String>,
 }
 
 impl Taken {
     /// Whether one more machine fits. The first always does: it may be larger than what is free, and then it is the
     /// kernel that says so.
-    fn fits(&self, host: Host, memory: u64) -> bool {
-        self.machines == 0 || self.machines < host.cpus && self.memory + memory + BESIDE <= host.memory
+    fn fits(&self, host: Host, test: &Test) -> bool {
+        let memory = self.memory + u64::from(test.machine.memory) + BESIDE;
+        let fits = self.machines < host.cpus && memory <= host.memory;
+        self.machines == 0 || fits && !test.volumes().any(|name| self.volumes.contains(name))
     }
 }
 
-/// Makes every test and returns the reports in the tests' order. `tell` hears of each as it begins and ends, from any thread;
-/// a signal's number in
-/// `cancelled` ends what runs, and what has not begun is not begun. At most `jobs` run at once, if that is given.
-pub fn run(
-    tests: &[Test],
-    host: Host,
-    jobs: Option<usize>,
-    cancelled: &AtomicUsize,
-    tell: &(dyn Fn(Told<'_>) + Sync),
-) -> Vec<Report> {
-    run_with(tests, host, jobs, cancelled, tell, &drive)
+/// Makes every test and returns the reports in the tests' order. `tell` hears of each as it begins and ends, from any
+/// thread. What `stop` knows of ends what runs, and what has not begun is not begun.
+pub fn run(tests: &[Test], host: Host, rules: Rules, stop: &Stop, tell: &(dyn Fn(Told<'_>) + Sync)) -> Vec<Report> {
+    run_with(tests, host, rules, stop, tell, &drive)
 }
 
 fn run_with(
     tests: &[Test],
     host: Host,
-    jobs: Option<usize>,
-    cancelled: &AtomicUsize,
+    rules: Rules,
+    stop: &Stop,
     tell: &(dyn Fn(Told<'_>) + Sync),
-    drive: &(dyn Fn(&Test, &AtomicUsize) -> Report + Sync),
+    drive: &(dyn Fn(&Test, &Stop) -> Report + Sync),
 ) -> Vec<Report> {
-    let host = Host { cpus: jobs.map_or(host.cpus, |jobs| jobs as u64), ..host };
+    let host = Host { cpus: rules.jobs.map_or(host.cpus, |jobs| jobs as u64), ..host };
     let taken = (Mutex::new(Taken::default()), Condvar::new());
+    // The first that did not pass.
+    let failed: OnceLock<String> = OnceLock::new();
     let reports: Vec<Mutex<Option<Report>>> = tests.iter().map(|_| Mutex::new(None)).collect();
     thread::scope(|scope| {
         for (test, slot) in tests.iter().zip(&reports) {
-            let memory = u64::from(test.machine.memory);
-            take(&taken, host, memory);
-            let taken = &taken;
+            take(&taken, host, test);
+            let (taken, failed) = (&taken, &failed);
             let work = move || {
-                tell(Told::Begun(test));
-                let report = match cancelled.load(Ordering::Relaxed) {
-                    0 => caught(|| drive(test, cancelled)).unwrap_or_else(|why| test.unmade(Verdict::Error(why))),
-                    signal => test.unmade(Verdict::Interrupted(signal as i32)),
+                let left = stop.before().or_else(|| failed.get().map(|name| left_by(name)));
+                let report = match left {
+                    Some(verdict) => {
+                        let report = test.unmade(verdict);
+                        tell(Told::Left(&report));
+                        report
+                    }
+                    None => {
+                        tell(Told::Begun(test));
+                        let report = tries::make(test, stop, &|report| tell(Told::Failed(report)), drive);
+                        tell(Told::Ended(&report));
+                        report
+                    }
                 };
-                tell(Told::Ended(&report));
+                if rules.fail_fast && matches!(report.verdict.class(), Class::Failed | Class::Error) {
+                    _ = failed.set(report.title());
+                }
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
-                give_back(taken, memory);
+                give_back(taken, test);
             };
             if let Err(error) = thread::Builder::new().spawn_scoped(scope, work) {
                 let report = test.unmade(Verdict::Error(format!("cannot start a thread: {}", os_error(&error))));
-                tell(Told::Ended(&report));
+                tell(Told::Left(&report));
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
-                give_back(taken, memory);
+                give_back(taken, test);
             }
         }
     });
@@ -110,19 +133,26 @@ fn run_with(
     reports.into_iter().zip(tests).map(report).collect()
 }
 
-fn take(taken: &(Mutex<Taken>, Condvar), host: Host, memory: u64) {
+/// The verdict on a test that does not begin because another failed.
+fn left_by(name: &str) -> Verdict {
+    Verdict::Skipped(format!("not begun, as {name} did not pass (--fail-fast)"))
+}
+
+fn take(taken: &(Mutex<Taken>, Condvar), host: Host, test: &Test) {
     let mut state = taken.0.lock().unwrap_or_else(PoisonError::into_inner);
-    while !state.fits(host, memory) {
+    while !state.fits(host, test) {
         state = taken.1.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
     state.machines += 1;
-    state.memory += memory + BESIDE;
+    state.memory += u64::from(test.machine.memory) + BESIDE;
+    state.volumes.extend(test.volumes().map(str::to_owned));
 }
 
-fn give_back(taken: &(Mutex<Taken>, Condvar), memory: u64) {
+fn give_back(taken: &(Mutex<Taken>, Condvar), test: &Test) {
     let mut state = taken.0.lock().unwrap_or_else(PoisonError::into_inner);
     state.machines -= 1;
-    state.memory -= memory + BESIDE;
+    state.memory -= u64::from(test.machine.memory) + BESIDE;
+    state.volumes.retain(|taken| test.volumes().all(|name| name != taken));
     taken.1.notify_all();
 }
 
@@ -130,26 +160,33 @@ fn give_back(taken: &(Mutex<Taken>, Condvar), memory: u64) {
 mod tests {
     use super::*;
     use crate::arch::Architecture;
+    use crate::guest::mounts::{By, Mount, Volume};
     use crate::qemu::MachineOptions;
+    use crate::sharing::{Source, Wanted};
     use crate::smoke::verdict::status;
+    use crate::volumes::Store;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn test(name: &str) -> Test {
+        let machine = MachineOptions::new(Architecture::X86_64, Default::default());
+        Test { name: name.into(), ..Test::of(machine) }
+    }
+
+    const ONE_AT_A_TIME: Rules = Rules { jobs: Some(1), fail_fast: false };
+    const HOST: Host = Host { cpus: 1, memory: 0 };
 
     #[test]
     fn a_panic_in_one_test_is_its_verdict_and_the_others_go_on() {
-        let test = |name: &str| {
-            let machine = MachineOptions::new(Architecture::X86_64, Default::default());
-            Test { name: name.into(), ..Test::of(machine) }
-        };
-        let drive = |test: &Test, _: &AtomicUsize| match &*test.name {
+        let drive = |test: &Test, _: &Stop| match &*test.name {
             "text" => panic!("at {}\n", 7),
             "word" => panic!("alas"),
             "thing" => std::panic::panic_any(7),
             _ => test.unmade(Verdict::Passed),
         };
         let tests = ["text", "fine", "word", "thing", "fine too"].map(test);
-        let host = Host { cpus: 1, memory: 0 };
         let told = AtomicUsize::new(0);
         let tell = |what: Told<'_>| _ = told.fetch_add(usize::from(matches!(what, Told::Ended(_))), Ordering::Relaxed);
-        let reports = run_with(&tests, host, Some(1), &AtomicUsize::new(0), &tell, &drive);
+        let reports = run_with(&tests, HOST, ONE_AT_A_TIME, &Stop::default(), &tell, &drive);
         let verdicts: Vec<Verdict> = reports.iter().map(|report| report.verdict.clone()).collect();
         let failed = |why: &str| Verdict::Error(format!("bootdisk failed: {why}"));
         assert_eq!(
@@ -159,12 +196,118 @@ mod tests {
         assert_eq!((told.into_inner(), status(&reports)), (5, 125));
     }
 
+    /// The reports of tests with this many retries, each of which passes at its try of this number.
+    fn tried(retries: u8, passes_at: &[u32], rules: Rules, stop: &Stop) -> (Vec<Report>, Vec<String>) {
+        let tests: Vec<Test> = passes_at
+            .iter()
+            .map(|at| Test { retries, log_name: format!("log{at}"), ..test(&format!("at {at}")) })
+            .collect();
+        let logs = Mutex::new(Vec::new());
+        let drive = |test: &Test, _: &Stop| {
+            logs.lock().unwrap().push(test.log_name.clone());
+            let number = test.log_name.split_once(".try-").map_or(1, |(_, number)| number.parse().unwrap());
+            let passes = test.name == format!("at {number}");
+            test.unmade(if passes { Verdict::Passed } else { Verdict::Failed(vec![]) })
+        };
+        let reports = run_with(&tests, HOST, rules, stop, &|_| (), &drive);
+        (reports, logs.into_inner().unwrap())
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_and_every_try_is_kept() {
+        let (reports, logs) = tried(2, &[1, 2, 3, 4], ONE_AT_A_TIME, &Stop::default());
+        let shown: Vec<_> = reports.iter().map(|one| (one.verdict.class(), one.before.len(), one.is_flaky())).collect();
+        use Class::{Failed, Passed};
+        assert_eq!(shown, [(Passed, 0, false), (Passed, 1, true), (Passed, 2, true), (Failed, 2, false)]);
+        assert_eq!(logs[..3], ["log1", "log2", "log2.try-2"]);
+        assert_eq!(status(&reports[..3]), 0, "a pass after a failure is a pass");
+        assert_eq!(status(&reports), 1);
+        assert!(reports.iter().all(|one| one.before.iter().all(|before| before.verdict.class() == Failed)));
+    }
+
+    #[test]
+    fn the_first_failure_is_the_last_test_to_begin() {
+        let fail_fast = Rules { fail_fast: true, ..ONE_AT_A_TIME };
+        let (reports, logs) = tried(1, &[1, 2, 9, 1, 1], fail_fast, &Stop::default());
+        let classes: Vec<Class> = reports.iter().map(|report| report.verdict.class()).collect();
+        assert_eq!(classes, [Class::Passed, Class::Passed, Class::Failed, Class::Skipped, Class::Skipped]);
+        assert_eq!(reports[4].verdict.reasons(), ["not begun, as at 9 did not pass (--fail-fast)"]);
+        assert_eq!((logs.len(), status(&reports)), (5, 1));
+    }
+
+    #[test]
+    fn a_signal_and_the_end_of_all_time_leave_what_has_not_begun() {
+        let late = Stop::new(std::time::Instant::now(), Some(std::time::Duration::ZERO));
+        let (reports, logs) = tried(3, &[1, 2], ONE_AT_A_TIME, &late);
+        assert_eq!((logs.len(), status(&reports)), (0, 124));
+        assert_eq!(reports[1].verdict.reasons(), ["not begun: the time for all tests was up after 0.0 s"]);
+
+        let interrupted = Stop::default();
+        interrupted.signal.store(2, Ordering::Relaxed);
+        let (reports, logs) = tried(3, &[1, 2], ONE_AT_A_TIME, &interrupted);
+        assert_eq!((logs.len(), status(&reports)), (0, 130));
+
+        // One that comes while a test runs ends its tries.
+        let stop = Stop::default();
+        let drive = |test: &Test, stop: &Stop| {
+            stop.signal.store(15, Ordering::Relaxed);
+            test.unmade(Verdict::Interrupted(15))
+        };
+        let tests = [Test { retries: 9, ..test("one") }, test("two")];
+        let reports = run_with(&tests, HOST, ONE_AT_A_TIME, &stop, &|_| (), &drive);
+        assert_eq!((reports[0].before.len(), status(&reports)), (0, 143));
+    }
+
+    /// As many as there are at once, some of which hang until the others are done.
+    #[test]
+    fn one_that_hangs_harms_no_other() {
+        let tests: Vec<Test> = (0..32).map(|number| test(&format!("{number}"))).collect();
+        let over = (Mutex::new(0), Condvar::new());
+        let drive = |test: &Test, _: &Stop| {
+            let hangs = test.name.ends_with('7');
+            let mut done = over.0.lock().unwrap();
+            while hangs && *done < 29 {
+                done = over.1.wait(done).unwrap();
+            }
+            *done += 1;
+            over.1.notify_all();
+            test.unmade(if hangs { Verdict::Silent(std::time::Duration::ZERO) } else { Verdict::Passed })
+        };
+        let rules = Rules { jobs: Some(32), fail_fast: false };
+        let host = Host { cpus: 1, memory: 1 << 20 };
+        let reports = run_with(&tests, host, rules, &Stop::default(), &|_| (), &drive);
+        for (number, report) in reports.iter().enumerate() {
+            assert_eq!(report.verdict == Verdict::Passed, number % 10 != 7, "{number}");
+        }
+    }
+
     #[test]
     fn machines_share_processors_and_memory() {
         let host = Host { cpus: 4, memory: 4096 };
-        assert!(Taken::default().fits(host, 100_000), "the first always fits");
-        assert!(Taken { machines: 1, memory: 1216 }.fits(host, 1024));
-        assert!(!Taken { machines: 3, memory: 3648 }.fits(host, 1024), "memory");
-        assert!(!Taken { machines: 4, memory: 1000 }.fits(host, 64), "processors");
+        let sized = |memory, volume: &str| {
+            let mut one = test("one");
+            one.machine.memory = memory;
+            let mount = Mount {
+                name: "m0".into(),
+                by: By::Disk,
+                at: "/data".into(),
+                file: None,
+                read_only: false,
+                volume: Some(Volume { seed: true }),
+            };
+            let source = match volume {
+                "" => Source::Nameless(None),
+                name => Source::Volume(Store::at("/nowhere".into()), name.into(), None),
+            };
+            one.mounts.push(Wanted { mount, source });
+            one
+        };
+        let taken = |machines, memory| Taken { machines, memory, volumes: HashSet::from(["data".to_owned()]) };
+        assert!(Taken::default().fits(host, &sized(100_000, "data")), "the first always fits");
+        assert!(taken(1, 1216).fits(host, &sized(1024, "other")));
+        assert!(taken(1, 1216).fits(host, &sized(1024, "")));
+        assert!(!taken(1, 1216).fits(host, &sized(1024, "data")), "its volume is another's");
+        assert!(!taken(3, 3648).fits(host, &sized(1024, "")), "memory");
+        assert!(!taken(4, 1000).fits(host, &sized(64, "")), "processors");
     }
 }

@@ -3,12 +3,12 @@
 use super::board::Board;
 use super::expect::{Expectation, Http};
 use super::matrix::Combination;
-use super::verdict::{Report, Verdict};
+use super::verdict::{Place, Report, Verdict};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::Healthcheck;
 use crate::qemu::MachineOptions;
 use crate::session::Schedule;
-use crate::sharing::Wanted;
+use crate::sharing::{Source, Wanted};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +38,12 @@ pub struct Test {
     pub timeout: Duration,
     /// For the first byte of the console, or PID 1.
     pub boot_timeout: Duration,
+    /// The command that makes this test again, for a shell.
+    pub again: Option<String>,
+    /// Where the spec file has it.
+    pub place: Option<Place>,
+    /// How often it is tried again when it fails.
+    pub retries: u8,
     /// Where the logs go, if anywhere: a folder that exists.
     pub log_dir: Option<PathBuf>,
     /// What their names begin with; no other test's do.
@@ -59,6 +65,9 @@ impl Test {
             exposed: Vec::new(),
             timeout: Duration::from_secs(120),
             boot_timeout: Duration::from_secs(60),
+            again: None,
+            place: None,
+            retries: 0,
             log_dir: None,
             log_name: "test".into(),
         }
@@ -107,6 +116,19 @@ impl Test {
         }
     }
 
+    /// What the names of its logs begin with, the folder included.
+    pub(super) fn logs(&self) -> Option<PathBuf> {
+        Some(self.log_dir.as_ref()?.join(&self.log_name))
+    }
+
+    /// The volumes that it has for itself while it runs.
+    pub(super) fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|wanted| match &wanted.source {
+            Source::Volume(_, name, _) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     pub(super) fn health(&self) -> Option<Schedule> {
         self.healthcheck.as_ref().and_then(Schedule::of)
     }
@@ -146,6 +168,11 @@ impl Test {
             elapsed: Duration::ZERO,
             screen: None,
             lost: None,
+            accel: None,
+            again: self.again.clone(),
+            place: self.place.clone(),
+            logs: None,
+            before: Vec::new(),
         }
     }
 }

@@ -30,6 +30,66 @@ pub struct Report {
     pub screen: Option<std::path::PathBuf>,
     /// What was to be kept of the test and could not be written, in a sentence. The verdict stands all the same.
     pub lost: Option<String>,
+    /// What executed the guest, and why that: `tcg (asked for)`. Nothing before a machine was started.
+    pub accel: Option<String>,
+    /// The command that makes this test again, for a shell.
+    pub again: Option<String>,
+    /// Where the spec file has the test.
+    pub place: Option<Place>,
+    /// What the names of its logs begin with, the folder included.
+    pub logs: Option<std::path::PathBuf>,
+    /// The tries before this one, none of which passed.
+    pub before: Vec<Report>,
+}
+
+/// A line of a spec file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named.
+    pub file: std::path::PathBuf,
+    /// Counted from 1.
+    pub line: usize,
+}
+
+impl Report {
+    /// It passed, and had failed before.
+    pub fn is_flaky(&self) -> bool {
+        self.verdict == Verdict::Passed && !self.before.is_empty()
+    }
+
+    /// The verdict in a word, for people: the name of the verdict, or `flaky`.
+    pub fn word(&self) -> &'static str {
+        if self.is_flaky() { "flaky" } else { self.verdict.name() }
+    }
+
+    /// Name and combination, printable.
+    pub fn title(&self) -> String {
+        let shown = |text: &str| crate::escape::escape(text.as_bytes());
+        format!("{} {}", shown(&self.name), shown(&self.combination.to_string())).trim_end().to_owned()
+    }
+
+    /// Who ran when it failed, and when; nothing where it passed or no machine was started.
+    pub fn ended_in(&self) -> Option<String> {
+        let end = self.phases.end.filter(|_| self.verdict.reasons().iter().any(|reason| !reason.is_empty()))?;
+        let who = match (&self.verdict, &self.phases) {
+            (_, Phases { workload: Some(_), .. }) => "in the workload",
+            (_, Phases { pid1: Some(_), .. }) => "in PID 1",
+            (Verdict::Panic(_) | Verdict::Oops(_), _) => "in the kernel",
+            (_, Phases { loader: Some(_), .. }) => "in the loader or the kernel",
+            _ => "in the firmware",
+        };
+        Some(format!("it ended {who}, {} after the machine's start", seconds(end)))
+    }
+
+    /// Every try, the last one last.
+    pub fn tries(&self) -> impl DoubleEndedIterator<Item = &Report> {
+        self.before.iter().chain([self])
+    }
+
+    /// The time of all tries.
+    pub fn total(&self) -> Duration {
+        self.tries().map(|one| one.elapsed).sum()
+    }
 }
 
 /// An expectation and what became of it.
@@ -78,6 +138,15 @@ pub enum Verdict {
     Timeout {
         /// How long it had.
         after: Duration,
+        /// What had not held.
+        unmet: Vec<Unmet>,
+    },
+    /// The time that all tests have together was up.
+    Late {
+        /// How long they had.
+        after: Duration,
+        /// Whether this one had begun.
+        begun: bool,
         /// What had not held.
         unmet: Vec<Unmet>,
     },
@@ -139,7 +208,7 @@ impl Verdict {
             Verdict::Pid1(_) => "pid1",
             Verdict::NoResult(_) => "no-result",
             Verdict::Silent(_) => "silent",
-            Verdict::Timeout { .. } => "timeout",
+            Verdict::Timeout { .. } | Verdict::Late { .. } => "timeout",
             Verdict::QemuGone(_) => "qemu-gone",
             Verdict::Interrupted(_) => "interrupted",
             Verdict::Error(_) => "error",
@@ -157,10 +226,16 @@ impl Verdict {
         }
     }
 
+    /// Whether another try may end in another way: a failure, but not one that somebody outside has caused.
+    pub fn may_differ(&self) -> bool {
+        let from_outside = matches!(self, Verdict::Interrupted(_) | Verdict::Late { .. });
+        matches!(self.class(), Class::Failed | Class::Error) && !from_outside
+    }
+
     /// The exit status it alone would give.
     pub fn status(&self) -> u8 {
         match self {
-            Verdict::Timeout { .. } => 124,
+            Verdict::Timeout { .. } | Verdict::Late { .. } => 124,
             Verdict::Interrupted(signal) => 128u8.saturating_add(*signal as u8),
             _ => match self.class() {
                 Class::Passed | Class::Skipped => 0,
@@ -191,6 +266,13 @@ impl Verdict {
                 let first = format!("time was up after {}", seconds(*after));
                 [vec![first], unmet(list)].concat()
             }
+            Verdict::Late { after, begun: true, unmet: list } => {
+                let first = format!("the time for all tests was up after {}", seconds(*after));
+                [vec![first], unmet(list)].concat()
+            }
+            Verdict::Late { after, .. } => {
+                vec![format!("not begun: the time for all tests was up after {}", seconds(*after))]
+            }
             Verdict::Interrupted(signal) => vec![format!("it was interrupted by signal {signal}")],
             Verdict::Skipped(why) => vec![why.clone()],
         }
@@ -200,7 +282,7 @@ impl Verdict {
 /// The exit status for all reports: an interruption's before all, then 125 if any test could not be run or its logs
 /// could not be written, 1 if any did not hold, 124 if any ran out of time, 0. Where none passed it is never 0.
 pub fn status(reports: &[Report]) -> u8 {
-    let lost = reports.iter().any(|report| report.lost.is_some()).then_some(125);
+    let lost = reports.iter().flat_map(Report::tries).any(|one| one.lost.is_some()).then_some(125);
     let statuses: Vec<u8> = reports.iter().map(|report| report.verdict.status()).chain(lost).collect();
     let interrupted = statuses.iter().copied().find(|&status| status >= 128);
     let first_of = |wanted: &[u8]| wanted.iter().copied().find(|status| statuses.contains(status));
@@ -230,6 +312,11 @@ mod tests {
             elapsed: Duration::ZERO,
             screen: None,
             lost: None,
+            accel: None,
+            again: None,
+            place: None,
+            logs: None,
+            before: vec![],
         }
     }
 

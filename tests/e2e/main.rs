@@ -41,6 +41,7 @@ mod smoke;
 mod starting;
 mod stores;
 mod strange_disks;
+mod suites;
 mod verify;
 mod waiting;
 mod workflow;

@@ -40,7 +40,7 @@ fn read(ran: Ran) -> (i32, Value) {
 
 /// The document against the schema that is published.
 #[track_caller]
-fn check_schema(document: &Value) {
+pub(crate) fn check_schema(document: &Value) {
     let schema: Value = serde_json::from_str(include_str!("../../docs/smoke.schema.json")).unwrap();
     assert_eq!(schema::complaint(&schema, &schema, document, ""), None, "{document:#}");
 }

@@ -277,6 +277,10 @@ impl Bench {
             .env("XDG_CACHE_HOME", self.path("cache"))
             .env("XDG_RUNTIME_DIR", self.runtime.path())
             .env_remove("SOURCE_DATE_EPOCH")
+            .env_remove("BOOTDISK_ACCEL")
+            .env_remove("BOOTDISK_CACHE")
+            .env_remove("BOOTDISK_KERNEL")
+            .env_remove("GITHUB_ACTIONS")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command

@@ -39,6 +39,18 @@ pub struct Given {
     words: Vec<OsString>,
 }
 
+impl Given {
+    /// What it is called.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// As words of a command line.
+    pub fn words(&self) -> &[OsString] {
+        &self.words
+    }
+}
+
 /// Why a key or its value is none, without its place.
 type Refusal = String;
 

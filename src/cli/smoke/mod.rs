@@ -1,38 +1,48 @@
 //! `bootdisk test`: boots images or disks, watches them, and answers with a verdict.
 
+mod actions;
+mod again;
 mod error;
 mod keys;
 mod names;
+mod new;
 mod plan;
 #[cfg(test)]
 mod schema;
+mod select;
 mod settings;
 pub mod spec;
 mod tell;
 
 pub use error::SpecError;
 
-use self::keys::Definition;
-use self::plan::Planned;
+use self::keys::{Definition, Given};
+use self::plan::{Planned, Wishes};
+use self::select::Selection;
 use self::settings::Settings;
 use self::spec::SpecTest;
 use self::tell::Tell;
+use super::env;
 use super::options::Global;
+use super::plan as building;
 use super::registry;
 use super::report::WithHint;
 use super::stdio;
 use super::words::LEFT_OUT;
+use crate::cache::durations;
 use crate::publish::Document;
 use crate::qemu;
-use crate::smoke::{Report, Test, Verdict, report, schedule, verdict};
+use crate::recognise::Wanted;
+use crate::smoke::schedule::Rules;
+use crate::smoke::{Report, Stop, Suite, Test, Verdict, report, schedule};
+use crate::source::Reference;
 use anyhow::{Context, Result};
 use clap::ArgMatches;
 use clap_complete::engine::ArgValueCompleter;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::time::{Instant, SystemTime};
 
 /// The end of the help.
 const EXAMPLES: &str = "\
@@ -50,6 +60,10 @@ first machine of an image builds its disk, which is kept in the cache. A disk is
 Every option under Expectations, Machine, Disk and Workload is a key of smoke.toml by its long name, in a [[test]]
 and in [defaults]. What is given here goes before what the file says; what may be repeated adds to it.
 
+A test that fails and passes when it is tried again (--retries) is flaky: every report says so, and it is a success.
+--shard 2/3 makes the second of three parts: each test is in one of them. Recorded times balance the parts where
+BOOTDISK_CACHE names a folder that all of them see; a run without --shard records them.
+
 Exit status: 0 all held, 1 something did not, 124 time was up, 125 a test could not be run, none could, or the
 command line is wrong, 128+N when signal N interrupted it.";
 
@@ -66,10 +80,15 @@ pub struct Args {
     /// Run the tests of this file
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
+    /// Print a smoke.toml for an image, from what its configuration says, and boot nothing
+    #[arg(long, requires = "target", conflicts_with_all = ["spec", "json", "junit", "tap", "html", "timeline", "log_dir", "dry_run"])]
+    new: bool,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
     host: Host,
+    #[command(flatten)]
+    selection: Selection,
     #[command(flatten)]
     registry: registry::Pulling,
     #[command(flatten)]
@@ -94,6 +113,18 @@ pub(super) struct Host {
     pub(super) display: bool,
 }
 
+impl Host {
+    /// As words of a command line.
+    fn words(&self) -> Vec<OsString> {
+        let with = |key: &str, value: &OsString| [OsString::from(key), value.clone()].into_iter().collect::<OsString>();
+        let mut words = Vec::new();
+        words.extend(self.host_loopback.then(|| "--host-loopback".into()));
+        words.extend(self.qemu.iter().map(|qemu| with("--qemu=", &qemu.clone().into())));
+        words.extend(self.qemu_arg.iter().map(|arg| with("--qemu-arg=", arg)));
+        words
+    }
+}
+
 /// How it is told.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Results")]
@@ -107,14 +138,17 @@ struct Output {
     /// Draw who ran when in each boot, firmware to workload, as SVG; - is standard output
     #[arg(long, value_name = "FILE")]
     timeline: Option<PathBuf>,
+    /// Write a TAP report (version 14) too; - is standard output
+    #[arg(long, value_name = "FILE")]
+    tap: Option<PathBuf>,
+    /// Write a page with a timeline of each boot too; - is standard output
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Keep console and output of every machine in this folder
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
-    /// Number of machines at once, at most [default: what processors and memory allow]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
     /// Print QEMU's command lines and boot nothing
-    #[arg(long, conflicts_with_all = ["json", "junit", "timeline"])]
+    #[arg(long, conflicts_with_all = ["json", "junit", "timeline", "tap", "html"])]
     dry_run: bool,
 }
 
@@ -139,54 +173,108 @@ fn shown(target: &OsString) -> String {
 
 /// Makes the tests and prints their verdicts. `matches` is where `args` come from.
 pub fn run(global: &Global, args: Args, matches: &ArgMatches) -> Result<ExitCode> {
+    let (begun, clock) = (SystemTime::now(), Instant::now());
     args.registry.settle(global);
+    if args.new {
+        return begin(global, &args);
+    }
     let absolute = |path: &Path| std::path::absolute(path);
     let log_dir = args.output.log_dir.as_deref().map(absolute).transpose()?;
     let files = Files::of(&args.output)?;
     if let Some(dir) = &log_dir {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", crate::escape::path(dir)))?;
     }
-    let tests = tests(&args, matches)?;
-    let planned = plan::plan(global, &args.host, &tests, log_dir.as_deref())?;
+    let said = Definition::new().of_command_line(matches);
+    let recorded = || env::shared_cache().map(|dir| durations::read(&dir)).unwrap_or_default();
+    let (tests, share) = args.selection.of(tests(&args, &said)?, recorded)?;
+    let wishes = Wishes { host: &args.host, said: &said, log_dir: log_dir.as_deref(), repeat: args.selection.repeat };
+    let planned = plan::plan(global, &tests, &wishes)?;
     if args.output.dry_run {
         return dry_run(&planned);
     }
     // By now everything that is read has been opened.
     files.check()?;
-    let reports = make(global, &planned, args.output.jobs);
-    let written = files.write(&reports);
+    let stop = Stop::new(clock, args.selection.global_timeout);
+    let reports = make(global, &planned, &args.selection, &stop);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    let spec = tests.first().and_then(|test| Some(test.place.as_ref()?.file.clone()));
+    let suite = Suite { reports, begun, took: clock.elapsed(), host, spec, share };
+    remember(&suite);
+    actions::tell(&suite);
+    let written = files.write(&suite);
     let text = match args.output.json {
-        true => report::json::render(&reports),
-        false => report::table::render(&reports, super::report::may_colour(&std::io::stdout())),
+        true => report::json::render(&suite),
+        false => report::table::render(&suite, super::report::may_colour(&std::io::stdout())),
     };
     // A verdict is told even where its report could not be written.
     stdio::data(text.as_bytes())?;
     written?;
-    Ok(ExitCode::from(verdict::status(&reports)))
+    Ok(ExitCode::from(suite.status()))
+}
+
+/// Prints the first smoke.toml of an image.
+fn begin(global: &Global, args: &Args) -> Result<ExitCode> {
+    let Some(target) = args.target()?.filter(|target| *target != "-") else {
+        return Err(WithHint {
+            message: "a spec file cannot name standard input".into(),
+            hint: "name the image: bootdisk test --new app.tar".into(),
+        }
+        .into());
+    };
+    let image = building::open_image(global, target, Reference::parse, &args.settings.disk, Wanted::Image)?;
+    stdio::data(new::render(target, &image.config).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Records how long the tests of a file took. A part of them is not recorded: until every part has been split, what they
+/// are split by must not change.
+fn remember(suite: &Suite) {
+    if suite.share.is_none()
+        && suite.spec.is_some()
+        && let Ok(dir) = env::cache()
+    {
+        durations::record(&dir, suite.seconds());
+    }
 }
 
 /// Documents that are asked for beside what is printed.
 struct Files {
     junit: Option<Document>,
     timeline: Option<Document>,
+    tap: Option<Document>,
+    html: Option<Document>,
 }
 
 impl Files {
     fn of(output: &Output) -> Result<Files> {
         let place = |path: &Option<PathBuf>| path.as_deref().map(report_place).transpose();
-        Ok(Files { junit: place(&output.junit)?, timeline: place(&output.timeline)? })
+        Ok(Files {
+            junit: place(&output.junit)?,
+            timeline: place(&output.timeline)?,
+            tap: place(&output.tap)?,
+            html: place(&output.html)?,
+        })
     }
 
     fn check(&self) -> Result<()> {
-        self.junit.iter().chain(&self.timeline).try_for_each(|document| Ok(document.check()?))
+        [&self.junit, &self.timeline, &self.tap, &self.html]
+            .into_iter()
+            .flatten()
+            .try_for_each(|document| Ok(document.check()?))
     }
 
-    fn write(&self, reports: &[Report]) -> Result<()> {
+    fn write(&self, suite: &Suite) -> Result<()> {
         if let Some(junit) = &self.junit {
-            junit.write(&report::junit::render(reports).context("cannot render the JUnit report")?)?;
+            junit.write(&report::junit::render(suite).context("cannot render the JUnit report")?)?;
         }
         if let Some(timeline) = &self.timeline {
-            timeline.write(report::timeline::render(reports).as_bytes())?;
+            timeline.write(report::timeline::render(&suite.reports).as_bytes())?;
+        }
+        if let Some(tap) = &self.tap {
+            tap.write(report::tap::render(suite).as_bytes())?;
+        }
+        if let Some(html) = &self.html {
+            html.write(report::html::render(suite).as_bytes())?;
         }
         Ok(())
     }
@@ -199,10 +287,10 @@ fn report_place(path: &Path) -> Result<Document> {
 }
 
 /// The tests as they are asked for: of the command line, or of a spec file.
-fn tests(args: &Args, matches: &ArgMatches) -> Result<Vec<SpecTest>> {
+fn tests(args: &Args, said: &[Given]) -> Result<Vec<SpecTest>> {
     if let Some(target) = args.target()?.cloned() {
         let name = names::name_of(&target);
-        return Ok(vec![SpecTest { name, target, settings: args.settings.clone() }]);
+        return Ok(vec![SpecTest { name, target, settings: args.settings.clone(), place: None }]);
     }
     let path = args.spec.clone().unwrap_or_else(|| SPEC.into());
     if args.spec.is_none() && !path.exists() {
@@ -212,21 +300,21 @@ fn tests(args: &Args, matches: &ArgMatches) -> Result<Vec<SpecTest>> {
         }
         .into());
     }
-    Ok(spec::read(&path, &Definition::new().of_command_line(matches))?)
+    Ok(spec::read(&path, said)?)
 }
 
 /// Boots what can be booted. What cannot has its report already.
-fn make(global: &Global, planned: &Planned, jobs: Option<u16>) -> Vec<Report> {
-    let cancelled = Arc::new(AtomicUsize::new(0));
+fn make(global: &Global, planned: &Planned, selection: &Selection, stop: &Stop) -> Vec<Report> {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // Without it a signal still ends each machine, and us.
-        _ = signal_hook::flag::register_usize(signal, cancelled.clone(), signal as usize);
+        _ = signal_hook::flag::register_usize(signal, stop.signal.clone(), signal as usize);
     }
     let (tests, unmade) = planned.split();
     let tell = Tell::new(global, tests.len());
     unmade.iter().for_each(|(_, report)| tell.ended(report));
     let host = schedule::Host::this();
-    let made = schedule::run(&tests, host, jobs.map(usize::from), &cancelled, &|told| tell.hear(told));
+    let rules = Rules { jobs: selection.jobs.map(usize::from), fail_fast: selection.fail_fast };
+    let made = schedule::run(&tests, host, rules, stop, &|told| tell.hear(told));
     tell.over();
     planned.in_order(made, unmade)
 }

@@ -15,6 +15,12 @@ pub fn name_of(target: &OsStr) -> String {
     if stem.is_empty() || stem == "-" { "image".into() } else { stem.to_owned() }
 }
 
+/// The pattern that this name alone matches.
+pub fn pattern_of(name: &str) -> String {
+    let special = |c: char| "*?[\\".contains(c);
+    name.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
 /// A reference with its path relative to a folder. What is none is left for the one who opens it to refuse.
 pub fn image_in(dir: &Path, text: &str) -> String {
     let joined = |path: &str| dir.join(path).to_string_lossy().into_owned();
@@ -47,6 +53,15 @@ mod tests {
         ] {
             assert_eq!(image_in(Path::new("/spec"), text), found);
         }
+    }
+
+    #[test]
+    fn a_names_own_pattern_matches_it_and_nothing_like_it() {
+        for name in ["web", "a*b", "[x]?", "back\\slash", "ü"] {
+            let pattern = pattern_of(name);
+            assert!(crate::fnmatch::matches(pattern.as_bytes(), name.as_bytes()), "{name}");
+        }
+        assert!(!crate::fnmatch::matches(pattern_of("a*b").as_bytes(), b"axb"));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! From what is asked for to the tests that are made: spec files, the matrix, disks, and what is skipped.
 
 use super::Host;
+use super::again;
+use super::keys::Given;
 use super::spec::SpecTest;
 use crate::arch::Architecture;
 use crate::boot::existing::Existing;
-use crate::cli::machine::{BootChoice, reach};
+use crate::cli::machine::{AccelOption, BootChoice, reach};
 use crate::cli::mounts;
 use crate::cli::options::Global;
 use crate::cli::target::{DirectBoot, Target};
@@ -57,12 +59,24 @@ impl Planned {
     }
 }
 
+/// What is wished of all tests.
+pub struct Wishes<'a> {
+    /// What this host contributes.
+    pub host: &'a Host,
+    /// What the command line says of all tests.
+    pub said: &'a [Given],
+    /// Where logs go.
+    pub log_dir: Option<&'a Path>,
+    /// How often each is made.
+    pub repeat: u16,
+}
+
 /// Builds what has to be built, and decides what is booted how. What fails for one test is that test's verdict.
-pub fn plan(global: &Global, host: &Host, tests: &[SpecTest], log_dir: Option<&Path>) -> Result<Planned> {
+pub fn plan(global: &Global, tests: &[SpecTest], wishes: &Wishes<'_>) -> Result<Planned> {
     let mut planned = Planned::default();
     for test in tests {
         let first = planned.slots.len();
-        planned.add(global, host, test, log_dir)?;
+        planned.add(global, test, wishes)?;
         none_is_no_success(&mut planned.slots[first..]);
     }
     let boots = planned.slots.iter_mut().filter_map(|slot| match slot {
@@ -89,9 +103,9 @@ fn none_is_no_success(slots: &mut [Slot]) {
 }
 
 impl Planned {
-    fn add(&mut self, global: &Global, host: &Host, test: &SpecTest, log_dir: Option<&Path>) -> Result<()> {
+    fn add(&mut self, global: &Global, test: &SpecTest, wishes: &Wishes<'_>) -> Result<()> {
         let matrix = test.settings.matrix()?;
-        let asked = Asked { test, host, overrides: test.settings.process.overrides()?, log_dir };
+        let asked = Asked { test, wishes, overrides: test.settings.process.overrides()? };
         let kernels: Vec<Option<&String>> = match matrix.values(Axis::Kernel) {
             [] => vec![None],
             kernels => kernels.iter().map(Some).collect(),
@@ -99,6 +113,7 @@ impl Planned {
         for kernel in kernels {
             let combinations = matrix.combinations().into_iter();
             let combinations = combinations.filter(|one| one.get(Axis::Kernel) == kernel.map(String::as_str));
+            let combinations = combinations.flat_map(|one| one.repeated(wishes.repeat));
             let opened =
                 caught(|| asked.open(global, &matrix, kernel)).unwrap_or_else(|why| Err(anyhow::Error::msg(why)));
             match opened {
@@ -145,9 +160,8 @@ impl Booted {
 
 struct Asked<'a> {
     test: &'a SpecTest,
-    host: &'a Host,
+    wishes: &'a Wishes<'a>,
     overrides: Overrides,
-    log_dir: Option<&'a Path>,
 }
 
 impl Asked<'_> {
@@ -194,6 +208,7 @@ impl Asked<'_> {
 
     fn test(&self, machine: MachineOptions, combination: Combination) -> Test {
         let expectations = &self.test.settings.expectations;
+        let again = again::command(self.test, self.wishes.said, self.wishes.host, &combination);
         Test {
             name: self.test.name.clone(),
             combination,
@@ -205,7 +220,10 @@ impl Asked<'_> {
             exposed: Vec::new(),
             timeout: expectations.timeout,
             boot_timeout: expectations.boot_timeout,
-            log_dir: self.log_dir.map(Path::to_owned),
+            again,
+            place: self.test.place.clone(),
+            retries: expectations.retries,
+            log_dir: self.wishes.log_dir.map(Path::to_owned),
             log_name: String::new(),
         }
     }
@@ -239,10 +257,10 @@ impl Asked<'_> {
         let mut machine = MachineOptions::new(arch, booted.target.path());
         machine.memory = asked.memory;
         machine.cpus = asked.cpus;
-        machine.qemu = self.host.qemu.clone();
+        machine.qemu = self.wishes.host.qemu.clone();
         machine.firmware_log = true;
-        machine.extra = self.host.qemu_arg.clone();
-        machine.display = if self.host.display { Display::Hidden } else { Display::None };
+        machine.extra = self.wishes.host.qemu_arg.clone();
+        machine.display = if self.wishes.host.display { Display::Hidden } else { Display::None };
         machine.bus = match combination.get(Axis::Bus) {
             None => asked.bus.into(),
             Some("nvme") => Bus::Nvme,
@@ -259,10 +277,10 @@ impl Asked<'_> {
             Some(_) => Some(Nic::Virtio),
         };
         let built = booted.spec().map(|spec| &spec.network);
-        machine.reach = reach(self.host.host_loopback, overrides.network.as_ref(), built);
+        machine.reach = reach(self.wishes.host.host_loopback, overrides.network.as_ref(), built);
         machine.boot = self.boot(booted, combination)?;
         machine.accel = match combination.get(Axis::Accel) {
-            None => asked.accel.into(),
+            None => AccelOption::settled(asked.accel).map_err(|error| Verdict::Error(error.to_string()))?,
             Some(name) => {
                 let choice: AccelChoice = name.parse().map_err(Verdict::Error)?;
                 if choice != AccelChoice::Tcg {
@@ -327,7 +345,7 @@ fn cannot(combination: &Combination, axes: &[Axis], why: String) -> Verdict {
 }
 
 /// The TCP ports among `PORT`, `PORT/tcp` and `PORT/udp`.
-fn tcp_ports(exposed: &[String]) -> Vec<u16> {
+pub(super) fn tcp_ports(exposed: &[String]) -> Vec<u16> {
     let port = |text: &String| match text.split_once('/') {
         None => text.parse().ok(),
         Some((port, "tcp")) => port.parse().ok(),

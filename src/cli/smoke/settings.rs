@@ -66,6 +66,9 @@ pub struct Expectations {
     /// Time for all of it (30, 30s, 5m)
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = parse_timeout)]
     pub timeout: Duration,
+    /// Try it again so many times when it fails; one that passes then is reported as flaky, and is a success
+    #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = clap::value_parser!(u8).range(..=100))]
+    pub retries: u8,
     /// Time until the machine says anything
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
     pub boot_timeout: Duration,
@@ -82,9 +85,9 @@ pub struct Machine {
     /// What starts the kernel [default: bios when the disk has a boot stage for it, else uefi]
     #[arg(long, value_name = "FIRMWARE")]
     pub firmware: Option<BootChoice>,
-    /// What executes the guest
-    #[arg(long, value_name = "HOW", default_value = "auto")]
-    pub accel: AccelOption,
+    /// What executes the guest [default: $BOOTDISK_ACCEL, or auto]
+    #[arg(long, value_name = "HOW")]
+    pub accel: Option<AccelOption>,
     /// Memory, with k, m or g
     #[arg(long, short, value_name = "SIZE", default_value = "1g", value_parser = qemu::machine::parse_memory)]
     pub memory: u32,

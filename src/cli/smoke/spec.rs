@@ -20,6 +20,7 @@ use super::error::{LONGEST, MOST, SpecError};
 use super::keys::{Definition, Given};
 use super::names::name_of;
 use crate::escape::{escape, printable};
+use crate::smoke::Place;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
@@ -39,6 +40,8 @@ pub struct SpecTest {
     pub target: OsString,
     /// Everything else.
     pub settings: super::settings::Settings,
+    /// Where the file has it; nothing for the one of a command line.
+    pub place: Option<Place>,
 }
 
 /// What is wrong, and in which line; 0 is no line of the file.
@@ -66,7 +69,7 @@ fn parse(text: &str, path: &Path, more: &[Given]) -> Result<Vec<SpecTest>, SpecE
         let place = if line == 0 { "somewhere".into() } else { format!("line {line}") };
         SpecError::Wrong { path: shown.clone(), place, message }
     };
-    let file = File { text, dir: path.parent().unwrap_or(Path::new("")), definition: Definition::new() };
+    let file = File { text, path, dir: path.parent().unwrap_or(Path::new("")), definition: Definition::new() };
     let (defaults, tests) = file.sections().map_err(wrong)?;
     if !(1..=MOST).contains(&tests.len()) {
         return Err(SpecError::Count { path: shown.clone(), count: tests.len() });
@@ -79,6 +82,7 @@ fn parse(text: &str, path: &Path, more: &[Given]) -> Result<Vec<SpecTest>, SpecE
 
 struct File<'a> {
     text: &'a str,
+    path: &'a Path,
     dir: &'a Path,
     definition: Definition,
 }
@@ -146,7 +150,8 @@ impl File<'_> {
             Some(name) => checked(name).map_err(|message| (line, message))?,
             None => name_of(&target),
         };
-        Ok(SpecTest { name, target, settings: keys.settings })
+        let place = Some(Place { file: self.path.to_owned(), line });
+        Ok(SpecTest { name, target, settings: keys.settings, place })
     }
 }
 

@@ -56,6 +56,8 @@ impl Tell {
                 so_far.running = so_far.running.saturating_sub(1);
                 self.ended(report);
             }
+            Told::Failed(report) => self.say(report, ", tried again"),
+            Told::Left(report) => self.ended(report),
         }
     }
 
@@ -71,11 +73,13 @@ impl Tell {
 
     /// A test that has its report.
     pub(super) fn ended(&self, report: &Report) {
+        self.say(report, "");
+    }
+
+    fn say(&self, report: &Report, next: &str) {
         if self.shown {
-            let (name, place) = (crate::escape::escape(report.name.as_bytes()), report.combination.to_string());
-            let name = format!("{name} {place}");
             let time = verdict::seconds(report.elapsed);
-            self.line.say(&format!("{} {} ({time})\n", report.verdict.name(), name.trim_end()));
+            self.line.say(&format!("{} {} ({time}){next}\n", report.word(), report.title()));
         }
     }
 

@@ -1,31 +1,45 @@
 //! `--json`: one document. Its schema is `docs/smoke.schema.json`; fields are added without a new version, and changed
 //! or removed only with one.
 
-use super::super::verdict::{Class, Report, status};
+use super::super::suite::Suite;
+use super::super::verdict::{Class, Report};
 use serde_json::{Map, Value, json};
 
 /// Version of the document.
 pub const VERSION: u32 = 1;
 
 /// All reports as one document, with a line end.
-pub fn render(reports: &[Report]) -> String {
-    let count = |class| reports.iter().filter(|report| report.verdict.class() == class).count();
+pub fn render(suite: &Suite) -> String {
     let document = json!({
         "version": VERSION,
         "bootdisk": env!("CARGO_PKG_VERSION"),
-        "status": status(reports),
+        "status": suite.status(),
         "counts": {
-            "passed": count(Class::Passed),
-            "failed": count(Class::Failed),
-            "error": count(Class::Error),
-            "skipped": count(Class::Skipped),
+            "passed": suite.count(Class::Passed),
+            "flaky": suite.flaky(),
+            "failed": suite.count(Class::Failed),
+            "error": suite.count(Class::Error),
+            "skipped": suite.count(Class::Skipped),
         },
-        "tests": reports.iter().map(test).collect::<Vec<_>>(),
+        "shard": suite.share.as_ref().map(|share| json!({
+            "shard": share.shard.to_string(),
+            "tests": share.tests,
+            "all": share.all,
+            "timed": share.timed,
+        })),
+        "tests": suite.reports.iter().map(test).collect::<Vec<_>>(),
     });
     crate::escape::json(&document).unwrap_or_default()
 }
 
 fn test(report: &Report) -> Value {
+    let mut document = one_try(report);
+    document["flaky"] = report.is_flaky().into();
+    document["before"] = report.before.iter().map(one_try).collect();
+    document
+}
+
+fn one_try(report: &Report) -> Value {
     let expectations = report.expectations.iter().map(|held| {
         json!({
             "expectation": held.expectation,
@@ -45,6 +59,10 @@ fn test(report: &Report) -> Value {
         "assumed": report.assumed,
         "phases": phases,
         "elapsed": report.elapsed.as_secs_f64(),
+        "ended_in": report.ended_in(),
+        "accelerator": report.accel,
+        "again": report.again,
+        "logs": report.logs.as_ref().map(|path| path.display().to_string()),
         "last_lines": report.last_lines,
         "lost": report.lost,
         "screen": report.screen.as_ref().map(|path| path.display().to_string()),

@@ -1,6 +1,7 @@
 //! The table people read.
 
 use super::super::phases::Phases;
+use super::super::suite::Suite;
 use super::super::verdict::{Class, Report, seconds};
 use std::fmt::Write;
 
@@ -8,7 +9,8 @@ use std::fmt::Write;
 const WIDEST: usize = 60;
 
 /// All reports: a line each, then what did not hold, and a last line that counts.
-pub fn render(reports: &[Report], colour: bool) -> String {
+pub fn render(suite: &Suite, colour: bool) -> String {
+    let reports = &suite.reports;
     let mut text = String::new();
     let rows: Vec<[String; 5]> = reports.iter().map(row).collect();
     let header = ["test", "matrix", "verdict", "time", "phases"].map(str::to_owned);
@@ -16,8 +18,8 @@ pub fn render(reports: &[Report], colour: bool) -> String {
     let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let varies = rows.iter().any(|row| !row[1].is_empty());
     for (number, [name, matrix, word, time, phases]) in all().enumerate() {
-        let verdict = number.checked_sub(1).map(|number| reports[number].verdict.class());
-        let (on, off) = if colour { paint(verdict) } else { ("", "") };
+        let report = number.checked_sub(1).map(|number| &reports[number]);
+        let (on, off) = if colour { paint(report) } else { ("", "") };
         let matrix = if varies { format!("{matrix}{}  ", fill(matrix, width(1))) } else { String::new() };
         let (after_name, after_word, before_time) = (fill(name, width(0)), fill(word, width(2)), fill(time, width(3)));
         _ = write!(text, "{name}{after_name}  {matrix}{on}{word}{after_word}{off}  {before_time}{time}");
@@ -27,12 +29,15 @@ pub fn render(reports: &[Report], colour: bool) -> String {
         explain(&mut text, report);
     }
     text.push('\n');
-    text.push_str(&count(reports));
+    if let Some(accelerators) = suite.accelerators() {
+        _ = writeln!(text, "accelerator: {accelerators}");
+    }
+    _ = writeln!(text, "{}", suite.summary());
     text
 }
 
 fn row(report: &Report) -> [String; 5] {
-    let verdict = report.verdict.name().to_owned();
+    let verdict = report.word().to_owned();
     let (name, combination) = (shown(&report.name), shown(&report.combination.to_string()));
     [cut(name, WIDEST), cut(combination, WIDEST), verdict, seconds(report.elapsed), phases(&report.phases)]
 }
@@ -58,10 +63,16 @@ fn fill(text: &str, width: usize) -> String {
 fn phases(phases: &Phases) -> String {
     // Until the kernel it was the firmware's too, where that did not say when it was done.
     let before_kernel = if phases.loader.is_some() { "loader" } else { "boot" };
+    // Where the kernel's clock was wrong its begin is not known.
+    let until_pid1 = match (phases.kernel, phases.loader) {
+        (Some(_), _) => "kernel",
+        (None, Some(_)) => "loader and kernel",
+        (None, None) => "boot",
+    };
     let points = [
         ("firmware", phases.loader),
         (before_kernel, phases.kernel),
-        ("kernel", phases.pid1),
+        (until_pid1, phases.pid1),
         ("start", phases.workload),
         ("ready", phases.ready),
     ];
@@ -74,9 +85,10 @@ fn phases(phases: &Phases) -> String {
     parts.join(", ")
 }
 
-fn paint(class: Option<Class>) -> (&'static str, &'static str) {
-    match class {
+fn paint(report: Option<&Report>) -> (&'static str, &'static str) {
+    match report.map(|report| report.verdict.class()) {
         None => ("", ""),
+        Some(Class::Passed) if report.is_some_and(Report::is_flaky) => ("\x1b[33m", "\x1b[0m"),
         Some(Class::Passed) => ("\x1b[32m", "\x1b[0m"),
         Some(Class::Skipped) => ("\x1b[33m", "\x1b[0m"),
         Some(Class::Failed | Class::Error) => ("\x1b[31m", "\x1b[0m"),
@@ -85,21 +97,28 @@ fn paint(class: Option<Class>) -> (&'static str, &'static str) {
 
 /// What was used though nothing was said, and what did not hold.
 fn explain(text: &mut String, report: &Report) {
-    let title = || {
-        let combination = shown(&report.combination.to_string());
-        let space = if combination.is_empty() { "" } else { " " };
-        format!("{}{space}{combination}", shown(&report.name))
-    };
     let reasons = report.verdict.reasons();
-    if reasons.is_empty() && report.assumed.is_none() && report.lost.is_none() {
+    if reasons.is_empty() && report.assumed.is_none() && report.lost.is_none() && report.before.is_empty() {
         return;
     }
-    _ = writeln!(text, "\n{}:", title());
+    _ = writeln!(text, "\n{}:", report.title());
     if let (Some(why), Some(last)) = (report.assumed, report.expectations.last()) {
         _ = writeln!(text, "  expected: {} ({why})", last.expectation);
     }
+    for (number, before) in (1..).zip(&report.before) {
+        let reasons = before.verdict.reasons().join("; ");
+        let (word, time) = (before.verdict.name(), seconds(before.elapsed));
+        _ = writeln!(text, "  try {number}: {word} after {time}: {reasons}");
+    }
+    if !report.before.is_empty() {
+        let (number, word) = (report.before.len() + 1, report.verdict.name());
+        _ = writeln!(text, "  try {number}: {word} after {}", seconds(report.elapsed));
+    }
     for reason in reasons {
         _ = writeln!(text, "  {reason}");
+    }
+    if let Some(ended) = report.ended_in() {
+        _ = writeln!(text, "  {ended}");
     }
     if !report.last_lines.is_empty() {
         text.push_str("  the last lines:\n");
@@ -107,6 +126,12 @@ fn explain(text: &mut String, report: &Report) {
     }
     if let Some(hint) = &report.hint {
         _ = writeln!(text, "  hint: {hint}");
+    }
+    if let Some(again) = report.again.as_ref().filter(|_| report.verdict.may_differ()) {
+        _ = writeln!(text, "  again: {again}");
+    }
+    if let Some(logs) = report.logs.as_ref().filter(|_| report.verdict.may_differ() || report.is_flaky()) {
+        _ = writeln!(text, "  its logs: {}.*.log", crate::escape::path(logs));
     }
     if let Some(lost) = &report.lost {
         _ = writeln!(text, "  not kept: {lost}");
@@ -116,24 +141,13 @@ fn explain(text: &mut String, report: &Report) {
     }
 }
 
-fn count(reports: &[Report]) -> String {
-    let of = |class| reports.iter().filter(|report| report.verdict.class() == class).count();
-    let mut parts = vec![format!("{} passed", of(Class::Passed))];
-    for (class, word) in [(Class::Failed, "failed"), (Class::Error, "could not be run"), (Class::Skipped, "skipped")] {
-        if of(class) > 0 {
-            parts.push(format!("{} {word}", of(class)));
-        }
-    }
-    format!("{}\n", parts.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::arch::Architecture;
     use crate::qemu::MachineOptions;
     use crate::smoke::report::{json, junit};
-    use crate::smoke::{Matrix, Test, Verdict};
+    use crate::smoke::{Matrix, Share, Test, Verdict};
 
     fn report(name: &str, matrix: &[&str], verdict: Verdict) -> Report {
         let machine = MachineOptions::new(Architecture::X86_64, Default::default());
@@ -145,26 +159,27 @@ mod tests {
     fn a_name_of_any_length_is_shown_and_cut_in_the_table_alone() {
         let long = "é".repeat(70_000);
         let kernel = format!("kernel={}\x1b[2J", "k".repeat(70_000));
-        let reports =
+        let suite =
             [report(&long, &[], Verdict::Error("why".into())), report("b", &[&kernel], Verdict::Skipped("why".into()))];
-        let text = render(&reports, false);
+        let suite = Suite::of(suite.to_vec());
+        let text = render(&suite, false);
         let rows: Vec<&str> = text.lines().take(3).collect();
         assert!(rows.iter().all(|row| row.chars().count() < 160) && rows[1].contains("é…"), "{rows:?}");
         assert!(
             text.contains(&long) && !text.contains('\x1b') && text.contains("\\x1b[2J"),
             "names are whole below, and safe"
         );
-        assert!(json::render(&reports).contains(&long));
-        assert!(String::from_utf8(junit::render(&reports).unwrap()).unwrap().contains(&long));
+        assert!(json::render(&suite).contains(&long));
+        assert!(String::from_utf8(junit::render(&suite).unwrap()).unwrap().contains(&long));
     }
 
     #[test]
     fn table_json_and_junit_say_the_same_of_what_could_not_be_made() {
-        let reports = [report("a", &["bus=ahci"], Verdict::Error("no driver".into()))];
-        assert!(render(&reports, false).ends_with("\n0 passed, 1 could not be run\n"));
-        let document: serde_json::Value = serde_json::from_str(&json::render(&reports)).unwrap();
+        let suite = Suite::of(vec![report("a", &["bus=ahci"], Verdict::Error("no driver".into()))]);
+        assert!(render(&suite, false).ends_with("\n0 passed, 1 could not be run\n"));
+        let document: serde_json::Value = serde_json::from_str(&json::render(&suite)).unwrap();
         assert_eq!((&document["status"], &document["counts"]["error"]), (&125.into(), &1.into()));
-        let xml = String::from_utf8(junit::render(&reports).unwrap()).unwrap();
+        let xml = String::from_utf8(junit::render(&suite).unwrap()).unwrap();
         assert!(xml.contains("errors=\"1\" skipped=\"0\"") && xml.contains("<error type=\"error\""), "{xml}");
     }
 
@@ -174,7 +189,7 @@ mod tests {
             report("a", &["bus=ahci"], Verdict::Skipped("no".into())),
             report("long name", &["bus=nvme"], Verdict::Passed),
         ];
-        let text = render(&reports, false);
+        let text = render(&Suite::of(reports.to_vec()), false);
         let rows: Vec<&str> = text.lines().take(3).collect();
         assert_eq!(
             rows,
@@ -184,5 +199,39 @@ mod tests {
                 "long name  bus=nvme  passed   0.0 s"
             ]
         );
+    }
+
+    /// A test that failed first is told in every report, and is a success.
+    #[test]
+    fn a_flaky_test_is_told_everywhere_and_counts_as_passed() {
+        let failed = report("web", &["bus=nvme"], Verdict::Oops("[ 1.0] Oops: <0002>".into()));
+        let flaky = Report { before: vec![failed.clone()], ..report("web", &["bus=nvme"], Verdict::Passed) };
+        let lasting = Report { before: vec![failed.clone()], ..failed };
+        let suite = Suite::of(vec![flaky.clone(), report("b", &["bus=nvme"], Verdict::Passed)]);
+        let text = render(&suite, false);
+        assert!(text.contains("web   bus=nvme  flaky "), "{text}");
+        assert!(text.contains("try 1: oops after 0.0 s: the kernel is broken: [ 1.0] Oops"), "{text}");
+        assert!(text.ends_with("\n2 passed (1 flaky)\n"), "{text}");
+        let document: serde_json::Value = serde_json::from_str(&json::render(&suite)).unwrap();
+        assert_eq!((&document["status"], &document["counts"]["flaky"]), (&0.into(), &1.into()));
+        let test = &document["tests"][0];
+        assert_eq!((&test["verdict"], &test["flaky"]), (&"passed".into(), &true.into()));
+        assert_eq!(test["before"][0]["verdict"], "oops");
+        let xml = String::from_utf8(junit::render(&suite).unwrap()).unwrap();
+        assert!(xml.contains("<flakyFailure type=\"oops\" message=\"the kernel is broken: [ 1.0] Oops: &lt;"), "{xml}");
+        assert!(xml.contains("failures=\"0\"") && !xml.contains("<failure"), "{xml}");
+
+        let suite = Suite::of(vec![lasting]);
+        let xml = String::from_utf8(junit::render(&suite).unwrap()).unwrap();
+        assert!(xml.contains("failures=\"1\"") && xml.contains("<rerunFailure"), "{xml}");
+        assert!(render(&suite, false).ends_with("\n0 passed, 1 failed\n"));
+    }
+
+    #[test]
+    fn a_part_without_a_test_is_no_failure_and_says_what_it_is() {
+        let share = Share { shard: "4/4".parse().unwrap(), all: 3, tests: 0, timed: 0 };
+        let suite = Suite { share: Some(share), ..Suite::of(vec![]) };
+        assert_eq!((suite.status(), Suite::of(vec![]).status()), (0, 125));
+        assert!(render(&suite, false).ends_with("\n0 passed; shard 4/4: 0 of 3 tests, by their number\n"));
     }
 }

@@ -77,6 +77,33 @@ fn stretches(phases: &Phases) -> Vec<Stretch> {
     found
 }
 
+/// A part of a boot as a part of a bar.
+pub(super) struct Bar {
+    pub(super) colour: &'static str,
+    /// Of the bar's width.
+    pub(super) percent: f64,
+}
+
+/// The parts of a boot, where `longest` seconds are the whole width.
+pub(super) fn bars(phases: &Phases, longest: f64) -> Vec<Bar> {
+    let bar = |stretch: &Stretch| Bar {
+        colour: ALL[stretch.first].colour,
+        percent: (stretch.to - stretch.from).as_secs_f64() / longest * 100.0,
+    };
+    stretches(phases).iter().map(bar).collect()
+}
+
+/// Everybody that runs: name, what it does, colour.
+pub(super) fn legend() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    ALL.iter().map(|who| (who.name, who.does, who.colour))
+}
+
+/// Seconds of the longest boot, at least a tenth of one.
+pub(super) fn longest(reports: &[Report]) -> f64 {
+    let ends = reports.iter().flat_map(Report::tries).filter_map(|report| report.phases.end);
+    ends.max().unwrap_or_default().as_secs_f64().max(0.1)
+}
+
 /// All boots as one picture.
 pub fn render(reports: &[Report]) -> String {
     let ends = reports.iter().filter_map(|report| report.phases.end);
@@ -91,7 +118,7 @@ pub fn render(reports: &[Report]) -> String {
     );
     reports.iter().for_each(|report| _ = write!(svg, "{}. ", escape(sentence(report))));
     _ = writeln!(svg, "</desc>\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>");
-    legend(&mut svg);
+    draw_legend(&mut svg);
     for (number, report) in reports.iter().enumerate() {
         row(&mut svg, report, (rows_at + ROW * number) as f64, BAR / longest);
     }
@@ -112,14 +139,14 @@ fn sentence(report: &Report) -> String {
     format!("{}, {}: {words}", name(report), report.verdict.name())
 }
 
-fn words(phases: &Phases) -> String {
+pub(super) fn words(phases: &Phases) -> String {
     match stretches(phases) {
         none if none.is_empty() => "the machine was not started".into(),
         some => some.iter().map(Stretch::words).collect::<Vec<_>>().join(", "),
     }
 }
 
-fn legend(svg: &mut String) {
+fn draw_legend(svg: &mut String) {
     for (number, who) in ALL.iter().enumerate() {
         let y = 16 + LEGEND * number;
         area(svg, LEFT, y as f64, 14.0, 14.0, who.colour);
