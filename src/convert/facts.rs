@@ -38,6 +38,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         console_login: options.console_login,
         surroundings: Some(Surroundings::default()),
         mounts: Some(Vec::new()),
+        settings: None,
         restart: Default::default(),
         modules: modules.specs(),
     };

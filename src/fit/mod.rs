@@ -195,6 +195,7 @@ mod tests {
             console_login: false,
             surroundings: None,
             mounts: Some(Vec::new()),
+            settings: None,
             network: Network::Dhcp,
             wait_online: None,
             volumes: vec![],

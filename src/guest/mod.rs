@@ -5,6 +5,7 @@
 //! - [`health`]: a health check, for whoever started the machine;
 //! - [`mounts`]: folders of the host and volumes, for one boot;
 //! - [`restart`]: whether a workload that has ended is started again;
+//! - [`settings`]: the document that a machine gets at start;
 //! - [`channel`]: the frames on the virtio-serial port between `bootdisk run` and PID 1.
 //!
 //! Both programs are built from one source tree, but a disk may be booted by a later `bootdisk`, so both formats
@@ -19,6 +20,7 @@ pub mod overrides;
 pub mod own_init;
 pub mod restart;
 pub mod script;
+pub mod settings;
 pub mod signal;
 pub mod spec;
 pub mod surroundings;

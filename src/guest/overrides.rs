@@ -95,6 +95,7 @@ mod tests {
             console_login: false,
             surroundings: None,
             mounts: None,
+            settings: None,
             restart: Default::default(),
             modules: vec![],
         }

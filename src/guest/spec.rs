@@ -6,6 +6,7 @@
 
 use super::mounts::Mount;
 use super::restart::Restart;
+use super::settings::at_start::AtStart;
 use super::surroundings::{Limit, Surroundings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -73,6 +74,9 @@ pub struct BootSpec {
     /// What this boot mounts in the root; a build writes an empty list. Absent on disks whose PID 1 knows nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mounts: Option<Vec<Mount>>,
+    /// The settings that are looked for at start. Absent on disks whose PID 1 knows nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<AtStart>,
     /// What follows the workload's end. Left out where that is the machine's end.
     #[serde(default, skip_serializing_if = "Restart::is_no")]
     pub restart: Restart,

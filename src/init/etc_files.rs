@@ -6,6 +6,7 @@
 //! there itself stays.
 
 use super::log;
+use crate::guest::settings::host_name;
 use crate::guest::surroundings::{HostName, Surroundings};
 use nix::mount::{MsFlags, mount};
 use std::cell::RefCell;
@@ -114,12 +115,8 @@ fn resolv_conf(servers: &[String], search: &[String], asked: &Surroundings) -> S
 /// What the kernel and every program take as a host name: what the image or the user gave, or else a name made from
 /// the disk's identity, twelve digits as container runtimes make them.
 pub fn hostname(given: Option<&str>, partuuid: &str) -> String {
-    let valid = |name: &&str| {
-        (1..=64).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-    };
     match given.filter(|name| !name.is_empty()) {
-        Some(name) if valid(&name) => name.to_owned(),
+        Some(name) if host_name(name) => name.to_owned(),
         other => {
             if let Some(name) = other {
                 log::warning(format!("not a host name, another is used: {name}"));

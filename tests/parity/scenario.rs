@@ -158,6 +158,7 @@ impl Row {
             console_login: false,
             surroundings: None,
             mounts: Some(Vec::new()),
+            settings: None,
             restart: Default::default(),
             modules: vec![],
         };

@@ -91,6 +91,7 @@ pub fn spec(command: &[&str]) -> BootSpec {
         console_login: false,
         surroundings: None,
         mounts: Some(Vec::new()),
+        settings: None,
         restart: Default::default(),
         modules: kernel().modules.iter().map(|(module, _)| module.clone()).collect(),
     }
