@@ -12,6 +12,7 @@ use crate::boot::initramfs;
 use crate::convert::{Event, Observer};
 use crate::disk_lock::lock;
 use crate::guest::spec::{self, BootSpec};
+use crate::kernel::at_start::at_start;
 use crate::kernel::modules::{Drivers, select_for};
 use crate::kernel::package::file_of_cpio;
 use crate::kernel::preflight::{self, preflight};
@@ -85,6 +86,9 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     // This program's PID 1 knows them, whatever the one before did.
     spec.mounts.get_or_insert_default();
     spec.boots_on = Some(places::boots_on(bundle));
+    // As it was built, and of an older disk that now has a PID 1 which reads them: yes.
+    let read = spec.settings.as_ref().is_none_or(|settings| settings.read);
+    spec.settings = Some(at_start(bundle, read));
     let spec = added::encode(&spec, added.as_ref()).context("cannot encode the boot specification")?;
     let pid1 = crate::pid1::init_binary(disk.architecture()?)?;
     let initramfs = initramfs::write(pid1, &spec, &initramfs::module_files(&modules), Packing::None)?;

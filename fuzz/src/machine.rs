@@ -123,6 +123,11 @@ pub fn boot_spec(data: &[u8]) {
     }
 }
 
+/// Settings that a machine gets at start: our document, SMBIOS, a cloud's YAML.
+pub fn settings(data: &[u8]) {
+    bootdisk::init::settings::try_anything(data);
+}
+
 /// A file of tests.
 pub fn smoke_toml(data: &[u8]) {
     let (_file, path) = file(data);

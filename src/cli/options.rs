@@ -114,6 +114,9 @@ pub struct Disk {
     /// bootdisk run is there, exec gives one instead
     #[arg(long)]
     pub console_login: bool,
+    /// Have the machine look for no settings at its start: no SMBIOS strings, no fw_cfg files, no disk of a cloud's
+    #[arg(long)]
+    pub no_settings: bool,
 }
 
 /// What the disk has beside the image's files, in one layer on top of the image's.

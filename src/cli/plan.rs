@@ -111,6 +111,7 @@ pub fn open(
         identity: disk.identity.clone().map(identity).transpose()?,
         added,
         console_login: disk.console_login,
+        settings: !disk.no_settings,
     };
     Plan::open(image, bundle, options, observe).with_context(|| cannot(name))
 }
@@ -215,6 +216,7 @@ impl options::Disk {
             ("--init", self.init != options::InitChoice::Auto),
             ("--efi-loader", self.efi_loader.is_some()),
             ("--console-login", self.console_login),
+            ("--no-settings", self.no_settings),
             ("--copy-in", !self.added.copy_in.is_empty()),
             ("--ssh-key", !self.added.ssh_key.is_empty()),
             ("--password", !self.added.password.is_empty()),

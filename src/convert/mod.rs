@@ -34,6 +34,7 @@ use crate::guest_modules;
 use crate::hex::hex;
 use crate::identity::DiskIdentity;
 use crate::image::{Digest, Image, Platform};
+use crate::kernel::at_start::at_start;
 pub use crate::kernel::modules::Drivers;
 use crate::kernel::modules::{Selection, select_for};
 use crate::kernel::preflight::{self, preflight};
@@ -135,6 +136,8 @@ pub struct Options {
     pub preflight: bool,
     /// People get a shell of the image's on the machine's consoles.
     pub console_login: bool,
+    /// Whether the machine looks for settings at its start.
+    pub settings: bool,
     /// What tells this disk from others of the same content, which otherwise are the same disk.
     pub identity: Option<String>,
     /// What the topmost layer of the image is, if it is not the image's own.
@@ -247,6 +250,7 @@ impl Plan {
         }
         spec.drivers = bundle.config.is_some().then(|| report.drivers());
         spec.boots_on = Some(places::boots_on(&bundle));
+        spec.settings = Some(at_start(&bundle, options.settings));
         let guest_modules = all_modules(&bundle, &options, observe);
         let guest_digest = guest_modules.map(guest_modules::digest).transpose()?;
         let facts = Facts {

@@ -37,6 +37,12 @@ pub fn create(hostname: &str, asked: Surroundings) {
     write_resolv_conf(&[], &[]);
 }
 
+/// Another name, before the network is known.
+pub fn rename(hostname: &str) {
+    write("hostname", &format!("{hostname}\n"));
+    write_hosts(hostname, None);
+}
+
 fn asked() -> &'static Surroundings {
     ASKED.get_or_init(Surroundings::default)
 }

@@ -1,7 +1,7 @@
 //! PID 1 of the guest (`bootdisk-init`): from the initramfs to the workload, and from its end to power-off.
 //!
 //! ```text
-//!  early mounts ─▶ modules ─▶ host ─▶ DHCP asked ─▶ root ─▶ growth ─▶ address, or not yet ─▶ workload
+//!  early mounts ─▶ modules ─▶ settings ─▶ host ─▶ DHCP asked ─▶ root ─▶ growth ─▶ address, or not yet ─▶ workload
 //!                                                                      (own PID and mount namespace)
 //!                                                                                         │
 //!  power off ◀─ unmount ◀─ sync ◀─ result to host ◀─ reap, forward, stop, start again ◀────┘
@@ -13,6 +13,7 @@
 //!
 //! Not supported: root on anything but a GPT partition (LUKS, LVM, NFS), swap, DHCPv6.
 
+mod accounts;
 pub mod advertised;
 mod booted;
 mod buttons;
@@ -60,6 +61,7 @@ mod root;
 mod routes;
 mod running;
 mod seed;
+pub mod settings;
 mod signals;
 mod start;
 mod superblock;
@@ -81,6 +83,7 @@ use modules::Loader;
 use processes::streams_for;
 use root::Writable;
 use start::Streams;
+use std::path::Path;
 use userland::{Devices, Plan};
 
 /// The whole life of the machine, by process 1. Started by the kernel for a module it wants: that, and nothing else.
@@ -101,14 +104,19 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let mut loader = Loader::new(&modules);
     loader.load_always();
     loader.load_for_devices();
+    let mut received = settings::receive(spec.settings.as_ref());
     let (connected, welcome) = Host::connect();
     *host = connected;
     let booted = Booted::new(welcome.as_ref().and_then(|welcome| welcome.disk_serial.clone()));
+    received.apply(&mut spec, welcome.as_ref().map(|welcome| &welcome.overrides));
     let streams = welcomed(&mut spec, welcome);
+    let cloud_disk = received.cloud_disk();
     let logins = spec.console_login && matches!(streams, Streams::Console);
-    let hostname = name_machine(&spec);
-    // The network's answers come while the root is mounted. A card that is not there yet gets its turn behind it.
-    let early = network::is_there().then(|| network::begin(&spec.network, &hostname));
+    let mut hostname = name_machine(&spec);
+    // The network's answers come while the root is mounted. A card that is not there yet gets its turn behind it, and so
+    // do all where a cloud's disk may say what the network is.
+    let may_begin = network::is_there() && cloud_disk.is_none();
+    let mut early = may_begin.then(|| network::begin(&spec.network, &hostname));
     let mounted = root::find_and_mount(&spec.root, booted, &mut loader, host)?;
     if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
         let grown = growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT, host);
@@ -121,6 +129,14 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let mounts = spec.mounts.take().unwrap_or_default();
     mounts::prepare(&mounts, &mut loader)?;
     let init = spec.init.settle(&spec.process);
+    if let Some(disk) = cloud_disk.or_else(|| received.cloud_disk()) {
+        let network = spec.network.clone();
+        received.apply_cloud(&disk, &mut spec, init, Path::new(root::ROOT), &mut loader);
+        hostname = rename_machine(&spec, hostname);
+        // What was begun is another's, if the disk was found only now.
+        early = early.filter(|_| spec.network == network);
+    }
+    let settings = received.place(&mut spec, init)?;
     let mut network = early.unwrap_or_else(|| network::begin(&spec.network, &hostname));
     if let Some(uplink) = &mut network {
         uplink.settle(network::patience(spec.wait_online, init));
@@ -134,6 +150,7 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
         devices,
         modules: modules.map(|modules| modules.release),
         mounts: mounts.clone(),
+        settings: settings.clone(),
     };
     parameters::set(spec.surroundings.iter().flat_map(|surroundings| &surroundings.sysctls))?;
     if init == Init::Image {
@@ -184,12 +201,26 @@ fn welcomed(spec: &mut BootSpec, welcome: Option<Welcome>) -> Streams {
     streams_for(terminal, welcome.stdin)
 }
 
+/// Gives the machine the name that the specification has by now, and returns it.
+fn rename_machine(spec: &BootSpec, before: String) -> String {
+    let hostname = etc_files::hostname(spec.hostname.as_deref(), &spec.root.partuuid);
+    if hostname != before {
+        set_name(&hostname);
+        etc_files::rename(&hostname);
+    }
+    hostname
+}
+
+fn set_name(hostname: &str) {
+    if let Err(errno) = nix::unistd::sethostname(hostname) {
+        log::warning(format!("cannot set the host name {hostname}: {}", errno.desc()));
+    }
+}
+
 /// Host name, the files that tell it, and what a container runtime sets in a network of its own.
 fn name_machine(spec: &BootSpec) -> String {
     let hostname = etc_files::hostname(spec.hostname.as_deref(), &spec.root.partuuid);
-    if let Err(errno) = nix::unistd::sethostname(&hostname) {
-        log::warning(format!("cannot set the host name {hostname}: {}", errno.desc()));
-    }
+    set_name(&hostname);
     etc_files::create(&hostname, spec.surroundings.clone().unwrap_or_default());
     // Any user may listen below port 1024 and ping, as in containers.
     _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");

@@ -171,7 +171,7 @@ fn reason(errno: Errno, is_folder: bool) -> &'static str {
 }
 
 /// Makes what is missing of a place, as container runtimes do: a folder, or an empty file for a file.
-fn make_place(at: &Path, is_folder: bool) -> std::io::Result<()> {
+pub fn make_place(at: &Path, is_folder: bool) -> std::io::Result<()> {
     if is_folder || fs::metadata(at).is_ok() {
         return make_folders(at);
     }

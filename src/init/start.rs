@@ -7,12 +7,12 @@ use super::failure::{Doing, Failure};
 use super::namespaces::{Workload, begin_pids};
 use super::report::{self, Reporter, Reports};
 use super::userland::Plan;
-use super::{cgroup, command, consoles, copy, environment, folders, log, signals, terminal, userland};
+use super::{accounts, cgroup, command, consoles, copy, environment, folders, log, signals, terminal, userland};
 use crate::copy::Copy;
 use crate::guest::channel::Terminal;
 use crate::guest::spec::Process;
 use crate::guest::surroundings::LIMITS;
-use crate::guest::user::{self, Identity};
+use crate::guest::user::Identity;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
@@ -20,16 +20,10 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, Gid, Uid, chdir, execve, fork, pipe2, setgroups, setresgid, setresuid, setsid};
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
-use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 
 /// Open files of a workload, as container runtimes set it (soft and hard).
 const OPEN_FILES: u64 = 1_048_576;
-/// Most bytes of /etc/passwd and of /etc/group that are looked at.
-const ACCOUNTS_LIMIT: u64 = 16 << 20;
-
 /// What standard streams a process gets.
 #[derive(Clone, Debug)]
 pub enum Streams {
@@ -219,7 +213,7 @@ fn run(start: &Start) -> Result<std::convert::Infallible, Failure> {
     let Some(name) = words.first() else {
         return Err(Failure::machine("the image has no command, and none was given"));
     };
-    let identity = identify(&process.user)?;
+    let identity = accounts::identify(&process.user)?;
     let term = match &start.streams {
         Streams::Terminal(terminal) => Some(terminal.term.as_str()),
         Streams::Console => Some("linux"),
@@ -276,24 +270,6 @@ fn no_folder(folder: &str, errno: Errno) -> Failure {
     let reason = format!("cannot enter the working folder, {}: {folder}", errno.desc().to_lowercase());
     // A runtime's 126 is about permission; a file or a ring of links in the folder's place is the image's defect.
     if errno == Errno::EACCES { Failure::not_executable(reason) } else { Failure::machine(reason) }
-}
-
-/// Reads the image's accounts and resolves `User`.
-fn identify(user: &str) -> Result<Identity, Failure> {
-    let (passwd, group) = (accounts("/etc/passwd"), accounts("/etc/group"));
-    user::resolve(user, &passwd, &group).map_err(Failure::machine)
-}
-
-/// Contents of a file that may be missing, of any kind and of any size.
-fn accounts(path: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    if let Ok(file) = OpenOptions::new().read(true).custom_flags(flags).open(Path::new(path))
-        && file.metadata().is_ok_and(|meta| meta.is_file())
-    {
-        _ = file.take(ACCOUNTS_LIMIT).read_to_end(&mut bytes);
-    }
-    bytes
 }
 
 /// The user owns the pipes and terminals it was given, so that it can open /dev/stdout.

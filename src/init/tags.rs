@@ -7,6 +7,8 @@
 //! label          1144           1052          108        65835            71           43
 //! ```
 //!
+//! and of ISO 9660 the volume identifier, from byte 32808 where 32769 has "CD001" (ECMA-119, 8.4), which is a label alone.
+//!
 //! Not supported: other file systems, swap with pages of other sizes than 4096 bytes, a label of FAT that stands in its
 //! root folder alone. Sources: the kernel's documentation of ext4, mkswap(8), fs/xfs/libxfs/xfs_format.h,
 //! fs/btrfs/tree.h, Microsoft's description of FAT.
@@ -18,19 +20,22 @@ use std::path::Path;
 
 /// Where a format says what it is, and what its file system is called.
 struct Format {
+    /// As mount(2) takes it, where it matters here.
+    name: &'static str,
     signature: (usize, &'static [u8]),
     /// Sixteen bytes of a UUID, or four of FAT's serial number.
     identifier: Range<usize>,
     label: Range<usize>,
 }
 
-const FORMATS: [Format; 6] = [
-    Format { signature: (1080, b"\x53\xef"), identifier: 1128..1144, label: 1144..1160 },
-    Format { signature: (4086, b"SWAPSPACE2"), identifier: 1036..1052, label: 1052..1068 },
-    Format { signature: (0, b"XFSB"), identifier: 32..48, label: 108..120 },
-    Format { signature: (65600, b"_BHRfS_M"), identifier: 65568..65584, label: 65835..66091 },
-    Format { signature: (82, b"FAT32"), identifier: 67..71, label: 71..82 },
-    Format { signature: (54, b"FAT1"), identifier: 39..43, label: 43..54 },
+const FORMATS: [Format; 7] = [
+    Format { name: "ext4", signature: (1080, b"\x53\xef"), identifier: 1128..1144, label: 1144..1160 },
+    Format { name: "swap", signature: (4086, b"SWAPSPACE2"), identifier: 1036..1052, label: 1052..1068 },
+    Format { name: "xfs", signature: (0, b"XFSB"), identifier: 32..48, label: 108..120 },
+    Format { name: "btrfs", signature: (65600, b"_BHRfS_M"), identifier: 65568..65584, label: 65835..66091 },
+    Format { name: "vfat", signature: (82, b"FAT32"), identifier: 67..71, label: 71..82 },
+    Format { name: "vfat", signature: (54, b"FAT1"), identifier: 39..43, label: 43..54 },
+    Format { name: "iso9660", signature: (32769, b"CD001"), identifier: 0..0, label: 32808..32840 },
 ];
 /// How far a device is read: to the end of the last label.
 const READ: u64 = 66091;
@@ -50,6 +55,13 @@ fn tags(device: &Path, node: &Path) -> Vec<String> {
     tags
 }
 
+/// Format and label of the device with this node; `None` where it has no label.
+pub fn label(node: &Path) -> Option<(&'static str, String)> {
+    let start = start(node).ok()?;
+    let labels = FORMATS.iter().filter_map(|format| Some((format.name, text(fields(format, &start)?.1))));
+    labels.into_iter().find(|(_, label)| !label.is_empty())
+}
+
 fn partition_tags(facts: &str) -> Vec<String> {
     let fact = |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     let tags = [("PARTUUID", fact("PARTUUID")), ("PARTLABEL", fact("PARTNAME"))];
@@ -63,15 +75,22 @@ fn start(node: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn content_tags(format: &Format, start: &[u8]) -> Option<[String; 2]> {
+    let (identifier, label) = fields(format, start)?;
+    Some([format!("UUID={}", written(identifier)), format!("LABEL={}", text(label))])
+}
+
+/// Identifier and label, where it is this format.
+fn fields<'a>(format: &Format, start: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
     let (place, signature) = format.signature;
     let is_it = start.get(place..)?.starts_with(signature);
-    let (identifier, label) = (start.get(format.identifier.clone())?, start.get(format.label.clone())?);
-    is_it.then(|| [format!("UUID={}", written(identifier)), format!("LABEL={}", text(label))])
+    let fields = (start.get(format.identifier.clone())?, start.get(format.label.clone())?);
+    is_it.then_some(fields)
 }
 
 /// An identifier as it is written: a UUID, or FAT's number, whose bytes stand in reverse.
 fn written(bytes: &[u8]) -> String {
     match *bytes {
+        [] => String::new(),
         [a, b, c, d] => format!("{d:02X}{c:02X}-{b:02X}{a:02X}"),
         _ => {
             let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -117,6 +136,20 @@ mod tests {
             };
             assert_eq!([format!("UUID={}", tag("UUID")), format!("LABEL={}", tag("LABEL"))], found[2..], "{program}");
         }
+    }
+
+    #[test]
+    fn a_cds_label_is_its_volume_identifier() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = folder.path().join("node");
+        let files = folder.path().join("files");
+        fs::create_dir(&files).unwrap();
+        let mut maker = Command::new("xorriso");
+        maker.args(["-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o"]).arg(&node).arg(&files);
+        let made = maker.output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        assert_eq!(label(&node), Some(("iso9660", "cidata".to_owned())));
+        assert_eq!(tags(folder.path(), &node), ["LABEL=cidata"]);
     }
 
     #[test]

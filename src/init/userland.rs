@@ -11,6 +11,7 @@ use super::etc_mounts::EtcMounts;
 use super::failure::{Doing, Failure};
 use super::folders::{in_root, make_folders, new_folder};
 use super::root::{ROOT, Writable};
+use super::settings::Placed;
 use super::{guest_modules, log, mounts, seed};
 use crate::guest::mounts::Mount as Given;
 use crate::guest::surroundings::{Surroundings, tmpfs_options};
@@ -41,6 +42,8 @@ pub struct Plan {
     pub modules: Option<String>,
     /// Folders of the host and volumes.
     pub mounts: Vec<Given>,
+    /// What the machine got at its start.
+    pub settings: Placed,
 }
 
 /// What /dev is.
@@ -134,6 +137,7 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
     let files = EtcMounts::open();
     let modules = plan.modules.as_ref().map(|release| (release, guest_modules::Opened::open()));
     let given = mounts::Opened::open(&plan.mounts)?;
+    let settings = plan.settings.open()?;
     switch_root().doing("make the root file system the root")?;
     // In a runtime's order, which /proc/mounts shows.
     make(&PROC)?;
@@ -169,6 +173,7 @@ pub fn enter(plan: &Plan) -> Result<(), Failure> {
         make_tmpfs(path, options)?;
     }
     given.mount()?;
+    settings.mount()?;
     make_working_dir(&plan.working_dir);
     match modules {
         Some((release, Ok(folder))) => folder.mount(release),

@@ -9,6 +9,7 @@
 //!
 //! Nothing here writes to a disk image, runs a program or needs root. Of a unified kernel image only the kernel is read.
 
+pub mod at_start;
 mod bootfile;
 pub mod bundle;
 pub mod config;

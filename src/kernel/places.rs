@@ -50,7 +50,7 @@ fn lacks(bundle: &Bundle, needs: &[&[Driver]]) -> Option<Vec<&'static str>> {
 }
 
 /// Whether a kernel has a driver, as a module that is there or built in.
-fn has(bundle: &Bundle, (module, option): &Driver) -> Option<bool> {
+pub(super) fn has(bundle: &Bundle, (module, option): &Driver) -> Option<bool> {
     if let Some(tree) = &bundle.modules
         && (tree.path(module).is_some() || tree.builtin().names().contains(*module))
     {

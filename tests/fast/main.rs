@@ -24,6 +24,7 @@ mod layers_rules;
 mod layers_scale;
 mod layers_umoci;
 mod registry;
+mod settings;
 mod shown;
 mod source_docker;
 mod source_forms;

@@ -12,6 +12,7 @@ mod boot_stage_uefi;
 mod ext4_kernel;
 mod init_boot;
 mod init_process;
+mod init_settings;
 mod initramfs_boot;
 mod qemu_disk;
 mod qemu_end;

@@ -23,7 +23,7 @@ pub const PARTUUID: &str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 /// How long anything may take, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Modules the cloud kernel needs in this machine, with those loaded at every boot.
-const MODULES: [(&str, bool); 15] = [
+const MODULES: [(&str, bool); 23] = [
     ("virtio", false),
     ("virtio_ring", false),
     ("virtio_pci_modern_dev", false),
@@ -39,6 +39,14 @@ const MODULES: [(&str, bool); 15] = [
     ("mbcache", true),
     ("ext4", true),
     ("overlay", true),
+    ("qemu_fw_cfg", false),
+    ("cdrom", false),
+    ("isofs", false),
+    ("fat", false),
+    ("vfat", false),
+    ("nls_cp437", false),
+    ("nls_ascii", false),
+    ("nls_utf8", false),
 ];
 
 /// A kernel and the modules beside it, unpacked once.
@@ -240,6 +248,8 @@ pub struct Boot<'a> {
     pub cmdline: &'a str,
     /// What is typed on the serial console.
     pub console_input: Option<&'a str>,
+    /// Further options of QEMU's.
+    pub extra: Vec<String>,
 }
 
 impl<'a> Boot<'a> {
@@ -258,6 +268,7 @@ impl<'a> Boot<'a> {
             keep: false,
             cmdline: "",
             console_input: None,
+            extra: Vec::new(),
         }
     }
 
@@ -295,6 +306,7 @@ impl<'a> Boot<'a> {
             command.arg(format!("socket,id=host,path={},server=on,wait=off", folder.join("host").display()));
             command.args(["-device", &format!("virtserialport,chardev=host,name={PORT}")]);
         }
+        command.args(&self.extra);
         command.stdin(Stdio::null());
         if let Some(text) = self.console_input {
             let typed = folder.join("typed");

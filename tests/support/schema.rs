@@ -12,11 +12,10 @@ pub fn complaint(root: &Value, schema: &Value, value: &Value, place: &str) -> Op
     }
     if let Some(choices) = schema["anyOf"].as_array() {
         let complaints: Vec<_> = choices.iter().map(|choice| complaint(root, choice, value, place)).collect();
-        return match complaints.iter().any(Option::is_none) {
-            true => None,
+        if complaints.iter().all(Option::is_some) {
             // The complaint about the deepest place is about the choice that was meant.
-            false => complaints.into_iter().flatten().max_by_key(|text| text.find(": ")),
-        };
+            return complaints.into_iter().flatten().max_by_key(|text| text.find(": "));
+        }
     }
     if let Some(choices) = schema["enum"].as_array() {
         return (!choices.contains(value)).then(|| format!("{place}: {value} is none of {choices:?}"));

@@ -26,6 +26,24 @@ disk = "a.img"
 reject = ["FATAL"]
 "#;
 
+const SETTINGS: &str = r#"{"version": 1, "entrypoint": ["/bin/sh"], "command": ["-c", "env"], "env": {"A": "1", "B": null}, "user": "www:33",
+    "workdir": "/srv", "hostname": "web", "network": "static:10.0.2.50/24,gateway=10.0.2.2",
+    "files": [{"path": "/etc/a", "text": "x", "mode": "0640", "owner": "www"}, {"path": "/etc/b", "base64": "AAE="}],
+    "credentials": {"db": {"text": "x"}}, "ssh_keys": {"root": ["ssh-ed25519 AAAA"]}}"#;
+
+const META_DATA: &str =
+    "instance-id: i-1\nlocal-hostname: 'web' # name\npublic-keys:\n  me: [ssh-rsa A, \"ssh-rsa B\"]\n  - x\n";
+
+const NETWORK_CONFIG: &str =
+    "version: 2\nethernets:\n  a:\n    match: {macaddress: '52:54:00:12:34:56'}\n    addresses: [10.0.0.5/24]
+    gateway4: 10.0.0.1\n    routes:\n    - {to: default, via: fd00::1}\n";
+
+/// Two structures with strings, and the end.
+fn smbios() -> Vec<u8> {
+    let strings = b"io.systemd.credential:a=1\0io.systemd.credential.binary:b=AAE=\0\0";
+    [&[0, 5, 0, 0, 1], &b"firmware\0\0"[..], &[11, 5, 1, 0, 2], strings, &[127, 4, 2, 0, 0, 0]].concat()
+}
+
 /// See [`super::all`].
 pub fn all() -> Corpus {
     vec![
@@ -35,6 +53,7 @@ pub fn all() -> Corpus {
         ("dhcp", vec![dhcp(2), dhcp(5), dhcp(6)]),
         ("router_advertisement", vec![advertisement()]),
         ("boot_spec", vec![serde_json::to_vec(&boot_spec()).expect("JSON")]),
+        ("settings", [texts(&[SETTINGS, META_DATA, NETWORK_CONFIG]), vec![smbios()]].concat()),
         ("smoke_toml", texts(&[TESTS, "[[test]]\nimage = 'a'\n"])),
     ]
 }

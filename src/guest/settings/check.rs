@@ -88,11 +88,13 @@ pub fn mode(text: &str) -> Result<u32, &'static str> {
 
 /// A line of authorized_keys.
 pub fn key(line: &str) -> Result<(), &'static str> {
+    if ssh_key(line) { Ok(()) } else { Err("is no line of authorized_keys") }
+}
+
+/// Whether it can be a line of authorized_keys: something that stays one line.
+pub fn ssh_key(line: &str) -> bool {
     const MOST: usize = 16 << 10;
-    if line.trim().is_empty() || line.len() > MOST || line.chars().any(char::is_control) {
-        return Err("is no line of authorized_keys");
-    }
-    Ok(())
+    !line.trim().is_empty() && line.len() <= MOST && !line.chars().any(char::is_control)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod check;
 mod document;
 pub mod tree;
 
-pub use check::{MAX_WORD, credential_name, host_name};
+pub use check::{MAX_WORD, credential_name, host_name, ssh_key};
 pub use document::{Content, Credential, File, KEYS, KEYS_OF_A_FILE, Settings, read};
 
 /// Name of the credential that the document is.

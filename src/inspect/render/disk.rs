@@ -64,8 +64,20 @@ pub fn disk(page: &mut Page, disk: &Disk) {
             ] {
                 spec.pointer(pointer).iter().for_each(|value| page.row(label, &text(value)));
             }
+            if let Some(settings) = spec.get("settings") {
+                page.row("settings", &at_start(settings));
+            }
         }
         initramfs.note.iter().for_each(|note| page.row("note", note));
+    }
+}
+
+/// Where the machine looks for settings at its start.
+fn at_start(settings: &serde_json::Value) -> String {
+    let ways = settings["ways"].as_array().into_iter().flatten().filter_map(|way| way.as_str());
+    match settings["read"].as_bool() {
+        Some(true) => format!("at start, from {}", ways.collect::<Vec<_>>().join(", ")),
+        _ => "none at start (--no-settings)".to_owned(),
     }
 }
 
