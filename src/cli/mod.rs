@@ -19,6 +19,7 @@ mod document;
 mod env;
 mod exec;
 mod export;
+mod handed;
 mod health;
 mod inspect;
 pub mod kernel;
@@ -77,9 +78,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Write a bootable disk from an image
-    Build(build::Args),
+    Build(Box<build::Args>),
     /// Boot an image or a disk in QEMU; the exit status is the workload's
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Boot images or disks and check that they behave as expected
     Test(Box<smoke::Args>),
     /// Run a process in a running machine

@@ -6,6 +6,7 @@
 use super::console;
 use super::debug::Debug;
 use super::detach::{self, Side};
+use super::handed;
 use super::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout, reach};
 use super::mounts;
 use super::options::{self, Global};
@@ -139,6 +140,8 @@ pub struct Args {
     #[command(flatten)]
     mounts: mounts::Mounts,
     #[command(flatten)]
+    handed: handed::Given,
+    #[command(flatten)]
     process: options::Process,
 }
 
@@ -184,7 +187,7 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
                 boot_files.boot()
             }
         };
-    let facts = Facts::of(&disk);
+    let mut facts = Facts::of(&disk);
     fill(&mut machine, args)?;
     machine.forwards = forwards(global, args, &facts)?;
     // A disk made here has that size already.
@@ -192,7 +195,12 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
     let (overrides, mounts) = overrides(args, &facts)?;
     let mut show = console::Console::new(global, args.console);
     show.welcome(&machine.forwards, args.tty && args.interactive);
-    if let Err(unfit) = check(&disk, &facts, &mut machine, &overrides, args, &mut show) {
+    let told = args.handed.read()?;
+    let checked = args.handed.check(&facts).and_then(|()| {
+        told.tell(&mut facts);
+        check(&disk, &facts, &mut machine, &overrides, args, &mut show)
+    });
+    if let Err(unfit) = checked {
         let status = unfit.status();
         debug.iter_mut().for_each(|debug| debug.machine(&machine, &overrides.env));
         report::tell(&unfit.into());
@@ -207,6 +215,7 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
         overrides,
         healthcheck,
         mounts,
+        handed: told.handed,
         terminal: args.tty,
         stdin: args.interactive,
         detached: args.detach,

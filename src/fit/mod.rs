@@ -21,6 +21,7 @@ use crate::guest::mounts::DRIVER;
 use crate::guest::network::Network;
 use crate::guest::overrides;
 use crate::guest::restart::Restart;
+use crate::guest::settings::at_start::FW_CFG;
 use crate::guest::spec::Init;
 use crate::qemu::{Boot, Bus, MachineOptions, Nic};
 use crate::startable::{self, Doubt};
@@ -63,6 +64,12 @@ pub enum Unfit {
     /// Asked for what this disk's PID 1 has never heard of.
     #[error("the disk was made by an older bootdisk, which had no {0}")]
     Older(&'static str),
+    /// Built not to listen.
+    #[error("the disk was built with --no-settings, and reads no {0}")]
+    NoSettings(&'static str),
+    /// Nothing would bring them.
+    #[error("the disk's kernel does not read QEMU's firmware configuration (CONFIG_FW_CFG_SYSFS), by which {0} comes")]
+    NoFwCfg(&'static str),
     /// A policy for a workload, where there is none.
     #[error("the image's own init runs the machine, and restart policies are for a command: {0}")]
     OwnInit(Restart),
@@ -83,6 +90,8 @@ impl Unfit {
             Unfit::NoDriver { .. } => "omit --bus, or build with a kernel that has the driver".into(),
             Unfit::Memory { least, .. } => format!("give it more: -m {}m", (least * 3 / 2).next_multiple_of(64)),
             Unfit::Older(option) => format!("build it again, or omit {option}"),
+            Unfit::NoSettings(option) => format!("build it without --no-settings, or omit {option}"),
+            Unfit::NoFwCfg(option) => format!("build with a kernel that has the driver, or omit {option}"),
             Unfit::OwnInit(_) => "omit --restart, or start the image's command instead: --init container".into(),
             Unfit::Workload(doubt) => return doubt.hint(),
         })
@@ -148,6 +157,20 @@ pub fn workload(disk: &Facts, root: &dyn ReadAt, changes: &Overrides) -> Result<
     let names = disk.root.map_or(vec![], |offset| startable::on_disk(root, offset, &spec.process, init));
     let certain = words.chain(names).find(|doubt| doubt.status().is_some());
     certain.map_or(Ok(()), |doubt| Err(doubt.into()))
+}
+
+/// Whether a disk hears of what an option tells it at its start.
+///
+/// # Errors
+/// Why it does not.
+pub fn told(disk: &Facts, option: &'static str, by_fw_cfg: bool) -> Result<(), Unfit> {
+    let Some(spec) = &disk.spec else { return Ok(()) };
+    match &spec.settings {
+        None => Err(Unfit::Older(option)),
+        Some(settings) if !settings.read => Err(Unfit::NoSettings(option)),
+        Some(settings) if by_fw_cfg && !settings.reads(FW_CFG) => Err(Unfit::NoFwCfg(option)),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Whether a disk's kernel mounts folders of the host. What is not known is tried.

@@ -64,6 +64,8 @@ pub struct Wiring {
     pub shares: Vec<(String, SocketAt)>,
     /// Disks beside the first: serial numbers, files, and whether they are only read.
     pub disks: Vec<(String, FileAt, bool)>,
+    /// Items of the firmware configuration device: names, and files in memory.
+    pub fw_cfg: Vec<(String, RawFd)>,
 }
 
 /// No system calls that are obsolete, get rights, start programs, or change priorities and processors.
@@ -103,6 +105,7 @@ pub fn arguments(machine: &MachineOptions, wiring: &Wiring) -> Vec<OsString> {
     sockets(&mut args, wiring);
     shares(&mut args, wiring);
     more_disks(&mut args, wiring);
+    fw_cfg(&mut args, wiring);
     args.0.extend(machine.extra.iter().cloned());
     args.0
 }
@@ -329,6 +332,13 @@ fn more_disks(args: &mut Args, wiring: &Wiring) {
     }
 }
 
+/// QEMU reads the whole file by its name, which cannot be that of a descriptor set.
+fn fw_cfg(args: &mut Args, wiring: &Wiring) {
+    for (name, fd) in &wiring.fw_cfg {
+        args.pair("-fw_cfg", format!("name={name},file=/dev/fd/{fd}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +362,7 @@ mod tests {
             firmware_log: SocketAt::Absent,
             shares: Vec::new(),
             disks: Vec::new(),
+            fw_cfg: Vec::new(),
         }
     }
 
@@ -495,6 +506,7 @@ mod tests {
         let more = Wiring {
             shares: vec![("bootdisk-0".into(), SocketAt::Fd(40))],
             disks: vec![("bootdisk-1".into(), FileAt::Fd(41), false), ("bootdisk-2".into(), FileAt::Fd(42), true)],
+            fw_cfg: vec![("opt/a/b".into(), 43)],
             ..wiring()
         };
         let (gone, new) = difference(&machine(Architecture::X86_64), &more);
@@ -512,6 +524,7 @@ mod tests {
                 "-add-fd fd=42,set=6",
                 r#"-blockdev {"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"file","filename":"/dev/fdset/6","read-only":true},"node-name":"more1","read-only":true}"#,
                 "-device virtio-blk-pci,drive=more1,serial=bootdisk-2",
+                "-fw_cfg name=opt/a/b,file=/dev/fd/43",
             ]
         );
 

@@ -1,7 +1,8 @@
-//! What a machine has beside its disk: file systems of the host over virtio-fs, and more disks.
+//! What a machine has beside its disk: file systems of the host over virtio-fs, more disks, and items of its firmware
+//! configuration.
 //!
-//! Both are open already: a socket on which a vhost-user daemon answers, and a file. The guest knows them by their names,
-//! as a tag and as a serial number. What a vhost-user daemon serves, it serves from the machine's memory, which is
+//! All are open already: a socket on which a vhost-user daemon answers, or a file. The guest knows them by their names,
+//! as a tag, a serial number, a path. What a vhost-user daemon serves, it serves from the machine's memory, which is
 //! shared with it for that.
 
 use std::fs::File;
@@ -16,6 +17,17 @@ pub struct Extras {
     pub shares: Vec<Share>,
     /// Disks.
     pub disks: Vec<ExtraDisk>,
+    /// Items of the firmware configuration device.
+    pub fw_cfg: Vec<FwCfg>,
+}
+
+/// What the guest reads by QEMU's firmware configuration device (QEMU, docs/specs/fw_cfg.rst).
+#[derive(Debug)]
+pub struct FwCfg {
+    /// Begins with `opt/`; at most 55 bytes, without commas.
+    pub name: String,
+    /// The content, from its first byte on; QEMU reads it when it starts.
+    pub file: File,
 }
 
 /// A file system that a daemon serves.
@@ -51,8 +63,9 @@ impl Extras {
         self.shares.iter().map(|share| share.socket.as_raw_fd())
     }
 
-    /// The disks' files.
+    /// The disks' files, and those of the firmware configuration.
     pub(super) fn files(&self) -> impl Iterator<Item = RawFd> {
-        self.disks.iter().map(|disk| disk.file.as_raw_fd())
+        let items = self.fw_cfg.iter().map(|item| item.file.as_raw_fd());
+        self.disks.iter().map(|disk| disk.file.as_raw_fd()).chain(items)
     }
 }

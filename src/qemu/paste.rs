@@ -73,6 +73,7 @@ pub fn script(machine: &MachineOptions, boot_files: Option<&BootFilesAt>) -> Res
         firmware_log: SocketAt::Absent,
         shares: Vec::new(),
         disks: Vec::new(),
+        fw_cfg: Vec::new(),
     };
     let mut command = quote(qemu.as_os_str());
     for argument in arguments(&machine, &wiring) {

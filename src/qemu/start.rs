@@ -81,6 +81,7 @@ pub(crate) fn start(
         firmware_log: firmware_log_end.as_ref().map_or(SocketAt::Absent, |end| SocketAt::Fd(end.as_raw_fd())),
         shares: extras.shares.iter().map(|one| (one.tag.clone(), SocketAt::Fd(one.socket.as_raw_fd()))).collect(),
         disks: extras.disks.iter().map(|one| (one.serial.clone(), file_at(&one.file), one.read_only)).collect(),
+        fw_cfg: extras.fw_cfg.iter().map(|one| (one.name.clone(), one.file.as_raw_fd())).collect(),
     };
     let ends = [Some(&qmp_end), Some(&channel_end), Some(&console_end), firmware_log_end.as_ref()];
     let ends = ends.into_iter().flatten().map(|end| end.as_raw_fd()).chain(extras.sockets());

@@ -7,7 +7,7 @@ use super::{Session, terminal};
 use crate::guest::channel::{Overrides, Terminal};
 use crate::guest::spec::Healthcheck;
 use crate::qemu::{self, MachineOptions, RunError, Started};
-use crate::sharing::{self, Provided, Wanted};
+use crate::sharing::{self, Handed, Provided, Wanted};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct SessionOptions {
     pub stdin: bool,
     /// Folders of the host and volumes.
     pub mounts: Vec<Wanted>,
+    /// What it is handed at its start.
+    pub handed: Handed,
     /// SIGHUP says nothing about the machine.
     pub detached: bool,
     /// What is asked of the workload while it runs.
@@ -61,7 +63,7 @@ pub fn run_controlled(
     sink: Sink<'_>,
 ) -> Result<Finished, RunError> {
     let terminal = describe_terminal(&options, &streams)?;
-    let Provided { mounts, extras, daemons } = sharing::provide(&options.mounts, &mut |text| {
+    let Provided { mounts, extras, daemons } = sharing::provide(&options.mounts, &options.handed, &mut |text| {
         _ = sink(Event { at: Duration::ZERO, what: What::Told(text) });
     })?;
     options.overrides.mounts = mounts;

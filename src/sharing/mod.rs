@@ -3,7 +3,8 @@
 //! ```text
 //!  Wanted ─┬─ folder, file ─▶ program, view, daemon: virtiofsd ─▶ socket ──┐
 //!          │       └── where there is none ─▶ copy: ext4, read-only ─▶ file ┼─▶ qemu::Extras, and what PID 1 mounts
-//!          └─ volume ─▶ volumes ───────────────────────────────────▶ file ──┘
+//!          └─ volume ─▶ volumes ───────────────────────────────────▶ file ──┤
+//!  Handed ────── credentials, a disk for cloud-init ───────────────▶ file ──┘
 //! ```
 //!
 //! Nothing but what was named reaches a guest: each daemon is shut into its one folder or file, follows no link out of
@@ -15,6 +16,7 @@
 
 mod copy;
 mod daemon;
+mod handed;
 mod program;
 mod view;
 
@@ -23,6 +25,7 @@ use crate::guest::mounts::{By, Mount};
 use crate::qemu::{ExtraDisk, Extras, RunError, Share};
 use crate::volumes::{self, Store, VolumeError};
 use daemon::{Daemon, Served};
+pub use handed::{Handed, holding, in_memory};
 use program::Program;
 use std::fs::File;
 use std::os::fd::BorrowedFd;
@@ -90,11 +93,11 @@ impl Daemons {
     }
 }
 
-/// Makes ready what is wanted. `tell` gets what is other than it was asked for.
+/// Makes ready what is wanted, and what is handed over as it is. `tell` gets what is other than it was asked for.
 ///
 /// # Errors
 /// What cannot be had in any way.
-pub fn provide(wanted: &[Wanted], tell: &mut dyn FnMut(String)) -> Result<Provided, RunError> {
+pub fn provide(wanted: &[Wanted], handed: &Handed, tell: &mut dyn FnMut(String)) -> Result<Provided, RunError> {
     let mut provided = Provided::default();
     let mut program = None;
     for one in wanted {
@@ -112,6 +115,7 @@ pub fn provide(wanted: &[Wanted], tell: &mut dyn FnMut(String)) -> Result<Provid
         }
         provided.mounts.push(mount);
     }
+    handed.add_to(&mut provided.extras)?;
     Ok(provided)
 }
 

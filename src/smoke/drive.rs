@@ -145,7 +145,8 @@ impl Drive<'_> {
         let (out_log, err_log) = (logs.stdout.take(), logs.stderr.take());
         let screen = self.screen_path();
         let (overrides, mounts) = (self.test.overrides.clone(), self.test.mounts.clone());
-        let options = SessionOptions { overrides, mounts, ..Default::default() };
+        let handed = self.test.handed.clone();
+        let options = SessionOptions { overrides, mounts, handed, ..Default::default() };
 
         let finished = thread::scope(|scope| {
             // However this ends, nobody waits for the machine any longer.

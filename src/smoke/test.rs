@@ -8,7 +8,7 @@ use crate::guest::channel::Overrides;
 use crate::guest::spec::Healthcheck;
 use crate::qemu::MachineOptions;
 use crate::session::Schedule;
-use crate::sharing::{Source, Wanted};
+use crate::sharing::{Handed, Source, Wanted};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct Test {
     pub overrides: Overrides,
     /// Folders of this host and volumes.
     pub mounts: Vec<Wanted>,
+    /// What the machine is handed at its start.
+    pub handed: Handed,
     /// What must hold. Without any, health or status 0 is taken for it.
     pub expectations: Vec<Expectation>,
     /// The health check, with what was asked of it.
@@ -60,6 +62,7 @@ impl Test {
             machine,
             overrides: Overrides::default(),
             mounts: Vec::new(),
+            handed: Handed::default(),
             expectations: Vec::new(),
             healthcheck: None,
             exposed: Vec::new(),

@@ -201,6 +201,8 @@ echo "state: $(systemctl is-system-running), failed: $(systemctl --failed --no-l
 echo "timeouts: $(journalctl -b --no-pager | grep -c Timed.out.waiting)"
 echo "again: $(findmnt -no SOURCE /mnt/again), generated: $(ls -d /run/systemd/generator*/boot* 2>/dev/null | wc -l)"
 echo "exec: in $(cat /proc/self/cgroup), on $(tty)"
+echo "credentials: $(systemd-creds --system cat doc) $(systemd-creds --system cat given) $(ls /run/credentials/@system | wc -l)"
+echo "settings: $(cat /etc/from.settings) on $(hostname), $(stat -f -c %T /etc/from.settings)"
 cat /etc/fstab; echo added >> /etc/fstab"#;
 
 /// A real systemd without udev, whose environment says that it is in a container, with the table of another machine: a
@@ -223,15 +225,26 @@ fn systemd_comes_up_whatever_its_image_knows_of_other_machines() {
         umoci config --image systemd.oci:latest --config.env container=podman",
     );
     let _ends = Ends(&bench);
-    run_detached(&bench, "system", &layout, &["-q"], &[]);
+    // systemd reads credentials of the firmware itself, and gets those of the document beside them.
+    let document = r#"{"version": 1, "hostname": "set", "credentials": {"doc": {"text": "of the document"}},
+        "files": [{"path": "/etc/from.settings", "text": "settings"}]}"#;
+    fs::write(bench.path("settings.json"), document).unwrap();
+    let given = "--qemu-arg=type=11,value=io.systemd.credential:given=given";
+    let fw_cfg = format!(
+        "--qemu-arg=name=opt/io.systemd.credentials/bootdisk.settings,file={}",
+        bench.path("settings.json").display()
+    );
+    let options = ["-q", "--qemu-arg=-smbios", given, "--qemu-arg=-fw_cfg", &fw_cfg];
+    run_detached(&bench, "system", &layout, &options, &[]);
     let follows = Running::start(bench.bootdisk().args(["logs", "-f", "system"]));
     wait_until(&bench, "system", IS_UP);
     run(&mut exec(&bench, &["system"], &["sh", "-c", CARETAKERS])).expect(0, "1\n");
     let text = run(&mut exec(&bench, &["-t", "system"], &["sh", "-c", CHECK])).text();
     let found = ["container: none", "state: running, failed: 0", "timeouts: 0", "again: /dev/vda3, generated: 0"];
     let beside = ["exec: in 0::/init.scope, on /dev/pts/0"];
+    let settings = ["credentials: of the document given 2", "settings: settings on set, ramfs"];
     let table = ["# not here: /dev/sda5 none swap sw 0 0", "# by mount: /dev/vda3 /mnt/again ext4 defaults 0 2"];
-    let mut lines = found.into_iter().chain(beside).chain(table);
+    let mut lines = found.into_iter().chain(beside).chain(settings).chain(table);
     assert!(lines.all(|line| text.contains(line)), "{text}");
     assert!(text.contains("tmpfs /srv tmpfs defaults 0 0") && text.contains("Read-only file system"), "{text}");
 

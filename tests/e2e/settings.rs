@@ -142,8 +142,61 @@ fn what_an_image_or_a_disk_cannot_have_is_refused_and_leaves_nothing() {
         assert!(lines[0].starts_with("hint: ") && lines[0].contains(hint), "{said}");
         assert!(!out.exists());
     }
-    for option in ["--console-login", &key] {
+    for option in ["--console-login", "--no-settings", &key] {
         let said = run(&mut bench.run_command(&disk, &[option])).expect(125, "").stderr;
         assert!(said.contains("is for building a disk, and this is one: "), "{said}");
     }
+}
+
+/// With the modules that a real disk has; and what its report says.
+#[test]
+fn a_cd_of_a_cloud_and_fw_cfg_are_read_unless_the_disk_was_built_to_look_at_nothing() {
+    let (bench, folder, image) = bench();
+    let cloud = folder.join("cloud");
+    fs::create_dir_all(&cloud).unwrap();
+    fs::write(cloud.join("meta-data"), "instance-id: i-1\nlocal-hostname: cloud\n").unwrap();
+    let iso = bench.path("cloud.iso");
+    let mut maker = std::process::Command::new("xorriso");
+    maker.args(["-as", "mkisofs", "-quiet", "-V", "CIDATA", "-J", "-r", "-o"]).arg(&iso).arg(&cloud);
+    run(&mut maker).expect_status(0);
+    let document = bench.path("settings.json");
+    fs::write(&document, r#"{"version": 1, "env": {"A": "set"}}"#).unwrap();
+    let arguments = [
+        "-drive".to_owned(),
+        format!("if=none,id=cd,media=cdrom,format=raw,read-only=on,file={}", iso.display()),
+        "-device".to_owned(),
+        "virtio-scsi-pci".to_owned(),
+        "-device".to_owned(),
+        "scsi-cd,drive=cd".to_owned(),
+        "-fw_cfg".to_owned(),
+        format!("name=opt/io.systemd.credentials/bootdisk.settings,file={}", document.display()),
+    ];
+    let arguments = arguments.map(|argument| format!("--qemu-arg={argument}"));
+    for (name, options, says, row) in [
+        ("read.img", &[][..], "cloud set\n", "at start, from smbios, fw_cfg, iso9660, vfat, cdrom"),
+        ("none.img", &["--no-settings", "--hostname=own"], "own unset\n", "none at start (--no-settings)"),
+    ] {
+        let disk = bench.build(&image, name, options);
+        let mut command = bench.run_command(&disk, &[]);
+        command.args(&arguments).args(["--", "sh", "-c", "echo $(hostname) ${A-unset}"]);
+        run(&mut command).expect(0, says);
+        let report = run(bench.bootdisk().arg("inspect").arg(&disk)).expect_status(0).text();
+        assert!(report.contains(row), "{report}");
+    }
+    // The same by options of ours.
+    let word = bench.path("word");
+    fs::write(&word, "a secret\n").unwrap();
+    let told = |disk: &str| {
+        let mut command = bench.run_command(bench.path(disk), &[]);
+        command.arg("--settings").arg(&document).arg("--cloud-init").arg(&cloud);
+        command.arg(format!("--credential=db.word={}", word.display()));
+        command.args(["--", "sh", "-c", "echo $(hostname) ${A-unset}; cat $CREDENTIALS_DIRECTORY/db.word"]);
+        command
+    };
+    run(&mut told("read.img")).expect(0, "cloud set\na secret\n");
+    let said = run(&mut told("none.img")).expect(125, "").stderr;
+    assert!(said.contains("the disk was built with --no-settings, and reads no --settings"), "{said}");
+    fs::write(&document, r#"{"version": 1, "env": {"A": "1", "A": "2"}}"#).unwrap();
+    let said = run(&mut told("read.img")).expect(125, "").stderr;
+    assert!(said.contains("not a settings document: ") && said.contains("hint: docs/settings.md"), "{said}");
 }

@@ -231,6 +231,7 @@ fn relative_to(dir: &Path, key: &str, arg: &Arg, text: &str) -> String {
             None if key == "ssh-key" => joined(text),
             None => text.to_owned(),
         },
+        ("credential", Some((name, file))) => format!("{name}={}", joined(file)),
         ("matrix", Some(("kernel", names))) => {
             format!("kernel={}", names.split(',').map(kernel).collect::<Vec<_>>().join(","))
         }

@@ -6,6 +6,7 @@ use super::keys::Given;
 use super::spec::SpecTest;
 use crate::arch::Architecture;
 use crate::boot::existing::Existing;
+use crate::cli::handed::Told;
 use crate::cli::machine::{AccelOption, BootChoice, reach};
 use crate::cli::mounts;
 use crate::cli::options::Global;
@@ -105,7 +106,8 @@ fn none_is_no_success(slots: &mut [Slot]) {
 impl Planned {
     fn add(&mut self, global: &Global, test: &SpecTest, wishes: &Wishes<'_>) -> Result<()> {
         let matrix = test.settings.matrix()?;
-        let asked = Asked { test, wishes, overrides: test.settings.process.overrides()? };
+        let told = test.settings.handed.read()?;
+        let asked = Asked { test, told, wishes, overrides: test.settings.process.overrides()? };
         let kernels: Vec<Option<&String>> = match matrix.values(Axis::Kernel) {
             [] => vec![None],
             kernels => kernels.iter().map(Some).collect(),
@@ -160,6 +162,7 @@ impl Booted {
 
 struct Asked<'a> {
     test: &'a SpecTest,
+    told: Told,
     wishes: &'a Wishes<'a>,
     overrides: Overrides,
 }
@@ -174,7 +177,10 @@ impl Asked<'_> {
         let mut disk = self.test.settings.disk.clone();
         disk.kernel = kernel.map(OsString::from).or(disk.kernel);
         let target = Target::open(global, (&self.test.target, Reference::parse), &disk, &ways)?;
-        Booted::open(target, ways.contains(&BootChoice::Direct))
+        let mut booted = Booted::open(target, ways.contains(&BootChoice::Direct))?;
+        self.test.settings.handed.check(&booted.facts)?;
+        self.told.tell(&mut booted.facts);
+        Ok(booted)
     }
 
     fn slot(&self, booted: &Booted, combination: Combination) -> Slot {
@@ -215,6 +221,7 @@ impl Asked<'_> {
             machine,
             overrides: self.overrides.clone(),
             mounts: Vec::new(),
+            handed: self.told.handed.clone(),
             expectations: expectations.all(),
             healthcheck: None,
             exposed: Vec::new(),
@@ -331,7 +338,8 @@ fn unmade(unfit: &Unfit, combination: &Combination) -> Verdict {
         Unfit::NoCard => &[Axis::Nic],
         Unfit::NoDriver { card: true, .. } => &[Axis::Nic, Axis::Kernel],
         Unfit::NoDriver { .. } => &[Axis::Bus, Axis::Kernel],
-        Unfit::Memory { .. } | Unfit::Older(_) | Unfit::OwnInit(_) | Unfit::Workload(_) => &[],
+        Unfit::NoFwCfg(_) => &[Axis::Kernel],
+        Unfit::Memory { .. } | Unfit::Older(_) | Unfit::NoSettings(_) | Unfit::OwnInit(_) | Unfit::Workload(_) => &[],
     };
     cannot(combination, axes, unfit.to_string())
 }

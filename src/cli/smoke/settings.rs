@@ -3,6 +3,7 @@
 //! A key is the option's long name, its values are read by the option's own parser. What belongs to this host alone (which
 //! QEMU, where results go) is an option and no key: see `Host` and `Output`.
 
+use crate::cli::handed;
 use crate::cli::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
 use crate::cli::mounts;
 use crate::cli::options;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub disk: options::Disk,
     #[command(flatten)]
     pub mounts: mounts::Mounts,
+    #[command(flatten)]
+    pub handed: handed::Given,
     #[command(flatten)]
     pub process: options::Process,
 }

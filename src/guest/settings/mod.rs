@@ -24,5 +24,9 @@ pub const CREDENTIAL: &str = "bootdisk.settings";
 /// src/shared/creds-util.h).
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// Most bytes of one credential in fw_cfg. The kernel's driver skips to the place of each page byte by byte
+/// (drivers/firmware/qemu_fw_cfg.c, `fw_cfg_read_blob`): for these it takes 2 million accesses, seconds with KVM.
+pub const MAX_FW_CFG: u64 = 128 << 10;
+
 /// The version of the document that this program reads.
 pub const VERSION: u64 = 1;

@@ -91,12 +91,17 @@ impl Kind {
     }
 }
 
-/// Reads it. What is odd in it becomes a line in `meta.doubts`.
-pub fn read(disk: &Disk, modules: &mut Loader) -> Result<Contents, String> {
+/// Loads what the kernel reads it with. An image's own cloud-init mounts it itself, and its modules are those of the
+/// initramfs.
+pub fn load_drivers(disk: &Disk, modules: &mut Loader) {
     if disk.fstype == "vfat" {
         CHARACTERS.iter().for_each(|name| modules.load_named(name));
     }
     modules.load_named(if disk.fstype == "vfat" { "vfat" } else { "isofs" });
+}
+
+/// Reads it, with the drivers loaded. What is odd in it becomes a line in `meta.doubts`.
+pub fn read(disk: &Disk) -> Result<Contents, String> {
     fs::create_dir_all(FOLDER).map_err(|error| error.to_string())?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some(&disk.node), FOLDER, Some(disk.fstype), flags, None::<&str>).map_err(|errno| match errno {

@@ -5,19 +5,16 @@
 //!  /sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials/NAME/raw     the content
 //! ```
 //!
-//! The kernel's driver skips to the place of each page byte by byte (drivers/firmware/qemu_fw_cfg.c, `fw_cfg_read_blob`):
-//! the time grows with the square of a file's size, so that they have a limit of their own here.
+//! The time that reading one takes grows with the square of its size, so that they have a limit of their own here.
 
 use super::credentials::Credentials;
-use crate::guest::settings::{Content, credential_name};
+use crate::guest::settings::{Content, MAX_FW_CFG, credential_name};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
 /// Where they are.
 pub const FOLDER: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/io.systemd.credentials";
-/// Most bytes of one: 2 million accesses of one byte, seconds with KVM.
-const MAX_FILE: u64 = 128 << 10;
 
 /// Adds those of a folder that are wanted, by name.
 pub fn read(folder: &Path, credentials: &mut Credentials) {
@@ -40,8 +37,8 @@ pub fn read(folder: &Path, credentials: &mut Credentials) {
 fn content(folder: &Path) -> Result<Vec<u8>, String> {
     let size = fs::read_to_string(folder.join("size")).map_err(|error| error.to_string())?;
     let size: u64 = size.trim().parse().map_err(|_| "its size is not known")?;
-    if size > MAX_FILE {
-        return Err(format!("it has {size} bytes, and fw_cfg is read so slowly that {MAX_FILE} are the limit"));
+    if size > MAX_FW_CFG {
+        return Err(format!("it has {size} bytes, and fw_cfg is read so slowly that {MAX_FW_CFG} are the limit"));
     }
     let mut bytes = Vec::new();
     let file = File::open(folder.join("raw")).map_err(|error| error.to_string())?;

@@ -91,11 +91,12 @@ impl Received {
     /// Puts a cloud's disk below the document: what nothing else sets. `root` is where the image is mounted.
     pub fn apply_cloud(&mut self, disk: &Disk, spec: &mut BootSpec, init: Init, root: &Path, modules: &mut Loader) {
         let shown = disk.node.display();
+        cloud::load_drivers(disk, modules);
         let has_cloud_init = CLOUD_INIT.iter().any(|path| root.join(path).symlink_metadata().is_ok());
         if init == Init::Image && has_cloud_init {
             return log::info(format!("the cloud disk {shown} is for the image's own cloud-init"));
         }
-        let contents = match cloud::read(disk, modules) {
+        let contents = match cloud::read(disk) {
             Ok(contents) => contents,
             Err(why) => return log::warning(format!("settings from the cloud disk {shown} are ignored: {why}")),
         };
