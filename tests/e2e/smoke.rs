@@ -177,7 +177,11 @@ fn nginx_answers_under_both_firmwares_and_on_two_buses() {
     command.arg(&disk).args(matrix).arg("--junit").arg(&junit).arg("--timeline").arg(&timeline);
     let (status, document) = read(run(&mut command));
     assert_eq!(status, 0, "{document:#}");
-    assert_eq!(document["counts"], json!({"passed": 4, "failed": 0, "error": 0, "skipped": 2, "flaky": 0}), "{document:#}");
+    assert_eq!(
+        document["counts"],
+        json!({"passed": 4, "failed": 0, "error": 0, "skipped": 2, "flaky": 0}),
+        "{document:#}"
+    );
     for report in document["tests"].as_array().unwrap() {
         let skipped = report["combination"].as_str().unwrap().ends_with("bus=ahci");
         assert_eq!(report["verdict"] == "skipped", skipped, "{report:#}");
@@ -472,7 +476,11 @@ fn a_matrix_of_kernels_builds_a_disk_for_each() {
     assert_eq!(of(&cloud).0, "skipped", "the cloud kernel has no AHCI: {document:#}");
     let (verdict, reasons) = of(Path::new("/nowhere"));
     assert!(verdict == "error" && reasons.contains("no such kernel: /nowhere"), "{document:#}");
-    assert_eq!(document["counts"], json!({"passed": 1, "failed": 0, "error": 1, "skipped": 1, "flaky": 0}), "{document:#}");
+    assert_eq!(
+        document["counts"],
+        json!({"passed": 1, "failed": 0, "error": 1, "skipped": 1, "flaky": 0}),
+        "{document:#}"
+    );
 }
 
 /// The QEMU that a program started.
