@@ -106,6 +106,8 @@ pub mod startable;
 #[cfg(feature = "host")]
 pub mod swap;
 #[cfg(feature = "host")]
+pub mod switch;
+#[cfg(feature = "host")]
 pub mod volumes;
 #[cfg(feature = "host")]
 mod whole_file;

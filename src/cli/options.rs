@@ -356,6 +356,7 @@ impl Process {
             ulimits: self.surroundings.ulimits(),
             // Settled once the disk is known.
             mounts: Vec::new(),
+            cards: Vec::new(),
             healthcheck: self.health.healthcheck(),
             restart: self.restart,
         })

@@ -216,6 +216,7 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
         healthcheck,
         mounts,
         handed: told.handed,
+        wire: None,
         terminal: args.tty,
         stdin: args.interactive,
         detached: args.detach,

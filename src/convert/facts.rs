@@ -39,6 +39,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
         surroundings: Some(Surroundings::default()),
         mounts: Some(Vec::new()),
         settings: None,
+        cards: Some(Vec::new()),
         restart: Default::default(),
         modules: modules.specs(),
     };

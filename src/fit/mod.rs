@@ -131,6 +131,14 @@ pub fn machine(disk: &Facts, machine: &MachineOptions, changes: &Overrides) -> R
     if !changes.mounts.is_empty() && !knows_mounts {
         return Err(Unfit::Older("--volume"));
     }
+    let knows_cards = disk.spec.as_ref().is_none_or(|spec| spec.cards.is_some());
+    if !changes.cards.is_empty() && !knows_cards {
+        return Err(Unfit::Older("[[test.machine]]"));
+    }
+    let private = card_name(Nic::Virtio);
+    if !changes.cards.is_empty() && disk.lacks(private) {
+        return Err(Unfit::NoDriver { device: private, card: true });
+    }
     let least = disk.needs.map_or(0, |needs| memory::least(needs, &machine.boot));
     let given = u64::from(machine.memory);
     match given < least {
@@ -203,6 +211,7 @@ mod tests {
     use super::*;
     use crate::arch::Architecture;
     use crate::guest::mounts::Mount;
+    use crate::guest::network::Card;
     use crate::guest::spec::{BootSpec, Process, Root, VERSION};
 
     const MIB: u64 = 1 << 20;
@@ -219,6 +228,7 @@ mod tests {
             surroundings: None,
             mounts: Some(Vec::new()),
             settings: None,
+            cards: Some(Vec::new()),
             network: Network::Dhcp,
             wait_online: None,
             volumes: vec![],
@@ -306,6 +316,26 @@ mod tests {
             assert_eq!(result == Err(Unfit::Older("--volume")), refused, "{result:?}");
         }
         assert!(!mounts_folders(&facts()) && mounts_folders(&older));
+    }
+
+    #[test]
+    fn cards_want_a_disk_whose_pid_1_knows_them_and_a_kernel_that_drives_them() {
+        let card = Card { mac: [2; 6], address: "10.113.0.1".parse().unwrap(), prefix: 24 };
+        let (some, none) = (Overrides { cards: vec![card], ..Overrides::default() }, Overrides::default());
+        let older = Facts { spec: Some(BootSpec { cards: None, ..spec(None) }), ..facts() };
+        let driverless = Facts { spec: Some(spec(Some(&["virtio-blk", "e1000"]))), ..facts() };
+        let by_e1000 = machine(|machine| machine.network = Some(Nic::E1000));
+        for (disk, changes, says) in [
+            (&facts(), &some, None),
+            (&older, &some, Some("the disk was made by an older bootdisk, which had no [[test.machine]]")),
+            (&older, &none, None),
+            (&driverless, &some, Some("no driver: the disk's kernel does not drive virtio-net")),
+            (&driverless, &none, None),
+        ] {
+            let machine = if disk.lacks("virtio-net") { &by_e1000 } else { &machine(|_| {}) };
+            let said = super::machine(disk, machine, changes).err().map(|unfit| unfit.to_string());
+            assert_eq!(said.as_deref(), says);
+        }
     }
 
     #[test]

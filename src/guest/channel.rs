@@ -29,7 +29,7 @@
 
 use super::health::Healthcheck;
 use super::mounts::Mount;
-use super::network::Network;
+use super::network::{Card, Network};
 use super::restart::Restart;
 use super::spec::Process;
 use super::surroundings::{Limit, Surroundings};
@@ -216,6 +216,9 @@ pub struct Overrides {
     /// Mounted in its root for this boot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Cards beside the first, configured before anything starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cards: Vec<Card>,
     /// Put on top of the image's health check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,

@@ -4,11 +4,11 @@
 //! static:ADDRESS/PREFIX[,ADDRESS/PREFIX]...[,gateway=ADDRESS]...[,onlink][,dns=ADDRESS]...[,search=DOMAIN]...
 //! ```
 //!
-//! It is about the first Ethernet interface. Not supported: several interfaces with addresses, routes other than the
-//! default one, DHCPv6.
+//! It is about the first Ethernet interface. A host may give a boot further ones, each with one address ([`Card`]). Not
+//! supported: routes other than the default one, DHCPv6.
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 /// Most name servers: resolvers look at no more (resolv.conf(5), MAXNS).
@@ -44,6 +44,17 @@ pub struct Static {
     /// Search domains in order.
     #[serde(default)]
     pub search: Vec<String>,
+}
+
+/// A card beside the first, on a network that has nothing but this one address for it: no gateway, no name server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// Its Ethernet address, by which it is found.
+    pub mac: [u8; 6],
+    /// Its own address, of IPv4.
+    pub address: Ipv4Addr,
+    /// Bits of its network's prefix, 1 to 32.
+    pub prefix: u8,
 }
 
 /// An address and the length of its network's prefix.

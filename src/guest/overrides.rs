@@ -34,6 +34,9 @@ pub fn apply(spec: &mut BootSpec, overrides: Overrides) {
     if !overrides.mounts.is_empty() {
         spec.mounts.get_or_insert_default().extend(overrides.mounts);
     }
+    if !overrides.cards.is_empty() {
+        spec.cards.get_or_insert_default().extend(overrides.cards);
+    }
     if overrides.surroundings.given().is_some() {
         spec.surroundings.get_or_insert_default().apply(overrides.surroundings);
     }
@@ -96,6 +99,7 @@ mod tests {
             surroundings: None,
             mounts: None,
             settings: None,
+            cards: None,
             restart: Default::default(),
             modules: vec![],
         }

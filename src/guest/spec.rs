@@ -5,6 +5,7 @@
 //! kernel's command line.
 
 use super::mounts::Mount;
+use super::network::Card;
 use super::restart::Restart;
 use super::settings::at_start::AtStart;
 use super::surroundings::{Limit, Surroundings};
@@ -77,6 +78,10 @@ pub struct BootSpec {
     /// The settings that are looked for at start. Absent on disks whose PID 1 knows nothing of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<AtStart>,
+    /// Cards beside the first that this boot has; a build writes an empty list. Absent on disks whose PID 1 knows nothing
+    /// of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cards: Option<Vec<Card>>,
     /// What follows the workload's end. Left out where that is the machine's end.
     #[serde(default, skip_serializing_if = "Restart::is_no")]
     pub restart: Restart,

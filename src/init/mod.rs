@@ -17,6 +17,7 @@ mod accounts;
 pub mod advertised;
 mod booted;
 mod buttons;
+mod cards;
 mod caretaker;
 mod cgroup;
 mod children;
@@ -115,8 +116,9 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let mut hostname = name_machine(&spec);
     // The network's answers come while the root is mounted. A card that is not there yet gets its turn behind it, and so
     // do all where a cloud's disk may say what the network is.
-    let may_begin = network::is_there() && cloud_disk.is_none();
-    let mut early = may_begin.then(|| network::begin(&spec.network, &hostname));
+    let cards = spec.cards.take().unwrap_or_default();
+    let may_begin = network::is_there(&cards) && cloud_disk.is_none();
+    let mut early = may_begin.then(|| network::begin(&spec.network, &cards, &hostname));
     let mounted = root::find_and_mount(&spec.root, booted, &mut loader, host)?;
     if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
         let grown = growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT, host);
@@ -137,7 +139,8 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
         early = early.filter(|_| spec.network == network);
     }
     let settings = received.place(&mut spec, init)?;
-    let mut network = early.unwrap_or_else(|| network::begin(&spec.network, &hostname));
+    let mut network = early.unwrap_or_else(|| network::begin(&spec.network, &cards, &hostname));
+    cards::configure(&cards)?;
     if let Some(uplink) = &mut network {
         uplink.settle(network::patience(spec.wait_online, init));
     }

@@ -1,4 +1,4 @@
-//! The network of the machine: every interface up, and the first one configured, for as long as the machine runs:
+//! The network of the machine: every interface but those of [`super::cards`] up, and the first one configured, for as long as the machine runs:
 //! DHCPv4 and what IPv6 routers advertise, or what was given.
 //!
 //! ```text
@@ -16,7 +16,7 @@ use super::interface6::{Interfaces6, has_address, ignore_advertisements};
 use super::lease::{Dialogue, Loss, Message, Step};
 use super::routes::{self, Route};
 use super::{etc_files, log};
-use crate::guest::network::{Network, Static};
+use crate::guest::network::{Card, Network, Static};
 use crate::guest::spec::Init;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
@@ -39,8 +39,13 @@ const ADDRESS_PAUSE: Duration = Duration::from_millis(100);
 const MAX_SERVERS: usize = 3;
 
 /// Whether there is an interface to configure.
-pub fn is_there() -> bool {
-    !ethernet().is_empty()
+pub fn is_there(cards: &[Card]) -> bool {
+    !uplinks(cards).is_empty()
+}
+
+/// Every interface but the cards that have a configuration of their own.
+fn uplinks(cards: &[Card]) -> Vec<Interface> {
+    ethernet().into_iter().filter(|interface| cards.iter().all(|card| card.mac != interface.mac)).collect()
 }
 
 /// How long [`Uplink::settle`] may take: what was asked for in seconds, or what suits who comes next.
@@ -51,7 +56,7 @@ pub fn patience(asked: Option<u32>, next: Init) -> Duration {
 
 /// Brings the network up without waiting for anybody. What it returns has to be served for as long as the machine
 /// runs.
-pub fn begin(network: &Network, hostname: &str) -> Option<Uplink> {
+pub fn begin(network: &Network, cards: &[Card], hostname: &str) -> Option<Uplink> {
     let interfaces = match Interfaces::open() {
         Ok(interfaces) => interfaces,
         Err(errno) => {
@@ -63,7 +68,7 @@ pub fn begin(network: &Network, hostname: &str) -> Option<Uplink> {
     if *network == Network::None {
         return None;
     }
-    let found = ethernet();
+    let found = uplinks(cards);
     if let Network::Static(_) = network {
         found.iter().for_each(ignore_advertisements);
     }

@@ -66,6 +66,8 @@ pub struct Wiring {
     pub disks: Vec<(String, FileAt, bool)>,
     /// Items of the firmware configuration device: names, and files in memory.
     pub fw_cfg: Vec<(String, RawFd)>,
+    /// A second card: one end of a pair of datagram sockets, and its Ethernet address.
+    pub wire: Option<(RawFd, [u8; 6])>,
 }
 
 /// No system calls that are obsolete, get rights, start programs, or change priorities and processors.
@@ -106,6 +108,7 @@ pub fn arguments(machine: &MachineOptions, wiring: &Wiring) -> Vec<OsString> {
     shares(&mut args, wiring);
     more_disks(&mut args, wiring);
     fw_cfg(&mut args, wiring);
+    second_card(&mut args, wiring);
     args.0.extend(machine.extra.iter().cloned());
     args.0
 }
@@ -339,6 +342,14 @@ fn fw_cfg(args: &mut Args, wiring: &Wiring) {
     }
 }
 
+/// Behind the first, which so is the first for the guest too. A datagram is a frame.
+fn second_card(args: &mut Args, wiring: &Wiring) {
+    let Some((fd, mac)) = wiring.wire else { return };
+    args.pair("-netdev", format!("dgram,id=private,local.type=fd,local.str={fd}"));
+    let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+    args.pair("-device", format!("virtio-net-pci,netdev=private,mac={mac},romfile="));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,6 +374,7 @@ mod tests {
             shares: Vec::new(),
             disks: Vec::new(),
             fw_cfg: Vec::new(),
+            wire: None,
         }
     }
 
@@ -527,6 +539,12 @@ mod tests {
                 "-fw_cfg name=opt/a/b,file=/dev/fd/43",
             ]
         );
+
+        let wired = Wiring { wire: Some((50, [0x52, 0x54, 0, 0x71, 0, 10])), ..wiring() };
+        let (gone, new) = difference(&machine(Architecture::X86_64), &wired);
+        assert_eq!(gone, [""; 0]);
+        let card = "-device virtio-net-pci,netdev=private,mac=52:54:00:71:00:0a,romfile=";
+        assert_eq!(new, ["-netdev dgram,id=private,local.type=fd,local.str=50", card]);
 
         let write = MachineOptions { access: Access::Write, ..machine(Architecture::X86_64) };
         let (gone, new) = difference(&write, &Wiring { overlay: None, block_device: true, ..wiring() });

@@ -11,6 +11,9 @@ use std::process::{Command, Stdio};
 /// The oldest QEMU that knows every option of [`super::args`] (`-action` came with 6.0).
 pub const OLDEST: (u32, u32) = (6, 0);
 
+/// The oldest QEMU with a network of datagrams (`-netdev dgram`).
+pub(super) const DATAGRAMS: (u32, u32) = (7, 2);
+
 /// QEMU for guests of this architecture: `option` if given, else the first in PATH.
 pub fn find(arch: Architecture, option: Option<&Path>) -> Result<PathBuf, RunError> {
     find_in(arch, option, std::env::var_os("PATH").as_deref())

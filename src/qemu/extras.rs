@@ -1,14 +1,16 @@
-//! What a machine has beside its disk: file systems of the host over virtio-fs, more disks, and items of its firmware
-//! configuration.
+//! What a machine has beside its disk: file systems of the host over virtio-fs, more disks, items of its firmware
+//! configuration, and a second network card.
 //!
-//! All are open already: a socket on which a vhost-user daemon answers, or a file. The guest knows them by their names,
-//! as a tag, a serial number, a path. What a vhost-user daemon serves, it serves from the machine's memory, which is
+//! All are open already: a socket on which a vhost-user daemon answers, a file, and a socket whose datagrams are Ethernet
+//! frames. The guest knows them by their names: a tag, a serial number, a path, an Ethernet address. What a vhost-user
+//! daemon serves, it serves from the machine's memory, which is
 //! shared with it for that.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub struct Extras {
     pub disks: Vec<ExtraDisk>,
     /// Items of the firmware configuration device.
     pub fw_cfg: Vec<FwCfg>,
+    /// A second network card.
+    pub wire: Option<Wire>,
 }
 
 /// What the guest reads by QEMU's firmware configuration device (QEMU, docs/specs/fw_cfg.rst).
@@ -28,6 +32,15 @@ pub struct FwCfg {
     pub name: String,
     /// The content, from its first byte on; QEMU reads it when it starts.
     pub file: File,
+}
+
+/// A network card whose other end is a socket of this host's.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    /// QEMU's end of a pair of datagram sockets. Whoever keeps it can start another machine on it.
+    pub socket: Arc<UnixDatagram>,
+    /// The card's Ethernet address.
+    pub mac: [u8; 6],
 }
 
 /// A file system that a daemon serves.
@@ -58,9 +71,10 @@ pub(crate) fn node(number: usize) -> String {
 }
 
 impl Extras {
-    /// The daemons' sockets.
+    /// The sockets: of the daemons, and of the card.
     pub(super) fn sockets(&self) -> impl Iterator<Item = RawFd> {
-        self.shares.iter().map(|share| share.socket.as_raw_fd())
+        let card = self.wire.iter().map(|wire| wire.socket.as_raw_fd());
+        self.shares.iter().map(|share| share.socket.as_raw_fd()).chain(card)
     }
 
     /// The disks' files, and those of the firmware configuration.

@@ -38,7 +38,7 @@ mod start;
 
 pub use error::RunError;
 pub(crate) use extras::node;
-pub use extras::{ExtraDisk, Extras, FwCfg, Share};
+pub use extras::{ExtraDisk, Extras, FwCfg, Share, Wire};
 pub use forward::Forward;
 pub use machine::{Accel, AccelChoice, Access, Boot, Bus, Display, MachineOptions, Nic, Reach, Reboot};
 pub use publish::Publish;

@@ -74,6 +74,7 @@ pub fn script(machine: &MachineOptions, boot_files: Option<&BootFilesAt>) -> Res
         shares: Vec::new(),
         disks: Vec::new(),
         fw_cfg: Vec::new(),
+        wire: None,
     };
     let mut command = quote(qemu.as_os_str());
     for argument in arguments(&machine, &wiring) {

@@ -51,6 +51,9 @@ pub(crate) fn start(
 ) -> Result<Started, RunError> {
     check(machine)?;
     let qemu = binary::find(machine.arch, machine.qemu.as_deref())?;
+    if extras.wire.is_some() && binary::version(&qemu).is_some_and(|version| version < binary::DATAGRAMS) {
+        return Err(RunError::Unsupported("several machines on one network with a QEMU before 7.2"));
+    }
     let disk = disk::open(&machine.disk, machine.access, machine.size, machine.scratch.as_deref(), machine.disk_id)?;
     let firmware = match machine.boot {
         Boot::Uefi => Some(firmware::open(machine.arch)?),
@@ -82,6 +85,7 @@ pub(crate) fn start(
         shares: extras.shares.iter().map(|one| (one.tag.clone(), SocketAt::Fd(one.socket.as_raw_fd()))).collect(),
         disks: extras.disks.iter().map(|one| (one.serial.clone(), file_at(&one.file), one.read_only)).collect(),
         fw_cfg: extras.fw_cfg.iter().map(|one| (one.name.clone(), one.file.as_raw_fd())).collect(),
+        wire: extras.wire.as_ref().map(|wire| (wire.socket.as_raw_fd(), wire.mac)),
     };
     let ends = [Some(&qmp_end), Some(&channel_end), Some(&console_end), firmware_log_end.as_ref()];
     let ends = ends.into_iter().flatten().map(|end| end.as_raw_fd()).chain(extras.sockets());

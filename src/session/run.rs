@@ -6,7 +6,7 @@ use super::streams::Streams;
 use super::{Session, terminal};
 use crate::guest::channel::{Overrides, Terminal};
 use crate::guest::spec::Healthcheck;
-use crate::qemu::{self, MachineOptions, RunError, Started};
+use crate::qemu::{self, MachineOptions, RunError, Started, Wire};
 use crate::sharing::{self, Handed, Provided, Wanted};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
@@ -25,6 +25,8 @@ pub struct SessionOptions {
     pub mounts: Vec<Wanted>,
     /// What it is handed at its start.
     pub handed: Handed,
+    /// A second network card.
+    pub wire: Option<Wire>,
     /// SIGHUP says nothing about the machine.
     pub detached: bool,
     /// What is asked of the workload while it runs.
@@ -63,10 +65,11 @@ pub fn run_controlled(
     sink: Sink<'_>,
 ) -> Result<Finished, RunError> {
     let terminal = describe_terminal(&options, &streams)?;
-    let Provided { mounts, extras, daemons } = sharing::provide(&options.mounts, &options.handed, &mut |text| {
+    let Provided { mounts, mut extras, daemons } = sharing::provide(&options.mounts, &options.handed, &mut |text| {
         _ = sink(Event { at: Duration::ZERO, what: What::Told(text) });
     })?;
     options.overrides.mounts = mounts;
+    extras.wire = options.wire.take();
     let Started { qemu, accel, process, links, fence, relays, at } = qemu::start(machine, &extras, &mut |at, note| {
         // Whoever breaks here will break at the first event of the machine.
         _ = sink(Event { at, what: What::Note(note) });

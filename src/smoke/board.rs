@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) accel: Option<String>,
     /// The machine has ended, or never began.
     pub(super) over: bool,
+    /// Others are waited for when everything here holds.
+    among_others: bool,
     /// How the workload ended.
     outcome: Option<Workload>,
     /// Its streams that have not been read to their ends.
@@ -74,6 +76,7 @@ impl Board {
             note: None,
             accel: None,
             over: false,
+            among_others: false,
             outcome: None,
             open_streams: 2,
             firmware: Vec::new(),
@@ -81,6 +84,23 @@ impl Board {
             trouble: Trouble::default(),
         };
         Board { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// The board of one machine of several.
+    pub(super) fn among_others(expectations: Vec<Expectation>) -> Board {
+        let board = Board::new(expectations);
+        board.write(|state| state.among_others = true);
+        board
+    }
+
+    /// Whether this expectation has held.
+    pub(super) fn has_held(&self, number: usize) -> bool {
+        self.lock().standings.get(number).is_some_and(|standing| standing.at.is_some())
+    }
+
+    /// When the machine began, from `begun` on; nothing for one that did not.
+    pub(super) fn since(&self, begun: Instant) -> Duration {
+        self.lock().started.map_or(Duration::ZERO, |started| started.saturating_duration_since(begun))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -195,7 +215,7 @@ impl State {
     fn take_hits(&mut self, hits: Vec<Hit>) {
         let now = self.now();
         for hit in hits {
-            let complete = self.all_held();
+            let complete = self.all_held() && !self.among_others;
             let standing = &mut self.standings[hit.pattern];
             if standing.expectation.is_positive() {
                 standing.at = Some(now);
@@ -227,6 +247,19 @@ impl State {
     pub(super) fn pid1_says(&mut self, text: &str) {
         let line = crate::escape::escape(text.as_bytes());
         self.watch.remember(&format!("bootdisk: {line}"));
+    }
+
+    /// The workload was started.
+    pub(super) fn workload_began(&mut self, at: Duration) {
+        self.phases.workload.get_or_insert(at);
+        let started = self.standings.iter_mut().filter(|one| matches!(one.expectation, Expectation::Started));
+        started.for_each(|standing| _ = standing.at.get_or_insert(at));
+        self.settle();
+    }
+
+    /// How the workload ended, in words, if it has.
+    pub(super) fn how_it_ended(&self) -> Option<String> {
+        self.outcome.as_ref().map(describe)
     }
 
     /// The workload has ended.
@@ -353,6 +386,17 @@ mod tests {
                 assert_eq!(standing(board), (passed, !passed), "{text:?} in chunks of {chunk}");
             }
         }
+    }
+
+    /// Alone it would be over with the first line.
+    #[test]
+    fn among_others_text_is_rejected_until_the_end() {
+        let board = Board::among_others(vec![output("ready"), reject("FAIL"), Expectation::Started]);
+        assert!(!board.has_held(2));
+        board.write(|state| state.workload_began(Duration::from_secs(3)));
+        board.text(Stream::Stdout, b"ready\nFAIL\n");
+        assert!(board.has_held(0) && board.has_held(2) && !board.has_held(3));
+        assert_eq!(standing(board), (false, true));
     }
 
     /// The result may overtake output that nobody has read yet.

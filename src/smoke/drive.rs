@@ -10,16 +10,18 @@
 
 use super::board::{Board, State};
 use super::caught::caught;
+use super::company::{Company, End};
 use super::expect::Expectation;
 use super::log::{LogFile, Logs, Lost};
 use super::probe;
 use super::stop::Stop;
 use super::test::Test;
-use super::verdict::{Report, Verdict};
+use super::together::{Speaker, Together};
+use super::verdict::{Class, Report, Unmet, Verdict};
 use super::watch::Stream;
 use crate::guest::channel::Outcome as Workload;
 use crate::publish::Document;
-use crate::qemu::{self, Accel, AccelChoice, Display, Forward, MachineOptions, RunError};
+use crate::qemu::{self, Accel, AccelChoice, Display, Forward, MachineOptions, RunError, Wire};
 use crate::session::control::{self, Connection, Dialer};
 use crate::session::event::Why;
 use crate::session::{self, Event, Finished, Outcome, SessionOptions, Streams, What};
@@ -40,12 +42,22 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Boots the machine, and returns when there is a verdict and nothing is left of the machine. What `stop`
 /// knows of ends it.
-pub fn drive(test: &Test, stop: &Stop) -> Report {
+pub(super) fn drive(test: &Test, stop: &Stop) -> Report {
+    again_without_port(|| {
+        let mut drive = Drive::new(test, None);
+        let board = Board::new(drive.expectations.clone());
+        drive.watch_on(&board, stop).report(test, board.into_state())
+    })
+}
+
+/// Makes the test once more where QEMU did not get a port.
+pub(super) fn again_without_port(make: impl Fn() -> Report) -> Report {
     let started = Instant::now();
     let mut attempt = 1;
     loop {
-        let report = Drive::new(test).run(stop);
-        let lost_port = matches!(&report.verdict, Verdict::Error(text) if text.contains("host forwarding rule"));
+        let report = make();
+        let lost_port = |text: &String| text.contains("host forwarding rule");
+        let lost_port = report.verdict.class() == Class::Error && report.verdict.reasons().iter().any(lost_port);
         if !lost_port || attempt == ATTEMPTS {
             return Report { elapsed: started.elapsed(), ..report };
         }
@@ -53,8 +65,30 @@ pub fn drive(test: &Test, stop: &Stop) -> Report {
     }
 }
 
-struct Drive<'a> {
+/// A machine's place among the others of its test.
+pub(super) struct Membership<'a> {
+    pub(super) company: &'a Company,
+    /// Which of them it is.
+    pub(super) number: usize,
+    /// Its card on their network.
+    pub(super) wire: Wire,
+    /// The log of all.
+    pub(super) together: Option<&'a Together>,
+}
+
+/// A machine that has ended, and how it is judged.
+pub(super) struct Watched {
+    verdict: Verdict,
+    assumed: Option<&'static str>,
+    end: Option<Duration>,
+    screen: Option<PathBuf>,
+    lost: Lost,
+}
+
+pub(super) struct Drive<'a> {
     test: &'a Test,
+    /// Where it is one of several.
+    member: Option<Membership<'a>>,
     machine: MachineOptions,
     expectations: Vec<Expectation>,
     assumed: Option<&'static str>,
@@ -64,47 +98,102 @@ struct Drive<'a> {
     lost: Lost,
 }
 
-impl Drive<'_> {
-    fn new(test: &Test) -> Drive<'_> {
-        let (expectations, assumed) = test.expected();
-        let machine = test.machine.clone();
-        Drive { test, machine, expectations, assumed, ports: Vec::new(), lost: Lost::default() }
-    }
-
-    fn run(mut self, stop: &Stop) -> Report {
-        let board = Board::new(self.expectations.clone());
-        let driven = self
-            .forward_ports()
-            .map_err(|error| error.to_string())
-            .and_then(|()| self.watch(&board, stop).map_err(|error| crate::escape::chain(&error)));
-        let screen = driven.as_ref().ok().and_then(|(_, screen)| screen.clone());
-        let mut state = board.into_state();
-        let verdict = match driven {
-            Ok((finished, _)) => {
-                state.phases.end = Some(finished.elapsed);
-                self.judge(&mut state, &finished)
-            }
-            Err(message) => state.fatal.take().unwrap_or(Verdict::Error(message)),
-        };
-        let quiet = matches!(verdict, Verdict::Passed);
+impl Watched {
+    /// With what is on its board.
+    pub(super) fn report(self, test: &Test, mut state: State) -> Report {
+        state.phases.end = self.end;
+        let quiet = matches!(self.verdict, Verdict::Passed);
         Report {
-            name: self.test.name.clone(),
-            combination: self.test.combination.clone(),
             expectations: state.held(),
             assumed: self.assumed,
             phases: state.phases,
             last_lines: if quiet { Vec::new() } else { state.last_lines(LAST_LINES) },
-            hint: self.test.hint(&verdict),
-            verdict,
-            elapsed: Duration::ZERO,
-            screen,
+            hint: test.hint(&self.verdict),
+            screen: self.screen,
             lost: self.lost.sentence(),
             accel: state.accel.take(),
-            again: self.test.again.clone(),
-            place: self.test.place.clone(),
-            logs: self.test.logs(),
-            before: Vec::new(),
+            logs: test.logs(),
+            elapsed: self.end.unwrap_or_default(),
+            ..test.unmade(self.verdict)
         }
+    }
+}
+
+impl<'a> Drive<'a> {
+    pub(super) fn new(test: &'a Test, member: Option<Membership<'a>>) -> Drive<'a> {
+        let (expectations, assumed) = test.expected();
+        let machine = test.machine.clone();
+        Drive { test, member, machine, expectations, assumed, ports: Vec::new(), lost: Lost::default() }
+    }
+
+    /// Boots the machine, watches it to its end, and judges that.
+    pub(super) fn watch_on(&mut self, board: &Board, stop: &Stop) -> Watched {
+        let driven = self
+            .forward_ports()
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.watch(board, stop).map_err(|error| crate::escape::chain(&error)));
+        let (verdict, end, screen) = match driven {
+            Ok((finished, screen)) => {
+                let verdict = board.write(|state| self.verdict(state, &finished, stop));
+                (verdict, Some(finished.elapsed), screen)
+            }
+            Err(message) => {
+                let verdict = board.write(|state| state.fatal.take()).unwrap_or(Verdict::Error(message));
+                (self.told(verdict), None, None)
+            }
+        };
+        Watched { verdict, assumed: self.assumed, end, screen, lost: self.lost.clone() }
+    }
+
+    /// One whose turn did not come.
+    pub(super) fn never_began(&self, verdict: Verdict) -> Watched {
+        Watched { verdict, assumed: None, end: None, screen: None, lost: Lost::default() }
+    }
+
+    /// The verdict, of one among others in the light of what happened to them.
+    fn verdict(&self, state: &mut State, finished: &Finished, stop: &Stop) -> Verdict {
+        let Some(member) = &self.member else { return self.judge(state, finished) };
+        match member.company.end() {
+            Some(End::Held) => Verdict::Passed,
+            Some(End::Failed(other)) if other != member.number => by_others(state),
+            Some(End::Stopped) => {
+                // Another machine's warden may have looked at the clock before ours.
+                let why = state.fatal.take().or_else(|| self.time_is_up(state, member.company.begun, stop));
+                match why {
+                    None | Some(Verdict::Timeout { .. } | Verdict::Late { .. }) if state.all_held() => Verdict::Passed,
+                    why => why.unwrap_or_else(|| by_others(state)),
+                }
+            }
+            end => {
+                let verdict = self.judge(state, finished);
+                self.told(if end.is_none() { self.own_end(state, verdict) } else { verdict })
+            }
+        }
+    }
+
+    /// A machine that ended by itself while others were waited for: only where a status is expected of it that is as it
+    /// should be.
+    fn own_end(&self, state: &State, verdict: Verdict) -> Verdict {
+        let may_end = self.expectations.iter().any(|one| matches!(one, Expectation::ExitCode(_)));
+        match verdict {
+            Verdict::Passed if !may_end => Verdict::Failed(vec![Unmet {
+                expectation: "running until the test is over".into(),
+                seen: state.how_it_ended().unwrap_or_else(|| "it switched itself off".into()),
+            }]),
+            other => other,
+        }
+    }
+
+    /// The same verdict, which the others know of then.
+    fn told(&self, verdict: Verdict) -> Verdict {
+        if let Some(Membership { company, number, .. }) = &self.member {
+            match &verdict {
+                Verdict::Passed => company.holds(*number),
+                Verdict::Timeout { .. } | Verdict::Late { .. } | Verdict::Interrupted(_) => company.ends(End::Stopped),
+                _ => company.ends(End::Failed(*number)),
+            }
+        }
+        verdict
     }
 
     /// A port of the host's for every one of the guest's that is looked at.
@@ -145,15 +234,18 @@ impl Drive<'_> {
         let (out_log, err_log) = (logs.stdout.take(), logs.stderr.take());
         let screen = self.screen_path();
         let (overrides, mounts) = (self.test.overrides.clone(), self.test.mounts.clone());
+        let wire = self.member.as_ref().map(|member| member.wire.clone());
         let handed = self.test.handed.clone();
-        let options = SessionOptions { overrides, mounts, handed, ..Default::default() };
+        let options = SessionOptions { overrides, mounts, handed, wire, ..Default::default() };
+        let (out_line, err_line) = (self.speaker("stdout"), self.speaker("stderr"));
+        let mut console_line = self.speaker("console");
 
         let finished = thread::scope(|scope| {
             // However this ends, nobody waits for the machine any longer.
             let over = Over(board);
             let start = || {
-                part(scope, board, move || read(board, Stream::Stdout, stdout, out_log))?;
-                part(scope, board, move || read(board, Stream::Stderr, stderr, err_log))?;
+                part(scope, board, move || read(board, Stream::Stdout, stdout, out_log, out_line))?;
+                part(scope, board, move || read(board, Stream::Stderr, stderr, err_log, err_line))?;
                 for (number, expectation) in self.expectations.iter().enumerate() {
                     let dialer = dialer.clone();
                     part(scope, board, move || self.check(board, number, expectation, &dialer))?;
@@ -163,6 +255,7 @@ impl Drive<'_> {
             };
             let mut sink = |event: Event| {
                 logs.event(&event);
+                console_line.iter_mut().for_each(|line| line.event(&event));
                 observe(board, &event, self.machine.accel);
                 ControlFlow::Continue(())
             };
@@ -174,6 +267,11 @@ impl Drive<'_> {
             finished
         })?;
         Ok((finished, screen.filter(|path| path.exists())))
+    }
+
+    /// A stream's lines in the log of all machines, where there are several.
+    fn speaker(&self, stream: &'static str) -> Option<Speaker<'_>> {
+        Some(self.member.as_ref()?.together?.speaker(&self.test.name, stream))
     }
 
     fn check(&self, board: &Board, number: usize, expectation: &Expectation, dialer: &Dialer) {
@@ -239,6 +337,9 @@ impl Drive<'_> {
         if state.fatal.is_none() {
             state.fatal = self.time_is_up(state, begun, stop);
         }
+        if let Some(member) = &self.member {
+            return member.decide(state);
+        }
         if state.fatal.is_some() {
             return Some(Decision::End { failed: true });
         }
@@ -250,8 +351,8 @@ impl Drive<'_> {
         if let Some(stopped) = stop.during(|| state.unmet()) {
             return Some(stopped);
         }
-        // A disk's first instruction, and before it what the host needs to find out.
-        let since = state.started.unwrap_or(begun);
+        // A disk's first instruction, and before it what the host needs to find out. Several machines have one time.
+        let since = self.member.as_ref().map_or(state.started.unwrap_or(begun), |member| member.company.begun);
         if since.elapsed() >= self.test.timeout {
             return Some(Verdict::Timeout { after: self.test.timeout, unmet: state.unmet() });
         }
@@ -339,6 +440,26 @@ enum Decision {
     End { failed: bool },
 }
 
+impl Membership<'_> {
+    /// It ends when it is over for all.
+    fn decide(&self, state: &State) -> Option<Decision> {
+        match &state.fatal {
+            None if state.all_held() => self.company.holds(self.number),
+            None => {}
+            Some(Verdict::Timeout { .. } | Verdict::Late { .. } | Verdict::Interrupted(_)) => {
+                self.company.ends(End::Stopped);
+            }
+            Some(_) => self.company.ends(End::Failed(self.number)),
+        }
+        self.company.end().map(|end| Decision::End { failed: end != End::Held })
+    }
+}
+
+/// The verdict on a machine that was ended because of another.
+fn by_others(state: &State) -> Verdict {
+    if state.all_held() { Verdict::Passed } else { Verdict::Skipped("ended with the test".into()) }
+}
+
 fn by_expectations(state: &State) -> Verdict {
     if state.all_held() { Verdict::Passed } else { Verdict::Failed(state.unmet()) }
 }
@@ -358,7 +479,7 @@ fn observe(board: &Board, event: &Event, choice: AccelChoice) {
             state.phases.pid1.get_or_insert(event.at);
             state.phases.kernel = state.phases.kernel.or_else(|| kernel_begin(state, event.at, hello.uptime?));
         }
-        What::WorkloadStarted | What::HandedOver(_) => drop(state.phases.workload.get_or_insert(event.at)),
+        What::WorkloadStarted | What::HandedOver(_) => state.workload_began(event.at),
         What::Result { outcome, .. } => state.workload_ended(outcome),
         What::Log(log) => state.pid1_says(&log.text),
         What::Told(text) => state.pid1_says(text),
@@ -390,7 +511,7 @@ fn accelerator(accel: Accel, choice: AccelChoice, note: Option<&str>) -> String 
 }
 
 /// Reads a stream of the workload to its end.
-fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<LogFile>) {
+fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<LogFile>, mut line: Option<Speaker<'_>>) {
     let mut buffer = vec![0; 65_536];
     loop {
         match pipe.read(&mut buffer) {
@@ -399,6 +520,7 @@ fn read(board: &Board, stream: Stream, mut pipe: PipeReader, mut log: Option<Log
                 if let Some(log) = &mut log {
                     log.add(&buffer[..n]);
                 }
+                line.iter_mut().for_each(|line| line.add(&buffer[..n]));
                 board.text(stream, &buffer[..n]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -36,6 +36,8 @@ pub enum Expectation {
     Exec(Exec),
     /// The image's health check.
     Healthy,
+    /// The workload's start: of a machine among others of which nothing else is expected.
+    Started,
 }
 
 /// A GET request and the status its answer must have.
@@ -238,6 +240,7 @@ impl fmt::Display for Expectation {
             Expectation::Http(http) => write!(f, "{http}"),
             Expectation::Exec(exec) => write!(f, "{exec}"),
             Expectation::Healthy => f.write_str("healthy"),
+            Expectation::Started => f.write_str("started"),
         }
     }
 }

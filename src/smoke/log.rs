@@ -48,6 +48,15 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub(super) fn begin(path: PathBuf, lost: &Lost) -> Result<LogFile, FileError> {
+        let file = publish::begin_log(&path)?;
+        Ok(LogFile { path, file: Some(file), lost: lost.clone() })
+    }
+
     /// Adds bytes.
     pub(super) fn add(&mut self, bytes: &[u8]) {
         if let Some(file) = &mut self.file
@@ -58,7 +67,8 @@ impl LogFile {
         }
     }
 
-    fn line(&mut self, text: fmt::Arguments<'_>) {
+    /// Adds a line.
+    pub(super) fn line(&mut self, text: fmt::Arguments<'_>) {
         self.add(format!("{text}\n").as_bytes());
     }
 }
@@ -69,11 +79,7 @@ impl Logs {
     pub(super) fn create(test: &Test, lost: &Lost) -> Result<Logs, FileError> {
         let Some(dir) = &test.log_dir else { return Ok(Logs::default()) };
         let name = &test.log_name;
-        let create = |kind: &str| {
-            let path = dir.join(format!("{name}.{kind}.log"));
-            let file = publish::begin_log(&path)?;
-            Ok(Some(LogFile { path, file: Some(file), lost: lost.clone() }))
-        };
+        let create = |kind: &str| LogFile::begin(dir.join(format!("{name}.{kind}.log")), lost).map(Some);
         Ok(Logs {
             stdout: create("stdout")?,
             stderr: create("stderr")?,
@@ -111,9 +117,11 @@ pub fn name_logs<'a>(tests: impl Iterator<Item = &'a mut Test>) {
     for test in tests {
         let wanted = file_name(&test.name, &test.combination.to_string());
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
-        // With the names that further tries will have.
+        // With the names that further tries, and several machines, will have.
         let names = |name: &String| -> Vec<String> {
-            (1..=usize::from(test.retries) + 1).map(|number| try_name(name, number).to_lowercase()).collect()
+            let tries = (1..=usize::from(test.retries) + 1).map(|number| try_name(name, number).to_lowercase());
+            let machines = |name: String| test.members.iter().map(move |one| machine_name(&name, &one.name));
+            tries.flat_map(|name| machines(name.clone()).chain([name]).collect::<Vec<_>>()).collect()
         };
         let mut candidates = std::iter::once(wanted.clone()).chain(numbered);
         let free = candidates.find(|name| names(name).iter().all(|name| !taken.contains(name)));
@@ -125,6 +133,11 @@ pub fn name_logs<'a>(tests: impl Iterator<Item = &'a mut Test>) {
 /// What the logs of a try are called, counted from 1.
 pub(super) fn try_name(name: &str, number: usize) -> String {
     if number == 1 { name.to_owned() } else { format!("{name}.try-{number}") }
+}
+
+/// What the logs of a machine among others are called.
+pub(super) fn machine_name(name: &str, machine: &str) -> String {
+    format!("{name}.{}", machine.to_lowercase())
 }
 
 fn file_name(name: &str, combination: &str) -> String {

@@ -8,12 +8,17 @@
 //!
 //! A tested disk is never written to: its machine writes to an overlay that vanishes with it.
 //!
-//! Not supported: expectations that hold in an order; more than one machine in a test.
+//! A test of several machines has a board and a drive for each, and one company ([`group`]).
+//!
+//! Not supported: expectations that hold in an order.
 
 mod board;
 mod caught;
+mod company;
 mod drive;
 pub mod expect;
+mod gather;
+mod group;
 mod log;
 pub mod matrix;
 mod pattern;
@@ -25,14 +30,15 @@ pub mod shard;
 mod stop;
 mod suite;
 mod test;
+mod together;
 mod tries;
 mod trouble;
 pub mod verdict;
 mod watch;
 
 pub use caught::caught;
-pub use drive::drive;
 pub use expect::Expectation;
+pub use group::drive;
 pub use log::name_logs;
 pub use matrix::{Axis, Combination, Matrix};
 pub use pattern::Pattern;
@@ -40,5 +46,5 @@ pub use phases::Phases;
 pub use shard::{Shard, Share};
 pub use stop::Stop;
 pub use suite::Suite;
-pub use test::Test;
+pub use test::{After, Member, Test};
 pub use verdict::{Place, Report, Verdict};

@@ -1,6 +1,6 @@
 //! Many tests, as many side by side as memory and processors allow.
 
-use super::drive::drive;
+use super::group::drive;
 use super::stop::Stop;
 use super::test::Test;
 use super::tries;
@@ -68,10 +68,19 @@ impl Taken {
     /// Whether one more machine fits. The first always does: it may be larger than what is free, and then it is the
     /// kernel that says so.
     fn fits(&self, host: Host, test: &Test) -> bool {
-        let memory = self.memory + u64::from(test.machine.memory) + BESIDE;
-        let fits = self.machines < host.cpus && memory <= host.memory;
+        let (machines, memory) = (self.machines + machines(test), self.memory + memory(test));
+        let fits = machines <= host.cpus && memory <= host.memory;
         self.machines == 0 || fits && !test.volumes().any(|name| self.volumes.contains(name))
     }
+}
+
+fn machines(test: &Test) -> u64 {
+    test.machines().count() as u64
+}
+
+/// What all machines of a test need, in MiB.
+fn memory(test: &Test) -> u64 {
+    test.machines().map(|test| u64::from(test.machine.memory) + BESIDE).sum()
 }
 
 /// Makes every test and returns the reports in the tests' order. `tell` hears of each as it begins and ends, from any
@@ -143,15 +152,15 @@ fn take(taken: &(Mutex<Taken>, Condvar), host: Host, test: &Test) {
     while !state.fits(host, test) {
         state = taken.1.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
-    state.machines += 1;
-    state.memory += u64::from(test.machine.memory) + BESIDE;
+    state.machines += machines(test);
+    state.memory += memory(test);
     state.volumes.extend(test.volumes().map(str::to_owned));
 }
 
 fn give_back(taken: &(Mutex<Taken>, Condvar), test: &Test) {
     let mut state = taken.0.lock().unwrap_or_else(PoisonError::into_inner);
-    state.machines -= 1;
-    state.memory -= u64::from(test.machine.memory) + BESIDE;
+    state.machines -= machines(test);
+    state.memory -= memory(test);
     state.volumes.retain(|taken| test.volumes().all(|name| name != taken));
     taken.1.notify_all();
 }

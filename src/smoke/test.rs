@@ -50,12 +50,34 @@ pub struct Test {
     pub log_dir: Option<PathBuf>,
     /// What their names begin with; no other test's do.
     pub log_name: String,
+    /// Its machines, where there are several. What is said of `machine` above then means nothing.
+    pub members: Vec<Member>,
+}
+
+/// A machine among others of one test.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its name: on the network of the others, and in reports.
+    pub name: String,
+    /// The machine and what must hold of it, something at least.
+    pub test: Test,
+    /// What must have held before it starts.
+    pub after: Vec<After>,
+}
+
+/// An expectation of another machine, by the numbers of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Which machine.
+    pub machine: usize,
+    /// Which of its expectations.
+    pub expectation: usize,
 }
 
 impl Test {
     /// A test of this machine that expects nothing in particular.
     #[cfg(test)]
-    pub(super) fn of(machine: MachineOptions) -> Test {
+    pub fn of(machine: MachineOptions) -> Test {
         Test {
             name: "test".into(),
             combination: Combination::default(),
@@ -73,7 +95,14 @@ impl Test {
             retries: 0,
             log_dir: None,
             log_name: "test".into(),
+            members: Vec::new(),
         }
+    }
+
+    /// The test of each machine: itself, where there is one.
+    pub fn machines(&self) -> impl Iterator<Item = &Test> {
+        let own = self.members.is_empty().then_some(self);
+        own.into_iter().chain(self.members.iter().map(|member| &member.test))
     }
 
     /// Whether the image has a health check that asks something.
@@ -125,8 +154,8 @@ impl Test {
     }
 
     /// The volumes that it has for itself while it runs.
-    pub(super) fn volumes(&self) -> impl Iterator<Item = &str> {
-        self.mounts.iter().filter_map(|wanted| match &wanted.source {
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.machines().flat_map(|test| &test.mounts).filter_map(|wanted| match &wanted.source {
             Source::Volume(_, name, _) => Some(name.as_str()),
             _ => None,
         })
@@ -159,10 +188,18 @@ impl Test {
     /// A report of a test that was not made.
     pub fn unmade(&self, verdict: Verdict) -> Report {
         let (expectations, assumed) = self.expected();
+        let of_machine = |member: &Member| {
+            let report = member.test.unmade(Verdict::Passed);
+            report.expectations.into_iter().map(|one| one.of(&member.name)).collect::<Vec<_>>()
+        };
+        let (expectations, assumed) = match self.members.is_empty() {
+            true => (Board::new(expectations).into_state().held(), assumed),
+            false => (self.members.iter().flat_map(of_machine).collect(), None),
+        };
         Report {
             name: self.name.clone(),
             combination: self.combination.clone(),
-            expectations: Board::new(expectations).into_state().held(),
+            expectations,
             assumed,
             verdict,
             phases: Default::default(),
@@ -176,6 +213,8 @@ impl Test {
             place: self.place.clone(),
             logs: None,
             before: Vec::new(),
+            since: Duration::ZERO,
+            machines: Vec::new(),
         }
     }
 }

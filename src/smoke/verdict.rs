@@ -40,6 +40,10 @@ pub struct Report {
     pub logs: Option<std::path::PathBuf>,
     /// The tries before this one, none of which passed.
     pub before: Vec<Report>,
+    /// From the test's start to that of its machine, where it is one of several.
+    pub since: Duration,
+    /// Those of its machines, where it has several: each under the machine's name.
+    pub machines: Vec<Report>,
 }
 
 /// A line of a spec file.
@@ -81,6 +85,12 @@ impl Report {
         Some(format!("it ended {who}, {} after the machine's start", seconds(end)))
     }
 
+    /// One for each machine that was booted: itself, or its machines under its name and theirs.
+    pub fn boots(&self) -> Vec<Report> {
+        let named = |one: &Report| Report { name: format!("{}: {}", self.name, one.name), ..one.clone() };
+        if self.machines.is_empty() { vec![self.clone()] } else { self.machines.iter().map(named).collect() }
+    }
+
     /// Every try, the last one last.
     pub fn tries(&self) -> impl DoubleEndedIterator<Item = &Report> {
         self.before.iter().chain([self])
@@ -101,6 +111,13 @@ pub struct Held {
     pub at: Option<Duration>,
     /// What was seen, printable: instead of it, or what it held for.
     pub seen: Option<String>,
+}
+
+impl Held {
+    /// As that of a test with several machines.
+    pub fn of(self, machine: &str) -> Held {
+        Held { expectation: format!("{machine}: {}", self.expectation), ..self }
+    }
 }
 
 /// Why a test ended.
@@ -158,6 +175,13 @@ pub enum Verdict {
     Error(String),
     /// It was not made, because it cannot hold.
     Skipped(String),
+    /// Of several machines, the one that is to blame.
+    Machine {
+        /// Its name.
+        name: String,
+        /// What became of it.
+        verdict: Box<Verdict>,
+    },
 }
 
 /// An expectation that did not hold.
@@ -177,6 +201,7 @@ impl Unmet {
             Expectation::ExitCode(_) => "the workload has not ended",
             Expectation::Tcp(_) | Expectation::Http(_) => "not asked yet",
             Expectation::Exec(_) | Expectation::Healthy => "not run yet",
+            Expectation::Started => "the workload was not started",
         });
         Unmet { expectation: expectation.to_string(), seen: seen.to_owned() }
     }
@@ -213,6 +238,7 @@ impl Verdict {
             Verdict::Interrupted(_) => "interrupted",
             Verdict::Error(_) => "error",
             Verdict::Skipped(_) => "skipped",
+            Verdict::Machine { verdict, .. } => verdict.name(),
         }
     }
 
@@ -221,6 +247,7 @@ impl Verdict {
         match self {
             Verdict::Passed => Class::Passed,
             Verdict::Skipped(_) => Class::Skipped,
+            Verdict::Machine { verdict, .. } => verdict.class(),
             Verdict::QemuGone(_) | Verdict::Error(_) | Verdict::Interrupted(_) => Class::Error,
             _ => Class::Failed,
         }
@@ -236,6 +263,7 @@ impl Verdict {
     pub fn status(&self) -> u8 {
         match self {
             Verdict::Timeout { .. } | Verdict::Late { .. } => 124,
+            Verdict::Machine { verdict, .. } => verdict.status(),
             Verdict::Interrupted(signal) => 128u8.saturating_add(*signal as u8),
             _ => match self.class() {
                 Class::Passed | Class::Skipped => 0,
@@ -275,6 +303,9 @@ impl Verdict {
             }
             Verdict::Interrupted(signal) => vec![format!("it was interrupted by signal {signal}")],
             Verdict::Skipped(why) => vec![why.clone()],
+            Verdict::Machine { name, verdict } => {
+                verdict.reasons().iter().map(|reason| format!("{name}: {reason}")).collect()
+            }
         }
     }
 }
@@ -317,6 +348,8 @@ mod tests {
             place: None,
             logs: None,
             before: vec![],
+            since: Duration::ZERO,
+            machines: vec![],
         }
     }
 

@@ -20,6 +20,7 @@ mod documents;
 mod faults;
 mod files;
 mod forms;
+mod group;
 mod guest_modules;
 mod hello;
 mod layouts;

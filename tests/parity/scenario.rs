@@ -159,6 +159,7 @@ impl Row {
             surroundings: None,
             mounts: Some(Vec::new()),
             settings: None,
+            cards: Some(Vec::new()),
             restart: Default::default(),
             modules: vec![],
         };

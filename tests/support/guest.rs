@@ -100,6 +100,7 @@ pub fn spec(command: &[&str]) -> BootSpec {
         surroundings: None,
         mounts: Some(Vec::new()),
         settings: None,
+        cards: Some(Vec::new()),
         restart: Default::default(),
         modules: kernel().modules.iter().map(|(module, _)| module.clone()).collect(),
     }

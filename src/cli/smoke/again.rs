@@ -49,7 +49,7 @@ mod tests {
         let said = Definition::new().of_command_line(&matches);
         let args = Args::from_arg_matches(&matches).unwrap();
         let settings: Settings = args.settings.clone();
-        let test = SpecTest { name: "a [b]*".into(), target: "it's.img".into(), settings, place };
+        let test = SpecTest { name: "a [b]*".into(), target: "it's.img".into(), settings, place, machines: Vec::new() };
         let combination = Matrix::parse(matrix.iter().copied()).unwrap().combinations().remove(0);
         command_of(&test, &said, &args.host, &combination)
     }

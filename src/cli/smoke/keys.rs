@@ -4,6 +4,7 @@
 //! Layers are put over each other (the file's defaults, a test, the command line): what may be given several times adds
 //! up, anything else is replaced. So are the matrix and the command, each of which is one thing with several words.
 
+use super::machines::AfterText;
 use super::settings::Settings;
 use crate::source::Reference;
 use clap::error::{ContextKind, ContextValue};
@@ -26,6 +27,13 @@ pub struct Keys {
     /// Disk to test, relative to the spec file
     #[arg(long)]
     pub disk: Option<PathBuf>,
+    /// What a machine of several starts after: NAME, once that one is healthy (with a HEALTHCHECK), has ended with its
+    /// exit-code (with that key) or has started; NAME:CMD, once the command succeeds there
+    #[arg(long, value_name = "NAME[:CMD]")]
+    pub after: Vec<AfterText>,
+    /// Let a machine of several reach what this host reaches, and not only the others
+    #[arg(long)]
+    pub outside: bool,
     #[command(flatten)]
     pub settings: Settings,
 }

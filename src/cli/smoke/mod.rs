@@ -4,6 +4,7 @@ mod actions;
 mod again;
 mod error;
 mod keys;
+mod machines;
 mod names;
 mod new;
 mod plan;
@@ -11,6 +12,7 @@ mod plan;
 mod schema;
 mod select;
 mod settings;
+mod several;
 pub mod spec;
 mod tell;
 
@@ -34,7 +36,7 @@ use crate::publish::Document;
 use crate::qemu;
 use crate::recognise::Wanted;
 use crate::smoke::schedule::Rules;
-use crate::smoke::{Report, Stop, Suite, Test, Verdict, report, schedule};
+use crate::smoke::{Member, Report, Stop, Suite, Test, Verdict, report, schedule};
 use crate::source::Reference;
 use anyhow::{Context, Result};
 use clap::ArgMatches;
@@ -290,7 +292,7 @@ fn report_place(path: &Path) -> Result<Document> {
 fn tests(args: &Args, said: &[Given]) -> Result<Vec<SpecTest>> {
     if let Some(target) = args.target()?.cloned() {
         let name = names::name_of(&target);
-        return Ok(vec![SpecTest { name, target, settings: args.settings.clone(), place: None }]);
+        return Ok(vec![SpecTest { name, target, settings: args.settings.clone(), place: None, machines: Vec::new() }]);
     }
     let path = args.spec.clone().unwrap_or_else(|| SPEC.into());
     if args.spec.is_none() && !path.exists() {
@@ -334,7 +336,13 @@ fn dry_run(planned: &Planned) -> Result<ExitCode> {
     Ok(ExitCode::from(if made { 0 } else { super::report::MACHINE_FAILED }))
 }
 
+/// Of several machines each by itself: what is outside QEMU, as their network, no script has.
 fn pasted(test: &Test) -> Result<String> {
+    if !test.members.is_empty() {
+        let name = |member: &Member| format!("{}: {}", test.name, member.name);
+        let one = |member: &Member| pasted(&Test { name: name(member), ..member.test.clone() });
+        return test.members.iter().map(one).collect();
+    }
     let name = crate::escape::escape(test.name.as_bytes());
     let boot_files = match test.machine.boot {
         qemu::Boot::Direct { .. } => Some(super::target::boot_files_at(&test.machine.disk)?),

@@ -3,6 +3,7 @@
 use super::Host;
 use super::again;
 use super::keys::Given;
+use super::several;
 use super::spec::SpecTest;
 use crate::arch::Architecture;
 use crate::boot::existing::Existing;
@@ -107,7 +108,14 @@ impl Planned {
     fn add(&mut self, global: &Global, test: &SpecTest, wishes: &Wishes<'_>) -> Result<()> {
         let matrix = test.settings.matrix()?;
         let told = test.settings.handed.read()?;
-        let asked = Asked { test, told, wishes, overrides: test.settings.process.overrides()? };
+        let whole = Asked { test, told, wishes, overrides: test.settings.process.overrides()? };
+        let machine = |number: usize| {
+            let overrides = several::overrides(&test.machines, number)?;
+            let test = &test.machines[number].test;
+            Ok(Asked { test, told: test.settings.handed.read()?, wishes, overrides })
+        };
+        let machines = (0..test.machines.len()).map(machine).collect::<Result<Vec<_>>>()?;
+        let asked: Vec<&Asked<'_>> = if machines.is_empty() { vec![&whole] } else { machines.iter().collect() };
         let kernels: Vec<Option<&String>> = match matrix.values(Axis::Kernel) {
             [] => vec![None],
             kernels => kernels.iter().map(Some).collect(),
@@ -116,18 +124,19 @@ impl Planned {
             let combinations = matrix.combinations().into_iter();
             let combinations = combinations.filter(|one| one.get(Axis::Kernel) == kernel.map(String::as_str));
             let combinations = combinations.flat_map(|one| one.repeated(wishes.repeat));
-            let opened =
-                caught(|| asked.open(global, &matrix, kernel)).unwrap_or_else(|why| Err(anyhow::Error::msg(why)));
-            match opened {
-                Ok(booted) => {
-                    self.slots.extend(combinations.map(|combination| asked.slot(&booted, combination)));
-                    self._disks.push((booted.target, booted.direct));
-                }
-                Err(error) => {
-                    let verdict = Verdict::Error(crate::cli::report::sentence(&error));
-                    self.slots.extend(combinations.map(|combination| asked.unmade(combination, verdict.clone())));
-                }
+            let opened: Vec<_> = asked.iter().map(|one| one.opened(global, &matrix, kernel)).collect();
+            for combination in combinations {
+                let parts = asked.iter().zip(&opened).map(|(one, opened)| match opened {
+                    Ok(booted) => one.slot(booted, combination.clone()),
+                    Err(verdict) => one.unmade(combination.clone(), verdict.clone()),
+                });
+                let mut parts: Vec<Slot> = parts.collect();
+                self.slots.extend(match test.machines.is_empty() {
+                    true => parts.pop(),
+                    false => Some(whole.together(parts, combination)),
+                });
             }
+            self._disks.extend(opened.into_iter().flatten().map(|booted| (booted.target, booted.direct)));
         }
         Ok(())
     }
@@ -168,6 +177,25 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// The disk, or the verdict where it cannot be had.
+    fn opened(&self, global: &Global, matrix: &Matrix, kernel: Option<&String>) -> Result<Booted, Verdict> {
+        let opened = caught(|| self.open(global, matrix, kernel)).unwrap_or_else(|why| Err(anyhow::Error::msg(why)));
+        opened.map_err(|error| Verdict::Error(crate::cli::report::sentence(&error)))
+    }
+
+    /// The test of these machines, of which each has a slot.
+    fn together(&self, parts: Vec<Slot>, combination: Combination) -> Slot {
+        let test = self.test(MachineOptions::new(DEFAULT_ARCH, PathBuf::new()), combination);
+        let part = |slot| match slot {
+            Slot::Boot(test) => Ok(*test),
+            Slot::Unmade(report) => Err(report),
+        };
+        match several::together(test, &self.test.machines, parts.into_iter().map(part).collect()) {
+            Ok(test) => Slot::Boot(Box::new(test)),
+            Err(report) => Slot::Unmade(report),
+        }
+    }
+
     /// The disk that is booted, made with this kernel of the matrix.
     fn open(&self, global: &Global, matrix: &Matrix, kernel: Option<&String>) -> Result<Booted> {
         let ways = match matrix.values(Axis::Firmware) {
@@ -232,6 +260,7 @@ impl Asked<'_> {
             retries: expectations.retries,
             log_dir: self.wishes.log_dir.map(Path::to_owned),
             log_name: String::new(),
+            members: Vec::new(),
         }
     }
 

@@ -13,11 +13,14 @@
 //! command = ["nginx", "-g", "daemon off;"]
 //! ```
 //!
+//! A test of several machines has a `[[test.machine]]` for each, see `machines`.
+//!
 //! Keys are those of the command line, see `keys`. An unknown key is an error: a misspelt expectation would hold
 //! for ever. Names differ, as reports and logs are found by them.
 
 use super::error::{LONGEST, MOST, SpecError};
-use super::keys::{Definition, Given};
+use super::keys::{Definition, Given, Keys};
+use super::machines::{self, Level, Named, SpecAfter};
 use super::names::name_of;
 use crate::escape::{escape, printable};
 use crate::smoke::Place;
@@ -28,9 +31,6 @@ use toml::de::{DeTable, DeValue};
 
 /// Longest name of a test, in characters.
 const LONGEST_NAME: usize = 200;
-/// What a test has and the defaults have not.
-const OWN: [&str; 3] = ["name", "image", "disk"];
-
 /// A test of the file, with the defaults and the command line's options.
 #[derive(Debug)]
 pub struct SpecTest {
@@ -42,6 +42,19 @@ pub struct SpecTest {
     pub settings: super::settings::Settings,
     /// Where the file has it; nothing for the one of a command line.
     pub place: Option<Place>,
+    /// Its machines, where it has several: the target is empty then.
+    pub machines: Vec<SpecMachine>,
+}
+
+/// A machine among others of a test.
+#[derive(Debug)]
+pub struct SpecMachine {
+    /// The machine as a test of its own, under its own name.
+    pub test: SpecTest,
+    /// What it waits for.
+    pub after: Vec<SpecAfter>,
+    /// It reaches what this host reaches.
+    pub outside: bool,
 }
 
 /// What is wrong, and in which line; 0 is no line of the file.
@@ -74,7 +87,7 @@ fn parse(text: &str, path: &Path, more: &[Given]) -> Result<Vec<SpecTest>, SpecE
     if !(1..=MOST).contains(&tests.len()) {
         return Err(SpecError::Count { path: shown.clone(), count: tests.len() });
     }
-    let tests = tests.iter().map(|(line, given)| Ok((*line, file.test(*line, &[&defaults, given, more])?)));
+    let tests = tests.iter().map(|section| Ok((section.line, file.either(section, &defaults, more)?)));
     let tests = tests.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     apart(&tests).map_err(wrong)?;
     Ok(tests.into_iter().map(|(_, test)| test).collect())
@@ -87,8 +100,16 @@ struct File<'a> {
     definition: Definition,
 }
 
-/// The defaults, and each test with its line.
-type Sections = (Vec<Given>, Vec<(usize, Vec<Given>)>);
+/// A test, or a machine of one, as it is written.
+struct Section {
+    line: usize,
+    given: Vec<Given>,
+    /// Of a test that says so.
+    machines: Option<Vec<Section>>,
+}
+
+/// The defaults and the tests.
+type Sections = (Vec<Given>, Vec<Section>);
 
 impl File<'_> {
     fn line(&self, at: usize) -> usize {
@@ -104,13 +125,10 @@ impl File<'_> {
         for (key, value) in document.get_ref() {
             let line = self.line(key.span().start);
             match (&**key.get_ref(), value.get_ref()) {
-                ("defaults", DeValue::Table(table)) => defaults = self.table(table, &OWN)?,
+                ("defaults", DeValue::Table(table)) => defaults = self.table(table, Level::Defaults)?,
                 ("test", DeValue::Array(list)) => {
-                    for one in list {
-                        let line = self.line(one.span().start);
-                        let DeValue::Table(table) = one.get_ref() else { return Err((line, NO_TEST.into())) };
-                        tests.push((line, self.table(table, &[])?));
-                    }
+                    let one = |one| self.section(one, Level::Test);
+                    tests = list.iter().map(one).collect::<Result<_, _>>()?;
                 }
                 ("defaults", _) => return Err((line, "the defaults are written below [defaults]".into())),
                 ("test", _) => return Err((line, NO_TEST.into())),
@@ -123,23 +141,81 @@ impl File<'_> {
         Ok((defaults, tests))
     }
 
-    fn table(&self, table: &DeTable<'_>, foreign: &[&str]) -> Result<Vec<Given>, Wrong> {
+    fn section(&self, value: &toml::Spanned<DeValue<'_>>, level: Level) -> Result<Section, Wrong> {
+        let line = self.line(value.span().start);
+        let shape = if level == Level::Machine { NO_MACHINE } else { NO_TEST };
+        let DeValue::Table(table) = value.get_ref() else { return Err((line, shape.into())) };
+        let several = table.iter().find(|(key, _)| level == Level::Test && &**key.get_ref() == machines::KEY);
+        let machines = several.map(|(key, value)| match value.get_ref() {
+            DeValue::Array(list) => list.iter().map(|one| self.section(one, Level::Machine)).collect(),
+            _ => Err((self.line(key.span().start), NO_MACHINE.into())),
+        });
+        Ok(Section { line, given: self.table(table, level)?, machines: machines.transpose()? })
+    }
+
+    fn table(&self, table: &DeTable<'_>, level: Level) -> Result<Vec<Given>, Wrong> {
         let given = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
             let line = self.line(key.span().start);
             let key: &toml::de::DeString<'_> = key.get_ref();
-            if foreign.contains(&&**key) {
-                return Err((line, format!("{key} is a test's own and no default")));
+            if let Some(refusal) = level.refusal(key) {
+                return Err((line, refusal));
             }
             self.definition.given(key, line, value.get_ref(), self.dir).map_err(|message| (line, message))
         };
-        table.iter().map(given).collect()
+        let of_machines = |key: &str| level == Level::Test && key == machines::KEY;
+        table.iter().filter(|(key, _)| !of_machines(key.get_ref())).map(given).collect()
+    }
+
+    fn keys(&self, line: usize, layers: &[&[Given]]) -> Result<Keys, Wrong> {
+        self.definition.read(&self.definition.merge(layers)).map_err(|(at, message)| {
+            let at = if at == 0 { line } else { at };
+            (at, message)
+        })
+    }
+
+    fn either(&self, section: &Section, defaults: &[Given], more: &[Given]) -> Result<SpecTest, Wrong> {
+        let layers: [&[Given]; 3] = [defaults, &section.given, more];
+        match &section.machines {
+            None => self.test(section.line, &layers),
+            Some(machines) => self.several(section.line, &layers, machines),
+        }
+    }
+
+    /// A test of several machines: what is above them is said of each.
+    fn several(&self, line: usize, layers: &[&[Given]; 3], sections: &[Section]) -> Result<SpecTest, Wrong> {
+        let [defaults, given, more] = *layers;
+        let keys = self.keys(line, layers)?;
+        if keys.image.is_some() || keys.disk.is_some() {
+            return Err((line, "a test has one of image, disk and [[test.machine]]".into()));
+        }
+        let Some(name) = keys.name else { return Err((line, "a test of several machines needs a name".into())) };
+        keys.settings.matrix().map_err(|error| (line, error.to_string()))?;
+        let of_each: Vec<Given> = given.iter().filter(|one| one.key() != "name").cloned().collect();
+        let mut machines = Vec::new();
+        let mut after = Vec::new();
+        for section in sections {
+            let layers: [&[Given]; 4] = [defaults, &of_each, &section.given, more];
+            let test = self.test(section.line, &layers)?;
+            machines::checked(&test.name).map_err(|message| (section.line, message))?;
+            let keys = self.keys(section.line, &layers)?;
+            let at = section.given.iter().find(|one| one.key() == "after").map_or(section.line, |one| one.line);
+            after.push((at, keys.after));
+            machines.push(SpecMachine { test, after: Vec::new(), outside: keys.outside });
+        }
+        let named = sections.iter().zip(&machines).zip(&after).map(|((section, machine), (at, after))| Named {
+            line: section.line,
+            name: &machine.test.name,
+            after: (*at, after),
+        });
+        let order = machines::order(&named.collect::<Vec<_>>(), line)?;
+        machines.iter_mut().zip(order).for_each(|(machine, after)| machine.after = after);
+        let name = checked(name).map_err(|message| (line, message))?;
+        let place = Some(Place { file: self.path.to_owned(), line });
+        Ok(SpecTest { name, target: OsString::new(), settings: keys.settings, place, machines })
     }
 
     fn test(&self, line: usize, layers: &[&[Given]]) -> Result<SpecTest, Wrong> {
-        let keys = self.definition.read(&self.definition.merge(layers)).map_err(|(at, message)| {
-            let at = if at == 0 { line } else { at };
-            (at, message)
-        })?;
+        let keys = self.keys(line, layers)?;
         let target: OsString = match (keys.image, keys.disk) {
             (Some(image), None) => image.into(),
             (None, Some(disk)) => disk.into(),
@@ -151,11 +227,12 @@ impl File<'_> {
             None => name_of(&target),
         };
         let place = Some(Place { file: self.path.to_owned(), line });
-        Ok(SpecTest { name, target, settings: keys.settings, place })
+        Ok(SpecTest { name, target, settings: keys.settings, place, machines: Vec::new() })
     }
 }
 
 const NO_TEST: &str = "each test is written below [[test]]";
+const NO_MACHINE: &str = "each machine of a test is written below [[test.machine]]";
 
 /// A name that every report can show.
 fn checked(name: String) -> Result<String, String> {
@@ -310,6 +387,80 @@ mod tests {
             (test("name = ''"), "f, line 1: a test's name has 0 characters"),
             (test(&format!("name = '{}'", "x".repeat(70_000))), "f, line 1: a test's name has 70000 characters"),
             (test("name = \"a\\nb\""), "f, line 1: a test's name has a character that cannot be shown: a\\nb"),
+        ] {
+            let error = file(&text).unwrap_err();
+            assert!(error.starts_with(message), "{message} but {error}");
+        }
+    }
+
+    const SHOP: &str = "[defaults]\nmemory = '256m'\n[[test]]\nname = 'shop'\nreject = 'PANIC'\ntimeout = '90s'\n\
+        matrix = 'bus=virtio,nvme'\n[[test.machine]]\nname = 'db'\nimage = 'db.tar'\nenv = 'A=1'\n\
+        [[test.machine]]\nimage = 'app.tar'\nmemory = '512m'\nafter = ['db', 'db:pg_isready -q']\nhttp = '/'\n\
+        outside = true\n[[test]]\nimage = 'other.tar'\n";
+
+    #[test]
+    fn a_test_of_several_machines_says_once_what_is_said_of_all() {
+        let tests = file(SHOP).unwrap();
+        let [shop, other] = &tests[..] else { panic!("{tests:?}") };
+        assert!(other.machines.is_empty() && other.name == "other");
+        let [db, app] = &shop.machines[..] else { panic!("{shop:?}") };
+        assert_eq!((&*shop.name, shop.settings.expectations.timeout.as_secs()), ("shop", 90));
+        assert_eq!(shop.settings.matrix().unwrap().combinations().len(), 2);
+        assert_eq!((&*db.test.name, &*app.test.name), ("db", "app"));
+        assert_eq!((db.test.target.to_str(), app.test.target.to_str()), (Some("db.tar"), Some("app.tar")));
+        let memory = |machine: &SpecMachine| machine.test.settings.machine.memory;
+        assert_eq!((memory(db), memory(app)), (256, 512));
+        assert_eq!(
+            (shown(&db.test), shown(&app.test)),
+            (vec!["reject \"PANIC\"".into()], vec!["reject \"PANIC\"".into(), "http /".to_owned()])
+        );
+        assert_eq!((db.outside, app.outside, db.after.len()), (false, true, 0));
+        let after: Vec<_> = app.after.iter().map(|after| (after.machine, after.command.is_some())).collect();
+        assert_eq!(after, [(0, false), (0, true)]);
+    }
+
+    #[test]
+    fn the_example_of_several_machines_is_one() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/two-machines.toml");
+        let test = super::read(&path, &[]).unwrap().remove(0);
+        assert_eq!(test.machines.iter().map(|machine| &*machine.test.name).collect::<Vec<_>>(), ["db", "app"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_machines_is_said_with_its_line() {
+        let test = |above: &str, machine: &str| {
+            format!("[[test]]\nname = 't'\n{above}\n[[test.machine]]\nimage = 'a'\n{machine}\n")
+        };
+        for (text, message) in [
+            (test("image = 'x'", ""), "f, line 1: a test has one of image, disk and [[test.machine]]"),
+            (test("after = 'a'", ""), "f, line 3: after is a machine's own, it is written below [[test.machine]]"),
+            (
+                test("", "timeout = '1s'"),
+                "f, line 6: timeout is said of all machines of a test, it is written below [[test]]",
+            ),
+            (test("", "matrix = 'bus=nvme'"), "f, line 6: matrix is said of all machines of a test"),
+            (test("", "machine = 1"), "f, line 6: unknown key machine"),
+            (test("", "after = 'b'"), "f, line 6: no machine of this test is called b; there are a"),
+            (test("", "after = 'a'"), "f, line 6: a waits for itself"),
+            (
+                test("", "after = 'a b'"),
+                "f, line 6: invalid value 'a b' for '--after <NAME[:CMD]>': a machine's name has letters",
+            ),
+            (test("", "name = 'a.b'"), "f, line 4: a machine's name has letters"),
+            (test("", "disk = 'b'"), "f, line 4: a test needs one of image and disk"),
+            (test("", "[[test.machine]]\nimage = 'A'"), "f, line 6: a machine of this name is in line 4: A"),
+            ("[[test]]\n[[test.machine]]\nimage = 'a'\n".into(), "f, line 1: a test of several machines needs a name"),
+            ("[[test]]\nname = 't'\nmachine = []\n".into(), "f, line 1: a test has from 1 to 16 machines, and not 0"),
+            (
+                "[[test]]\nname = 't'\nmachine = 'a'\n".into(),
+                "f, line 3: each machine of a test is written below [[test.machine]]",
+            ),
+            (
+                "[[test]]\nname = 't'\nmachine = ['a']\n".into(),
+                "f, line 3: each machine of a test is written below [[test.machine]]",
+            ),
+            ("[defaults]\noutside = true\n".into(), "f, line 2: outside is a machine's own"),
+            ("[defaults]\nmachine = []\n".into(), "f, line 2: machine is a test's own and no default"),
         ] {
             let error = file(&text).unwrap_err();
             assert!(error.starts_with(message), "{message} but {error}");

@@ -103,17 +103,31 @@ fn section(page: &mut String, report: &Report, longest: f64) {
     page.push_str("</section>\n");
 }
 
-/// One machine: its bar, what was expected of it, and what it said.
-fn boot(page: &mut String, report: &Report, longest: f64) {
+/// The bar of one machine, which begins when the machine did, and the bar in words.
+fn bar(page: &mut String, report: &Report, longest: f64) {
     let bars = timeline::bars(&report.phases, longest);
     if !bars.is_empty() {
         page.push_str("<div class=\"bar\" aria-hidden=\"true\">");
+        if !report.since.is_zero() {
+            _ = write!(page, "<i style=\"width:{:.2}%\"></i>", report.since.as_secs_f64() / longest * 100.0);
+        }
         for Bar { colour, percent } in bars {
             _ = write!(page, "<i style=\"width:{percent:.2}%;background:{colour}\"></i>");
         }
         page.push_str("</div>\n");
     }
     _ = writeln!(page, "<p class=\"quiet\">{}</p>", escape(timeline::words(&report.phases)));
+}
+
+/// One test: a bar for each machine, what was expected, and what was said.
+fn boot(page: &mut String, report: &Report, longest: f64) {
+    for one in &report.machines {
+        _ = writeln!(page, "<p>{}: {}</p>", escape(&one.name), one.verdict.name());
+        bar(page, one, longest);
+    }
+    if report.machines.is_empty() {
+        bar(page, report, longest);
+    }
     let reasons = report.verdict.reasons();
     if !reasons.is_empty() {
         page.push_str("<ul>\n");

@@ -66,5 +66,7 @@ fn one_try(report: &Report) -> Value {
         "last_lines": report.last_lines,
         "lost": report.lost,
         "screen": report.screen.as_ref().map(|path| path.display().to_string()),
+        "since": report.since.as_secs_f64(),
+        "machines": report.machines.iter().map(test).collect::<Vec<_>>(),
     })
 }

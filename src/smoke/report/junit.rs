@@ -146,7 +146,20 @@ fn said(report: &Report) -> Vec<String> {
     let again = again.map(|command| format!("again: {command}"));
     let lost = report.lost.iter().map(|lost| format!("not kept: {lost}"));
     let screen = report.screen.iter().map(|path| format!("[[ATTACHMENT|{}]]", crate::escape::path(path)));
-    held.chain(phases).chain(accel).chain(again).chain(lost).chain(screen).collect()
+    let machines = report.machines.iter().map(machine);
+    held.chain(phases).chain(machines).chain(accel).chain(again).chain(lost).chain(screen).collect()
+}
+
+/// One machine of several: how it ended, and when it came how far, from its own start on.
+fn machine(report: &Report) -> String {
+    let phases = report.phases.points().map(|(name, at)| format!(", {name} at {}", seconds(at)));
+    format!(
+        "{}: {}, started at {}{}",
+        report.name,
+        report.verdict.name(),
+        seconds(report.since),
+        phases.collect::<String>()
+    )
 }
 
 fn text(xml: &mut Xml, start: BytesStart<'_>, text: &str) -> io::Result<()> {

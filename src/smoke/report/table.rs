@@ -12,13 +12,14 @@ const WIDEST: usize = 60;
 pub fn render(suite: &Suite, colour: bool) -> String {
     let reports = &suite.reports;
     let mut text = String::new();
-    let rows: Vec<[String; 5]> = reports.iter().map(row).collect();
+    let shown: Vec<Report> = reports.iter().flat_map(with_machines).collect();
+    let rows: Vec<[String; 5]> = shown.iter().map(row).collect();
     let header = ["test", "matrix", "verdict", "time", "phases"].map(str::to_owned);
     let all = || std::iter::once(&header).chain(&rows);
     let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let varies = rows.iter().any(|row| !row[1].is_empty());
     for (number, [name, matrix, word, time, phases]) in all().enumerate() {
-        let report = number.checked_sub(1).map(|number| &reports[number]);
+        let report = number.checked_sub(1).map(|number| &shown[number]);
         let (on, off) = if colour { paint(report) } else { ("", "") };
         let matrix = if varies { format!("{matrix}{}  ", fill(matrix, width(1))) } else { String::new() };
         let (after_name, after_word, before_time) = (fill(name, width(0)), fill(word, width(2)), fill(time, width(3)));
@@ -34,6 +35,12 @@ pub fn render(suite: &Suite, colour: bool) -> String {
     }
     _ = writeln!(text, "{}", suite.summary());
     text
+}
+
+/// A test, and below it its machines, where it has several.
+fn with_machines(report: &Report) -> Vec<Report> {
+    let below = report.machines.iter().map(|one| Report { name: format!("  {}", one.name), ..one.clone() });
+    std::iter::once(report.clone()).chain(below).collect()
 }
 
 fn row(report: &Report) -> [String; 5] {
@@ -146,7 +153,7 @@ mod tests {
     use super::*;
     use crate::arch::Architecture;
     use crate::qemu::MachineOptions;
-    use crate::smoke::report::{json, junit};
+    use crate::smoke::report::{html, json, junit};
     use crate::smoke::{Matrix, Share, Test, Verdict};
 
     fn report(name: &str, matrix: &[&str], verdict: Verdict) -> Report {
@@ -199,6 +206,32 @@ mod tests {
                 "long name  bus=nvme  passed   0.0 s"
             ]
         );
+    }
+
+    /// Each machine of several has a row below its test's, and its part of every report.
+    #[test]
+    fn machines_of_a_test_are_told_below_it() {
+        let blamed = Verdict::QemuGone("QEMU has gone".into());
+        let verdict = Verdict::Machine { name: "db".into(), verdict: Box::new(blamed.clone()) };
+        let machines =
+            vec![report("db", &[], blamed), report("app", &[], Verdict::Skipped("ended with the test".into()))];
+        let suite = Suite::of(vec![Report { machines, assumed: None, ..report("shop", &[], verdict) }]);
+        let text = render(&suite, false);
+        let rows: Vec<&str> = text.lines().take(4).map(str::trim_end).collect();
+        assert_eq!(rows[1..], ["shop   qemu-gone  0.0 s", "  db   qemu-gone  0.0 s", "  app  skipped    0.0 s"]);
+        assert!(
+            text.contains("\nshop:\n  db: QEMU has gone\n") && text.ends_with("\n0 passed, 1 could not be run\n"),
+            "{text}"
+        );
+        let document: serde_json::Value = serde_json::from_str(&json::render(&suite)).unwrap();
+        assert_eq!((&document["status"], &document["counts"]["skipped"]), (&125.into(), &0.into()));
+        let machines = &document["tests"][0]["machines"];
+        assert_eq!((&machines[0]["name"], &machines[1]["verdict"]), (&"db".into(), &"skipped".into()));
+        let xml = String::from_utf8(junit::render(&suite).unwrap()).unwrap();
+        assert!(xml.contains("message=\"db: QEMU has gone\"") && xml.contains("tests=\"1\""), "{xml}");
+        assert!(xml.contains("\ndb: qemu-gone") && xml.contains("\napp: skipped"), "{xml}");
+        let page = html::render(&suite);
+        assert!(page.contains("<p>db: qemu-gone</p>") && page.contains("<li>db: QEMU has gone</li>"), "{page}");
     }
 
     /// A test that failed first is told in every report, and is a success.

@@ -98,15 +98,18 @@ pub(super) fn legend() -> impl Iterator<Item = (&'static str, &'static str, &'st
     ALL.iter().map(|who| (who.name, who.does, who.colour))
 }
 
-/// Seconds of the longest boot, at least a tenth of one.
+/// Seconds of the longest test, at least a tenth of one.
 pub(super) fn longest(reports: &[Report]) -> f64 {
-    let ends = reports.iter().flat_map(Report::tries).filter_map(|report| report.phases.end);
+    let boots = reports.iter().flat_map(Report::tries).flat_map(Report::boots);
+    let ends = boots.filter_map(|report| Some(report.since + report.phases.end?));
     ends.max().unwrap_or_default().as_secs_f64().max(0.1)
 }
 
 /// All boots as one picture.
 pub fn render(reports: &[Report]) -> String {
-    let ends = reports.iter().filter_map(|report| report.phases.end);
+    let reports: Vec<Report> = reports.iter().flat_map(Report::boots).collect();
+    let reports = &reports[..];
+    let ends = reports.iter().filter_map(|report| Some(report.since + report.phases.end?));
     let longest = ends.max().unwrap_or_default().as_secs_f64().max(0.1);
     let rows_at = 40 + LEGEND * ALL.len();
     let axis_at = rows_at + ROW * reports.len();
@@ -170,7 +173,7 @@ fn row(svg: &mut String, report: &Report, top: f64, scale: f64) {
     let (right, verdict) = (WIDTH - LEFT, report.verdict.name());
     _ = writeln!(svg, "<text x=\"{right}\" y=\"{}\" text-anchor=\"end\">{verdict}</text>", top + 12.0);
     for stretch in stretches(&report.phases) {
-        let (from, to) = (stretch.from.as_secs_f64() * scale, stretch.to.as_secs_f64() * scale);
+        let [from, to] = [stretch.from, stretch.to].map(|at| (report.since + at).as_secs_f64() * scale);
         area(svg, LEFT + from, top + 19.0, to - from, 20.0, ALL[stretch.first].colour);
     }
     _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"{}\">{}</text>", top + 55.0, words(&report.phases));
@@ -252,6 +255,23 @@ mod tests {
             assert!((pair[0].0 + pair[0].1 - pair[1].0).abs() < 0.2, "{pair:?}");
         }
         assert_eq!(svg, render(&reports), "the same times, the same picture");
+    }
+
+    /// Two machines of one test, the second started by the first's readiness.
+    #[test]
+    fn machines_of_a_test_have_a_bar_each_that_begins_when_they_do() {
+        let tenths = [Some(1), Some(4), Some(15), Some(17), Some(20)];
+        let machine =
+            |name: &str, since| Report { since: Duration::from_millis(since), ..report(name, phases(tenths)) };
+        let machines = vec![machine("db", 0), machine("app", 2000)];
+        let svg = render(&[Report { machines, ..report("shop", phases([None; 5])) }]);
+        let bars: Vec<(f64, f64)> = svg.lines().filter(|line| line.contains("height=\"20\"")).map(place).collect();
+        assert_eq!((bars.len(), bars[0].0, bars[9].0 + bars[9].1), (10, LEFT, LEFT + BAR));
+        assert!((bars[5].0 - (LEFT + BAR / 2.0)).abs() < 0.2, "{bars:?}");
+        assert!(
+            svg.contains(">shop: db  firmware=bios</text>") && svg.contains(">shop: app  firmware=bios</text>"),
+            "{svg}"
+        );
     }
 
     fn place(line: &str) -> (f64, f64) {
