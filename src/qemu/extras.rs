@@ -3,8 +3,7 @@
 //!
 //! All are open already: a socket on which a vhost-user daemon answers, a file, and a socket whose datagrams are Ethernet
 //! frames. The guest knows them by their names: a tag, a serial number, a path, an Ethernet address. What a vhost-user
-//! daemon serves, it serves from the machine's memory, which is
-//! shared with it for that.
+//! daemon serves, it serves from the machine's memory, which is shared with it for that.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
