@@ -3,6 +3,7 @@
 mod actions;
 mod again;
 mod error;
+mod files;
 mod keys;
 mod machines;
 mod names;
@@ -18,6 +19,7 @@ mod tell;
 
 pub use error::SpecError;
 
+use self::files::Files;
 use self::keys::{Definition, Given};
 use self::plan::{Planned, Wishes};
 use self::select::Selection;
@@ -32,11 +34,10 @@ use super::report::WithHint;
 use super::stdio;
 use super::words::LEFT_OUT;
 use crate::cache::durations;
-use crate::publish::Document;
 use crate::qemu;
 use crate::recognise::Wanted;
 use crate::smoke::schedule::Rules;
-use crate::smoke::{Member, Report, Stop, Suite, Test, Verdict, report, schedule};
+use crate::smoke::{Member, Report, Stop, Suite, Test, Verdict, schedule};
 use crate::source::Reference;
 use anyhow::{Context, Result};
 use clap::ArgMatches;
@@ -204,12 +205,8 @@ pub fn run(global: &Global, args: Args, matches: &ArgMatches) -> Result<ExitCode
     remember(&suite);
     actions::tell(&suite);
     let written = files.write(&suite);
-    let text = match args.output.json {
-        true => report::json::render(&suite),
-        false => report::table::render(&suite, super::report::may_colour(&std::io::stdout())),
-    };
     // A verdict is told even where its report could not be written.
-    stdio::data(text.as_bytes())?;
+    files.print(&suite)?;
     written?;
     Ok(ExitCode::from(suite.status()))
 }
@@ -237,55 +234,6 @@ fn remember(suite: &Suite) {
     {
         durations::record(&dir, suite.seconds());
     }
-}
-
-/// Documents that are asked for beside what is printed.
-struct Files {
-    junit: Option<Document>,
-    timeline: Option<Document>,
-    tap: Option<Document>,
-    html: Option<Document>,
-}
-
-impl Files {
-    fn of(output: &Output) -> Result<Files> {
-        let place = |path: &Option<PathBuf>| path.as_deref().map(report_place).transpose();
-        Ok(Files {
-            junit: place(&output.junit)?,
-            timeline: place(&output.timeline)?,
-            tap: place(&output.tap)?,
-            html: place(&output.html)?,
-        })
-    }
-
-    fn check(&self) -> Result<()> {
-        [&self.junit, &self.timeline, &self.tap, &self.html]
-            .into_iter()
-            .flatten()
-            .try_for_each(|document| Ok(document.check()?))
-    }
-
-    fn write(&self, suite: &Suite) -> Result<()> {
-        if let Some(junit) = &self.junit {
-            junit.write(&report::junit::render(suite).context("cannot render the JUnit report")?)?;
-        }
-        if let Some(timeline) = &self.timeline {
-            timeline.write(report::timeline::render(&suite.reports).as_bytes())?;
-        }
-        if let Some(tap) = &self.tap {
-            tap.write(report::tap::render(suite).as_bytes())?;
-        }
-        if let Some(html) = &self.html {
-            html.write(report::html::render(suite).as_bytes())?;
-        }
-        Ok(())
-    }
-}
-
-/// Where the report goes, whatever folder this program works in by then.
-fn report_place(path: &Path) -> Result<Document> {
-    let path = if path == Path::new("-") { path.to_owned() } else { std::path::absolute(path)? };
-    Ok(Document::at(&path)?)
 }
 
 /// The tests as they are asked for: of the command line, or of a spec file.

@@ -7,8 +7,18 @@
 use super::super::suite::Suite;
 use super::super::verdict::{Class, Report, seconds};
 use super::timeline::{self, Bar};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use quick_xml::escape::escape;
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// What a PNG file begins with (PNG specification, 5.2).
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+/// Bytes; a larger picture stays a path.
+const LARGEST_PICTURE: u64 = 4 << 20;
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --text: #1b1f24; --quiet: #57606a; --page: #ffffff; --box: #f5f6f8; --line: #c9ced6; \
@@ -28,7 +38,7 @@ section { border: 1px solid var(--line); border-radius: .4rem; margin: .8rem 0; 
 .legend i { display: inline-block; width: .9rem; height: .9rem; border: 1px solid var(--line); vertical-align: -.1rem; margin-right: .3rem }
 ul { margin: .4rem 0; padding-left: 1.2rem } li { overflow-wrap: anywhere }
 pre { margin: .4rem 0; padding: .5rem; overflow-x: auto; background: var(--page); border: 1px solid var(--line); font: .85rem/1.4 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere }
-summary { cursor: pointer }
+summary { cursor: pointer } img { max-width: 100%; border: 1px solid var(--line) }
 ";
 
 /// The page.
@@ -119,6 +129,20 @@ fn bar(page: &mut String, report: &Report, longest: f64) {
     _ = writeln!(page, "<p class=\"quiet\">{}</p>", escape(timeline::words(&report.phases)));
 }
 
+/// The screen itself, in the page: its file may not come along.
+fn picture(page: &mut String, screen: Option<&Path>) {
+    let read = |path: &Path| -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(LARGEST_PICTURE + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let whole = |bytes: &Vec<u8>| bytes.starts_with(PNG) && bytes.len() as u64 <= LARGEST_PICTURE;
+    if let Some(bytes) = screen.and_then(|path| read(path).ok()).filter(whole) {
+        let encoded = STANDARD.encode(bytes);
+        _ = writeln!(page, "<img alt=\"The screen at the end\" src=\"data:image/png;base64,{encoded}\">");
+    }
+}
+
 /// One test: a bar for each machine, what was expected, and what was said.
 fn boot(page: &mut String, report: &Report, longest: f64) {
     for one in &report.machines {
@@ -156,6 +180,7 @@ fn boot(page: &mut String, report: &Report, longest: f64) {
     for (label, path, end) in kept.into_iter().filter_map(|(label, path, end)| Some((label, path.as_ref()?, end))) {
         _ = writeln!(page, "<p class=\"quiet\">{label}: {}{end}</p>", escape(crate::escape::path(path)));
     }
+    picture(page, report.screen.as_deref());
     if let Some(lost) = &report.lost {
         _ = writeln!(page, "<p class=\"failed\">not kept: {}</p>", escape(lost));
     }

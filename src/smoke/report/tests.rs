@@ -130,6 +130,24 @@ fn the_page_is_markup_that_ends_fetches_nothing_and_shows_failures_first() {
 }
 
 #[test]
+fn a_screen_is_in_the_page_when_it_is_a_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = |bytes: &[u8]| {
+        let screen = dir.path().join("screen.png");
+        std::fs::write(&screen, bytes).unwrap();
+        html::render(&Suite::of(vec![Report { screen: Some(screen), ..report("x", Verdict::Oops("x".into())) }]))
+    };
+    let picture = [&b"\x89PNG\r\n\x1a\n"[..], &[0xff; 3]].concat();
+    assert!(
+        page(&picture).contains("<img alt=\"The screen at the end\" src=\"data:image/png;base64,iVBORw0KGgr///8=\">")
+    );
+    for other in [&b""[..], b"<script>", &[&picture[..], &vec![0; 4 << 20]].concat()] {
+        let page = page(other);
+        assert!(!page.contains("<img") && page.contains("screen.png"), "{}", other.len());
+    }
+}
+
+#[test]
 fn junit_has_the_suites_facts_and_every_try() {
     let xml = String::from_utf8(junit::render(&suite()).unwrap()).unwrap();
     for wanted in [
