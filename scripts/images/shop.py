@@ -9,9 +9,11 @@ app = flask.Flask(__name__)
 def rows(statement, *values):
     connection = psycopg2.connect(host="db", user="postgres", dbname="postgres", connect_timeout=5)
     with connection, connection.cursor() as cursor:
-        cursor.execute("create table if not exists orders (item text)")
         cursor.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
+
+
+rows("create table if not exists orders (item text)")
 
 
 @app.route("/")

@@ -168,14 +168,20 @@ impl Running {
 
     /// Waits until it ends; a program that takes longer than [`PATIENCE`] is killed and fails the test.
     #[track_caller]
-    pub fn finish(mut self) -> Ran {
+    pub fn finish(self) -> Ran {
+        self.finish_within(PATIENCE)
+    }
+
+    /// The same for one that takes its time.
+    #[track_caller]
+    pub fn finish_within(mut self, patience: Duration) -> Ran {
         while !self.is_over() {
-            if self.started.elapsed() > PATIENCE {
+            if self.started.elapsed() > patience {
                 let _ = nix::sys::signal::killpg(self.pid(), nix::sys::signal::Signal::SIGKILL);
                 let _ = self.child.wait();
                 let (stdout, stderr) = (self.stdout.join().unwrap(), self.stderr.join().unwrap());
                 let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-                panic!("{} did not end within {PATIENCE:?}; it said:\n{stdout}\n{stderr}", self.name);
+                panic!("{} did not end within {patience:?}; it said:\n{stdout}\n{stderr}", self.name);
             }
             thread::sleep(Duration::from_millis(20));
         }
