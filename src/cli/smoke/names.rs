@@ -4,14 +4,22 @@ use crate::source::{Input, Reference, Transport};
 use std::ffi::OsStr;
 use std::path::Path;
 
+/// What says the format; longer ones before those that they end with.
+const ENDINGS: [&str; 15] = [
+    ".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4", ".oci.tar", ".tar", ".oci", ".img", ".raw", ".qcow2",
+    ".vmdk", ".vdi", ".vhdx", ".vhd",
+];
+
 /// A name for a target: the last part of its path without what says the format.
 pub fn name_of(target: &OsStr) -> String {
     let text = target.to_string_lossy();
-    let path = text.split_once(':').map_or(&*text, |(_, rest)| rest);
+    let path = match text.split_once(':') {
+        Some((_, rest)) if Reference::names_transport(target) => rest,
+        _ => &text,
+    };
     let last = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
     let last = last.split([':', '@']).next().unwrap_or(last);
-    let stem = [".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tar.lz4", ".oci.tar", ".tar", ".oci", ".img", ".raw"];
-    let stem = stem.iter().find_map(|end| last.strip_suffix(end)).unwrap_or(last);
+    let stem = ENDINGS.iter().find_map(|end| last.strip_suffix(end)).unwrap_or(last);
     if stem.is_empty() || stem == "-" { "image".into() } else { stem.to_owned() }
 }
 
@@ -75,6 +83,11 @@ mod tests {
             ("containerd:docker.io/library/app@sha256:12", "app"),
             ("rootfs:trees/debian.tar.xz", "debian"),
             ("dir/", "dir"),
+            ("postgres.oci:latest", "postgres"),
+            ("nginx:1.25", "nginx"),
+            ("registry:5000/a/app:1", "app"),
+            ("docker://registry:5000/a/app@sha256:12", "app"),
+            ("disks/app.qcow2", "app"),
             ("-", "image"),
         ] {
             assert_eq!(name_of(OsStr::new(target)), name, "{target}");
