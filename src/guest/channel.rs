@@ -25,6 +25,9 @@
 //! for, from the caretaker that stays beside the init, unless the init cannot be executed: then its [`Kind::Result`]
 //! follows.
 //!
+//! A machine that goes on from a saved state goes on with its conversation: the host sends [`Kind::Resumed`] first, to a
+//! guest whose hello says that it knows this.
+//!
 //! Not supported: more than one host on the port; reconnection of a host within one boot.
 
 use super::health::Healthcheck;
@@ -105,6 +108,8 @@ pub enum Kind {
     /// Guest to host, control: the workload has ended and starts again, [`Restarting`]. [`Kind::Started`] follows, or a
     /// result. Only to a host whose welcome says that it knows this.
     Restarting = 15,
+    /// Host to guest, control: the machine was saved and goes on now, [`Resumed`].
+    Resumed = 16,
 }
 
 impl Kind {
@@ -113,7 +118,7 @@ impl Kind {
         use Kind::*;
         [
             Hello, Welcome, Data, Eof, Credit, Started, Result, Done, Log, Signal, Resize, Stop, Exec, HandedOver,
-            Restarting,
+            Restarting, Resumed,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == value)
@@ -135,6 +140,9 @@ pub struct Hello {
     /// It knows restart policies.
     #[serde(default)]
     pub restarts: bool,
+    /// It knows [`Kind::Resumed`].
+    #[serde(default)]
+    pub resumes: bool,
 }
 
 /// First frame of the host.
@@ -377,6 +385,15 @@ pub struct Resize {
     pub cols: u16,
 }
 
+/// What a machine that was saved cannot know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// Milliseconds since the epoch on the host.
+    pub time: u64,
+    /// Randomness of the host's for the kernel: every machine that goes on from one state has the same of its own.
+    pub seed: Vec<u8>,
+}
+
 /// Stop the workload and the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
@@ -479,7 +496,7 @@ impl std::fmt::Display for FrameError {
 impl std::error::Error for FrameError {}
 
 /// Collects bytes as they arrive and gives out whole frames.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,

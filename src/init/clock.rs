@@ -1,11 +1,19 @@
 //! The clock: the kernel reads it from the RTC; a host that says another time is believed.
 
 use super::log;
-use nix::sys::time::TimeSpec;
+use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::time::{ClockId, clock_gettime, clock_settime};
 
 /// Seconds of difference that are left alone: a message takes its time.
 const TOLERANCE: i64 = 2;
+
+/// Sets the clock of a machine that has stood still, to so many milliseconds since the epoch.
+pub fn catch_up(milliseconds: u64) {
+    let Ok(wanted) = i64::try_from(milliseconds) else { return };
+    if let Err(errno) = clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::milliseconds(wanted)) {
+        log::warning(format!("cannot set the clock: {}", errno.desc()));
+    }
+}
 
 /// Sets the clock when it differs from the host's. 0 means that the host did not say.
 pub fn set_from_host(seconds: u64) {

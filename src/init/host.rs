@@ -3,7 +3,7 @@
 //! Everything is non-blocking: a port whose host end is closed would block a plain write for ever. A machine without
 //! the port, or without a host on it, gets a `Host` that swallows what it is sent.
 
-use super::{consoles, log};
+use super::{consoles, log, resumed};
 use crate::guest::channel::{Decoder, Frame, Hello, Kind, Level, PORT, VERSION, Welcome};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{self, File, OpenOptions};
@@ -53,6 +53,7 @@ impl Host {
             kernel,
             uptime: uptime(),
             restarts: true,
+            resumes: true,
         };
         host.send(&Frame::control(Kind::Hello, &hello));
         let welcome = host.wait_for_welcome();
@@ -175,7 +176,7 @@ impl Host {
         self.early.iter().any(|frame| frame.kind == Kind::Stop)
     }
 
-    /// Frames that have arrived.
+    /// Frames that have arrived. That the machine goes on is dealt with here, before what is asked of it then.
     pub fn receive(&mut self) -> Vec<Frame> {
         let mut frames = std::mem::take(&mut self.early);
         let mut buffer = [0u8; 16_384];
@@ -192,6 +193,7 @@ impl Host {
             }
             loop {
                 match self.decoder.next_frame() {
+                    Ok(Some(frame)) if frame.kind == Kind::Resumed => resumed::take(&frame.payload),
                     Ok(Some(frame)) => frames.push(frame),
                     Ok(None) => break,
                     Err(error) => {

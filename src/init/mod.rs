@@ -58,6 +58,7 @@ mod partition;
 mod power;
 mod processes;
 mod report;
+mod resumed;
 mod root;
 mod routes;
 mod running;

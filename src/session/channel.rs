@@ -10,7 +10,7 @@
 
 use crate::guest::channel::{
     CONTROL, Decoder, Ended, Exec, Frame, FrameError, HandedOver, Hello, Kind, Log, MAX_DOCUMENT, Outcome, Resize,
-    Restarting, Signal, Started, Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
+    Restarting, Resumed, Signal, Started, Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ pub enum ProtocolError {
 pub struct TooLong(pub usize);
 
 /// One conversation with one PID 1.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Channel {
     decoder: Decoder,
     output: Vec<u8>,
@@ -316,6 +316,11 @@ impl Channel {
         self.small(Kind::Resize, &Resize { process, rows, cols });
     }
 
+    /// Tells a machine that goes on what it cannot know.
+    pub fn resumed(&mut self, resumed: &Resumed) {
+        self.small(Kind::Resumed, resumed);
+    }
+
     /// Asks for the end of the workload and the machine.
     pub fn stop(&mut self, timeout: Option<u32>) {
         self.small(Kind::Stop, &Stop { timeout });
@@ -382,7 +387,7 @@ mod tests {
     fn hello(version: u32) -> Frame {
         Frame::control(
             Kind::Hello,
-            &Hello { version, bootdisk: "0".into(), kernel: "6".into(), uptime: None, restarts: true },
+            &Hello { version, bootdisk: "0".into(), kernel: "6".into(), uptime: None, restarts: true, resumes: true },
         )
     }
 

@@ -63,7 +63,14 @@ impl Guest {
     pub(super) fn greet(&mut self) -> Welcome {
         self.send(Frame::control(
             Kind::Hello,
-            &Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None, restarts: true },
+            &Hello {
+                version: VERSION,
+                bootdisk: "0".into(),
+                kernel: "6.1".into(),
+                uptime: None,
+                restarts: true,
+                resumes: true,
+            },
         ));
         // Until the welcome, frames are for the machine before the last reset.
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
@@ -97,8 +104,14 @@ impl Guest {
     }
 
     fn hand_over_to(&mut self, no_button: bool, caretaker: bool) {
-        let hello =
-            Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None, restarts: true };
+        let hello = Hello {
+            version: VERSION,
+            bootdisk: "0".into(),
+            kernel: "6.1".into(),
+            uptime: None,
+            restarts: true,
+            resumes: true,
+        };
         self.send(Frame::control(Kind::Hello, &hello));
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let nonce = serde_json::from_slice::<Welcome>(&frame.payload).unwrap().nonce;
@@ -288,7 +301,7 @@ fn with_endpoint(
     guest.join().unwrap();
     monitor.join().unwrap();
     let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
-    Ran { finished: finished.unwrap(), events, stdout, stderr, took }
+    Ran { finished: finished.unwrap().finished, events, stdout, stderr, took }
 }
 
 pub(super) fn exited(status: u8) -> Outcome {
