@@ -68,6 +68,19 @@ pub struct Wiring {
     pub fw_cfg: Vec<(String, RawFd)>,
     /// A second card: one end of a pair of datagram sockets, and its Ethernet address.
     pub wire: Option<(RawFd, [u8; 6])>,
+    /// A file that is the guest's memory.
+    pub memory: Option<MemoryAt>,
+    /// What a saved machine had written to its disk: the machine goes on from there, and waits for its state.
+    pub written: Option<FileAt>,
+}
+
+/// The guest's memory in a file, by its descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryAt {
+    /// What the guest writes is written to the file.
+    Kept(RawFd),
+    /// What the guest writes is its own; the file stays as it is.
+    Copied(RawFd),
 }
 
 /// No system calls that are obsolete, get rights, start programs, or change priorities and processors.
@@ -80,6 +93,8 @@ enum Set {
     Overlay,
     Code,
     Vars,
+    /// What a saved machine has written.
+    Written,
     /// A disk beside the first, by its number.
     More(usize),
 }
@@ -92,6 +107,8 @@ impl Set {
             Set::Code => 3,
             Set::Vars => 4,
             Set::More(number) => 5 + number,
+            // Behind the disks, of which there are never so many.
+            Set::Written => 1000,
         }
     }
 }
@@ -173,6 +190,15 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
         model.push_str(",memory-backend=ram");
         let size = machine.memory;
         args.pair("-object", format!("memory-backend-memfd,id=ram,size={size}M,share=on"));
+    } else if let Some(memory) = wiring.memory {
+        model.push_str(",memory-backend=ram");
+        let (fd, share) = match memory {
+            MemoryAt::Kept(fd) => (fd, "on"),
+            MemoryAt::Copied(fd) => (fd, "off"),
+        };
+        let size = machine.memory;
+        // A descriptor set will not do: this file is opened by its name.
+        args.pair("-object", format!("memory-backend-file,id=ram,size={size}M,mem-path=/dev/fd/{fd},share={share}"));
     }
     args.pair("-machine", model);
     args.pair("-accel", wiring.accel.name());
@@ -190,6 +216,10 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
     args.pair("-action", format!("reboot={reboot},shutdown=pause,panic=pause"));
     // Nothing runs before the channel is ready: `cont` starts it.
     args.flag("-S");
+    if wiring.written.is_some() {
+        // Its state comes with `migrate-incoming`.
+        args.pair("-incoming", "defer");
+    }
 }
 
 /// Every feature there is. Pointer authentication is a cipher that costs TCG half of its time: on aarch64 QEMU uses a
@@ -231,11 +261,18 @@ fn disk(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
     let base = if read_only { "base" } else { "disk" };
     args.blockdev(&json!({"driver": "raw", "node-name": base, "read-only": read_only, "discard": "unmap",
         "file": protocol}));
+    let mut backing = "base";
+    if let Some(written) = &wiring.written {
+        let file = args.file(written, Set::Written);
+        args.blockdev(&json!({"driver": "qcow2", "node-name": "written", "backing": "base", "read-only": true,
+            "file": {"driver": "file", "filename": file, "read-only": true}}));
+        backing = "written";
+    }
     if let Some(overlay) = &wiring.overlay {
         let file = args.file(overlay, Set::Overlay);
         // It dies with the machine: flushing it would only cost time.
         let cache = json!({"no-flush": true});
-        args.blockdev(&json!({"driver": "qcow2", "node-name": "disk", "backing": "base", "discard": "unmap",
+        args.blockdev(&json!({"driver": "qcow2", "node-name": "disk", "backing": backing, "discard": "unmap",
             "cache": cache, "file": {"driver": "file", "filename": file, "discard": "unmap", "cache": cache}}));
     }
     let device = match (machine.bus, machine.arch) {
@@ -375,6 +412,8 @@ mod tests {
             disks: Vec::new(),
             fw_cfg: Vec::new(),
             wire: None,
+            memory: None,
+            written: None,
         }
     }
 
@@ -547,6 +586,28 @@ mod tests {
         assert_eq!(new, ["-netdev dgram,id=private,local.type=fd,local.str=50", card]);
 
         let write = MachineOptions { access: Access::Write, ..machine(Architecture::X86_64) };
+        let keeps = Wiring { memory: Some(MemoryAt::Kept(60)), ..wiring() };
+        let (gone, new) = difference(&machine(Architecture::X86_64), &keeps);
+        assert_eq!(gone, ["-machine q35"]);
+        assert_eq!(
+            new,
+            [
+                "-machine q35,memory-backend=ram",
+                "-object memory-backend-file,id=ram,size=1024M,mem-path=/dev/fd/60,share=on"
+            ]
+        );
+        let goes_on = Wiring { memory: Some(MemoryAt::Copied(60)), written: Some(FileAt::Fd(61)), ..wiring() };
+        let (gone, new) = difference(&machine(Architecture::X86_64), &goes_on);
+        assert!(gone.iter().any(|line| line.contains(r#""backing":"base""#)), "{gone:?}");
+        for wanted in [
+            "-object memory-backend-file,id=ram,size=1024M,mem-path=/dev/fd/60,share=off",
+            "-add-fd fd=61,set=1000",
+            "-incoming defer",
+        ] {
+            assert!(new.iter().any(|line| line == wanted), "{new:?}");
+        }
+        assert!(new.iter().any(|line| line.contains(r#""backing":"written""#)), "{new:?}");
+
         let (gone, new) = difference(&write, &Wiring { overlay: None, block_device: true, ..wiring() });
         assert_eq!(gone.len(), 3, "{gone:?}");
         assert_eq!(

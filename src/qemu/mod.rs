@@ -33,6 +33,7 @@ pub mod publish;
 pub mod qmp;
 mod relay;
 mod sandbox;
+mod saved;
 pub(crate) mod spawn;
 mod start;
 
@@ -42,4 +43,5 @@ pub use extras::{ExtraDisk, Extras, FwCfg, Share, Wire};
 pub use forward::Forward;
 pub use machine::{Accel, AccelChoice, Access, Boot, Bus, Display, MachineOptions, Nic, Reach, Reboot};
 pub use publish::Publish;
+pub(crate) use saved::{Kept, Origin, Saved, receive_state, send_state};
 pub(crate) use start::{Links, Started, start};

@@ -75,6 +75,8 @@ pub fn script(machine: &MachineOptions, boot_files: Option<&BootFilesAt>) -> Res
         disks: Vec::new(),
         fw_cfg: Vec::new(),
         wire: None,
+        memory: None,
+        written: None,
     };
     let mut command = quote(qemu.as_os_str());
     for argument in arguments(&machine, &wiring) {

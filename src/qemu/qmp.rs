@@ -5,10 +5,11 @@
 //!
 //! Source: QEMU, docs/interop/qmp-spec.txt.
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use qapi::{Command, Execute};
 use serde_json::Value;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 /// The longest line QEMU sends us is far below this.
@@ -65,6 +66,21 @@ impl Qmp {
         self.next += 1;
         serde_json::to_writer(&mut self.output, &Execute::with_id(command, id))?;
         self.output.push(b'\n');
+        Ok(id)
+    }
+
+    /// Sends a command at once, with a descriptor that `getfd` names; it begins a message, so that QEMU finds it there.
+    pub fn send_with<C: Command>(&mut self, command: C, fd: BorrowedFd<'_>) -> io::Result<u64> {
+        self.flush()?;
+        if self.wants_to_write() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let id = self.send(command)?;
+        let line = std::mem::take(&mut self.output);
+        let fds = [fd.as_raw_fd()];
+        let with = [ControlMessage::ScmRights(&fds)];
+        let sent = sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&line)], &with, MsgFlags::empty(), None)?;
+        self.output = line[sent..].to_vec();
         Ok(id)
     }
 

@@ -9,6 +9,7 @@ use super::fence::{Fence, Unwatched};
 use super::firmware::{self, Firmware};
 use super::machine::{Accel, Boot, Bus, MachineOptions};
 use super::relay::{self, Relays};
+use super::saved::{self, Kept, Origin};
 use super::spawn::{Confined, Process};
 use super::{accel, binary, fence, ports, sandbox};
 use crate::arch::Architecture;
@@ -38,6 +39,8 @@ pub(crate) struct Started {
     pub(crate) relays: Relays,
     /// When it was started.
     pub(crate) at: Instant,
+    /// What a machine that is to be saved leaves behind.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// Starts QEMU with what else the machine has. `tell` gets what the user should know, with the time since the start.
@@ -47,14 +50,19 @@ pub(crate) struct Started {
 pub(crate) fn start(
     machine: &MachineOptions,
     extras: &Extras,
+    origin: Origin<'_>,
     tell: &mut dyn FnMut(Duration, String),
 ) -> Result<Started, RunError> {
     check(machine)?;
+    saved::check(machine, extras, origin)?;
     let qemu = binary::find(machine.arch, machine.qemu.as_deref())?;
     if extras.wire.is_some() && binary::version(&qemu).is_some_and(|version| version < binary::DATAGRAMS) {
         return Err(RunError::Unsupported("several machines on one network with a QEMU before 7.2"));
     }
-    let disk = disk::open(&machine.disk, machine.access, machine.size, machine.scratch.as_deref(), machine.disk_id)?;
+    let seen = origin.disk().or(machine.disk_id);
+    let disk = disk::open(&machine.disk, machine.access, machine.size, machine.scratch.as_deref(), seen)?;
+    let memory = saved::memory(machine, origin)?;
+    let written = origin.written()?;
     let firmware = match machine.boot {
         Boot::Uefi => Some(firmware::open(machine.arch)?),
         _ => None,
@@ -86,11 +94,14 @@ pub(crate) fn start(
         disks: extras.disks.iter().map(|one| (one.serial.clone(), file_at(&one.file), one.read_only)).collect(),
         fw_cfg: extras.fw_cfg.iter().map(|one| (one.name.clone(), one.file.as_raw_fd())).collect(),
         wire: extras.wire.as_ref().map(|wire| (wire.socket.as_raw_fd(), wire.mac)),
+        memory: memory.as_ref().map(|memory| origin.memory_at(memory)),
+        written: written.as_ref().map(file_at),
     };
     let ends = [Some(&qmp_end), Some(&channel_end), Some(&console_end), firmware_log_end.as_ref()];
     let ends = ends.into_iter().flatten().map(|end| end.as_raw_fd()).chain(extras.sockets());
     let ends: Vec<i32> = ends.collect();
     let files = files(&disk, firmware.as_ref()).into_iter().chain(extras.files());
+    let files = files.chain(memory.iter().chain(&written).map(AsRawFd::as_raw_fd));
     let inherit: Vec<i32> = ends.iter().copied().chain(files).collect();
     let at = Instant::now();
     let (process, fence, stays_root) = launch(&qemu, machine, &wiring, inherit, &ends)?;
@@ -100,13 +111,14 @@ pub(crate) fn start(
     let fence = fence.map(|fence| fence.watch(process.id())).transpose();
     let fence = fence.map_err(RunError::host("watch what QEMU connects to"))?;
     // QEMU has its own copies now. Ours of its ends must go, or we would never see it close them.
-    drop((qmp_end, channel_end, console_end, firmware_log_end, disk, firmware));
+    drop((qmp_end, channel_end, console_end, firmware_log_end, firmware, written));
+    let kept = origin.kept(disk, memory);
 
     if let Some(gap) = fence.as_ref().and_then(|fence| fence.gap()) {
         tell(at.elapsed(), fence::without(gap));
     }
     let links = Links { qmp, channel, console, firmware_log };
-    Ok(Started { qemu, accel: settled.accel, process, links, fence, relays, at })
+    Ok(Started { qemu, accel: settled.accel, process, links, fence, relays, at, kept })
 }
 
 /// Starts QEMU, for root as somebody else where that is possible, or else with the reason; and the fence around it.

@@ -7,6 +7,7 @@ use crate::session::control::NoEntry;
 use std::time::Instant;
 
 /// What is known of the guest since the last reset.
+#[derive(Clone)]
 pub(super) struct Boot {
     pub(super) since: Instant,
     /// Looks for the firmware's last words.
@@ -14,6 +15,8 @@ pub(super) struct Boot {
     /// Looks for the words of a boot that has failed, until the hello.
     pub(super) last_words: LastWords,
     pub(super) hello: bool,
+    /// Its PID 1 knows that a machine may be saved and go on.
+    pub(super) resumes: bool,
     /// The workload runs, or has run.
     pub(super) started: bool,
     /// How often it was started again.
@@ -46,6 +49,7 @@ impl Boot {
             hand_over: HandOver::default(),
             last_words: LastWords::default(),
             hello: false,
+            resumes: false,
             started: false,
             restarts: 0,
             result: None,

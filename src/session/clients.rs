@@ -95,6 +95,11 @@ impl Clients {
         listening.chain(talking).collect()
     }
 
+    /// Whether anything runs for them, or is to.
+    pub(super) fn have_processes(&self) -> bool {
+        self.list.iter().any(|client| !matches!(client.task, Task::None))
+    }
+
     /// Writes what they take now.
     pub(super) fn write(&mut self) {
         self.list.iter_mut().for_each(Client::write);
@@ -224,6 +229,7 @@ impl Session<'_> {
             }
             (Message::Request(Request::Stop { timeout }), _) => self.asked_to_stop(timeout),
             (Message::Request(Request::Quit), _) => self.unplugged(),
+            (Message::Request(Request::Save), _) => self.asked_to_save(),
             (Message::Request(Request::Health), _) => {
                 let results = self.checks.as_ref().map(Checks::results).unwrap_or_default();
                 client.reply(Reply::Health(results));

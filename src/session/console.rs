@@ -25,7 +25,7 @@ pub(super) enum Finding {
 }
 
 /// The console of one machine.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Console {
     kept: VecDeque<u8>,
     line: Vec<u8>,
@@ -92,7 +92,7 @@ pub fn lines(bytes: &[u8], count: usize) -> Vec<String> {
 
 /// Console bytes as safe text, chunk by chunk: line ends stay, everything a terminal would obey is escaped, and the
 /// usual terminal sequences (CSI) are left away.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Text {
     /// The beginning of a character or of an escape sequence.
     pending: Vec<u8>,

@@ -16,6 +16,9 @@ const READERLESS: Duration = Duration::from_secs(2);
 impl Session<'_> {
     /// Reads the host channel; whether there was anything.
     pub(super) fn read_port(&mut self) -> bool {
+        if self.is_deaf() {
+            return false;
+        }
         let n = self.port.read(&mut self.buffer);
         if n == 0 {
             return false;
@@ -49,6 +52,7 @@ impl Session<'_> {
             Incoming::Hello(hello) => {
                 self.boot.hello = true;
                 self.boot.panic_at = None;
+                self.boot.resumes = hello.resumes;
                 let too_old = self.options.overrides.restart.is_some_and(|policy| !policy.is_no()) && !hello.restarts;
                 self.tell(What::Hello(hello));
                 match too_old {
@@ -66,7 +70,7 @@ impl Session<'_> {
                 if self.reader_gone[output as usize].is_some_and(|since| since.elapsed() > READERLESS) {
                     self.stop_for_want_of_a_reader();
                 }
-                self.writers[output as usize].write(bytes);
+                self.pass_on(output, bytes);
             }
             Incoming::Result { process: WORKLOAD, outcome, oom } => {
                 if self.boot.result.is_none() {
@@ -134,8 +138,19 @@ impl Session<'_> {
         self.conclude(Outcome::Protocol { message: sent });
     }
 
-    /// What the writers have written, the guest may write again.
+    /// Output of the workload.
+    pub(super) fn pass_on(&mut self, output: Output, bytes: Vec<u8>) {
+        if let Some(save) = &mut self.save {
+            save.wrote(output as usize, &bytes);
+        }
+        self.writers[output as usize].write(bytes);
+    }
+
+    /// What the writers have written, the guest may write again; one that is being saved when it goes on.
     pub(super) fn pass_credit(&mut self) {
+        if self.is_saving() {
+            return;
+        }
         for output in [Output::Stdout, Output::Stderr] {
             let n = self.writers[output as usize].passed_on();
             if n > 0 {

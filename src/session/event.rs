@@ -30,6 +30,8 @@ pub enum What {
         /// The accelerator in use.
         accel: Accel,
     },
+    /// It goes on from a snapshot. What was told before that was made follows, with its times.
+    Restored,
     /// Bytes of the firmware's own log, with [`crate::qemu::MachineOptions::firmware_log`].
     Firmware(Vec<u8>),
     /// The firmware has started something that boots: a boot sector, an EFI program, the kernel of a direct boot.

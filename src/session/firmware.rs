@@ -12,7 +12,7 @@ const SEABIOS: [&[u8]; 2] = [b"Booting from 0000:7c00", b"Booting from ROM"];
 const EDK2: [&[u8]; 1] = [b"BdsDxe: starting"];
 
 /// Looks for the firmware's last words in bytes that come in pieces.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct HandOver {
     found: bool,
     /// The end of what came before, shorter than any of the words.
@@ -37,6 +37,9 @@ impl HandOver {
 impl Session<'_> {
     /// Reads SeaBIOS's log; whether there was anything.
     pub(super) fn read_firmware_log(&mut self) -> bool {
+        if self.is_deaf() {
+            return false;
+        }
         let Some(line) = &mut self.firmware_line else { return false };
         let n = line.read(&mut self.buffer);
         if n == 0 {

@@ -69,7 +69,7 @@ const WORDS: [(Speaker, Weight, &str); 33] = [
 ];
 
 /// Somebody's lines as they come, in pieces of any size.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Lines {
     text: Text,
     line: String,
@@ -103,7 +103,7 @@ impl Lines {
 }
 
 /// Listens to one boot.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct LastWords {
     console: Lines,
     log: Lines,

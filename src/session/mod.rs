@@ -34,7 +34,9 @@ mod own_init;
 mod read;
 mod resets;
 mod run;
+mod save;
 mod signals;
+mod snapshot;
 mod space;
 pub mod streams;
 pub mod terminal;
@@ -43,8 +45,9 @@ mod write;
 
 pub use event::{Event, Finished, Outcome, Scarce, What};
 pub use health::Schedule;
-pub use run::{SessionOptions, run, run_controlled};
+pub use run::{Ended, SessionOptions, run, run_controlled, run_from};
 pub use signals::hangup_is_ignored;
+pub use snapshot::{Begin, Snapshot};
 pub use streams::Streams;
 
 use self::boot::Boot;
@@ -58,6 +61,7 @@ use self::leave::Leave;
 use self::line::Line;
 use self::resets::Resets;
 use self::run::Sink;
+use self::save::Save;
 use self::signals::Signals;
 use self::streams::{Bell, Writer};
 use self::terminal::{Raw, is_terminal};
@@ -69,6 +73,7 @@ use crate::sharing::Daemons;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Where the conversation with QEMU is.
@@ -76,6 +81,8 @@ use std::time::Instant;
 enum Phase {
     Greeting,
     Capabilities,
+    /// A saved machine is put back.
+    Incoming,
     Cont,
     Running,
 }
@@ -100,6 +107,8 @@ struct Session<'a> {
     hung_up: bool,
     process: Process,
     phase: Phase,
+    /// The number of the command that lets the machine go.
+    going: u64,
     qmp: Qmp,
     qmp_open: bool,
     port: Line,
@@ -126,6 +135,10 @@ struct Session<'a> {
     verdict: Option<Outcome>,
     kill_at: Option<Instant>,
     hurry: bool,
+    /// It can be saved, or is being saved.
+    save: Option<Save>,
+    /// From which it goes on, until it does.
+    restore: Option<Arc<Snapshot>>,
     /// The host has no space.
     full: Option<space::Full>,
     clients: Clients,
@@ -163,6 +176,7 @@ impl<'a> Session<'a> {
             hung_up: false,
             process,
             phase: Phase::Greeting,
+            going: 0,
             qmp: Qmp::new(links.qmp),
             qmp_open: true,
             port: Line::new(links.channel)?,
@@ -188,6 +202,8 @@ impl<'a> Session<'a> {
             verdict: None,
             kill_at: None,
             hurry: false,
+            save: None,
+            restore: None,
             full: None,
             clients: Clients::new(Endpoint::default()),
             volumes: Vec::new(),
@@ -210,7 +226,7 @@ impl<'a> Session<'a> {
     }
 
     /// Runs the machine to its end.
-    fn run(mut self, qemu: &Path, accel: Accel, sink: Sink<'_>) -> Result<Finished, RunError> {
+    fn run(mut self, qemu: &Path, accel: Accel, sink: Sink<'_>) -> Result<Ended, RunError> {
         let status = loop {
             let ready = self.wait().map_err(RunError::host("wait for the machine"))?;
             self.read(&ready, accel)?;
@@ -219,6 +235,7 @@ impl<'a> Session<'a> {
             self.look_after_health(Instant::now());
             self.look_after_clients();
             self.write()?;
+            self.look_after_save()?;
             self.deliver(sink);
             if let Some(status) = self.ended()? {
                 break status;
@@ -248,7 +265,7 @@ impl<'a> Session<'a> {
         let lost = streams::lost(&self.writers);
         let finished = Finished { outcome, elapsed, console: std::mem::take(&mut self.console).into_kept(), lost };
         self.dismiss_clients(&finished);
-        Ok(finished)
+        Ok(Ended { finished, snapshot: self.snapshot() })
     }
 
     /// Says it when one has failed: the machine does not notice, and waits for it without end.
@@ -260,7 +277,11 @@ impl<'a> Session<'a> {
     }
 
     fn tell(&mut self, what: What) {
-        self.events.push(Event { at: self.started.elapsed(), what });
+        let event = Event { at: self.started.elapsed(), what };
+        if let Some(save) = &mut self.save {
+            save.told(&event);
+        }
+        self.events.push(event);
     }
 }
 

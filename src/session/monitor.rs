@@ -24,18 +24,27 @@ impl Session<'_> {
                 Message::Answer { result: Err(text), .. } if self.phase != Phase::Running => {
                     return Err(RunError::Qmp(escape(text.as_bytes())));
                 }
-                Message::Answer { .. } if self.phase == Phase::Capabilities => {
-                    self.phase = Phase::Cont;
-                    self.command(command::cont {})?;
-                }
-                Message::Answer { .. } if self.phase == Phase::Cont => {
+                Message::Answer { .. } if self.phase == Phase::Capabilities => match self.restore.clone() {
+                    Some(snapshot) => self.restore(&snapshot)?,
+                    None => self.go()?,
+                },
+                Message::Event { name, data } if self.phase == Phase::Incoming => self.incoming_event(&name, &data)?,
+                Message::Answer { id, .. } if self.phase == Phase::Cont && id == self.going => {
                     self.phase = Phase::Running;
                     self.boot.since = Instant::now();
                     let pid = self.process.id();
                     self.tell(What::Started { pid, accel });
+                    self.go_on();
                 }
-                Message::Answer { id, result } => self.answered(id, result),
-                Message::Event { name, data } => self.machine_event(&name, &data),
+                Message::Answer { id, result } => {
+                    if !self.save_answered(id, &result)? {
+                        self.answered(id, result);
+                    }
+                }
+                Message::Event { name, data } => {
+                    self.save_event(&name, &data);
+                    self.machine_event(&name, &data);
+                }
                 _ => {}
             }
         }

@@ -35,6 +35,9 @@ impl Session<'_> {
 
     /// Reads the serial console; whether there was anything.
     pub(super) fn read_console(&mut self) -> bool {
+        if self.is_deaf() {
+            return false;
+        }
         let n = self.console_line.read(&mut self.buffer);
         if n == 0 {
             return false;
@@ -53,7 +56,7 @@ impl Session<'_> {
             }
         }
         if self.boot.handed_over {
-            self.writers[Output::Stdout as usize].write(bytes.clone());
+            self.pass_on(Output::Stdout, bytes.clone());
         }
         self.look_for_hand_over(&bytes);
         if !self.boot.hello

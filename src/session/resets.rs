@@ -42,7 +42,7 @@ pub(super) enum Next {
 }
 
 /// The resets of a machine so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Resets {
     /// Short boots of one kind in a row.
     row: Option<(Ended, u32)>,

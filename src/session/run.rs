@@ -2,6 +2,7 @@
 
 use super::control::Endpoint;
 use super::event::{Event, Finished, What};
+use super::snapshot::{Begin, Snapshot};
 use super::streams::Streams;
 use super::{Session, terminal};
 use crate::guest::channel::{Overrides, Terminal};
@@ -59,21 +60,46 @@ pub fn run(
 /// As [`run`].
 pub fn run_controlled(
     machine: &MachineOptions,
-    mut options: SessionOptions,
+    options: SessionOptions,
     streams: Streams,
     endpoint: Endpoint,
     sink: Sink<'_>,
 ) -> Result<Finished, RunError> {
+    run_from(Begin::Boot, machine, options, streams, endpoint, sink).map(|ended| ended.finished)
+}
+
+/// A machine that has ended, and may have been saved.
+pub struct Ended {
+    /// How it ended.
+    pub finished: Finished,
+    /// The snapshot that was asked for, or why there is none.
+    pub snapshot: Option<Result<Snapshot, String>>,
+}
+
+/// As [`run_controlled`], of a machine that does not boot, or not only. With a snapshot it must be the machine that was
+/// saved: the same options, but for forwarded ports.
+///
+/// # Errors
+/// As [`run`], and where QEMU refuses to go on from the snapshot: nothing of the machine has run then.
+pub fn run_from(
+    begin: Begin,
+    machine: &MachineOptions,
+    mut options: SessionOptions,
+    streams: Streams,
+    endpoint: Endpoint,
+    sink: Sink<'_>,
+) -> Result<Ended, RunError> {
     let terminal = describe_terminal(&options, &streams)?;
     let Provided { mounts, mut extras, daemons } = sharing::provide(&options.mounts, &options.handed, &mut |text| {
         _ = sink(Event { at: Duration::ZERO, what: What::Told(text) });
     })?;
     options.overrides.mounts = mounts;
     extras.wire = options.wire.take();
-    let Started { qemu, accel, process, links, fence, relays, at } = qemu::start(machine, &extras, &mut |at, note| {
+    let started = qemu::start(machine, &extras, begin.origin(), &mut |at, note| {
         // Whoever breaks here will break at the first event of the machine.
         _ = sink(Event { at, what: What::Note(note) });
     })?;
+    let Started { qemu, accel, process, links, fence, relays, at, kept } = started;
     let volumes =
         extras.disks.iter().enumerate().map(|(number, disk)| (qemu::node(number), disk.place.clone())).collect();
     // QEMU has its own copies, and the locks on volumes with them.
@@ -82,6 +108,8 @@ pub fn run_controlled(
         .map_err(RunError::host("watch the machine"))?
         .controlled(endpoint)
         .beside(volumes, daemons)
+        .keeping(kept)
+        .from(begin)
         .run(&qemu, accel, &mut *sink);
     // They stand until QEMU, which the session ends, has gone.
     drop((fence, relays));

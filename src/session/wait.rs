@@ -42,13 +42,15 @@ impl Session<'_> {
         if self.qmp_open {
             add(Source::Qmp, self.qmp.fd(), also_write(self.qmp.wants_to_write()));
         }
-        if self.port.open {
-            add(Source::Port, self.port.socket.as_fd(), also_write(!self.channel.output().is_empty()));
+        let listens = !self.is_deaf();
+        if self.port.open && listens {
+            let says = self.may_send() && !self.channel.output().is_empty();
+            add(Source::Port, self.port.socket.as_fd(), also_write(says));
         }
-        if self.console_line.open && self.console_has_room() {
+        if self.console_line.open && listens && self.console_has_room() {
             add(Source::Console, self.console_line.socket.as_fd(), also_write(!self.typed.is_empty()));
         }
-        if let Some(line) = self.firmware_line.as_ref().filter(|line| line.open) {
+        if let Some(line) = self.firmware_line.as_ref().filter(|line| line.open && listens) {
             add(Source::Firmware, line.socket.as_fd(), readable);
         }
         if self.complains {
@@ -61,9 +63,12 @@ impl Session<'_> {
         if workload_reads || self.own_init_reads() {
             add(Source::Stdin, self.stdin.as_fd(), readable);
         }
-        for (door, fd) in self.clients.interests(self.channel.output().len()) {
-            sources.push(Source::Client(door));
-            fds.push(fd);
+        // Who asks for something now asks in vain.
+        if !self.is_saving() {
+            for (door, fd) in self.clients.interests(self.channel.output().len()) {
+                sources.push(Source::Client(door));
+                fds.push(fd);
+            }
         }
         if let Some(fd) = self.watched_terminal() {
             sources.push(Source::Hangup);
@@ -98,6 +103,7 @@ impl Session<'_> {
             self.slow_at(),
             self.space_at(),
             self.health_at(),
+            self.save_at(),
             self.boot.panic_at.map(|at| at + LAST_WORDS),
             self.boot.off_at.map(|at| at.max(self.heard) + QUIET),
             self.boot.clean_at.map(|at| at + POWER_OFF),

@@ -14,7 +14,7 @@ impl Session<'_> {
         if self.qmp_open && self.qmp.flush().is_err() {
             self.qmp_open = false;
         }
-        while self.port.open && !self.channel.output().is_empty() {
+        while self.port.open && self.may_send() && !self.channel.output().is_empty() {
             match (&self.port.socket).write(self.channel.output()) {
                 Ok(n) => self.channel.wrote(n),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -148,6 +148,14 @@ impl Connection {
         self.send(&Message::Request(Request::Quit))
     }
 
+    /// Has the machine saved, which ends it: one that was started for that.
+    ///
+    /// # Errors
+    /// When the machine has ended.
+    pub fn save(&mut self) -> Result<(), ControlError> {
+        self.send(&Message::Request(Request::Save))
+    }
+
     /// The connections of QEMU's user network, as its monitor prints them: `info usernet`.
     ///
     /// # Errors

@@ -71,6 +71,8 @@ pub enum Request {
     Watch,
     /// End the machine at once, as pulling its plug does. What it has not written is lost.
     Quit,
+    /// Save the machine and end it, where that was prepared.
+    Save,
     /// The last results of the health check. Answered by [`Reply::Health`].
     Health,
     /// Ask QEMU about the machine. Answered by [`Reply::Monitor`].
