@@ -6,6 +6,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,6 +23,15 @@ pub struct Handed {
 }
 
 impl Handed {
+    /// Whether a machine would get the same by this: names and bytes. What cannot be read is like nothing.
+    pub fn is(&self, other: &Handed) -> bool {
+        let files =
+            |one: &Handed| one.fw_cfg.iter().map(|(_, file)| file.clone()).chain(one.cloud.clone()).collect::<Vec<_>>();
+        let names = |one: &Handed| one.fw_cfg.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let alike = names(self) == names(other) && self.cloud.is_some() == other.cloud.is_some();
+        alike && files(self).iter().zip(files(other)).all(|(one, other)| Arc::ptr_eq(one, &other) || equal(one, &other))
+    }
+
     /// Adds all of it to a machine.
     pub(super) fn add_to(&self, extras: &mut Extras) -> Result<(), RunError> {
         let open = |file: &File| file.try_clone().map_err(RunError::host("hand a file to the machine"));
@@ -36,6 +46,21 @@ impl Handed {
             extras.disks.push(ExtraDisk { serial, file, read_only: true, place: PathBuf::from("/dev/shm") });
         }
         Ok(())
+    }
+}
+
+fn equal(one: &File, other: &File) -> bool {
+    let (mut here, mut there) = (vec![0; 65_536], vec![0; 65_536]);
+    let mut at = 0;
+    loop {
+        let (Ok(n), Ok(m)) = (one.read_at(&mut here, at), other.read_at(&mut there, at)) else { return false };
+        if n != m || here[..n] != there[..n] {
+            return false;
+        }
+        if n == 0 {
+            return true;
+        }
+        at += n as u64;
     }
 }
 

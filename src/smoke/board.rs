@@ -138,7 +138,7 @@ impl Board {
     /// Waits for the workload's start; whether the machine still runs then.
     pub(super) fn wait_for_workload(&self) -> bool {
         loop {
-            let started = |state: &mut State| (state.over || state.phases.workload.is_some()).then_some(!state.over);
+            let started = |state: &mut State| (state.over || state.workload_runs()).then_some(!state.over);
             if let Some(running) = self.wait(Duration::from_secs(3600), started) {
                 return running;
             }
@@ -200,8 +200,12 @@ impl State {
     fn text(&mut self, stream: Stream, bytes: &[u8]) {
         let now = self.now();
         self.heard = true;
+        let boots = self.boots();
         let first = if stream == Stream::Console { &mut self.phases.console } else { &mut self.phases.output };
-        first.get_or_insert(now);
+        // What was written before a snapshot was made has no time here.
+        if boots {
+            first.get_or_insert(now);
+        }
         if stream == Stream::Console
             && let Some(line) = self.trouble.feed(bytes)
         {
@@ -249,9 +253,27 @@ impl State {
         self.watch.remember(&format!("bootdisk: {line}"));
     }
 
+    /// The machine goes on from a snapshot; what was told before comes again.
+    pub(super) fn goes_on(&mut self, at: Duration) {
+        self.heard = true;
+        self.phases.restored.get_or_insert(at);
+    }
+
+    /// The machine boots, so that what is told has its time in it.
+    pub(super) fn boots(&self) -> bool {
+        self.phases.restored.is_none()
+    }
+
+    fn workload_runs(&self) -> bool {
+        self.phases.workload.or(self.phases.restored).is_some()
+    }
+
     /// The workload was started.
     pub(super) fn workload_began(&mut self, at: Duration) {
-        self.phases.workload.get_or_insert(at);
+        let at = self.phases.restored.unwrap_or(at);
+        if self.boots() {
+            self.phases.workload.get_or_insert(at);
+        }
         let started = self.standings.iter_mut().filter(|one| matches!(one.expectation, Expectation::Started));
         started.for_each(|standing| _ = standing.at.get_or_insert(at));
         self.settle();
@@ -329,7 +351,7 @@ impl State {
             return console::lines(&self.firmware, count);
         }
         let mut lines = self.watch.last_lines(count);
-        if lines.is_empty() && self.phases.workload.is_some() {
+        if lines.is_empty() && self.workload_runs() {
             lines.push("(the workload has said nothing)".into());
         }
         lines

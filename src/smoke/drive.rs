@@ -14,6 +14,7 @@ use super::company::{Company, End};
 use super::expect::Expectation;
 use super::log::{LogFile, Logs, Lost};
 use super::probe;
+use super::snapshots::Start;
 use super::stop::Stop;
 use super::test::Test;
 use super::together::{Speaker, Together};
@@ -24,7 +25,7 @@ use crate::publish::Document;
 use crate::qemu::{self, Accel, AccelChoice, Display, Forward, MachineOptions, RunError, Wire};
 use crate::session::control::{self, Connection, Dialer};
 use crate::session::event::Why;
-use crate::session::{self, Event, Finished, Outcome, SessionOptions, Streams, What};
+use crate::session::{self, Begin, Ended, Event, Finished, Outcome, SessionOptions, Snapshot, Streams, What};
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
@@ -44,10 +45,43 @@ const TICK: Duration = Duration::from_millis(200);
 /// knows of ends it.
 pub(super) fn drive(test: &Test, stop: &Stop) -> Report {
     again_without_port(|| {
-        let mut drive = Drive::new(test, None);
-        let board = Board::new(drive.expectations.clone());
-        drive.watch_on(&board, stop).report(test, board.into_state())
+        if let Some(start) = &test.snapshot
+            && let Some(made) = start.ready()
+        {
+            match driven(test, Begin::From(made.snapshot), stop) {
+                Ok(report) => return Report { snapshot: start.origin(), ..report },
+                Err(refused) => start.without(&refused),
+            }
+        }
+        // Nothing refuses to boot.
+        driven(test, Begin::Boot, stop).unwrap_or_else(|error| test.unmade(Verdict::Error(error)))
     })
+}
+
+/// The report; or why the machine could not go on from its snapshot, before any of it ran.
+fn driven(test: &Test, begin: Begin, stop: &Stop) -> Result<Report, String> {
+    let mut drive = Drive { begin, ..Drive::new(test, None) };
+    let board = Board::new(drive.expectations.clone());
+    let mut watched = drive.watch_on(&board, stop);
+    match watched.refused.take() {
+        None => Ok(watched.report(test, board.into_state())),
+        Some(refused) => Err(refused),
+    }
+}
+
+/// Makes the snapshot that a test and others start from: boots its machine, and saves it when the point is reached.
+pub(super) fn save(test: &Test, start: &Start, stop: &Stop) {
+    let begun = Instant::now();
+    let point = Test { expectations: vec![start.point.clone()], log_dir: None, ..test.clone() };
+    let mut drive = Drive { begin: Begin::ToSave, ..Drive::new(&point, None) };
+    let board = Board::new(drive.expectations.clone());
+    let watched = drive.watch_on(&board, stop);
+    match (watched.snapshot, watched.verdict) {
+        (Some(Ok(snapshot)), _) => start.made(snapshot, begun.elapsed()),
+        (_, Verdict::Interrupted(_) | Verdict::Late { .. }) => start.leave(),
+        (Some(Err(why)), _) => start.without(&why),
+        (None, verdict) => start.without(&verdict.reasons().join("; ")),
+    }
 }
 
 /// Makes the test once more where QEMU did not get a port.
@@ -56,13 +90,18 @@ pub(super) fn again_without_port(make: impl Fn() -> Report) -> Report {
     let mut attempt = 1;
     loop {
         let report = make();
-        let lost_port = |text: &String| text.contains("host forwarding rule");
+        let lost_port = |text: &String| has_lost_port(text);
         let lost_port = report.verdict.class() == Class::Error && report.verdict.reasons().iter().any(lost_port);
         if !lost_port || attempt == ATTEMPTS {
             return Report { elapsed: started.elapsed(), ..report };
         }
         attempt += 1;
     }
+}
+
+/// Somebody else has the port by now that QEMU was to have.
+fn has_lost_port(text: &str) -> bool {
+    text.contains("host forwarding rule")
 }
 
 /// A machine's place among the others of its test.
@@ -83,10 +122,15 @@ pub(super) struct Watched {
     end: Option<Duration>,
     screen: Option<PathBuf>,
     lost: Lost,
+    /// What was asked for when it began, or why not.
+    snapshot: Option<Result<Snapshot, String>>,
+    /// Why it could not go on from a snapshot. Nothing of it has run.
+    refused: Option<String>,
 }
 
 pub(super) struct Drive<'a> {
     test: &'a Test,
+    begin: Begin,
     /// Where it is one of several.
     member: Option<Membership<'a>>,
     machine: MachineOptions,
@@ -99,6 +143,11 @@ pub(super) struct Drive<'a> {
 }
 
 impl Watched {
+    fn new(verdict: Verdict) -> Watched {
+        let (lost, snapshot) = (Lost::default(), None);
+        Watched { verdict, assumed: None, end: None, screen: None, lost, snapshot, refused: None }
+    }
+
     /// With what is on its board.
     pub(super) fn report(self, test: &Test, mut state: State) -> Report {
         state.phases.end = self.end;
@@ -123,7 +172,8 @@ impl<'a> Drive<'a> {
     pub(super) fn new(test: &'a Test, member: Option<Membership<'a>>) -> Drive<'a> {
         let (expectations, assumed) = test.expected();
         let machine = test.machine.clone();
-        Drive { test, member, machine, expectations, assumed, ports: Vec::new(), lost: Lost::default() }
+        let (begin, ports, lost) = (Begin::Boot, Vec::new(), Lost::default());
+        Drive { test, begin, member, machine, expectations, assumed, ports, lost }
     }
 
     /// Boots the machine, watches it to its end, and judges that.
@@ -132,22 +182,24 @@ impl<'a> Drive<'a> {
             .forward_ports()
             .map_err(|error| error.to_string())
             .and_then(|()| self.watch(board, stop).map_err(|error| crate::escape::chain(&error)));
-        let (verdict, end, screen) = match driven {
-            Ok((finished, screen)) => {
+        let watched = |verdict| Watched { assumed: self.assumed, lost: self.lost.clone(), ..Watched::new(verdict) };
+        match driven {
+            Ok((Ended { finished, snapshot }, screen)) => {
                 let verdict = board.write(|state| self.verdict(state, &finished, stop));
-                (verdict, Some(finished.elapsed), screen)
+                Watched { end: Some(finished.elapsed), screen, snapshot, ..watched(verdict) }
             }
             Err(message) => {
-                let verdict = board.write(|state| state.fatal.take()).unwrap_or(Verdict::Error(message));
-                (self.told(verdict), None, None)
+                let (fatal, ran) = board.write(|state| (state.fatal.take(), state.started.is_some()));
+                let goes_on = matches!(self.begin, Begin::From(_)) && !ran && !has_lost_port(&message);
+                let refused = (goes_on && fatal.is_none()).then(|| message.clone());
+                Watched { refused, ..watched(self.told(fatal.unwrap_or(Verdict::Error(message)))) }
             }
-        };
-        Watched { verdict, assumed: self.assumed, end, screen, lost: self.lost.clone() }
+        }
     }
 
     /// One whose turn did not come.
     pub(super) fn never_began(&self, verdict: Verdict) -> Watched {
-        Watched { verdict, assumed: None, end: None, screen: None, lost: Lost::default() }
+        Watched::new(verdict)
     }
 
     /// The verdict, of one among others in the light of what happened to them.
@@ -222,7 +274,7 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    fn watch(&self, board: &Board, stop: &Stop) -> Result<(Finished, Option<PathBuf>), RunError> {
+    fn watch(&self, board: &Board, stop: &Stop) -> Result<(Ended, Option<PathBuf>), RunError> {
         let host = |what| move |source| RunError::Host { what, source };
         let (stdout, stdout_writer) = io::pipe().map_err(host("make a pipe"))?;
         let (stderr, stderr_writer) = io::pipe().map_err(host("make a pipe"))?;
@@ -240,7 +292,7 @@ impl<'a> Drive<'a> {
         let (out_line, err_line) = (self.speaker("stdout"), self.speaker("stderr"));
         let mut console_line = self.speaker("console");
 
-        let finished = thread::scope(|scope| {
+        let ended = thread::scope(|scope| {
             // However this ends, nobody waits for the machine any longer.
             let over = Over(board);
             let start = || {
@@ -259,14 +311,15 @@ impl<'a> Drive<'a> {
                 observe(board, &event, self.machine.accel);
                 ControlFlow::Continue(())
             };
-            let finished = start()
+            let begin = self.begin.clone();
+            let ended = start()
                 .map_err(host("start a thread"))
-                .and_then(|()| session::run_controlled(&self.machine, options, streams, endpoint, &mut sink));
+                .and_then(|()| session::run_from(begin, &self.machine, options, streams, endpoint, &mut sink));
             board.end_of(Stream::Console);
             drop(over);
-            finished
+            ended
         })?;
-        Ok((finished, screen.filter(|path| path.exists())))
+        Ok((ended, screen.filter(|path| path.exists())))
     }
 
     /// A stream's lines in the log of all machines, where there are several.
@@ -310,7 +363,10 @@ impl<'a> Drive<'a> {
                     if let (true, Some(path)) = (failed, screen) {
                         self.keep_screen(&mut connection, path);
                     }
-                    _ = connection.quit();
+                    _ = match self.begin {
+                        Begin::ToSave if !failed => connection.save(),
+                        _ => connection.quit(),
+                    };
                     return;
                 }
             }
@@ -473,7 +529,9 @@ fn observe(board: &Board, event: &Event, choice: AccelChoice) {
             state.accel = Some(accelerator(*accel, choice, state.note.as_deref()));
         }
         What::Firmware(bytes) => state.firmware_says(bytes),
-        What::FirmwareDone => drop(state.phases.loader.get_or_insert(event.at)),
+        What::Restored => state.goes_on(event.at),
+        What::FirmwareDone if state.boots() => drop(state.phases.loader.get_or_insert(event.at)),
+        What::Hello(_) if !state.boots() => state.greet(),
         What::Hello(hello) => {
             state.greet();
             state.phases.pid1.get_or_insert(event.at);

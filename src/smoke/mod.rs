@@ -10,6 +10,8 @@
 //!
 //! A test of several machines has a board and a drive for each, and one company ([`group`]).
 //!
+//! Tests that start from one snapshot have that in common ([`snapshots`]), which the first of them makes.
+//!
 //! Not supported: expectations that hold in an order.
 
 mod board;
@@ -27,6 +29,7 @@ mod probe;
 pub mod report;
 pub mod schedule;
 pub mod shard;
+mod snapshots;
 mod stop;
 mod suite;
 mod test;
@@ -44,6 +47,7 @@ pub use matrix::{Axis, Combination, Matrix};
 pub use pattern::Pattern;
 pub use phases::Phases;
 pub use shard::{Shard, Share};
+pub use snapshots::{Origin, Start, share_snapshots};
 pub use stop::Stop;
 pub use suite::Suite;
 pub use test::{After, Member, Test};

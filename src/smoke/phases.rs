@@ -5,6 +5,8 @@ use std::time::Duration;
 /// Points in time, each from QEMU's first instruction; absent when it was not reached, or cannot be seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
+    /// It went on from a snapshot. What comes before the workload is absent then, as it was not in this machine.
+    pub restored: Option<Duration>,
     /// The first byte of the console, whoever wrote it.
     pub console: Option<Duration>,
     /// The firmware handed over: to the boot stage, to systemd-boot, or to QEMU's own loader.
@@ -28,6 +30,7 @@ impl Phases {
     /// Every point that was reached, in the order of boots, under its name.
     pub fn points(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         let all = [
+            ("restored", self.restored),
             ("console", self.console),
             ("loader", self.loader),
             ("kernel", self.kernel),

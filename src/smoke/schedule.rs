@@ -1,12 +1,15 @@
 //! Many tests, as many side by side as memory and processors allow.
 
+use super::caught::caught;
+use super::drive::save;
 use super::group::drive;
+use super::snapshots::Start;
 use super::stop::Stop;
 use super::test::Test;
 use super::tries;
 use super::verdict::{Class, Report, Verdict};
 use crate::escape::os_error;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 
@@ -38,6 +41,8 @@ impl Host {
 pub enum Told<'a> {
     /// Its machine is started.
     Begun(&'a Test),
+    /// Something is other than it was asked for, in a sentence.
+    Warned(&'a str),
     /// It failed, and is tried again.
     Failed(&'a Report),
     /// It has its report.
@@ -86,16 +91,31 @@ fn memory(test: &Test) -> u64 {
 /// Makes every test and returns the reports in the tests' order. `tell` hears of each as it begins and ends, from any
 /// thread. What `stop` knows of ends what runs, and what has not begun is not begun.
 pub fn run(tests: &[Test], host: Host, rules: Rules, stop: &Stop, tell: &(dyn Fn(Told<'_>) + Sync)) -> Vec<Report> {
-    run_with(tests, host, rules, stop, tell, &drive)
+    let save = |test: &Test, stop: &Stop| {
+        if let Some(start) = &test.snapshot {
+            save(test, start, stop);
+        }
+    };
+    run_with(tests, host, rules, stop, tell, Work { save: &save, drive: &drive })
 }
 
+/// What is done for a test.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    /// Makes the snapshot that it and others start from.
+    save: &'a (dyn Fn(&Test, &Stop) + Sync),
+    /// Makes the test.
+    drive: &'a (dyn Fn(&Test, &Stop) -> Report + Sync),
+}
+
+/// Tests that wait for a snapshot which another one makes take nothing of the host meanwhile, and keep nobody waiting.
 fn run_with(
     tests: &[Test],
     host: Host,
     rules: Rules,
     stop: &Stop,
     tell: &(dyn Fn(Told<'_>) + Sync),
-    drive: &(dyn Fn(&Test, &Stop) -> Report + Sync),
+    work: Work<'_>,
 ) -> Vec<Report> {
     let host = Host { cpus: rules.jobs.map_or(host.cpus, |jobs| jobs as u64), ..host };
     let taken = (Mutex::new(Taken::default()), Condvar::new());
@@ -103,9 +123,10 @@ fn run_with(
     let failed: OnceLock<String> = OnceLock::new();
     let reports: Vec<Mutex<Option<Report>>> = tests.iter().map(|_| Mutex::new(None)).collect();
     thread::scope(|scope| {
-        for (test, slot) in tests.iter().zip(&reports) {
-            take(&taken, host, test);
+        let mut waiting: VecDeque<(&Test, &Mutex<Option<Report>>)> = tests.iter().zip(&reports).collect();
+        while let Some((test, slot)) = next(&mut waiting, &taken, host) {
             let (taken, failed) = (&taken, &failed);
+            let saves = test.snapshot.as_ref().filter(|start| start.claim());
             let work = move || {
                 let left = stop.before().or_else(|| failed.get().map(|name| left_by(name)));
                 let report = match left {
@@ -116,11 +137,23 @@ fn run_with(
                     }
                     None => {
                         tell(Told::Begun(test));
-                        let report = tries::make(test, stop, &|report| tell(Told::Failed(report)), drive);
+                        if let Some(start) = saves {
+                            if let Err(why) = caught(|| (work.save)(test, stop)) {
+                                start.without(&why);
+                            }
+                            // Nobody is left waiting, whatever came of it.
+                            start.leave();
+                            wake(taken);
+                        }
+                        let report = tries::make(test, stop, &|report| tell(Told::Failed(report)), work.drive);
+                        if let Some(warning) = test.snapshot.as_ref().and_then(Start::warning) {
+                            tell(Told::Warned(&format!("{}: {warning}", report.title())));
+                        }
                         tell(Told::Ended(&report));
                         report
                     }
                 };
+                saves.into_iter().for_each(Start::leave);
                 if rules.fail_fast && matches!(report.verdict.class(), Class::Failed | Class::Error) {
                     _ = failed.set(report.title());
                 }
@@ -128,6 +161,7 @@ fn run_with(
                 give_back(taken, test);
             };
             if let Err(error) = thread::Builder::new().spawn_scoped(scope, work) {
+                saves.into_iter().for_each(Start::leave);
                 let report = test.unmade(Verdict::Error(format!("cannot start a thread: {}", os_error(&error))));
                 tell(Told::Left(&report));
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
@@ -147,11 +181,33 @@ fn left_by(name: &str) -> Verdict {
     Verdict::Skipped(format!("not begun, as {name} did not pass (--fail-fast)"))
 }
 
-fn take(taken: &(Mutex<Taken>, Condvar), host: Host, test: &Test) {
+/// The next test, when there is room for it: the first that does not wait for a snapshot.
+fn next<'a, T>(
+    waiting: &mut VecDeque<(&'a Test, T)>,
+    taken: &(Mutex<Taken>, Condvar),
+    host: Host,
+) -> Option<(&'a Test, T)> {
+    let ready = |(test, _): &(&Test, T)| test.snapshot.as_ref().is_none_or(|start| !start.is_being_made());
     let mut state = taken.0.lock().unwrap_or_else(PoisonError::into_inner);
-    while !state.fits(host, test) {
+    while !waiting.is_empty() {
+        let first = waiting.iter().position(ready);
+        if let Some(first) = first.filter(|&first| state.fits(host, waiting[first].0)) {
+            let next = waiting.remove(first)?;
+            take(&mut state, next.0);
+            return Some(next);
+        }
         state = taken.1.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
+    None
+}
+
+/// Has it looked at once more who can begin.
+fn wake(taken: &(Mutex<Taken>, Condvar)) {
+    let _state = taken.0.lock().unwrap_or_else(PoisonError::into_inner);
+    taken.1.notify_all();
+}
+
+fn take(state: &mut Taken, test: &Test) {
     state.machines += machines(test);
     state.memory += memory(test);
     state.volumes.extend(test.volumes().map(str::to_owned));
@@ -172,6 +228,8 @@ mod tests {
     use crate::guest::mounts::{By, Mount, Volume};
     use crate::qemu::MachineOptions;
     use crate::sharing::{Source, Wanted};
+    use crate::smoke::expect::Expectation;
+    use crate::smoke::snapshots::share_snapshots;
     use crate::smoke::verdict::status;
     use crate::volumes::Store;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -179,6 +237,10 @@ mod tests {
     fn test(name: &str) -> Test {
         let machine = MachineOptions::new(Architecture::X86_64, Default::default());
         Test { name: name.into(), ..Test::of(machine) }
+    }
+
+    fn plain<'a>(drive: &'a (dyn Fn(&Test, &Stop) -> Report + Sync)) -> Work<'a> {
+        Work { save: &|_, _| panic!("no test is to start from a snapshot"), drive }
     }
 
     const ONE_AT_A_TIME: Rules = Rules { jobs: Some(1), fail_fast: false };
@@ -195,7 +257,7 @@ mod tests {
         let tests = ["text", "fine", "word", "thing", "fine too"].map(test);
         let told = AtomicUsize::new(0);
         let tell = |what: Told<'_>| _ = told.fetch_add(usize::from(matches!(what, Told::Ended(_))), Ordering::Relaxed);
-        let reports = run_with(&tests, HOST, ONE_AT_A_TIME, &Stop::default(), &tell, &drive);
+        let reports = run_with(&tests, HOST, ONE_AT_A_TIME, &Stop::default(), &tell, plain(&drive));
         let verdicts: Vec<Verdict> = reports.iter().map(|report| report.verdict.clone()).collect();
         let failed = |why: &str| Verdict::Error(format!("bootdisk failed: {why}"));
         assert_eq!(
@@ -218,7 +280,7 @@ mod tests {
             let passes = test.name == format!("at {number}");
             test.unmade(if passes { Verdict::Passed } else { Verdict::Failed(vec![]) })
         };
-        let reports = run_with(&tests, HOST, rules, stop, &|_| (), &drive);
+        let reports = run_with(&tests, HOST, rules, stop, &|_| (), plain(&drive));
         (reports, logs.into_inner().unwrap())
     }
 
@@ -263,7 +325,7 @@ mod tests {
             test.unmade(Verdict::Interrupted(15))
         };
         let tests = [Test { retries: 9, ..test("one") }, test("two")];
-        let reports = run_with(&tests, HOST, ONE_AT_A_TIME, &stop, &|_| (), &drive);
+        let reports = run_with(&tests, HOST, ONE_AT_A_TIME, &stop, &|_| (), plain(&drive));
         assert_eq!((reports[0].before.len(), status(&reports)), (0, 143));
     }
 
@@ -284,10 +346,61 @@ mod tests {
         };
         let rules = Rules { jobs: Some(32), fail_fast: false };
         let host = Host { cpus: 1, memory: 1 << 20 };
-        let reports = run_with(&tests, host, rules, &Stop::default(), &|_| (), &drive);
+        let reports = run_with(&tests, host, rules, &Stop::default(), &|_| (), plain(&drive));
         for (number, report) in reports.iter().enumerate() {
             assert_eq!(report.verdict == Verdict::Passed, number % 10 != 7, "{number}");
         }
+    }
+
+    /// The first of two groups makes what its group starts from; another test passes those that wait.
+    #[test]
+    fn who_waits_for_a_snapshot_keeps_nobody_waiting() {
+        let start = |name: &str, point| Test { snapshot: Some(Start::at(point)), ..test(name) };
+        let mut tests = [
+            start("a1", Expectation::Started),
+            start("a2", Expectation::Started),
+            test("between"),
+            start("a3", Expectation::Started),
+            start("b1", Expectation::Healthy),
+            start("b2", Expectation::Healthy),
+        ];
+        share_snapshots(tests.iter_mut());
+        let (order, passed) = (Mutex::new(Vec::new()), Condvar::new());
+        let save = |test: &Test, _: &Stop| {
+            let mut order = order.lock().unwrap();
+            order.push(format!("save {}", test.name));
+            // There is room for one more, and nobody of the group takes it.
+            while test.name == "a1" && !order.iter().any(|one| one == "between") {
+                order = passed.wait(order).unwrap();
+            }
+            match &*test.name {
+                "a1" => test.snapshot.as_ref().unwrap().without("no"),
+                _ => panic!("alas"),
+            }
+        };
+        let drive = |test: &Test, _: &Stop| {
+            order.lock().unwrap().push(test.name.clone());
+            passed.notify_all();
+            test.unmade(Verdict::Passed)
+        };
+        let warned = Mutex::new(Vec::new());
+        let tell = |told: Told<'_>| {
+            if let Told::Warned(text) = told {
+                warned.lock().unwrap().push(text.to_owned());
+            }
+        };
+        let (rules, host) = (Rules { jobs: Some(2), fail_fast: false }, Host { cpus: 2, memory: 1 << 20 });
+        let reports = run_with(&tests, host, rules, &Stop::default(), &tell, Work { save: &save, drive: &drive });
+        assert!(reports.iter().all(|report| report.verdict == Verdict::Passed));
+        let order = order.into_inner().unwrap();
+        assert_eq!(order[..2], ["save a1", "between"]);
+        assert_eq!(order.iter().filter(|one| one.starts_with("save")).count(), 2, "{order:?}");
+        assert_eq!(order.len(), 8, "{order:?}");
+        let mut warned = warned.into_inner().unwrap();
+        warned.sort();
+        assert_eq!(warned.len(), 2, "{warned:?}");
+        assert!(warned[0].starts_with('a') && warned[0].ends_with(": no snapshot (started): no; its tests boot"));
+        assert!(warned[1].starts_with('b') && warned[1].contains("alas"), "{warned:?}");
     }
 
     #[test]

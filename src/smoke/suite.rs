@@ -66,6 +66,19 @@ impl Suite {
         (!all.is_empty()).then(|| all.into_iter().collect::<Vec<_>>().join(", "))
     }
 
+    /// What tests started from instead of with a boot, each once: `20 tests at healthy, made in 6.2 s`.
+    pub fn snapshots(&self) -> Vec<String> {
+        let mut all: BTreeMap<(&str, Duration), usize> = BTreeMap::new();
+        for origin in self.reports.iter().filter_map(|report| report.snapshot.as_ref()) {
+            *all.entry((&origin.point, origin.took)).or_default() += 1;
+        }
+        let words = |((point, took), tests): (&(&str, Duration), &usize)| {
+            let tests = if *tests == 1 { "1 test".to_owned() } else { format!("{tests} tests") };
+            format!("{tests} at {point}, made in {}", verdict::seconds(*took))
+        };
+        all.iter().map(words).collect()
+    }
+
     /// `3 passed (1 flaky), 1 failed`, and the part.
     pub fn summary(&self) -> String {
         let flaky = match self.flaky() {

@@ -3,6 +3,7 @@
 use super::board::Board;
 use super::expect::{Expectation, Http};
 use super::matrix::Combination;
+use super::snapshots::Start;
 use super::verdict::{Place, Report, Verdict};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::Healthcheck;
@@ -36,6 +37,8 @@ pub struct Test {
     pub healthcheck: Option<Healthcheck>,
     /// TCP ports the image exposes.
     pub exposed: Vec<u16>,
+    /// Where it starts, if that is not a boot.
+    pub snapshot: Option<Start>,
     /// For everything.
     pub timeout: Duration,
     /// For the first byte of the console, or PID 1.
@@ -88,6 +91,7 @@ impl Test {
             expectations: Vec::new(),
             healthcheck: None,
             exposed: Vec::new(),
+            snapshot: None,
             timeout: Duration::from_secs(120),
             boot_timeout: Duration::from_secs(60),
             again: None,
@@ -209,6 +213,7 @@ impl Test {
             screen: None,
             lost: None,
             accel: None,
+            snapshot: None,
             again: self.again.clone(),
             place: self.place.clone(),
             logs: None,

@@ -3,6 +3,7 @@
 use super::expect::Expectation;
 use super::matrix::Combination;
 use super::phases::Phases;
+use super::snapshots::Origin;
 use std::time::Duration;
 
 /// The result of one boot, or of one that was not made.
@@ -32,6 +33,8 @@ pub struct Report {
     pub lost: Option<String>,
     /// What executed the guest, and why that: `tcg (asked for)`. Nothing before a machine was started.
     pub accel: Option<String>,
+    /// The snapshot that it started from, if it did not boot.
+    pub snapshot: Option<Origin>,
     /// The command that makes this test again, for a shell.
     pub again: Option<String>,
     /// Where the spec file has the test.
@@ -76,7 +79,7 @@ impl Report {
     pub fn ended_in(&self) -> Option<String> {
         let end = self.phases.end.filter(|_| self.verdict.reasons().iter().any(|reason| !reason.is_empty()))?;
         let who = match (&self.verdict, &self.phases) {
-            (_, Phases { workload: Some(_), .. }) => "in the workload",
+            (_, Phases { workload: Some(_), .. } | Phases { restored: Some(_), .. }) => "in the workload",
             (_, Phases { pid1: Some(_), .. }) => "in PID 1",
             (Verdict::Panic(_) | Verdict::Oops(_), _) => "in the kernel",
             (_, Phases { loader: Some(_), .. }) => "in the loader or the kernel",

@@ -69,6 +69,12 @@ pub struct Machine<'a> {
 }
 
 impl Mounts {
+    /// Whether anything outlives the machine, or is this host's.
+    pub fn are_of_this_host(&self) -> bool {
+        let stays = |parsed: &Parsed| !matches!(parsed.what, What::Tmpfs { .. });
+        self.volumes == Kept::Keep || self.volume.iter().chain(&self.mount).any(stays)
+    }
+
     /// What this machine gets; what PID 1 is told of it goes to `overrides`.
     pub fn settle(&self, machine: &Machine<'_>, overrides: &mut Overrides) -> Result<Vec<Wanted>> {
         let mut all: Vec<Parsed> = self.volume.iter().chain(&self.mount).cloned().collect();

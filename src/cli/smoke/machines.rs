@@ -25,6 +25,8 @@ pub const KEY: &str = "machine";
 const OF_A_TEST: [&str; 4] = ["name", "image", "disk", KEY];
 /// What a machine among others has, and a test has not.
 const OF_A_MACHINE: [&str; 2] = ["after", "outside"];
+/// What a test of one machine has.
+const OF_ONE: &str = "snapshot";
 /// What is said of all machines of a test together.
 const OF_ALL: [&str; 3] = ["matrix", "timeout", "retries"];
 /// Longest name, in bytes: of a host's (RFC 1123, 2.1).
@@ -49,6 +51,7 @@ impl Level {
             Level::Defaults | Level::Test if OF_A_MACHINE.contains(&key) => {
                 Some(format!("{key} is a machine's own, it is written below [[test.machine]]"))
             }
+            Level::Machine if key == OF_ONE => Some(format!("{key} is for a test of one machine")),
             Level::Machine if OF_ALL.contains(&key) => {
                 Some(format!("{key} is said of all machines of a test, it is written below [[test]]"))
             }

@@ -39,7 +39,7 @@ use crate::recognise::Wanted;
 use crate::smoke::schedule::Rules;
 use crate::smoke::{Member, Report, Stop, Suite, Test, Verdict, schedule};
 use crate::source::Reference;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
 use clap_complete::engine::ArgValueCompleter;
 use std::ffi::OsString;
@@ -240,6 +240,9 @@ fn remember(suite: &Suite) {
 fn tests(args: &Args, said: &[Given]) -> Result<Vec<SpecTest>> {
     if let Some(target) = args.target()?.cloned() {
         let name = names::name_of(&target);
+        if let Some(why) = args.settings.no_snapshot() {
+            bail!("{why}");
+        }
         return Ok(vec![SpecTest { name, target, settings: args.settings.clone(), place: None, machines: Vec::new() }]);
     }
     let path = args.spec.clone().unwrap_or_else(|| SPEC.into());

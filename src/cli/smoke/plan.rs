@@ -3,6 +3,7 @@
 use super::Host;
 use super::again;
 use super::keys::Given;
+use super::settings::SnapshotAt;
 use super::several;
 use super::spec::SpecTest;
 use crate::arch::Architecture;
@@ -17,7 +18,9 @@ use crate::guest::channel::Overrides;
 use crate::guest::spec::BootSpec;
 use crate::qemu::{AccelChoice, Boot, Bus, Display, MachineOptions, Nic, accel, binary};
 use crate::sharing::Wanted;
-use crate::smoke::{Axis, Combination, Expectation, Matrix, Report, Test, Verdict, caught, name_logs};
+use crate::smoke::{
+    Axis, Combination, Expectation, Matrix, Report, Start, Test, Verdict, caught, name_logs, share_snapshots,
+};
 use crate::source::Reference;
 use anyhow::Result;
 use clap::ValueEnum;
@@ -35,6 +38,15 @@ pub struct Planned {
 enum Slot {
     Boot(Box<Test>),
     Unmade(Box<Report>),
+}
+
+impl Slot {
+    fn booted(&mut self) -> Option<&mut Test> {
+        match self {
+            Slot::Boot(test) => Some(test),
+            Slot::Unmade(_) => None,
+        }
+    }
 }
 
 impl Planned {
@@ -81,11 +93,8 @@ pub fn plan(global: &Global, tests: &[SpecTest], wishes: &Wishes<'_>) -> Result<
         planned.add(global, test, wishes)?;
         none_is_no_success(&mut planned.slots[first..]);
     }
-    let boots = planned.slots.iter_mut().filter_map(|slot| match slot {
-        Slot::Boot(test) => Some(&mut **test),
-        Slot::Unmade(_) => None,
-    });
-    name_logs(boots);
+    name_logs(planned.slots.iter_mut().filter_map(Slot::booted));
+    share_snapshots(planned.slots.iter_mut().filter_map(Slot::booted));
     Ok(planned)
 }
 
@@ -225,6 +234,7 @@ impl Asked<'_> {
                 let specified = booted.spec().and_then(|spec| spec.healthcheck.as_ref());
                 let healthcheck = test.overrides.health(specified);
                 let test = Test { exposed, healthcheck, ..test };
+                let test = Test { snapshot: self.start(&test), ..test };
                 // A disk that says nothing about its image may have one.
                 match self.test.settings.expectations.healthy && booted.spec().is_some() && !test.has_health() {
                     true => Slot::Unmade(Box::new(test.unmade(Verdict::Error(NO_HEALTH.into())))),
@@ -233,6 +243,15 @@ impl Asked<'_> {
             }
             Err(verdict) => self.unmade(combination, verdict),
         }
+    }
+
+    /// Where it starts instead of with a boot.
+    fn start(&self, test: &Test) -> Option<Start> {
+        Some(Start::at(match self.test.settings.expectations.snapshot.as_ref()? {
+            SnapshotAt::Succeeds(exec) => Expectation::Exec(exec.clone()),
+            SnapshotAt::Ready if test.has_health() => Expectation::Healthy,
+            SnapshotAt::Ready => Expectation::Started,
+        }))
     }
 
     fn unmade(&self, combination: Combination, verdict: Verdict) -> Slot {
@@ -253,6 +272,7 @@ impl Asked<'_> {
             expectations: expectations.all(),
             healthcheck: None,
             exposed: Vec::new(),
+            snapshot: None,
             timeout: expectations.timeout,
             boot_timeout: expectations.boot_timeout,
             again,

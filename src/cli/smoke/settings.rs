@@ -66,6 +66,11 @@ pub struct Expectations {
     /// The image's HEALTHCHECK must succeed
     #[arg(long)]
     pub healthy: bool,
+    /// Start from a snapshot that several tests of one machine have in common, made once the machine is healthy (with a
+    /// HEALTHCHECK) or has started, or once CMD succeeds in it
+    #[arg(long, value_name = "CMD", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = SnapshotAt::parse)]
+    pub snapshot: Option<SnapshotAt>,
     /// Time for all of it (30, 30s, 5m)
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = parse_timeout)]
     pub timeout: Duration,
@@ -105,7 +110,32 @@ pub struct Machine {
     pub nic: NicOption,
 }
 
+/// When a snapshot is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotAt {
+    /// The machine is healthy, or has started.
+    Ready,
+    /// The command succeeds.
+    Succeeds(Exec),
+}
+
+impl SnapshotAt {
+    /// Reads `true` or a command.
+    fn parse(text: &str) -> Result<SnapshotAt, String> {
+        match text {
+            "true" => Ok(SnapshotAt::Ready),
+            command => Exec::parse(command).map(SnapshotAt::Succeeds).map_err(|error| error.to_string()),
+        }
+    }
+}
+
 impl Settings {
+    /// Why a machine of these cannot start from a snapshot that is asked for, if so.
+    pub fn no_snapshot(&self) -> Option<&'static str> {
+        let joined = self.expectations.snapshot.is_some() && self.mounts.are_of_this_host();
+        joined.then_some("snapshot: folders of this host and volumes do not go back to a snapshot, omit one of them")
+    }
+
     /// The axes of the matrix.
     pub fn matrix(&self) -> anyhow::Result<Matrix> {
         Ok(Matrix::parse(self.machine.matrix.iter().map(String::as_str))?)

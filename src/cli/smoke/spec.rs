@@ -189,6 +189,10 @@ impl File<'_> {
             return Err((line, "a test has one of image, disk and [[test.machine]]".into()));
         }
         let Some(name) = keys.name else { return Err((line, "a test of several machines needs a name".into())) };
+        if keys.settings.expectations.snapshot.is_some() {
+            let message = "snapshot is for a test of one machine; with snapshot = false here the defaults may have it";
+            return Err((line_of("snapshot", layers, line), message.into()));
+        }
         keys.settings.matrix().map_err(|error| (line, error.to_string()))?;
         let of_each: Vec<Given> = given.iter().filter(|one| one.key() != "name").cloned().collect();
         let mut machines = Vec::new();
@@ -216,6 +220,9 @@ impl File<'_> {
 
     fn test(&self, line: usize, layers: &[&[Given]]) -> Result<SpecTest, Wrong> {
         let keys = self.keys(line, layers)?;
+        if let Some(why) = keys.settings.no_snapshot() {
+            return Err((line_of("snapshot", layers, line), why.into()));
+        }
         let target: OsString = match (keys.image, keys.disk) {
             (Some(image), None) => image.into(),
             (None, Some(disk)) => disk.into(),
@@ -233,6 +240,12 @@ impl File<'_> {
 
 const NO_TEST: &str = "each test is written below [[test]]";
 const NO_MACHINE: &str = "each machine of a test is written below [[test.machine]]";
+
+/// The line of the key that counts, or that of the test where the command line has it.
+fn line_of(key: &str, layers: &[&[Given]], test: usize) -> usize {
+    let given = layers.iter().flat_map(|layer| layer.iter()).rfind(|one| one.key() == key);
+    given.map(|one| one.line).filter(|&line| line > 0).unwrap_or(test)
+}
 
 /// A name that every report can show.
 fn checked(name: String) -> Result<String, String> {
@@ -264,6 +277,7 @@ fn apart(tests: &[(usize, SpecTest)]) -> Result<(), Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::SnapshotAt;
     use super::*;
     use crate::smoke::Axis;
 
@@ -384,6 +398,23 @@ mod tests {
             (test("modules = 'x'"), "f, line 3: the following required arguments were not provided: --kernel"),
             (test("command = \"'open\""), "f, line 3: command has an open quote"),
             (test("matrix = 'bus=isa'"), "f, line 1: unknown bus in the matrix"),
+            (test("snapshot = true\nvolume = '/x'"), "f, line 3: snapshot: folders of this host and volumes do not"),
+            (test("snapshot = 'true x'\nmount = 'type=bind,src=/,dst=/x'"), "f, line 3: snapshot: folders"),
+            (test("volumes = 'keep'\nsnapshot = true"), "f, line 4: snapshot: folders"),
+            (test("snapshot = \"'open\""), "f, line 3: invalid value ''open' for '--snapshot[=<CMD>]'"),
+            (test("snapshot = ''"), "f, line 3: "),
+            (
+                "[defaults]\nsnapshot = true\n[[test]]\nimage = 'i'\nvolume = '/x'\n".into(),
+                "f, line 2: snapshot: folders",
+            ),
+            (
+                "[[test]]\nname = 'n'\nsnapshot = true\n[[test.machine]]\nimage = 'i'\n".into(),
+                "f, line 3: snapshot is for a test of one machine",
+            ),
+            (
+                "[[test]]\nname = 'n'\n[[test.machine]]\nimage = 'i'\nsnapshot = true\n".into(),
+                "f, line 5: snapshot is for a test of one machine",
+            ),
             (test("name = ''"), "f, line 1: a test's name has 0 characters"),
             (test(&format!("name = '{}'", "x".repeat(70_000))), "f, line 1: a test's name has 70000 characters"),
             (test("name = \"a\\nb\""), "f, line 1: a test's name has a character that cannot be shown: a\\nb"),
@@ -391,6 +422,20 @@ mod tests {
             let error = file(&text).unwrap_err();
             assert!(error.starts_with(message), "{message} but {error}");
         }
+    }
+
+    #[test]
+    fn a_snapshot_is_taken_when_it_is_ready_or_when_a_command_says_so() {
+        let text = "[defaults]\nsnapshot = true\n[[test]]\nname = 'a'\nimage = 'i'\n[[test]]\nname = 'b'\nimage = 'i'\n\
+            snapshot = \"sh -c 'a b'\"\nmount = 'type=tmpfs,dst=/x'\n[[test]]\nname = 'c'\nimage = 'i'\nsnapshot = false\n\
+            [[test]]\nname = 'd'\nsnapshot = false\n[[test.machine]]\nname = 'e'\nimage = 'i'\n";
+        let tests = file(text).unwrap();
+        let shown = |test: &SpecTest| match &test.settings.expectations.snapshot {
+            Some(SnapshotAt::Ready) => "ready".to_owned(),
+            Some(SnapshotAt::Succeeds(exec)) => exec.command.join("|"),
+            None => "boots".into(),
+        };
+        assert_eq!(tests.iter().map(shown).collect::<Vec<_>>(), ["ready", "sh|-c|a b", "boots", "boots"]);
     }
 
     const SHOP: &str = "[defaults]\nmemory = '256m'\n[[test]]\nname = 'shop'\nreject = 'PANIC'\ntimeout = '90s'\n\

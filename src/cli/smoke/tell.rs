@@ -58,6 +58,7 @@ impl Tell {
             }
             Told::Failed(report) => self.say(report, ", tried again"),
             Told::Left(report) => self.ended(report),
+            Told::Warned(text) => self.line.say(&format!("warning: {text}\n")),
         }
     }
 

@@ -56,7 +56,7 @@ pub fn render(suite: &Suite) -> String {
     let facts: Vec<String> =
         spec.chain(accelerators).chain([took]).chain([format!("bootdisk {}", env!("CARGO_PKG_VERSION"))]).collect();
     _ = writeln!(page, "<p class=\"quiet\">{}</p>", escape(facts.join(" · ")));
-    legend(&mut page);
+    legend(&mut page, &suite.reports);
     let longest = timeline::longest(&suite.reports);
     // What failed comes first: a page is opened for that.
     let (told, rest): (Vec<&Report>, Vec<&Report>) = suite.reports.iter().partition(|report| is_told(report));
@@ -69,9 +69,9 @@ fn is_told(report: &Report) -> bool {
     matches!(report.verdict.class(), Class::Failed | Class::Error) || report.is_flaky()
 }
 
-fn legend(page: &mut String) {
+fn legend(page: &mut String, reports: &[Report]) {
     page.push_str("<ul class=\"legend\">\n");
-    for (name, does, colour) in timeline::legend() {
+    for (name, does, colour) in timeline::legend(reports) {
         _ = writeln!(page, "<li><i style=\"background:{colour}\"></i>{name}: {}</li>", escape(does));
     }
     page.push_str("</ul>\n");
@@ -102,7 +102,9 @@ fn section(page: &mut String, report: &Report, longest: f64) {
         }
         boot(page, one, longest);
     }
-    for (label, text) in [("accelerator", report.accel.clone()), ("expected", report.assumed.map(str::to_owned))] {
+    let snapshot = report.snapshot.as_ref().map(ToString::to_string);
+    let expected = report.assumed.map(str::to_owned);
+    for (label, text) in [("accelerator", report.accel.clone()), ("snapshot", snapshot), ("expected", expected)] {
         if let Some(text) = text {
             _ = writeln!(page, "<p class=\"quiet\">{label}: {}</p>", escape(text));
         }

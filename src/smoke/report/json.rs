@@ -61,6 +61,10 @@ fn one_try(report: &Report) -> Value {
         "elapsed": report.elapsed.as_secs_f64(),
         "ended_in": report.ended_in(),
         "accelerator": report.accel,
+        "snapshot": report.snapshot.as_ref().map(|origin| json!({
+            "point": origin.point,
+            "took": origin.took.as_secs_f64(),
+        })),
         "again": report.again,
         "logs": report.logs.as_ref().map(|path| path.display().to_string()),
         "last_lines": report.last_lines,

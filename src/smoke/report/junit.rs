@@ -142,12 +142,13 @@ fn said(report: &Report) -> Vec<String> {
     });
     let phases = report.phases.points().map(|(name, at)| format!("{name} at {}", seconds(at)));
     let accel = report.accel.iter().map(|accel| format!("accelerator: {accel}"));
+    let snapshot = report.snapshot.iter().map(|origin| format!("snapshot: {origin}"));
     let again = report.again.iter().filter(|_| !report.verdict.reasons().is_empty());
     let again = again.map(|command| format!("again: {command}"));
     let lost = report.lost.iter().map(|lost| format!("not kept: {lost}"));
     let screen = report.screen.iter().map(|path| format!("[[ATTACHMENT|{}]]", crate::escape::path(path)));
     let machines = report.machines.iter().map(machine);
-    held.chain(phases).chain(machines).chain(accel).chain(again).chain(lost).chain(screen).collect()
+    held.chain(phases).chain(machines).chain(accel).chain(snapshot).chain(again).chain(lost).chain(screen).collect()
 }
 
 /// One machine of several: how it ended, and when it came how far, from its own start on.

@@ -33,6 +33,9 @@ pub fn render(suite: &Suite, colour: bool) -> String {
     if let Some(accelerators) = suite.accelerators() {
         _ = writeln!(text, "accelerator: {accelerators}");
     }
+    for snapshot in suite.snapshots() {
+        _ = writeln!(text, "snapshot: {snapshot}");
+    }
     _ = writeln!(text, "{}", suite.summary());
     text
 }
@@ -77,6 +80,7 @@ fn phases(phases: &Phases) -> String {
         (None, None) => "boot",
     };
     let points = [
+        ("restore", phases.restored),
         ("firmware", phases.loader),
         (before_kernel, phases.kernel),
         (until_pid1, phases.pid1),

@@ -37,7 +37,8 @@ struct Who {
 }
 
 /// All of them, in the order of boots.
-const ALL: [Who; 5] = [
+const ALL: [Who; 6] = [
+    Who { name: "restore", does: "QEMU: puts a saved machine back, instead of a boot", colour: "#8e6bbf" },
     Who { name: "firmware", does: "SeaBIOS or UEFI: finds the disk, starts what is on it", colour: "#4a525c" },
     Who { name: "loader", does: "boot stage, systemd-boot or QEMU, until Linux is unpacked", colour: "#e6b04a" },
     Who { name: "kernel", does: "Linux: processors, memory, drivers, then the initramfs", colour: "#2459a0" },
@@ -63,14 +64,20 @@ impl Stretch {
 
 /// Who ran from when to when; empty for a machine that was not started.
 fn stretches(phases: &Phases) -> Vec<Stretch> {
-    let begins = [Some(Duration::ZERO), phases.loader, phases.kernel, phases.pid1, phases.workload];
+    let begins = match phases.restored {
+        None => [None, Some(Duration::ZERO), phases.loader, phases.kernel, phases.pid1, phases.workload],
+        // Who ran before the snapshot did not run here.
+        Some(restored) => [Some(Duration::ZERO), None, None, None, None, Some(restored)],
+    };
     let mut found: Vec<Stretch> = Vec::new();
     let Some(end) = phases.end else { return found };
     for (who, begin) in begins.into_iter().enumerate().filter_map(|(who, begin)| Some((who, begin?))) {
         // The kernel's begin is reckoned backwards, and may come out before what was seen.
         let from = found.last().map_or(begin, |before| begin.max(before.from)).min(end);
         if let Some(before) = found.last_mut() {
-            (before.behind, before.to) = (who, from);
+            // Between a machine that is put back and its workload nobody runs.
+            before.behind = if phases.restored.is_some() { before.first + 1 } else { who };
+            before.to = from;
         }
         found.push(Stretch { first: who, behind: who + 1, from, to: end });
     }
@@ -93,9 +100,15 @@ pub(super) fn bars(phases: &Phases, longest: f64) -> Vec<Bar> {
     stretches(phases).iter().map(bar).collect()
 }
 
-/// Everybody that runs: name, what it does, colour.
-pub(super) fn legend() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    ALL.iter().map(|who| (who.name, who.does, who.colour))
+/// Everybody that may run in these tests.
+fn everybody(reports: &[Report]) -> &'static [Who] {
+    let restored = |report: &Report| report.tries().any(|one| one.phases.restored.is_some());
+    if reports.iter().any(restored) { &ALL } else { &ALL[1..] }
+}
+
+/// The same: name, what it does, colour.
+pub(super) fn legend(reports: &[Report]) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    everybody(reports).iter().map(|who| (who.name, who.does, who.colour))
 }
 
 /// Seconds of the longest test, at least a tenth of one.
@@ -111,7 +124,8 @@ pub fn render(reports: &[Report]) -> String {
     let reports = &reports[..];
     let ends = reports.iter().filter_map(|report| Some(report.since + report.phases.end?));
     let longest = ends.max().unwrap_or_default().as_secs_f64().max(0.1);
-    let rows_at = 40 + LEGEND * ALL.len();
+    let legend = everybody(reports);
+    let rows_at = 40 + LEGEND * legend.len();
     let axis_at = rows_at + ROW * reports.len();
     let height = axis_at + AXIS;
     let mut svg = format!(
@@ -121,7 +135,7 @@ pub fn render(reports: &[Report]) -> String {
     );
     reports.iter().for_each(|report| _ = write!(svg, "{}. ", escape(sentence(report))));
     _ = writeln!(svg, "</desc>\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>");
-    draw_legend(&mut svg);
+    draw_legend(&mut svg, legend);
     for (number, report) in reports.iter().enumerate() {
         row(&mut svg, report, (rows_at + ROW * number) as f64, BAR / longest);
     }
@@ -149,8 +163,8 @@ pub(super) fn words(phases: &Phases) -> String {
     }
 }
 
-fn draw_legend(svg: &mut String) {
-    for (number, who) in ALL.iter().enumerate() {
+fn draw_legend(svg: &mut String, all: &[Who]) {
+    for (number, who) in all.iter().enumerate() {
         let y = 16 + LEGEND * number;
         area(svg, LEFT, y as f64, 14.0, 14.0, who.colour);
         _ = writeln!(svg, "<text x=\"42\" y=\"{}\" font-weight=\"bold\">{}</text>", y + 12, who.name);
@@ -238,6 +252,11 @@ mod tests {
         ] {
             assert_eq!(words(&phases(tenths)), expected, "{tenths:?}");
         }
+        let restored = Some(Duration::from_millis(300));
+        let goes_on = Phases { restored, end: Some(Duration::from_millis(700)), ..Phases::default() };
+        assert_eq!(words(&goes_on), "restore 0.3 s, workload 0.4 s");
+        let names = |phases| legend(&[report("a", phases)]).map(|(name, ..)| name).collect::<Vec<_>>();
+        assert_eq!((names(goes_on)[0], names(Phases::default())[0]), ("restore", "firmware"));
     }
 
     #[test]
