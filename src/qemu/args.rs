@@ -592,8 +592,8 @@ mod tests {
         assert_eq!(
             new,
             [
-                "-machine q35,memory-backend=ram",
-                "-object memory-backend-file,id=ram,size=1024M,mem-path=/dev/fd/60,share=on"
+                "-object memory-backend-file,id=ram,size=1024M,mem-path=/dev/fd/60,share=on",
+                "-machine q35,memory-backend=ram"
             ]
         );
         let goes_on = Wiring { memory: Some(MemoryAt::Copied(60)), written: Some(FileAt::Fd(61)), ..wiring() };

@@ -68,6 +68,15 @@ impl Kept {
     }
 }
 
+#[cfg(test)]
+impl Kept {
+    /// Of a machine that has no QEMU.
+    pub(crate) fn empty() -> Kept {
+        let [disk, overlay, memory] = [(); 3].map(|()| tempfile::tempfile().unwrap());
+        Kept { disk, overlay, memory }
+    }
+}
+
 impl Saved {
     /// The devices' state.
     pub(crate) fn state(&self) -> Arc<Vec<u8>> {

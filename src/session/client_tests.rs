@@ -289,8 +289,14 @@ fn a_policy_is_refused_by_a_disk_whose_pid_1_knows_none() {
             SessionOptions { overrides, ..options() },
             |_| {},
             move |guest| {
-                let hello =
-                    Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None, restarts };
+                let hello = Hello {
+                    version: VERSION,
+                    bootdisk: "0".into(),
+                    kernel: "6.1".into(),
+                    uptime: None,
+                    restarts,
+                    resumes: true,
+                };
                 guest.send(Frame::control(Kind::Hello, &hello));
                 let Some(welcome) = guest.receive() else { return };
                 guest.nonce = serde_json::from_slice::<Welcome>(&welcome.payload).unwrap().nonce;

@@ -288,4 +288,6 @@ impl<'a> Session<'a> {
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod snapshot_tests;
+#[cfg(test)]
 mod tests;

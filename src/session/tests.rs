@@ -5,9 +5,10 @@ use super::decide::LAST_WORDS;
 use super::*;
 use crate::arch::Architecture;
 use crate::guest::channel::{
-    Decoder, Ended, Frame, HandedOver, Hello, Kind, Level, Log, MAX_PAYLOAD, Outcome as Workload, Resize, Restarting,
-    Started, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
+    Decoder, Ended as End, Frame, HandedOver, Hello, Kind, Level, Log, MAX_PAYLOAD, Outcome as Workload, Resize,
+    Restarting, Started, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
+use crate::qemu::Kept;
 use crate::qemu::machine::Access;
 use crate::session::control::{Dialer, endpoint};
 use crate::session::terminal;
@@ -85,7 +86,7 @@ impl Guest {
     }
 
     pub(super) fn result(&mut self, nonce: &str, outcome: Workload) {
-        self.send(Frame::control(Kind::Result, &Ended { process: 0, nonce: nonce.into(), outcome, oom: false }));
+        self.send(Frame::control(Kind::Result, &End { process: 0, nonce: nonce.into(), outcome, oom: false }));
     }
 
     /// What PID 1 of an older disk does when the image's own init takes its place.
@@ -161,13 +162,20 @@ impl Guest {
         self.wait_for(|what| *what == What::Reset);
     }
 
-    fn say(&mut self, text: &str) {
+    pub(super) fn say(&mut self, text: &str) {
         _ = self.console.write_all(text.as_bytes());
     }
 }
 
-/// QEMU's monitor: agrees to everything, dies when asked to, and tells of every button that is pressed.
-fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sender<&'static str>) {
+/// QEMU's monitor: agrees to everything, dies when asked to, and tells of every button that is pressed. A migration ends
+/// with this status.
+fn monitor(
+    mut socket: UnixStream,
+    pid: Pid,
+    migrated: &'static str,
+    begin: &Sender<()>,
+    pressed: &Sender<&'static str>,
+) {
     _ = writeln!(socket, r#"{{"QMP": {{"version": {{"qemu": {{"major": 7, "minor": 2, "micro": 0}}}}}}}}"#);
     for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
         let command: Value = serde_json::from_str(&line).unwrap();
@@ -176,6 +184,9 @@ fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sende
             Some("cont") => _ = begin.send(()),
             Some("system_powerdown") => _ = pressed.send("power"),
             Some("send-key") => _ = pressed.send("keys"),
+            Some("migrate" | "migrate-incoming") => {
+                _ = writeln!(socket, r#"{{"event": "MIGRATION", "data": {{"status": "{migrated}"}}}}"#);
+            }
             Some("quit") => _ = kill(pid, Signal::SIGTERM),
             _ => {}
         }
@@ -184,6 +195,7 @@ fn monitor(mut socket: UnixStream, pid: Pid, begin: &Sender<()>, pressed: &Sende
 
 pub(super) struct Ran {
     pub(super) finished: Finished,
+    pub(super) snapshot: Option<Result<Snapshot, String>>,
     pub(super) events: Vec<What>,
     pub(super) stdout: Vec<u8>,
     stderr: Vec<u8>,
@@ -260,13 +272,37 @@ fn with_endpoint(
     endpoint: Endpoint,
     guest: impl FnOnce(&mut Guest) + Send + 'static,
 ) -> Ran {
+    with_everything((machine, stdin, read_stdout), options, endpoint, (Begin::Boot, "completed"), guest).unwrap()
+}
+
+/// Runs a session that begins like this, whose QEMU comes to this end with a migration.
+pub(super) fn with_migration<T: Send + 'static>(
+    (begin, migrated): (Begin, &'static str),
+    client: impl FnOnce(Dialer) -> T + Send + 'static,
+    guest: impl FnOnce(&mut Guest) + Send + 'static,
+) -> (Result<Ran, RunError>, T) {
+    let (endpoint, dialer) = endpoint().unwrap();
+    let client = thread::spawn(move || client(dialer));
+    let machine = MachineOptions::new(Architecture::X86_64, "unused".into());
+    let null = File::open("/dev/null").unwrap().into();
+    let ran = with_everything((&machine, null, collect), options(), endpoint, (begin, migrated), guest);
+    (ran, client.join().unwrap())
+}
+
+fn with_everything(
+    (machine, stdin, read_stdout): (&MachineOptions, OwnedFd, impl FnOnce(PipeReader) -> thread::JoinHandle<Vec<u8>>),
+    options: SessionOptions,
+    endpoint: Endpoint,
+    (begin, migrated): (Begin, &'static str),
+    guest: impl FnOnce(&mut Guest) + Send + 'static,
+) -> Result<Ran, RunError> {
     let pair = || UnixStream::pair().unwrap();
     let ((qmp, their_qmp), (to_guest, port), (console, their_console)) = (pair(), pair(), pair());
     let process = Process::start(Path::new("/bin/sleep"), &["600".into()], &[]).unwrap();
     let pid = Pid::from_raw(process.id() as i32);
     let events = their_qmp.try_clone().unwrap();
-    let ((begin, began), (pressed, button), (see, seen)) = (channel(), channel(), channel());
-    let monitor = thread::spawn(move || monitor(their_qmp, pid, &begin, &pressed));
+    let ((go, began), (pressed, button), (see, seen)) = (channel(), channel(), channel());
+    let monitor = thread::spawn(move || monitor(their_qmp, pid, migrated, &go, &pressed));
     let guest = thread::spawn(move || {
         // A machine that is stopped before it begins has no guest.
         if began.recv().is_err() {
@@ -289,7 +325,9 @@ fn with_endpoint(
     let session = Session::new(machine, options, terminal, process, links, streams, start)
         .unwrap()
         .controlled(endpoint)
-        .beside(vec![("more0".to_owned(), "/volumes/data.img".into())], Daemons::default());
+        .beside(vec![("more0".to_owned(), "/volumes/data.img".into())], Daemons::default())
+        .keeping(matches!(begin, Begin::ToSave).then(Kept::empty))
+        .from(begin);
     let mut events = Vec::new();
     let finished = session.run(Path::new("/bin/sleep"), Accel::Tcg, &mut |event: Event| {
         // A guest that has done its part does not look.
@@ -301,7 +339,8 @@ fn with_endpoint(
     guest.join().unwrap();
     monitor.join().unwrap();
     let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
-    Ran { finished: finished.unwrap().finished, events, stdout, stderr, took }
+    let Ended { finished, snapshot } = finished?;
+    Ok(Ran { finished, snapshot, events, stdout, stderr, took })
 }
 
 pub(super) fn exited(status: u8) -> Outcome {

@@ -373,6 +373,7 @@ mod tests {
             while test.name == "a1" && !order.iter().any(|one| one == "between") {
                 order = passed.wait(order).unwrap();
             }
+            drop(order);
             match &*test.name {
                 "a1" => test.snapshot.as_ref().unwrap().without("no"),
                 _ => panic!("alas"),

@@ -347,6 +347,7 @@ mod tests {
             screen: None,
             lost: None,
             accel: None,
+            snapshot: None,
             again: None,
             place: None,
             logs: None,

@@ -39,6 +39,7 @@ mod screens;
 mod settings;
 mod sharing;
 mod smoke;
+mod snapshots;
 mod starting;
 mod stores;
 mod strange_disks;
