@@ -43,5 +43,6 @@ pub use extras::{ExtraDisk, Extras, FwCfg, Share, Wire};
 pub use forward::Forward;
 pub use machine::{Accel, AccelChoice, Access, Boot, Bus, Display, MachineOptions, Nic, Reach, Reboot};
 pub use publish::Publish;
+pub use saved::cannot_be_saved;
 pub(crate) use saved::{Kept, Origin, Saved, receive_state, send_state};
 pub(crate) use start::{Links, Started, start};

@@ -19,7 +19,7 @@ use super::args::MemoryAt;
 use super::disk::Disk;
 use super::error::RunError;
 use super::extras::Extras;
-use super::machine::{Access, MachineOptions};
+use super::machine::{Access, Bus, MachineOptions};
 use crate::inputs::FileId;
 use crate::output::scratch_dir;
 use std::fs::{File, Permissions};
@@ -114,6 +114,11 @@ impl Origin<'_> {
             _ => None,
         }
     }
+}
+
+/// Why QEMU cannot save a machine like this, if that is known before it boots (hw/nvme/ctrl.c, `unmigratable`).
+pub fn cannot_be_saved(machine: &MachineOptions) -> Option<&'static str> {
+    (machine.bus == Bus::Nvme).then_some("QEMU cannot save a machine with an NVMe disk")
 }
 
 /// Refuses what cannot be saved.

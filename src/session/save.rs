@@ -120,7 +120,8 @@ impl Session<'_> {
         if self.boot.result.is_some() || self.boot.off_at.is_some() || self.boot.panic_at.is_some() {
             return Some("its workload has ended");
         }
-        if !self.boot.started && !self.boot.handed_over {
+        // Who starts processes hears that the machine goes on, too.
+        if !self.takes_processes() {
             return Some("its workload does not run");
         }
         if self.clients.have_processes() {

@@ -71,6 +71,9 @@ fn driven(test: &Test, begin: Begin, stop: &Stop) -> Result<Report, String> {
 
 /// Makes the snapshot that a test and others start from: boots its machine, and saves it when the point is reached.
 pub(super) fn save(test: &Test, start: &Start, stop: &Stop) {
+    if let Some(why) = qemu::cannot_be_saved(&test.machine) {
+        return start.without(why);
+    }
     let begun = Instant::now();
     let point = Test { expectations: vec![start.point.clone()], log_dir: None, ..test.clone() };
     let mut drive = Drive { begin: Begin::ToSave, ..Drive::new(&point, None) };

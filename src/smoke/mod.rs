@@ -10,10 +10,11 @@
 //!
 //! A test of several machines has a board and a drive for each, and one company ([`group`]).
 //!
-//! Tests that start from one snapshot have that in common ([`snapshots`]), which the first of them makes.
+//! Tests that start from one snapshot have that in common ([`alike`], [`snapshots`]), which the first of them makes.
 //!
 //! Not supported: expectations that hold in an order.
 
+mod alike;
 mod board;
 mod caught;
 mod company;
@@ -39,6 +40,7 @@ mod trouble;
 pub mod verdict;
 mod watch;
 
+pub use alike::share_snapshots;
 pub use caught::caught;
 pub use expect::Expectation;
 pub use group::drive;
@@ -47,8 +49,8 @@ pub use matrix::{Axis, Combination, Matrix};
 pub use pattern::Pattern;
 pub use phases::Phases;
 pub use shard::{Shard, Share};
-pub use snapshots::{Origin, Start, share_snapshots};
+pub use snapshots::Start;
 pub use stop::Stop;
 pub use suite::Suite;
 pub use test::{After, Member, Test};
-pub use verdict::{Place, Report, Verdict};
+pub use verdict::{Origin, Place, Report, Verdict};

@@ -229,7 +229,7 @@ mod tests {
     use crate::qemu::MachineOptions;
     use crate::sharing::{Source, Wanted};
     use crate::smoke::expect::Expectation;
-    use crate::smoke::snapshots::share_snapshots;
+    use crate::smoke::share_snapshots;
     use crate::smoke::verdict::status;
     use crate::volumes::Store;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -3,7 +3,7 @@
 use super::expect::Expectation;
 use super::matrix::Combination;
 use super::phases::Phases;
-use super::snapshots::Origin;
+use std::fmt;
 use std::time::Duration;
 
 /// The result of one boot, or of one that was not made.
@@ -47,6 +47,21 @@ pub struct Report {
     pub since: Duration,
     /// Those of its machines, where it has several: each under the machine's name.
     pub machines: Vec<Report>,
+}
+
+/// What a test started from instead of with a boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The point, as an expectation is written.
+    pub point: String,
+    /// From the start of the machine that was saved to its end.
+    pub took: Duration,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, made in {}", self.point, seconds(self.took))
+    }
 }
 
 /// A line of a spec file.

@@ -24,7 +24,7 @@ command = "sh -c 'mkdir /tmp/www; echo page >/tmp/www/name; echo the beginning; 
 "#
     );
     let healthy = format!(
-        "{machine}snapshot = true\nhealth-cmd = 'wget -q -O /dev/null http://127.0.0.1:8080/name'\nhealth-interval = '300ms'\n"
+        "{machine}snapshot = true\nhealth-cmd = 'wget -q -O /dev/null http://127.0.0.1:8080/name'\nhealth-interval = '300ms'\nhealth-retries = 100\n"
     );
     let later = format!("{machine}snapshot = 'test -f /tmp/late'\n");
     format!(
