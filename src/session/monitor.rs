@@ -37,7 +37,8 @@ impl Session<'_> {
                     self.go_on();
                 }
                 Message::Answer { id, result } => {
-                    if !self.save_answered(id, &result)? {
+                    let taken = self.save_answered(id, &result)?;
+                    if !taken {
                         self.answered(id, result);
                     }
                 }
