@@ -3,7 +3,7 @@
 use super::expect::Expectation;
 use super::pattern::Pattern;
 use super::phases::Phases;
-use super::trouble::Trouble;
+use super::trouble::{Listener, Trouble};
 use super::verdict::{Held, Unmet, Verdict};
 use super::watch::{Hit, Stream, Watch};
 use crate::guest::channel::Outcome as Workload;
@@ -45,7 +45,9 @@ pub(super) struct State {
     /// The firmware's last words, for when nobody else said anything.
     firmware: Vec<u8>,
     watch: Watch,
-    trouble: Trouble,
+    trouble: Listener,
+    /// The first line that says its kernel was kept waiting.
+    stalled: Option<String>,
 }
 
 /// An expectation and what became of it.
@@ -81,7 +83,8 @@ impl Board {
             open_streams: 2,
             firmware: Vec::new(),
             watch,
-            trouble: Trouble::default(),
+            trouble: Listener::default(),
+            stalled: None,
         };
         Board { state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -192,6 +195,12 @@ impl Board {
 }
 
 impl State {
+    /// What may have kept it from what was expected.
+    pub(super) fn hint(&self) -> Option<String> {
+        let said = self.stalled.as_ref()?;
+        Some(format!("its kernel was kept waiting, as it is on a busy host: {said}"))
+    }
+
     /// Time since QEMU's first instruction.
     pub(super) fn now(&self) -> Duration {
         self.started.map_or(Duration::ZERO, |started| started.elapsed())
@@ -206,10 +215,12 @@ impl State {
         if boots {
             first.get_or_insert(now);
         }
-        if stream == Stream::Console
-            && let Some(line) = self.trouble.feed(bytes)
-        {
-            self.fatal.get_or_insert(Verdict::Oops(line));
+        let troubles = if stream == Stream::Console { self.trouble.feed(bytes) } else { Vec::new() };
+        for trouble in troubles {
+            match trouble {
+                Trouble::Broken(line) => _ = self.fatal.get_or_insert(Verdict::Oops(line)),
+                Trouble::Stalled(line) => _ = self.stalled.get_or_insert(line),
+            }
         }
         let hits = self.watch.feed(stream, bytes);
         self.take_hits(hits);

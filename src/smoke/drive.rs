@@ -160,7 +160,7 @@ impl Watched {
             assumed: self.assumed,
             phases: state.phases,
             last_lines: if quiet { Vec::new() } else { state.last_lines(LAST_LINES) },
-            hint: test.hint(&self.verdict),
+            hint: state.hint().filter(|_| !quiet).or_else(|| test.hint(&self.verdict)),
             screen: self.screen,
             lost: self.lost.sentence(),
             accel: state.accel.take(),
