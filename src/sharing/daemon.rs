@@ -14,6 +14,9 @@ use super::program::{Program, Sandbox};
 use super::view::{PLACE, View};
 use crate::escape::os_error;
 use crate::qemu::spawn::{self, Confined, Process};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -66,6 +69,24 @@ fn ways(program: &Program, served: Served<'_>, root: bool) -> [(Sandbox, bool); 
     [(Sandbox::Namespace, view), (Sandbox::Chroot, view || !root)]
 }
 
+/// Starts the program as it is here: where it stands, a view may have something else.
+fn launch(
+    program: &Program,
+    view: Option<spawn::View>,
+    args: &[OsString],
+    listener: &UnixListener,
+) -> io::Result<Process> {
+    let file = open(&program.path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let fds = [listener.as_raw_fd(), file.as_raw_fd()];
+    match view {
+        None => Process::start(&program.path, args, &fds[..1]),
+        view => {
+            let name = format!("/proc/self/fd/{}", fds[1]);
+            Process::start_confined(Confined::to(view), Path::new(&name), args, &fds)
+        }
+    }
+}
+
 fn attempt(
     program: &Program,
     served: Served<'_>,
@@ -78,7 +99,7 @@ fn attempt(
     let view = view.then(|| View::of(served.path, served.file, served.read_only)).transpose();
     let view = view.map_err(|error| os_error(&error))?;
     let view = view.map(|view| Box::new(move || view.take()) as spawn::View);
-    let started = Process::start_confined(Confined::to(view), &program.path, &args, &[listener.as_raw_fd()]);
+    let started = launch(program, view, &args, &listener);
     let mut process = started.map_err(|error| format!("virtiofsd cannot be started: {}", os_error(&error)))?;
     // Its own copy is the last one: when it ends, the socket says so.
     drop(listener);

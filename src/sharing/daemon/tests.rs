@@ -15,6 +15,11 @@ fn a_daemon_answers_for_a_folder_and_for_a_file_and_ends_with_its_machine() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a, b");
     fs::write(&file, "text").unwrap();
+    // Where a view of its own has something else.
+    let place = tempfile::tempdir_in(PLACE).unwrap();
+    let copy = place.path().join("virtiofsd");
+    fs::copy(&program.path, &copy).unwrap();
+    let program = Program::at(&copy).unwrap();
     for served in [
         served(folder.path()),
         Served { read_only: true, ..served(folder.path()) },
