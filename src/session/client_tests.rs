@@ -1,9 +1,9 @@
 //! Clients of a session, against a guest in this process.
 
-use super::tests::{Guest, exited, options, pattern, with_client};
+use super::tests::{Guest, exited, hello, options, pattern, with_client};
 use crate::guest::channel::{
     Ended, Exec as GuestExec, Frame, Hello, Kind, MAX_DOCUMENT, MAX_PAYLOAD, Outcome as Workload, Overrides, Resize,
-    Restarting, Signal, Started, Stop, VERSION, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
+    Restarting, Signal, Started, Stop, WINDOW, Welcome, stderr_of, stdin_of, stdout_of,
 };
 use crate::guest::restart::Restart;
 use crate::session::SessionOptions;
@@ -289,15 +289,7 @@ fn a_policy_is_refused_by_a_disk_whose_pid_1_knows_none() {
             SessionOptions { overrides, ..options() },
             |_| {},
             move |guest| {
-                let hello = Hello {
-                    version: VERSION,
-                    bootdisk: "0".into(),
-                    kernel: "6.1".into(),
-                    uptime: None,
-                    restarts,
-                    resumes: true,
-                };
-                guest.send(Frame::control(Kind::Hello, &hello));
+                guest.send(Frame::control(Kind::Hello, &Hello { restarts, ..hello() }));
                 let Some(welcome) = guest.receive() else { return };
                 guest.nonce = serde_json::from_slice::<Welcome>(&welcome.payload).unwrap().nonce;
                 guest.finish(0);

@@ -39,6 +39,11 @@ pub(super) struct Guest {
     seen: Receiver<What>,
 }
 
+/// What a PID 1 of today says first.
+pub(super) fn hello() -> Hello {
+    Hello { version: VERSION, bootdisk: "0".into(), kernel: "6.1".into(), uptime: None, restarts: true, resumes: true }
+}
+
 impl Guest {
     /// The next frame, `None` when the host has gone.
     pub(super) fn receive(&mut self) -> Option<Frame> {
@@ -62,22 +67,17 @@ impl Guest {
     }
 
     pub(super) fn greet(&mut self) -> Welcome {
-        self.send(Frame::control(
-            Kind::Hello,
-            &Hello {
-                version: VERSION,
-                bootdisk: "0".into(),
-                kernel: "6.1".into(),
-                uptime: None,
-                restarts: true,
-                resumes: true,
-            },
-        ));
+        let welcome = self.be_welcomed();
+        self.send(Frame::control(Kind::Started, &Started { process: 0 }));
+        welcome
+    }
+
+    fn be_welcomed(&mut self) -> Welcome {
+        self.send(Frame::control(Kind::Hello, &hello()));
         // Until the welcome, frames are for the machine before the last reset.
         let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
         let welcome: Welcome = serde_json::from_slice(&frame.payload).unwrap();
         self.nonce.clone_from(&welcome.nonce);
-        self.send(Frame::control(Kind::Started, &Started { process: 0 }));
         welcome
     }
 
@@ -105,18 +105,7 @@ impl Guest {
     }
 
     fn hand_over_to(&mut self, no_button: bool, caretaker: bool) {
-        let hello = Hello {
-            version: VERSION,
-            bootdisk: "0".into(),
-            kernel: "6.1".into(),
-            uptime: None,
-            restarts: true,
-            resumes: true,
-        };
-        self.send(Frame::control(Kind::Hello, &hello));
-        let frame = std::iter::from_fn(|| self.receive()).find(|frame| frame.kind == Kind::Welcome).unwrap();
-        let nonce = serde_json::from_slice::<Welcome>(&frame.payload).unwrap().nonce;
-        self.nonce.clone_from(&nonce);
+        let nonce = self.be_welcomed().nonce;
         let guessed = HandedOver { nonce: "0".repeat(32), init: "/forged".into(), no_button: false, caretaker };
         self.send(Frame::control(Kind::HandedOver, &guessed));
         let handed_over = HandedOver { nonce, init: "/sbin/init".into(), no_button, caretaker };
@@ -149,7 +138,7 @@ impl Guest {
     }
 
     fn event(&mut self, name: &str, data: &str) {
-        _ = writeln!(self.qmp, "{{\"event\": \"{name}\", \"data\": {data}}}");
+        say_line(&mut self.qmp, &format!("{{\"event\": \"{name}\", \"data\": {data}}}"));
     }
 
     pub(super) fn reset(&mut self) {
@@ -167,6 +156,11 @@ impl Guest {
     }
 }
 
+/// A line of QEMU's monitor, in one write: two threads say them.
+fn say_line(socket: &mut UnixStream, line: &str) {
+    _ = socket.write_all(format!("{line}\n").as_bytes());
+}
+
 /// QEMU's monitor: agrees to everything, dies when asked to, and tells of every button that is pressed. A migration ends
 /// with this status.
 fn monitor(
@@ -176,16 +170,16 @@ fn monitor(
     begin: &Sender<()>,
     pressed: &Sender<&'static str>,
 ) {
-    _ = writeln!(socket, r#"{{"QMP": {{"version": {{"qemu": {{"major": 7, "minor": 2, "micro": 0}}}}}}}}"#);
+    say_line(&mut socket, r#"{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}}}"#);
     for line in BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok) {
         let command: Value = serde_json::from_str(&line).unwrap();
-        _ = writeln!(socket, r#"{{"return": {{}}, "id": {}}}"#, command["id"]);
+        say_line(&mut socket, &format!(r#"{{"return": {{}}, "id": {}}}"#, command["id"]));
         match command["execute"].as_str() {
             Some("cont") => _ = begin.send(()),
             Some("system_powerdown") => _ = pressed.send("power"),
             Some("send-key") => _ = pressed.send("keys"),
             Some("migrate" | "migrate-incoming") => {
-                _ = writeln!(socket, r#"{{"event": "MIGRATION", "data": {{"status": "{migrated}"}}}}"#);
+                say_line(&mut socket, &format!(r#"{{"event": "MIGRATION", "data": {{"status": "{migrated}"}}}}"#));
             }
             Some("quit") => _ = kill(pid, Signal::SIGTERM),
             _ => {}
