@@ -20,10 +20,11 @@ use super::disk::Disk;
 use super::error::RunError;
 use super::extras::Extras;
 use super::machine::{Access, Bus, MachineOptions};
+use crate::formats::unpack::read_bounded;
 use crate::inputs::FileId;
 use crate::output::scratch_dir;
 use std::fs::{File, Permissions};
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -157,14 +158,8 @@ fn again(file: &File) -> io::Result<File> {
 /// Takes a machine's state as it comes. The thread ends with the pipe; what is too long it stops reading, and QEMU fails.
 pub(crate) fn receive_state() -> io::Result<(PipeWriter, JoinHandle<io::Result<Vec<u8>>>)> {
     let (reader, writer) = io::pipe()?;
-    let receive = move || {
-        let mut state = Vec::new();
-        let read = (&reader).take(MOST + 1).read_to_end(&mut state)?;
-        if read as u64 > MOST {
-            return Err(io::Error::other(format!("the machine's state is longer than {MOST} bytes")));
-        }
-        Ok(state)
-    };
+    let too_long = || io::Error::other(format!("the machine's state is longer than {MOST} bytes"));
+    let receive = move || read_bounded(reader, MOST)?.ok_or_else(too_long);
     Ok((writer, thread::Builder::new().name("state".into()).spawn(receive)?))
 }
 
@@ -179,6 +174,7 @@ pub(crate) fn send_state(state: Arc<Vec<u8>>) -> io::Result<PipeReader> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::os::unix::fs::FileExt;
 
     #[test]

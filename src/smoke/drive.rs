@@ -146,7 +146,8 @@ pub(super) struct Drive<'a> {
 }
 
 impl Watched {
-    fn new(verdict: Verdict) -> Watched {
+    /// Of a machine of which there is only this to say.
+    pub(super) fn new(verdict: Verdict) -> Watched {
         let (lost, snapshot) = (Lost::default(), None);
         Watched { verdict, assumed: None, end: None, screen: None, lost, snapshot, refused: None }
     }
@@ -198,11 +199,6 @@ impl<'a> Drive<'a> {
                 Watched { refused, ..watched(self.told(fatal.unwrap_or(Verdict::Error(message)))) }
             }
         }
-    }
-
-    /// One whose turn did not come.
-    pub(super) fn never_began(&self, verdict: Verdict) -> Watched {
-        Watched::new(verdict)
     }
 
     /// The verdict, of one among others in the light of what happened to them.

@@ -118,12 +118,9 @@ impl Group<'_> {
             wire: self.wires[number].clone(),
             together: self.together.as_ref(),
         };
-        let life = || {
-            let mut drive = Drive::new(&member.test, Some(membership));
-            match self.wait_for_turn(member, boards, stop) {
-                None => drive.watch_on(&boards[number], stop),
-                Some(verdict) => drive.never_began(verdict),
-            }
+        let life = || match self.wait_for_turn(member, boards, stop) {
+            None => Drive::new(&member.test, Some(membership)).watch_on(&boards[number], stop),
+            Some(verdict) => Watched::new(verdict),
         };
         caught(life).inspect_err(|_| self.company.ends(End::Failed(number)))
     }

@@ -150,12 +150,10 @@ pub fn order(machines: &[Named<'_>], line: usize) -> Result<Vec<Vec<SpecAfter>>,
 /// A machine that can never start, because it waits for itself.
 fn circle(after: &[Vec<SpecAfter>]) -> Option<usize> {
     let mut started = vec![false; after.len()];
-    loop {
-        let can = |number: &usize| !started[*number] && after[*number].iter().all(|after| started[after.machine]);
-        match (0..after.len()).find(can) {
-            Some(number) => started[number] = true,
-            None => break,
-        }
+    let can =
+        |started: &[bool], number: usize| !started[number] && after[number].iter().all(|after| started[after.machine]);
+    while let Some(number) = (0..after.len()).find(|&number| can(&started, number)) {
+        started[number] = true;
     }
     // Who is left waits for somebody who is left; going from one to the next comes to a circle.
     let mut number = started.iter().position(|started| !started)?;

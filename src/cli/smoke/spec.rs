@@ -176,7 +176,7 @@ impl File<'_> {
     fn either(&self, section: &Section, defaults: &[Given], more: &[Given]) -> Result<SpecTest, Wrong> {
         let layers: [&[Given]; 3] = [defaults, &section.given, more];
         match &section.machines {
-            None => self.test(section.line, &layers),
+            None => self.test(self.keys(section.line, &layers)?, section.line, &layers),
             Some(machines) => self.several(section.line, &layers, machines),
         }
     }
@@ -199,12 +199,13 @@ impl File<'_> {
         let mut after = Vec::new();
         for section in sections {
             let layers: [&[Given]; 4] = [defaults, &of_each, &section.given, more];
-            let test = self.test(section.line, &layers)?;
+            let mut keys = self.keys(section.line, &layers)?;
+            let (waits_for, outside) = (std::mem::take(&mut keys.after), keys.outside);
+            let test = self.test(keys, section.line, &layers)?;
             machines::checked(&test.name).map_err(|message| (section.line, message))?;
-            let keys = self.keys(section.line, &layers)?;
             let at = section.given.iter().find(|one| one.key() == "after").map_or(section.line, |one| one.line);
-            after.push((at, keys.after));
-            machines.push(SpecMachine { test, after: Vec::new(), outside: keys.outside });
+            after.push((at, waits_for));
+            machines.push(SpecMachine { test, after: Vec::new(), outside });
         }
         let named = sections.iter().zip(&machines).zip(&after).map(|((section, machine), (at, after))| Named {
             line: section.line,
@@ -218,8 +219,7 @@ impl File<'_> {
         Ok(SpecTest { name, target: OsString::new(), settings: keys.settings, place, machines })
     }
 
-    fn test(&self, line: usize, layers: &[&[Given]]) -> Result<SpecTest, Wrong> {
-        let keys = self.keys(line, layers)?;
+    fn test(&self, keys: Keys, line: usize, layers: &[&[Given]]) -> Result<SpecTest, Wrong> {
         if let Some(why) = keys.settings.no_snapshot() {
             return Err((line_of("snapshot", layers, line), why.into()));
         }

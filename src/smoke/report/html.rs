@@ -7,12 +7,12 @@
 use super::super::suite::Suite;
 use super::super::verdict::{Class, Report, seconds};
 use super::timeline::{self, Bar};
+use crate::formats::unpack::read_bounded;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use quick_xml::escape::escape;
 use std::fmt::Write;
 use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 /// What a PNG file begins with (PNG specification, 5.2).
@@ -133,13 +133,8 @@ fn bar(page: &mut String, report: &Report, longest: f64) {
 
 /// The screen itself, in the page: its file may not come along.
 fn picture(page: &mut String, screen: Option<&Path>) {
-    let read = |path: &Path| -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(LARGEST_PICTURE + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let whole = |bytes: &Vec<u8>| bytes.starts_with(PNG) && bytes.len() as u64 <= LARGEST_PICTURE;
-    if let Some(bytes) = screen.and_then(|path| read(path).ok()).filter(whole) {
+    let read = |path: &Path| read_bounded(File::open(path).ok()?, LARGEST_PICTURE).ok()?;
+    if let Some(bytes) = screen.and_then(read).filter(|bytes| bytes.starts_with(PNG)) {
         let encoded = STANDARD.encode(bytes);
         _ = writeln!(page, "<img alt=\"The screen at the end\" src=\"data:image/png;base64,{encoded}\">");
     }
