@@ -46,6 +46,8 @@ def space(output):
 
 def summary(name, aim, runs, ours, output):
     walls, times, peaks = zip(*runs)
+    ratios = [our[0] / wall for our, wall in zip(ours, walls)]
+    cpu_ratios = [our[1] / max(cpu, 0.01) for our, cpu in zip(ours, times)]
     return {
         "name": name,
         "wall": statistics.median(walls),
@@ -53,8 +55,10 @@ def summary(name, aim, runs, ours, output):
         "slowest": max(walls),
         "cpu": statistics.median(times),
         "peak": max(peaks),
-        "ratio": statistics.median(our[0] / wall for our, wall in zip(ours, walls)),
-        "cpu_ratio": statistics.median(our[1] / max(cpu, 0.01) for our, cpu in zip(ours, times)),
+        "ratio": statistics.median(ratios),
+        "ratios": [min(ratios), max(ratios)],
+        "cpu_ratio": statistics.median(cpu_ratios),
+        "cpu_ratios": [min(cpu_ratios), max(cpu_ratios)],
         "aim": float(aim) if aim else None,
         "output": output,
     }
@@ -73,6 +77,16 @@ def table(rows):
         )
 
 
+def spread(rows):
+    """How far the ratios of single rounds are apart: what is nearer to 1 than that says nothing."""
+    for row in rows[:-1]:
+        (low, high), (cpu_low, cpu_high) = row["ratios"], row["cpu_ratios"]
+        yield (
+            f"ours to {row['name']}: wall {row['ratio']:.2f} ({low:.2f} to {high:.2f}), "
+            f"CPU {row['cpu_ratio']:.2f} ({cpu_low:.2f} to {cpu_high:.2f})"
+        )
+
+
 def main():
     count, results, title, rest = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]
     commands = list(zip(rest[::5], rest[1::5], rest[2::5], rest[3::5], rest[4::5]))
@@ -87,7 +101,8 @@ def main():
     ours = rounds[commands[-1][0]]
     rows = [summary(name, aim, rounds[name], ours, outputs[name]) for name, _, _, _, aim in commands]
     print(f"\n{title}\n")
-    print("\n".join(table(rows)), flush=True)
+    print("\n".join(table(rows)))
+    print("\n" + "\n".join(spread(rows)), flush=True)
 
     with open(results, encoding="utf-8") as file:
         all_results = json.load(file)
