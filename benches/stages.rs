@@ -158,6 +158,7 @@ fn esp_of_a_kernel(bencher: Bencher<'_, '_>) {
         release: "6.1.0",
         initramfs: &initramfs,
         efi_loader: Some(b"MZ"),
+        unified: None,
         command_line: "console=ttyS0 quiet",
         title: "Linux",
         volume_id: 1,

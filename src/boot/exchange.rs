@@ -397,6 +397,7 @@ mod tests {
             release: "6.1.1",
             initramfs: &initramfs,
             efi_loader: Some(b"MZ loader"),
+            unified: None,
             command_line: "console=ttyS0 quiet",
             title: "Linux 6.1.1",
             volume_id: 1,

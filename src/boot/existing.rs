@@ -1,6 +1,7 @@
 //! A disk that exists, as far as booting it needs: its partitions, and the boot files on its ESP.
 
 use super::loader;
+use super::uki::{self, Inside};
 use crate::arch::Architecture;
 use crate::disk::gpt::Role;
 use crate::disk::table::{self, Found, ReadTableError};
@@ -12,6 +13,7 @@ use crate::inputs::{self, FileId};
 use crate::recognise::{self, Kind, Refusal, Wanted};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use thiserror::Error;
@@ -87,6 +89,8 @@ pub struct BootFiles {
     pub initrds: Vec<Vec<u8>>,
     /// The kernel's command line.
     pub command_line: String,
+    /// Bytes of the unified kernel image that all this is in.
+    pub unified: Option<u64>,
 }
 
 impl ReadAt for Existing {
@@ -105,6 +109,14 @@ impl BootFiles {
         }
         all
     }
+}
+
+/// What a disk starts.
+enum Started {
+    /// What an entry names.
+    Entry(boot_entry::Entry),
+    /// A unified kernel image.
+    Unified { file: fat::Entry, bytes: Vec<u8>, inside: Inside },
 }
 
 /// Where the boot files lie: offset on the disk and bytes of each piece.
@@ -149,39 +161,59 @@ impl Existing {
     /// Kernel, initial RAM disks and command line.
     pub fn boot_files(&self) -> Result<BootFiles, ExistingError> {
         let esp = self.esp(loader::ENTRY_PATH)?;
-        let entry = self.entry()?;
-        let initrds = entry.initrd.iter().map(|path| read(&esp, path, MAX_FILE));
-        Ok(BootFiles {
-            kernel: read(&esp, entry.linux().unwrap_or_default(), MAX_FILE)?,
-            initrds: initrds.collect::<Result<_, _>>()?,
-            command_line: entry.options.unwrap_or_default(),
-        })
+        match self.started(&esp)? {
+            Started::Entry(entry) => {
+                let initrds = entry.initrd.iter().map(|path| read(&esp, path, MAX_FILE));
+                Ok(BootFiles {
+                    kernel: read(&esp, entry.linux().unwrap_or_default(), MAX_FILE)?,
+                    initrds: initrds.collect::<Result<_, _>>()?,
+                    command_line: entry.options.unwrap_or_default(),
+                    unified: None,
+                })
+            }
+            Started::Unified { bytes, inside, .. } => Ok(BootFiles {
+                kernel: bytes[inside.kernel].to_vec(),
+                initrds: inside.initramfs.into_iter().map(|place| bytes[place].to_vec()).collect(),
+                command_line: inside.command_line,
+                unified: Some(bytes.len() as u64),
+            }),
+        }
     }
 
     /// Where the same lie.
     pub fn boot_places(&self) -> Result<BootPlaces, ExistingError> {
         let esp = self.esp(loader::ENTRY_PATH)?;
-        let entry = self.entry()?;
-        let places = |path: &str| find(&esp, path).and_then(|file| esp.places(&file).map_err(in_file(path)));
-        Ok(BootPlaces {
-            kernel: places(entry.linux().unwrap_or_default())?,
-            initrds: entry.initrd.iter().map(|path| places(path)).collect::<Result<_, _>>()?,
-        })
+        let places = |file: &fat::Entry| esp.places(file).map_err(in_file(&file.name));
+        match self.started(&esp)? {
+            Started::Entry(entry) => {
+                let at = |path: &str| find(&esp, path).and_then(|file| places(&file));
+                Ok(BootPlaces {
+                    kernel: at(entry.linux().unwrap_or_default())?,
+                    initrds: entry.initrd.iter().map(|path| at(path)).collect::<Result<_, _>>()?,
+                })
+            }
+            Started::Unified { file, inside, .. } => {
+                let whole = places(&file)?;
+                let part = |place| places_within(&whole, place);
+                Ok(BootPlaces {
+                    kernel: part(inside.kernel),
+                    initrds: inside.initramfs.map(part).into_iter().collect(),
+                })
+            }
+        }
     }
 
-    /// The entry that says what is booted how. It starts a kernel, and has an initial RAM disk.
-    pub fn entry(&self) -> Result<boot_entry::Entry, ExistingError> {
-        let esp = self.esp(loader::ENTRY_PATH)?;
-        let found = loader::find_entry(&esp).map_err(in_file(loader::ENTRY_PATH))?;
-        let file = found.ok_or_else(|| ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned()))?;
-        let text = esp.read(&file, boot_entry::LONGEST).map_err(in_file(&file.name))?;
-        let entry = boot_entry::Entry::parse(&text);
-        let wrong = |what| Err(ExistingError::Entry { file: file.name.clone(), what });
-        match (entry.linux(), entry.initrd.is_empty()) {
-            (None, _) => wrong("starts no kernel: it has no line linux, or one of efi or uki behind it"),
-            (_, true) => wrong("has no line initrd"),
-            _ => Ok(entry),
+    /// What is started: by an entry of ours, or a unified kernel image of ours, or whichever firmware finds.
+    fn started(&self, esp: &Volume<&File>) -> Result<Started, ExistingError> {
+        if let Some(file) = loader::find_entry(esp).map_err(in_file(loader::ENTRY_PATH))? {
+            return entry(esp, &file).map(Started::Entry);
         }
+        let missing = || ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned());
+        let path = loader::fallback_path(self.architecture()?);
+        let file = uki::find(esp, path).map_err(in_file(path))?.ok_or_else(missing)?;
+        let bytes = esp.read(&file, MAX_FILE).map_err(in_file(&file.name))?;
+        let inside = Inside::of(&bytes).ok_or_else(missing)?;
+        Ok(Started::Unified { file, bytes, inside })
     }
 
     /// Whether UEFI finds a loader.
@@ -219,6 +251,32 @@ fn in_file(file: &str) -> impl FnOnce(fat::Error) -> ExistingError {
     move |source| ExistingError::Esp { file: file.to_owned(), source }
 }
 
+/// An entry that starts a kernel, and has an initial RAM disk.
+fn entry(esp: &Volume<&File>, file: &fat::Entry) -> Result<boot_entry::Entry, ExistingError> {
+    let text = esp.read(file, boot_entry::LONGEST).map_err(in_file(&file.name))?;
+    let entry = boot_entry::Entry::parse(&text);
+    let wrong = |what| Err(ExistingError::Entry { file: file.name.clone(), what });
+    match (entry.linux(), entry.initrd.is_empty()) {
+        (None, _) => wrong("starts no kernel: it has no line linux, or one of efi or uki behind it"),
+        (_, true) => wrong("has no line initrd"),
+        _ => Ok(entry),
+    }
+}
+
+/// The places of a part of a file that lies at these.
+pub(super) fn places_within(whole: &[(u64, u64)], part: Range<usize>) -> Vec<(u64, u64)> {
+    let (start, end) = (part.start as u64, part.end as u64);
+    let (mut found, mut at) = (Vec::new(), 0);
+    for (offset, length) in whole {
+        let (from, to) = (start.max(at), end.min(at + length));
+        if from < to {
+            found.push((offset + (from - at), to - from));
+        }
+        at += length;
+    }
+    found
+}
+
 fn find(esp: &Volume<&File>, path: &str) -> Result<fat::Entry, ExistingError> {
     let found = esp.find_file(path).map_err(in_file(path))?;
     found.ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))
@@ -226,4 +284,18 @@ fn find(esp: &Volume<&File>, path: &str) -> Result<fat::Entry, ExistingError> {
 
 fn read(esp: &Volume<&File>, path: &str, limit: u64) -> Result<Vec<u8>, ExistingError> {
     esp.read(&find(esp, path)?, limit).map_err(in_file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::places_within;
+
+    #[test]
+    fn a_part_of_a_file_is_cut_out_of_its_places() {
+        let whole = [(1000, 512), (9000, 1024)];
+        assert_eq!(places_within(&whole, 0..512), [(1000, 512)]);
+        assert_eq!(places_within(&whole, 500..600), [(1500, 12), (9000, 88)]);
+        assert_eq!(places_within(&whole, 512..1536), [(9000, 1024)]);
+        assert_eq!(places_within(&whole, 7..7), []);
+    }
 }

@@ -4,18 +4,19 @@
 //! loader/loader.conf               no menu, no editor, nothing found on other disks
 //! loader/entries/bootdisk.conf     type #1 entry: kernel, initramfs, command line
 //! EFI/BOOT/BOOTX64.EFI             systemd-boot, where firmware looks on a disk it does not know
+//! EFI/Linux/bootdisk.efi           in the place of the entry: a unified kernel image, see [`super::uki`]
 //! ```
 //!
 //! Nothing here makes the loader write to the ESP: no loader/random-seed, no boot counter in the entry's name.
 //!
 //! Another kernel on the disk may leave the one before as `loader/entries/bootdisk-old.conf`.
 //!
-//! Not supported: unified kernel images. Specifications: UAPI.1 Boot Loader Specification, type #1;
-//! systemd's loader.conf(5); UEFI 2.10 section 3.5.1.1; Microsoft's PE format for the loader's header.
+//! Specifications: UAPI.1 Boot Loader Specification, types #1 and #2; systemd's loader.conf(5); UEFI 2.10 section 3.5.1.1; Microsoft's PE format for the loader's header.
 
 use crate::arch::Architecture;
 use crate::escape::escape;
 use crate::formats::fat::{self, Volume};
+use crate::formats::uki::LINUX;
 use crate::formats::{ReadAt, boot_entry, pe};
 use crate::inputs;
 use crate::kernel::package::Source;
@@ -29,7 +30,8 @@ use thiserror::Error;
 pub const CONFIG_PATH: &str = "loader/loader.conf";
 /// Path of the one entry on the ESP.
 pub const ENTRY_PATH: &str = "loader/entries/bootdisk.conf";
-/// Its name without suffix.
+/// Its name, and that without suffix.
+pub const ENTRY_NAME: &str = "bootdisk.conf";
 const ENTRY_ID: &str = "bootdisk";
 /// Folder of all entries.
 pub const ENTRIES: &str = "loader/entries";
@@ -42,9 +44,9 @@ const TITLE_MAX: usize = 64;
 /// Most bytes of a path or version in the entry; more would only make lines nobody can read.
 const VERSION_MAX: usize = 128;
 
-/// Contents of loader.conf.
-pub fn config() -> String {
-    "timeout 0\neditor no\nauto-entries no\nauto-firmware no\ndefault bootdisk.conf\n".to_owned()
+/// Contents of loader.conf; `default` is the name of the file that is started.
+pub fn config(default: &str) -> String {
+    format!("timeout 0\neditor no\nauto-entries no\nauto-firmware no\ndefault {default}\n")
 }
 
 /// The boot menu entry.
@@ -137,21 +139,124 @@ pub fn fallback_path(architecture: Architecture) -> &'static str {
     }
 }
 
-/// Why there is no EFI loader.
+/// A program that comes with systemd-boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// systemd-boot.
+    Loader,
+    /// systemd's stub, which unified kernel images begin with.
+    Stub,
+}
+
+impl Program {
+    /// Where distributions install it; its packages have it there too.
+    fn installed_path(self, architecture: Architecture) -> &'static str {
+        match (self, architecture) {
+            (Program::Loader, Architecture::X86_64) => "/usr/lib/systemd/boot/efi/systemd-bootx64.efi",
+            (Program::Loader, Architecture::Aarch64) => "/usr/lib/systemd/boot/efi/systemd-bootaa64.efi",
+            (Program::Stub, Architecture::X86_64) => "/usr/lib/systemd/boot/efi/linuxx64.efi.stub",
+            (Program::Stub, Architecture::Aarch64) => "/usr/lib/systemd/boot/efi/linuxaa64.efi.stub",
+        }
+    }
+
+    /// What it is called in a folder of loaders.
+    pub fn file_name(self, architecture: Architecture) -> &'static str {
+        let path = self.installed_path(architecture);
+        path.rsplit('/').next().unwrap_or(path)
+    }
+
+    /// As distributions install it, or else from `kept`, a folder of ours.
+    pub fn find(self, architecture: Architecture, kept: Option<&Path>) -> Option<PathBuf> {
+        let kept = kept.map(|folder| folder.join(self.file_name(architecture)));
+        [Some(self.installed_path(architecture).into()), kept].into_iter().flatten().find(|path| path.exists())
+    }
+
+    /// Reads it: `given`, a program or a package with it in it, or what [`Program::find`] finds.
+    ///
+    /// # Errors
+    /// What is not there, cannot be read, or is no such program for this architecture.
+    pub fn open(
+        self,
+        architecture: Architecture,
+        given: Option<&Path>,
+        kept: Option<&Path>,
+    ) -> Result<Vec<u8>, LoaderError> {
+        let installed = self.installed_path(architecture);
+        let found = given.map(Path::to_owned).or_else(|| self.find(architecture, kept));
+        let path = found.unwrap_or_else(|| installed.into());
+        let path = path.as_path();
+        let failed = |error: io::Error| match (error.kind(), given) {
+            (io::ErrorKind::NotFound, None) => LoaderError::Missing(self, path.to_owned(), architecture),
+            _ => LoaderError::Read(self, path.to_owned(), error),
+        };
+        let wrong = |reason| LoaderError::Wrong { program: self, reason, path: path.to_owned() };
+        let bytes = match recognise::path(path).map_err(failed)? {
+            Kind::Package(_) => self
+                .in_package(architecture, path)?
+                .ok_or_else(|| wrong(format!("is a package without {} for this architecture", self.word())))?,
+            Kind::EfiProgram(_) | Kind::UnifiedKernel | Kind::Kernel(_) => {
+                bounded(inputs::open(path).map_err(failed)?).map_err(failed)?
+            }
+            kind => return Err(wrong(format!("is not an EFI program, but {}", kind.words()))),
+        };
+        match fault(architecture, &bytes).map(str::to_owned).or_else(|| self.fault(&bytes)) {
+            None => Ok(bytes),
+            Some(reason) => Err(wrong(reason)),
+        }
+    }
+
+    /// The program in a package; `None` of one that has none for this architecture.
+    ///
+    /// # Errors
+    /// A package that is damaged, or no package after all.
+    pub fn in_package(self, architecture: Architecture, package: &Path) -> Result<Option<Vec<u8>>, KernelError> {
+        in_package(package, self.installed_path(architecture))
+    }
+
+    /// What keeps an EFI program from being this one.
+    fn fault(self, bytes: &[u8]) -> Option<String> {
+        match self {
+            Program::Loader => None,
+            Program::Stub if pe::place(bytes, LINUX).is_some() => Some("has a kernel inside already".into()),
+            Program::Stub => {
+                let checked = pe::Headers::parse(bytes).and_then(|headers| headers.check(bytes.len() as u64));
+                checked.err().map(|fault| fault.to_string())
+            }
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Program::Loader => "systemd-boot",
+            Program::Stub => "systemd's stub",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Program::Loader => "EFI loader",
+            Program::Stub => "EFI stub",
+        }
+    }
+}
+
+/// Why there is no EFI loader, or no stub.
 #[derive(Debug, Error)]
 pub enum LoaderError {
-    /// Not installed.
-    #[error("systemd-boot is not installed: {}", .0.display())]
-    Missing(PathBuf),
+    /// Not installed; its stub comes with it.
+    #[error("systemd-boot is not installed: {}", .1.display())]
+    Missing(Program, PathBuf, Architecture),
     /// A package that is damaged, or no package after all.
     #[error(transparent)]
     Package(#[from] KernelError),
     /// Cannot be read.
-    #[error("cannot read the EFI loader {}", escape(.0.as_os_str().as_encoded_bytes()))]
-    Read(PathBuf, #[source] io::Error),
-    /// Not a program for this firmware.
-    #[error("EFI loader {reason}: {}", escape(.path.as_os_str().as_encoded_bytes()))]
-    NotALoader {
+    #[error("cannot read the {} {}", .0.name(), escape(.1.as_os_str().as_encoded_bytes()))]
+    Read(Program, PathBuf, #[source] io::Error),
+    /// Not a program for this firmware, or not this one.
+    #[error("{} {reason}: {}", .program.name(), escape(.path.as_os_str().as_encoded_bytes()))]
+    Wrong {
+        /// What it is not.
+        program: Program,
         /// What is wrong with it.
         reason: String,
         /// The file.
@@ -163,10 +268,20 @@ impl LoaderError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            LoaderError::NotALoader { .. } => {
+            LoaderError::Wrong { program: Program::Stub, .. } => {
+                "--efi-stub takes systemd's EFI stub for the disk's architecture, or a package of systemd-boot"
+            }
+            LoaderError::Missing(Program::Stub, _, Architecture::Aarch64) => {
+                "`bootdisk kernel fetch --arch aarch64` fetches it with a kernel; or give a stub with --efi-stub FILE"
+            }
+            LoaderError::Missing(Program::Stub, ..) | LoaderError::Read(Program::Stub, ..) => {
+                "`bootdisk kernel fetch` fetches it with a kernel; or install the package systemd-boot-efi, or give a stub \
+                 with --efi-stub FILE"
+            }
+            LoaderError::Wrong { program: Program::Loader, .. } => {
                 "--efi-loader takes an EFI program for the disk's architecture, or a package of systemd-boot"
             }
-            LoaderError::Missing(path) if path == Path::new(installed_path(Architecture::Aarch64)) => {
+            LoaderError::Missing(_, _, Architecture::Aarch64) => {
                 "`bootdisk kernel fetch --arch aarch64` fetches it with a kernel; or give a loader with --efi-loader FILE"
             }
             _ => {
@@ -177,48 +292,26 @@ impl LoaderError {
     }
 }
 
-/// Where distributions install systemd-boot; its packages have it there too.
-fn installed_path(architecture: Architecture) -> &'static str {
-    match architecture {
-        Architecture::X86_64 => "/usr/lib/systemd/boot/efi/systemd-bootx64.efi",
-        Architecture::Aarch64 => "/usr/lib/systemd/boot/efi/systemd-bootaa64.efi",
-    }
-}
-
-/// systemd-boot as distributions install it, or else from `kept`, a folder of ours.
-pub fn find(architecture: Architecture, kept: Option<&Path>) -> Option<PathBuf> {
-    let kept = kept.map(|folder| folder.join(file_name(architecture)));
-    [Some(installed_path(architecture).into()), kept].into_iter().flatten().find(|path| path.exists())
-}
-
-/// What systemd-boot is called in a folder of loaders.
-pub fn file_name(architecture: Architecture) -> &'static str {
-    let path = installed_path(architecture);
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Reads the EFI loader: `given`, a program or a package with systemd-boot in it, or what [`find`] finds.
+/// Reads systemd-boot; see [`Program::open`].
+///
+/// # Errors
+/// As there.
 pub fn open(architecture: Architecture, given: Option<&Path>, kept: Option<&Path>) -> Result<Vec<u8>, LoaderError> {
-    let found = given.map(Path::to_owned).or_else(|| find(architecture, kept));
-    let path = found.unwrap_or_else(|| installed_path(architecture).into());
-    let path = path.as_path();
-    let failed = |error: io::Error| match (error.kind(), given) {
-        (io::ErrorKind::NotFound, None) => LoaderError::Missing(path.to_owned()),
-        _ => LoaderError::Read(path.to_owned(), error),
-    };
-    let not_a_loader = |reason| LoaderError::NotALoader { reason, path: path.to_owned() };
-    let bytes = match recognise::path(path).map_err(failed)? {
-        Kind::Package(_) => in_package(path, installed_path(architecture))?
-            .ok_or_else(|| not_a_loader("is a package without systemd-boot for this architecture".into()))?,
-        Kind::EfiProgram(_) | Kind::UnifiedKernel | Kind::Kernel(_) => {
-            bounded(inputs::open(path).map_err(failed)?).map_err(failed)?
-        }
-        kind => return Err(not_a_loader(format!("is not an EFI program, but {}", kind.words()))),
-    };
-    match fault(architecture, &bytes) {
-        None => Ok(bytes),
-        Some(reason) => Err(not_a_loader(reason.into())),
-    }
+    Program::Loader.open(architecture, given, kept)
+}
+
+/// Reads systemd's stub: `given`, or what is in the package that `loader` is, or what [`Program::find`] finds.
+///
+/// # Errors
+/// As [`Program::open`] has.
+pub fn open_stub(
+    architecture: Architecture,
+    given: Option<&Path>,
+    loader: Option<&Path>,
+    kept: Option<&Path>,
+) -> Result<Vec<u8>, LoaderError> {
+    let is_package = |path: &&Path| matches!(recognise::path(path), Ok(Kind::Package(_)));
+    Program::Stub.open(architecture, given.or_else(|| loader.filter(is_package)), kept)
 }
 
 /// The file of a package that would be installed at `wanted`.
@@ -290,8 +383,8 @@ mod tests {
         assert_eq!(parse(&text), expected);
         assert_eq!(text.lines().count(), 5);
         assert_eq!(boot_entry::Entry::parse(text.as_bytes()).oddity, None);
-        assert!(parse(&config()).iter().any(|pair| pair == (&"timeout", &"0")));
-        assert!(ENTRY_PATH.ends_with(parse(&config())["default"]), "the default is our entry");
+        assert!(parse(&config(ENTRY_NAME)).iter().any(|pair| pair == (&"timeout", &"0")));
+        assert!(ENTRY_PATH.ends_with(parse(&config(ENTRY_NAME))["default"]), "the default is our entry");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! One disk boots under both firmwares from one copy of kernel and initramfs: UEFI finds systemd-boot on the ESP, BIOS
-//! finds our boot stage, which reads the same files by the sectors they lie in.
+//! finds our boot stage, which reads the same files by the sectors they lie in. In a unified kernel image they are sections
+//! of one file, and the sectors are those of the sections.
 
 pub mod bios;
 mod collect;
@@ -15,12 +16,19 @@ pub mod exchange;
 pub mod existing;
 pub mod initramfs;
 pub mod loader;
+pub mod uki;
 
 use crate::arch::Architecture;
-use crate::disk::gpt::{Layout, Role};
+use crate::disk::gpt::{Layout, Role, SECTOR};
+use crate::formats::pe;
 use crate::output::{Output, Slice};
+use esp::Extent;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use thiserror::Error;
+use uki::{Inside, Unified};
 
 /// Which firmware a disk boots under. With neither it is for direct boot alone: nothing on it is executed before the
 /// kernel.
@@ -50,8 +58,10 @@ pub struct Boot<'a> {
     pub release: &'a str,
     /// The whole initramfs.
     pub initramfs: &'a [u8],
-    /// The EFI loader of [`loader::open`]; needed for UEFI.
+    /// The EFI loader of [`loader::open`]; needed for UEFI, unless a unified kernel image is started by itself.
     pub efi_loader: Option<&'a [u8]>,
+    /// Kernel, initramfs and command line are one program; for UEFI.
+    pub unified: Option<Unified<'a>>,
     /// The line of [`command_line::command_line`].
     pub command_line: &'a str,
     /// Title of the boot entry; made harmless by [`loader::title`].
@@ -71,6 +81,12 @@ pub enum BootError {
     /// UEFI without a loader.
     #[error("no EFI loader was given")]
     NoLoader,
+    /// A unified kernel image where nothing starts one.
+    #[error("a unified kernel image is for UEFI")]
+    NoUefi,
+    /// The stub of a unified kernel image.
+    #[error("EFI stub {0}")]
+    Stub(pe::Fault),
     /// The layout lacks a partition.
     #[error("disk layout has no partition for the boot files")]
     NoPartition,
@@ -96,6 +112,8 @@ impl BootError {
             BootError::Esp(esp::EspError::Size(_)) => "omit --esp-size, or give 128M",
             BootError::NoLoader => "install the package systemd-boot-efi, or give a loader with --efi-loader FILE",
             BootError::NoBios => "choose --firmware uefi",
+            BootError::NoUefi => "omit --uki, or give --firmware uefi,bios",
+            BootError::Stub(_) => "give systemd's stub with --efi-stub FILE, or a package of systemd-boot",
             BootError::Bios(bios::BiosError::Setup(_)) => {
                 "BIOS needs a bzImage of Linux 3.8 or later; --firmware uefi does without"
             }
@@ -107,24 +125,51 @@ impl BootError {
 
 /// Bytes of the smallest ESP for these boot files; with room for another kernel beside them if there is to be `another`.
 pub fn esp_size(boot: &Boot, architecture: Architecture, another: bool) -> Result<u64, BootError> {
-    let texts = Texts::of(boot)?;
-    let mut files = texts.files(boot, architecture)?;
+    let gathered = Gathered::of(boot, architecture)?;
+    let mut files = gathered.files();
     if another {
         // Until the new ones are whole the old ones stay.
-        files.insert("another/linux".into(), boot.kernel);
-        files.insert("another/initramfs".into(), boot.initramfs);
+        for part in [&gathered.kernel, &gathered.initramfs] {
+            files.insert(format!("another/{}", part.path), &gathered.files[&part.path]);
+        }
     }
     Ok(esp::smallest_for(&files).ok_or(esp::EspError::TooMuch)?)
 }
 
-/// Files of the ESP that are written here.
-struct Texts {
-    config: String,
-    entry: String,
+/// All files of the ESP with their bytes, and where kernel and initramfs are among them.
+struct Gathered<'a> {
+    files: BTreeMap<String, Cow<'a, [u8]>>,
+    kernel: Part,
+    initramfs: Part,
 }
 
-impl Texts {
-    fn of(boot: &Boot) -> Result<Texts, BootError> {
+/// A file, or a part of one that begins on a sector.
+struct Part {
+    path: String,
+    within: Option<Range<usize>>,
+}
+
+impl<'a> Gathered<'a> {
+    /// Gathers them. Sizes and places are taken from what is returned.
+    fn of(boot: &Boot<'a>, architecture: Architecture) -> Result<Gathered<'a>, BootError> {
+        let mut gathered = match &boot.unified {
+            Some(unified) => Gathered::unified(boot, unified, architecture)?,
+            None => Gathered::apart(boot)?,
+        };
+        match boot.efi_loader.filter(|_| boot.firmware.uefi) {
+            Some(efi_loader) => {
+                let default = if boot.unified.is_some() { uki::NAME } else { loader::ENTRY_NAME };
+                gathered.add(loader::fallback_path(architecture), efi_loader.into());
+                gathered.add(loader::CONFIG_PATH, loader::config(default).into_bytes().into());
+            }
+            None if boot.firmware.uefi && boot.unified.is_none() => return Err(BootError::NoLoader),
+            None => {}
+        }
+        Ok(gathered)
+    }
+
+    /// Kernel and initramfs as files, and an entry that names them.
+    fn apart(boot: &Boot<'a>) -> Result<Gathered<'a>, BootError> {
         let entry = loader::Entry {
             title: loader::title(boot.title),
             version: boot.release.to_owned(),
@@ -132,23 +177,63 @@ impl Texts {
             initrd: loader::INITRAMFS_PATH.to_owned(),
             options: boot.command_line.to_owned(),
         };
-        Ok(Texts { config: loader::config(), entry: entry.encode()? })
+        let whole = |path: &str| Part { path: path.to_owned(), within: None };
+        let mut gathered = Gathered {
+            files: BTreeMap::new(),
+            kernel: whole(loader::KERNEL_PATH),
+            initramfs: whole(loader::INITRAMFS_PATH),
+        };
+        gathered.add(loader::KERNEL_PATH, boot.kernel.into());
+        gathered.add(loader::INITRAMFS_PATH, boot.initramfs.into());
+        // Also without a loader that reads it: it is where the disk says its command line.
+        gathered.add(loader::ENTRY_PATH, entry.encode()?.into_bytes().into());
+        Ok(gathered)
     }
 
-    /// All files of the ESP.
-    fn files<'a>(&'a self, boot: &Boot<'a>, architecture: Architecture) -> Result<esp::Files<'a>, BootError> {
-        let mut files = esp::Files::new();
-        files.insert(loader::KERNEL_PATH.to_owned(), boot.kernel);
-        files.insert(loader::INITRAMFS_PATH.to_owned(), boot.initramfs);
-        // Also without a loader that reads it: it is where the disk says its command line.
-        files.insert(loader::ENTRY_PATH.to_owned(), self.entry.as_bytes());
-        if boot.firmware.uefi {
-            let efi_loader = boot.efi_loader.ok_or(BootError::NoLoader)?;
-            files.insert(loader::fallback_path(architecture).to_owned(), efi_loader);
-            files.insert(loader::CONFIG_PATH.to_owned(), self.config.as_bytes());
+    /// Both as sections of one program.
+    fn unified(boot: &Boot<'a>, unified: &Unified<'_>, architecture: Architecture) -> Result<Gathered<'a>, BootError> {
+        if !boot.firmware.uefi {
+            return Err(BootError::NoUefi);
         }
-        Ok(files)
+        let parts = uki::Parts { kernel: boot.kernel, release: boot.release, initramfs: boot.initramfs };
+        let file = uki::encode(unified, &parts, boot.command_line).map_err(BootError::Stub)?;
+        let Inside { kernel, initramfs, .. } = Inside::of(&file).ok_or(BootError::Stub(pe::Fault::NoProgram))?;
+        let path = uki::path(architecture, boot.efi_loader.is_some());
+        let part = |within| Part { path: path.to_owned(), within };
+        let mut gathered = Gathered { files: BTreeMap::new(), kernel: part(Some(kernel)), initramfs: part(initramfs) };
+        gathered.add(path, file.into());
+        Ok(gathered)
     }
+
+    fn add(&mut self, path: &str, bytes: Cow<'a, [u8]>) {
+        self.files.insert(path.to_owned(), bytes);
+    }
+
+    /// The files as a volume takes them.
+    fn files(&self) -> esp::Files<'_> {
+        self.files.iter().map(|(path, bytes)| (path.clone(), &bytes[..])).collect()
+    }
+
+    /// The bytes of a part.
+    fn bytes(&self, part: &Part) -> &[u8] {
+        let file = self.files.get(&part.path).map(|bytes| &bytes[..]).unwrap_or_default();
+        part.within.clone().map_or(file, |within| &file[within])
+    }
+}
+
+/// The sectors of a part of a file that lies in `extents`; the last one is whole.
+fn extents_within(extents: &[Extent], within: &Range<usize>) -> Vec<Extent> {
+    let (start, end) = (within.start as u64 / SECTOR, (within.end as u64).div_ceil(SECTOR));
+    let (mut found, mut at) = (Vec::new(), 0);
+    for extent in extents {
+        let here = at..at + u64::from(extent.sectors);
+        at = here.end;
+        let (from, to) = (start.max(here.start), end.min(here.end));
+        if from < to {
+            found.push(Extent { lba: extent.lba + (from - here.start), sectors: (to - from) as u32 });
+        }
+    }
+    found
 }
 
 /// Writes ESP and BIOS boot partition, which must be zero before. Returns the boot code for the table's first sector
@@ -161,8 +246,8 @@ pub fn write(boot: &Boot, layout: &Layout, output: &dyn Output) -> Result<[u8; b
     }
     let partition = layout.partition(Role::Esp).ok_or(BootError::NoPartition)?;
 
-    let texts = Texts::of(boot)?;
-    let files = texts.files(boot, architecture)?;
+    let gathered = Gathered::of(boot, architecture)?;
+    let files = gathered.files();
     let volume = esp::Volume {
         first_lba: partition.first_lba,
         size: partition.bytes(),
@@ -172,7 +257,7 @@ pub fn write(boot: &Boot, layout: &Layout, output: &dyn Output) -> Result<[u8; b
     };
     let image = esp::encode(&files, &volume)?;
     let boot_code = if bios {
-        write_stage(boot, layout, &image, output)?
+        write_stage(boot, &gathered, layout, &image, output)?
     } else if architecture == Architecture::X86_64 {
         bios::refusal()
     } else {
@@ -185,19 +270,23 @@ pub fn write(boot: &Boot, layout: &Layout, output: &dyn Output) -> Result<[u8; b
 /// Writes the second stage and returns the first.
 fn write_stage(
     boot: &Boot,
+    gathered: &Gathered<'_>,
     layout: &Layout,
     image: &esp::EspImage,
     output: &dyn Output,
 ) -> Result<[u8; bios::MBR_BYTES], BootError> {
     let partition = layout.partition(Role::BiosBoot).ok_or(BootError::NoPartition)?;
-    let extents = |path: &str| image.extents(path).unwrap_or_default();
+    let extents = |part: &Part| {
+        let file = image.extents(&part.path).unwrap_or_default();
+        part.within.as_ref().map_or_else(|| file.clone(), |within| extents_within(&file, within))
+    };
     let stage = bios::encode(&bios::Boot {
         stage2_lba: partition.first_lba,
         stage2_sectors: partition.sectors,
-        kernel: boot.kernel,
-        kernel_extents: &extents(loader::KERNEL_PATH),
-        initramfs: boot.initramfs,
-        initramfs_extents: &extents(loader::INITRAMFS_PATH),
+        kernel: gathered.bytes(&gathered.kernel),
+        kernel_extents: &extents(&gathered.kernel),
+        initramfs: gathered.bytes(&gathered.initramfs),
+        initramfs_extents: &extents(&gathered.initramfs),
         command_line: boot.command_line,
     })?;
     output.write_at(partition.offset(), &stage.stage2)?;
@@ -228,6 +317,7 @@ mod tests {
             release: "6.1.0",
             initramfs: b"070701",
             efi_loader: Some(b"MZ"),
+            unified: None,
             command_line: "quiet",
             title: "an image\noptions init=/bin/sh",
             volume_id: 1,
@@ -317,6 +407,48 @@ mod tests {
         let direct = bytes_of(&Boot { firmware: neither, efi_loader: None, ..boot(b"\x7fELF") });
         assert!(holds(&direct, b"\x7fELF") && holds(&direct, b"title "));
         assert!(direct[1 << 20..2 << 20].iter().all(|&byte| byte == 0) && !holds(&direct, b"BOOTX64"));
+    }
+
+    #[test]
+    fn a_unified_kernel_image_is_all_there_is_and_a_bios_reads_its_sections() {
+        let (kernel, stub) = (bios::bzimage(20), pe::tests::stub());
+        let unified = Some(Unified { stub: &stub, os_release: "ID=linux\n" });
+        for loader in [Some(&b"MZ"[..]), None] {
+            let boot = Boot { unified, efi_loader: loader, ..boot(&kernel) };
+            let memory = Memory::default();
+            write_all(&boot, &layout(Architecture::X86_64), &memory).unwrap();
+            let slot = bios::read::active(&memory).unwrap().unwrap();
+            let (mut of_slot, initramfs) = slot.load(&memory).unwrap().unwrap();
+            of_slot.truncate(kernel.len());
+            assert!(of_slot == kernel && initramfs == b"070701" && slot.command_line == "quiet");
+            let gathered = Gathered::of(&boot, Architecture::X86_64).unwrap();
+            let paths: Vec<&str> = gathered.files.keys().map(String::as_str).collect();
+            match loader {
+                Some(_) => assert_eq!(paths, ["EFI/BOOT/BOOTX64.EFI", uki::PATH, loader::CONFIG_PATH]),
+                None => assert_eq!(paths, ["EFI/BOOT/BOOTX64.EFI"]),
+            }
+        }
+        let bios_alone = Boot { firmware: Firmware { bios: true, uefi: false }, unified, ..boot(&kernel) };
+        let error = write(&bios_alone, &layout(Architecture::X86_64), &Memory::default()).unwrap_err();
+        assert!(matches!(error, BootError::NoUefi) && error.hint().is_some());
+        let odd = Boot { unified: Some(Unified { stub: b"MZ", os_release: "" }), ..boot(&kernel) };
+        let error = write(&odd, &layout(Architecture::X86_64), &Memory::default()).unwrap_err();
+        assert_eq!(error.to_string(), "EFI stub is not an EFI program");
+    }
+
+    #[test]
+    fn a_part_of_a_file_has_the_sectors_it_lies_in() {
+        let extents = [Extent { lba: 100, sectors: 4 }, Extent { lba: 50, sectors: 10 }];
+        let at = |lba, sectors| Extent { lba, sectors };
+        for (within, expected) in [
+            (0..512, vec![at(100, 1)]),
+            (1024..2049, vec![at(102, 2), at(50, 1)]),
+            (2048..2560, vec![at(50, 1)]),
+            (512..7168, vec![at(101, 3), at(50, 10)]),
+            (0..0, vec![]),
+        ] {
+            assert_eq!(extents_within(&extents, &within), expected, "{within:?}");
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", hide = true)]
     threads: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
+    boot_files: options::BootFiles,
+    #[command(flatten)]
     form: DiskForm,
     #[command(flatten)]
     disk: options::Disk,
@@ -91,7 +93,7 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     let image = plan::add(image, &args.image, &args.disk, &overrides, observe)?;
     // Decoding takes longest. It begins while the kernel is looked for.
     let layers = LayersAhead::new(&image.0, threads);
-    let plan = plan::open(image, &args.image, &args.disk, firmware, &overrides, observe)?;
+    let plan = plan::open(image, &args.image, (&args.disk, &args.boot_files), firmware, &overrides, observe)?;
     let built = plan.write_from(layers, &output, &writing, observe)?;
     match args.json {
         true => stdio::data(document::render(&output, &built, &warnings)?.as_bytes())?,

@@ -1,11 +1,11 @@
-//! `bootdisk kernel fetch`: a kernel from Debian's archive, for people without apt, and systemd-boot where there is none.
+//! `bootdisk kernel fetch`: a kernel from Debian's archive, for people without apt, and systemd-boot with its stub where there is none.
 
 use super::kernel_added::write_added;
 use super::options::Global;
 use super::progress::Progress;
 use super::{env, size, stdio};
 use crate::arch::{Arch, Architecture};
-use crate::boot::loader;
+use crate::boot::loader::Program;
 use crate::convert::Event;
 use crate::kernel::store::Added;
 use crate::kernel::{Given, Store};
@@ -55,10 +55,10 @@ pub fn run(global: &Global, args: &Fetch, store: &Store, out: &mut dyn Write) ->
     let mut progress = Progress::new(global);
     let added = fetch(args, store, &mut progress);
     progress.show(Event::Done);
-    let Done { added, loader, signer } =
+    let Done { added, loaders, signer } =
         added.with_context(|| format!("cannot get {}", crate::escape::escape(args.flavour.as_bytes())))?;
     write_added(&added, out)?;
-    if let Some(loader) = loader {
+    for loader in loaders {
         writeln!(out, "{loader}")?;
     }
     if !global.quiet {
@@ -70,8 +70,8 @@ pub fn run(global: &Global, args: &Fetch, store: &Store, out: &mut dyn Write) ->
 /// What was fetched.
 struct Done {
     added: Added,
-    /// What systemd-boot's file is called, if it was missing.
-    loader: Option<&'static str>,
+    /// What the files of systemd-boot that were missing are called.
+    loaders: Vec<&'static str>,
     signer: String,
 }
 
@@ -90,20 +90,25 @@ fn fetch(args: &Fetch, store: &Store, progress: &mut Progress) -> Result<Done> {
         }
     };
     let loaders = env::loaders()?;
-    let missing = |architecture: &Architecture| loader::find(*architecture, Some(&loaders)).is_none();
-    let missing = Architecture::try_from(arch).ok().filter(missing);
-    let fetched = mirror::fetch(&archive, &name, arch, missing.is_some(), observe)?;
+    let architecture = Architecture::try_from(arch).ok();
+    let lacks = |program: &Program| architecture.is_some_and(|one| program.find(one, Some(&loaders)).is_none());
+    let missing: Vec<Program> = [Program::Loader, Program::Stub].into_iter().filter(lacks).collect();
+    let fetched = mirror::fetch(&archive, &name, arch, !missing.is_empty(), observe)?;
     let given = Given { files: &fetched.files, modules: None, config: None, keys: None };
     let added = store.add_given(&given, &mut |count, bytes| progress.modules(count, bytes));
     let added = added.with_context(|| format!("cannot add {}", fetched.names.join(", ")))?;
-    let loader = match (missing, &fetched.loader) {
-        (Some(architecture), Some(package)) => {
-            let bytes = loader::open(architecture, Some(package), None)?;
-            own_folder::make(&loaders)?;
-            Document::at(&loaders.join(loader::file_name(architecture)))?.write(&bytes)?;
-            Some(loader::file_name(architecture))
+    let mut kept = Vec::new();
+    if let (Some(architecture), Some(package)) = (architecture, &fetched.loader) {
+        own_folder::make(&loaders)?;
+        for program in missing {
+            // Packages of old releases have no stub, which few need.
+            if program == Program::Stub && program.in_package(architecture, package)?.is_none() {
+                continue;
+            }
+            let bytes = program.open(architecture, Some(package), None)?;
+            Document::at(&loaders.join(program.file_name(architecture)))?.write(&bytes)?;
+            kept.push(program.file_name(architecture));
         }
-        _ => None,
-    };
-    Ok(Done { added, loader, signer: fetched.signer.clone() })
+    }
+    Ok(Done { added, loaders: kept, signer: fetched.signer.clone() })
 }

@@ -6,7 +6,7 @@ use super::report::WithHint;
 use super::size::Fit;
 use crate::added::{CopyIn, Password, SshKey, Wanted};
 use crate::arch::Architecture;
-use crate::convert::{Drivers, EspSize, Firmware, Free};
+use crate::convert::{Drivers, EspSize, Firmware, Free, Uki};
 use crate::escape::escape;
 use crate::guest::channel::Overrides;
 use crate::guest::restart::Restart;
@@ -50,6 +50,41 @@ pub enum ProgressMode {
 
 /// Bytes of the EFI System Partition when nobody names them.
 const ESP_SIZE: u64 = 128 << 20;
+
+/// How the kernel is put onto a disk that is built.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Boot files")]
+pub struct BootFiles {
+    /// Put kernel, initramfs and command line into one EFI program, a unified kernel image; BIOS starts the kernel in it
+    /// too
+    #[arg(long)]
+    pub uki: bool,
+    /// What UEFI starts: systemd-boot, which starts the unified kernel image, or none, and that itself is where firmware
+    /// looks
+    #[arg(long, value_name = "WHICH", default_value = "systemd-boot", requires = "uki")]
+    pub loader: LoaderChoice,
+    /// systemd's stub for the unified kernel image, or a package that contains it [default: where the distribution's
+    /// systemd-boot-efi puts it]
+    #[arg(long, value_name = "FILE", requires = "uki")]
+    pub efi_stub: Option<PathBuf>,
+}
+
+/// What UEFI starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LoaderChoice {
+    /// systemd-boot
+    #[default]
+    SystemdBoot,
+    /// The unified kernel image
+    None,
+}
+
+impl BootFiles {
+    /// As a plan takes it.
+    pub fn uki(&self) -> Option<Uki> {
+        self.uki.then(|| Uki { stub: self.efi_stub.clone(), alone: self.loader == LoaderChoice::None })
+    }
+}
 
 /// What goes onto the disk.
 #[derive(Args, Clone, Debug)]

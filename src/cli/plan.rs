@@ -1,7 +1,7 @@
 //! From the command line to a plan: which image, which kernel.
 
 use super::env;
-use super::options::{self, Disk, Global, KernelKeys};
+use super::options::{self, BootFiles, Disk, Global, KernelKeys};
 use super::report::WithHint;
 use super::size::Fit;
 use crate::added::{self, Cover, Record};
@@ -87,7 +87,7 @@ pub fn add(
 pub fn open(
     (image, added): WithAdded,
     name: &OsStr,
-    disk: &Disk,
+    (disk, boot_files): (&Disk, &BootFiles),
     firmware: impl FnOnce(Architecture, &Bundle) -> Firmware,
     overrides: &Overrides,
     observe: Observer<'_>,
@@ -104,6 +104,7 @@ pub fn open(
         overrides: overrides.clone(),
         efi_loader: disk.efi_loader.clone(),
         loaders: env::loaders().ok(),
+        uki: boot_files.uki(),
         source_date_epoch: source_date_epoch()?,
         guest_modules: disk.guest_modules == options::GuestModules::All,
         drivers: disk.drivers.into(),

@@ -1,6 +1,6 @@
 //! What is found out about a disk before anything is written: its boot specification, and the digest that is its identity.
 
-use super::{EspSize, Event, Observer, Options};
+use super::{EspSize, Event, Observer, Options, Unified};
 use crate::ext4::Free;
 use crate::guest::spec::{self, BootSpec, Network, Root};
 use crate::guest::surroundings::Surroundings;
@@ -69,6 +69,7 @@ pub(super) struct Facts<'a> {
     pub(super) guest_modules: Option<[u8; 32]>,
     pub(super) pid1: &'a [u8],
     pub(super) efi_loader: Option<&'a [u8]>,
+    pub(super) unified: Option<&'a Unified>,
     pub(super) command_line: &'a str,
     pub(super) spec: &'a BootSpec,
 }
@@ -109,6 +110,9 @@ pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, fac
     }
     if let Some(identity) = &options.identity {
         all.add("identity", identity.as_bytes());
+    }
+    if let Some(unified) = facts.unified {
+        all.add("EFI stub", &unified.stub).add("os-release", unified.os_release.as_bytes());
     }
     if let Some(digest) = &facts.guest_modules {
         all.add("guest modules", digest);

@@ -8,6 +8,7 @@
 mod facts;
 mod form;
 mod login;
+mod said;
 mod size;
 mod verify;
 mod watched;
@@ -24,7 +25,7 @@ pub use verify::{Expected, expected_userland, verify};
 use self::facts::{Facts, all_modules, boot_spec, ingredients};
 use crate::added;
 use crate::arch::{Arch, Architecture};
-use crate::boot::{command_line, loader};
+use crate::boot::{BootError, command_line, loader, uki};
 use crate::disk::gpt::{Guids, Layout};
 use crate::ext4;
 use crate::forms::Form;
@@ -103,6 +104,21 @@ pub enum EspSize {
     Least,
 }
 
+/// A unified kernel image is wanted.
+#[derive(Clone, Debug)]
+pub struct Uki {
+    /// systemd's stub, instead of the distribution's.
+    pub stub: Option<PathBuf>,
+    /// Firmware starts it, and no loader.
+    pub alone: bool,
+}
+
+/// The parts of a unified kernel image that are neither kernel nor initramfs.
+pub(crate) struct Unified {
+    stub: Vec<u8>,
+    os_release: String,
+}
+
 /// What decides a disk besides image and kernel.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -126,6 +142,8 @@ pub struct Options {
     pub efi_loader: Option<PathBuf>,
     /// Folder with systemd-boot's files, for where the distribution has none.
     pub loaders: Option<PathBuf>,
+    /// Kernel, initramfs and command line are one program.
+    pub uki: Option<Uki>,
     /// Upper limit for the times this program makes, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
     pub source_date_epoch: Option<i64>,
     /// The running userland has all modules of the kernel, in a partition of their own.
@@ -173,6 +191,7 @@ pub struct Plan {
     options: Options,
     pid1: &'static [u8],
     efi_loader: Option<Vec<u8>>,
+    unified: Option<Unified>,
     command_line: String,
     spec: BootSpec,
     identity: DiskIdentity,
@@ -235,9 +254,19 @@ impl Plan {
         warnings.for_each(|text| observe(Event::Warning(&text)));
 
         let pid1 = init_binary(architecture)?;
-        let efi_loader = match options.firmware.uefi {
-            true => Some(loader::open(architecture, options.efi_loader.as_deref(), options.loaders.as_deref())?),
+        let (given, kept) = (options.efi_loader.as_deref(), options.loaders.as_deref());
+        let alone = options.uki.as_ref().is_some_and(|uki| uki.alone);
+        let efi_loader = match options.firmware.uefi && !alone {
+            true => Some(loader::open(architecture, given, kept)?),
             false => None,
+        };
+        let unified = match &options.uki {
+            Some(_) if !options.firmware.uefi => return Err(BootError::NoUefi.into()),
+            Some(uki) => Some(Unified {
+                stub: loader::open_stub(architecture, uki.stub.as_deref(), given, kept)?,
+                os_release: uki::osrel(said::of(&image)?.as_deref(), &bundle.release),
+            }),
+            None => None,
         };
         let command_line = command_line::command_line(architecture, &options.command_line)?;
         let mut spec = boot_spec(&image, &modules, &options)?;
@@ -258,6 +287,7 @@ impl Plan {
             guest_modules: guest_digest,
             pid1,
             efi_loader: efi_loader.as_deref(),
+            unified: unified.as_ref(),
             command_line: &command_line,
             spec: &spec,
         };
@@ -270,7 +300,7 @@ impl Plan {
             fstype: "ext4".into(),
             release: bundle.release.clone(),
         });
-        Ok(Plan { image, bundle, modules, options, pid1, efi_loader, command_line, spec, identity, digest })
+        Ok(Plan { image, bundle, modules, options, pid1, efi_loader, unified, command_line, spec, identity, digest })
     }
 
     /// A name for this disk's content: equal for equal disks, different for different ones.

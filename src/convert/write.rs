@@ -11,9 +11,9 @@ use super::login;
 use super::size::SizeError;
 use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
-use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Writing};
+use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Unified, Writing};
 use crate::arch::Architecture;
-use crate::boot::{self, Boot, initramfs};
+use crate::boot::{self, Boot, initramfs, uki};
 use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::flatten;
@@ -213,6 +213,7 @@ impl Plan {
             release: &self.bundle.release,
             initramfs,
             efi_loader: self.efi_loader.as_deref(),
+            unified: self.unified.as_ref().map(|Unified { stub, os_release }| uki::Unified { stub, os_release }),
             command_line: &self.command_line,
             title,
             volume_id: self.identity.esp_volume,

@@ -5,6 +5,7 @@
 //!  boot_entry  boot menu entries         bzimage     the header of an x86 kernel
 //!  elf         what programs say         sqlite, ndb rows of rpm's databases
 //!  ar, cpio    archives, file by file    unpack, lz4 packed streams
+//!  pe, uki     EFI programs, kernels in them          os_release  what a system says of itself
 //! ```
 //!
 //! What is read was written by strangers. So every reader is bounded: no field of the input decides how much memory or
@@ -33,9 +34,13 @@ pub mod mbr;
 #[cfg(feature = "host")]
 pub mod ndb;
 #[cfg(feature = "host")]
+pub mod os_release;
+#[cfg(feature = "host")]
 pub mod pe;
 #[cfg(feature = "host")]
 pub mod sqlite;
+#[cfg(feature = "host")]
+pub mod uki;
 #[cfg(feature = "host")]
 pub mod unpack;
 

@@ -90,6 +90,7 @@ pub fn write(folder: &Path, wanted: &Wanted) -> (PathBuf, Layout) {
         release: "6.1-tests",
         initramfs: wanted.initramfs,
         efi_loader: Some(&efi_loader),
+        unified: None,
         command_line: wanted.command_line,
         title: "tests",
         volume_id: 0xb007_d15c,

@@ -2,6 +2,7 @@
 
 use super::{shown, text};
 use crate::contents::Root;
+use crate::formats::os_release::value;
 use crate::inspect::model::Distribution;
 
 /// Where os-release is, the first that exists counts.
@@ -53,38 +54,4 @@ fn of_older(tree: &Root) -> Option<Distribution> {
             evidence: shown(&path),
         })
     })
-}
-
-/// The value of a variable: quotes taken off, and backslashes in double quotes.
-fn value(text: &[u8], name: &[u8]) -> Option<Vec<u8>> {
-    let line = text.split(|&byte| byte == b'\n').rev().find_map(|line| line.strip_prefix(name)?.strip_prefix(b"="))?;
-    let line = line.trim_ascii();
-    let (inner, double) = match line {
-        [b'"', inner @ .., b'"'] => (inner, true),
-        [b'\'', inner @ .., b'\''] => (inner, false),
-        _ => (line, false),
-    };
-    let mut out = Vec::with_capacity(inner.len());
-    let mut bytes = inner.iter();
-    while let Some(&byte) = bytes.next() {
-        match byte {
-            b'\\' if double => out.extend(bytes.next()),
-            _ => out.push(byte),
-        }
-    }
-    (!out.is_empty()).then_some(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::value;
-
-    #[test]
-    fn values_are_unquoted() {
-        let text = b"NAME=\"A \\\"B\\\"\"\nID='x'\nID=last\nVERSION=\nVERSION_IDX=1\n";
-        assert_eq!(value(text, b"NAME").unwrap(), b"A \"B\"");
-        assert_eq!(value(text, b"ID").unwrap(), b"last");
-        assert_eq!(value(text, b"VERSION"), None);
-        assert_eq!(value(text, b"VERSION_ID"), None);
-    }
 }
