@@ -72,6 +72,11 @@ impl DiskIdentity {
     }
 }
 
+/// Of a document: from its content.
+pub fn of_document(content: &[u8]) -> Uuid {
+    name("document", content)
+}
+
 fn name(what: &str, value: &[u8]) -> Uuid {
     let mut bytes = what.as_bytes().to_vec();
     bytes.push(0);

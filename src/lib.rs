@@ -80,6 +80,8 @@ mod percent;
 #[cfg(feature = "host")]
 pub mod pid1;
 #[cfg(feature = "host")]
+pub mod provenance;
+#[cfg(feature = "host")]
 pub mod publish;
 #[cfg(feature = "host")]
 pub mod qemu;
@@ -91,6 +93,8 @@ pub mod recognise;
 pub mod registry;
 #[cfg(feature = "host")]
 pub mod rootfs;
+#[cfg(feature = "host")]
+pub mod sbom;
 #[cfg(feature = "host")]
 pub mod session;
 #[cfg(feature = "host")]

@@ -264,6 +264,7 @@ fn stream(data: &[u8]) -> Option<Vec<u8>> {
         platform: Platform::host(),
         config: Config::default(),
         config_digest: digest(),
+        manifest_digest: None,
         created: None,
         history: Vec::new(),
         layers: vec![layer],

@@ -2,6 +2,7 @@
 
 use crate::{choice, file};
 use bootdisk::formats::lz4::frame;
+use bootdisk::formats::rpm_header::Header;
 use bootdisk::formats::{ar as members, elf as programs, ndb, pe as sections, sqlite as rows};
 use bootdisk::inspect::{initramfs, kernel};
 use bootdisk::kernel::package::file_of_cpio;
@@ -116,8 +117,17 @@ pub fn elf(data: &[u8]) {
 
 /// rpm's databases, SQLite and its own.
 pub fn sqlite(data: &[u8]) {
-    _ = ndb::count(data);
-    _ = rows::Database::open(data).and_then(|database| database.rows(b"Packages"));
+    let mut bytes = 0;
+    let mut row = |row: &[u8]| {
+        bytes += row.len();
+        let header = Header::of_database(row);
+        _ = header.map(|header| (header.string(1000), header.number(1003), header.binary(1000).map(<[u8]>::len)));
+    };
+    _ = (ndb::count(data), ndb::blobs(data, &mut row));
+    if let Some(database) = rows::Database::open(data) {
+        _ = (database.rows(b"Packages"), database.blobs(b"Packages", 1, &mut row));
+    }
+    assert!(bytes <= 2 * data.len(), "rows of {bytes} bytes");
 }
 
 /// An EFI program.

@@ -7,6 +7,7 @@ use bootdisk::guest::spec::BootSpec;
 use bootdisk::init::{advertised, dhcp as client};
 use bootdisk::session::channel::{Channel, Incoming};
 use bootdisk::session::control::protocol::Messages;
+use bootdisk::{provenance, sbom};
 use serde::de::DeserializeOwned;
 
 /// The transaction and the hardware address that answers of DHCP are for.
@@ -134,5 +135,19 @@ pub fn smoke_toml(data: &[u8]) {
     match spec::read(&path, &[]) {
         Ok(tests) => _ = format!("{tests:?}"),
         Err(error) => _ = (error.to_string(), error.hint()),
+    }
+}
+
+/// A statement about a disk, or a list of components. What a statement claims of areas is in order and bounded.
+pub fn statement(data: &[u8]) {
+    if sbom::is_document(data) {
+        _ = sbom::read(data).map_err(|error| error.to_string());
+    }
+    match provenance::read(data) {
+        Ok(claims) => {
+            assert!(claims.areas.windows(2).all(|two| two[0].range().end <= two[1].offset), "{claims:?}");
+            assert!(!claims.disks.is_empty() && claims.areas.len() <= 256);
+        }
+        Err(error) => assert!(error.to_string().chars().all(|c| !c.is_control()), "{error}"),
     }
 }

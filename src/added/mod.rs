@@ -29,7 +29,7 @@ mod tests;
 pub use error::AddError;
 pub use hidden::Cover;
 pub use parse::{CopyIn, Password, SshKey};
-pub use record::{Item, Record, added_to, encode};
+pub use record::{Item, Record, What, added_to, encode};
 
 use crate::image::{Blob, Image, LayerBlob};
 use base::Base;

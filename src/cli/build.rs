@@ -4,6 +4,7 @@ use super::cancel::Cancel;
 use super::disk_form::{self, DiskForm};
 use super::options::{self, FirmwareChoice, Global};
 use super::progress::{Progress, shown_input};
+use super::records::{RecordOptions, Records};
 use super::stdio::{self, say};
 use super::{document, plan, registry, summary};
 use crate::convert::{Event, Writing};
@@ -27,7 +28,8 @@ Examples:
   bootdisk build debian.oci -o shell.img bash -l
   bootdisk build rootfs:bookworm/ -o bookworm.img      A folder of mmdebstrap; its /sbin/init becomes PID 1
   bootdisk build dockerfile:. -o app.img               By docker, buildah or podman, whichever is there
-  bootdisk build fedora.tar -o fedora.img --init image     The image's systemd becomes PID 1";
+  bootdisk build fedora.tar -o fedora.img --init image     The image's systemd becomes PID 1
+  bootdisk build nginx -o nginx.img --sbom nginx.cdx.json --provenance nginx.intoto.json";
 
 /// Arguments of `bootdisk build`.
 #[derive(clap::Args)]
@@ -60,6 +62,8 @@ pub struct Args {
     #[command(flatten)]
     boot_files: options::BootFiles,
     #[command(flatten)]
+    records: RecordOptions,
+    #[command(flatten)]
     form: DiskForm,
     #[command(flatten)]
     disk: options::Disk,
@@ -69,18 +73,22 @@ pub struct Args {
     process: options::Process,
 }
 
-/// Builds the disk and says on standard error what is on it.
-pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
+/// Builds the disk and says on standard error what is on it. `given` are the arguments as they were given.
+pub fn run(global: &Global, args: &Args, given: &clap::ArgMatches) -> anyhow::Result<ExitCode> {
     let _cancel = Cancel::on_signals().context("cannot listen for signals")?;
     let (form, output) = args.form.place(&args.output)?;
     disk_form::check(form, &output)?;
-    args.registry.settle(global);
+    let records = Records::open(&args.records, &output, args.json)?;
+    match records.is_cold() {
+        true => args.registry.clone().cold().settle(global),
+        false => args.registry.settle(global),
+    }
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
     let firmware = |arch, _: &Bundle| options::firmware_set(&args.firmware, arch);
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
-    let writing = Writing { sync: !args.no_sync, verify: args.verify, threads, form };
+    let writing = Writing { sync: !args.no_sync, verify: args.verify, threads, form, ..records.writing() };
     let open = || plan::open_image(global, &args.image, Reference::parse_or_name, &args.disk, Wanted::Image);
     let image = progress.reading(&shown_input(&args.image), open)?;
     let mut warnings = Vec::new();
@@ -94,7 +102,9 @@ pub fn run(global: &Global, args: &Args) -> anyhow::Result<ExitCode> {
     // Decoding takes longest. It begins while the kernel is looked for.
     let layers = LayersAhead::new(&image.0, threads);
     let plan = plan::open(image, &args.image, (&args.disk, &args.boot_files), firmware, &overrides, observe)?;
+    records.check()?;
     let built = plan.write_from(layers, &output, &writing, observe)?;
+    records.write(&plan, &output, &built, &args.image, given)?;
     match args.json {
         true => stdio::data(document::render(&output, &built, &warnings)?.as_bytes())?,
         false if global.quiet => {}

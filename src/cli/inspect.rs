@@ -1,5 +1,6 @@
 //! `bootdisk inspect`: what is kernel, what is userland, what is missing to boot.
 
+use super::against;
 use super::options::Global;
 use super::progress::{Progress, shown_input};
 use super::registry;
@@ -30,8 +31,9 @@ Examples:
   bootdisk inspect nginx.tar --diff nginx.img     Is the disk what the image was?
   bootdisk inspect app.tar --tree --layer 3       What layer 3 did
   bootdisk inspect app.img --files mtree          Every file with its digest
+  bootdisk inspect app.img --against app.intoto.json   Is the disk still what was built?
 
-Exit status of --diff, as diff(1) has it: 0 the userlands are the same, 1 they differ or one side has none, 2
+Exit status of --diff and --against, as diff(1) has it: 0 the userlands are the same, 1 they differ or one side has none, 2
 something could not be read. Where neither side has a userland, the kernels decide.";
 
 /// Exit status when the two of a comparison differ.
@@ -61,6 +63,10 @@ pub struct Args {
     /// With --diff: let kernels, command lines and partition tables decide the exit status too
     #[arg(long, requires = "diff")]
     diff_all: bool,
+    /// Compare a disk with what `build --provenance` wrote when it was built, or its packages with what `build --sbom` wrote;
+    /// - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tree", "files", "diff", "html"])]
+    against: Option<PathBuf>,
     /// Print the userland's names as a tree
     #[arg(long, conflicts_with_all = ["json", "files"])]
     tree: bool,
@@ -86,7 +92,7 @@ pub struct Args {
 impl Args {
     /// The exit status of an error.
     pub fn failed(&self) -> u8 {
-        if self.diff.is_some() { COMPARISON_FAILED } else { FAILED }
+        if self.diff.is_some() || self.against.is_some() { COMPARISON_FAILED } else { FAILED }
     }
 }
 
@@ -108,6 +114,10 @@ struct Read {
 
 /// Prints what was asked for on standard output.
 pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    if let Some(file) = &args.against {
+        let equal = against::run(&args.subject, file, args.json)?;
+        return Ok(if equal { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) });
+    }
     args.registry.settle(global);
     let platform = args.platform.as_deref().map(str::parse::<Platform>).transpose()?;
     let select = Select { platform, owner: args.owner, build: None };

@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, everything else to standard error. [`main`] is all the binary calls.
 
+mod against;
 mod build;
 mod cache;
 mod cancel;
@@ -19,6 +20,7 @@ mod document;
 mod env;
 mod exec;
 mod export;
+mod given;
 mod handed;
 mod health;
 mod inspect;
@@ -34,6 +36,7 @@ mod options;
 mod plan;
 mod progress;
 mod ps;
+mod records;
 mod registry;
 mod report;
 mod run;
@@ -134,7 +137,7 @@ fn arranged(words: Vec<OsString>) -> Vec<OsString> {
 fn run(cli: Cli, matches: &clap::ArgMatches) -> ExitCode {
     let given = matches.subcommand().map_or(matches, |(_, given)| given);
     match cli.command {
-        Command::Build(args) => report::exit(build::run(&cli.global, &args), report::FAILED),
+        Command::Build(args) => report::exit(build::run(&cli.global, &args, given), report::FAILED),
         Command::Run(args) => report::exit(run::run(&cli.global, &args), report::MACHINE_FAILED),
         Command::Test(args) => report::exit(smoke::run(&cli.global, *args, given), report::MACHINE_FAILED),
         Command::Exec(args) => report::exit(exec::run(&args), report::MACHINE_FAILED),

@@ -51,6 +51,13 @@ enum Pull {
 }
 
 impl Pulling {
+    /// The same, using and keeping nothing of other runs.
+    #[must_use]
+    pub fn cold(mut self) -> Pulling {
+        self.reaching.no_cache = true;
+        self
+    }
+
     /// Settles them for this process.
     pub fn settle(&self, global: &Global) {
         let policy = match self.pull {

@@ -90,6 +90,8 @@ pub struct Hidden {
 pub struct Looker {
     /// Digests are wanted.
     pub hash: bool,
+    /// The texts of package databases are wanted.
+    databases: bool,
     /// The layer that is being applied, from 0.
     pub layer: u32,
     /// Bytes hidden so far, by the layer that had brought them.
@@ -115,6 +117,11 @@ impl Looker {
     /// A sink that hashes or not.
     pub fn new(hash: bool) -> Looker {
         Looker { hash, ..Looker::default() }
+    }
+
+    /// A sink that keeps package databases, for [`super::installed`].
+    pub fn for_packages() -> Looker {
+        Looker { databases: true, ..Looker::default() }
     }
 
     /// Whether no more bytes of this body are of interest; it may be finished without them.
@@ -170,6 +177,7 @@ impl Looker {
                 content.packages = Some(rows_or_doubt(rows, cut));
             }
             Want::RpmNdb => content.packages = Some(rows_or_doubt(ndb::count(bytes), cut)),
+            Want::Pacman => {}
             Want::Certificates => content.certificates = Some(count(bytes, b"-----BEGIN CERTIFICATE-----")),
             Want::Glibc => content.version = glibc_version(bytes),
             Want::Musl => content.version = musl_version(bytes),
@@ -181,6 +189,9 @@ impl Looker {
                 };
                 content.kernel = image::recognise(prefix, self.size, payload).ok();
             }
+        }
+        if self.databases && self.want.is_some_and(Want::is_database) {
+            content.text = Some(bytes.to_vec());
         }
         let cost = content.cost();
         if cost == 0 {

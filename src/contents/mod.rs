@@ -10,6 +10,7 @@
 
 pub mod body;
 pub mod compare;
+pub mod installed;
 pub mod of_disk;
 pub mod of_image;
 pub mod packages;

@@ -32,49 +32,58 @@ pub struct Count {
 /// Counts the paragraphs of dpkg's status file (deb-control(5), dpkg(1) "Package states"). A paragraph without a
 /// status is an installed package: the files of `status.d` have none.
 pub fn dpkg(text: &[u8]) -> Count {
-    paragraphs(text, b"Package:", b"Version:", |paragraph| {
-        match paragraph.iter().find_map(|l| l.strip_prefix(b"Status:")) {
-            None => true,
-            Some(status) => status.split(|&b| b == b' ').rfind(|word| !word.is_empty()) == Some(b"installed"),
-        }
-    })
+    let mut count = Count::default();
+    paragraphs(text, [&b"Package:"[..], b"Version:", b"Status:"], |[name, version, status]| match name {
+        Some(name) if is_installed(status) => count.add(name, version),
+        Some(_) => count.others += 1,
+        None => {}
+    });
+    count
 }
 
 /// Counts the paragraphs of apk's list (apk(5), "installed database").
 pub fn apk(text: &[u8]) -> Count {
-    paragraphs(text, b"P:", b"V:", |_| true)
-}
-
-fn paragraphs(text: &[u8], name: &[u8], version: &[u8], is_installed: impl Fn(&[&[u8]]) -> bool) -> Count {
     let mut count = Count::default();
-    let mut lines: Vec<&[u8]> = Vec::new();
-    for line in text.split(|&byte| byte == b'\n').chain([&b""[..]]) {
-        if !line.is_empty() {
-            // Continuation lines say nothing here; a paragraph is never kept beyond its fields of interest.
-            if [name, version, b"Status:"].iter().any(|field| line.starts_with(field)) && lines.len() < 16 {
-                lines.push(line);
-            }
-            continue;
-        }
-        if let Some(package) = field(&lines, name) {
-            if is_installed(&lines) {
-                count.installed += 1;
-                if TELLING.contains(&package)
-                    && let Some(version) = field(&lines, version).filter(|text| text.len() <= MAX_VERSION)
-                {
-                    count.versions.insert(package.to_vec(), version.to_vec());
-                }
-            } else {
-                count.others += 1;
-            }
-        }
-        lines.clear();
-    }
+    paragraphs(text, [&b"P:"[..], b"V:"], |[name, version]| name.iter().for_each(|name| count.add(name, version)));
     count
 }
 
-fn field<'a>(lines: &[&'a [u8]], name: &[u8]) -> Option<&'a [u8]> {
-    lines.iter().find_map(|line| line.strip_prefix(name)).map(<[u8]>::trim_ascii)
+impl Count {
+    fn add(&mut self, package: &[u8], version: Option<&[u8]>) {
+        self.installed += 1;
+        if TELLING.contains(&package)
+            && let Some(version) = version.filter(|text| text.len() <= MAX_VERSION)
+        {
+            self.versions.insert(package.to_vec(), version.to_vec());
+        }
+    }
+}
+
+/// Whether dpkg says that a package is installed whole.
+pub(super) fn is_installed(status: Option<&[u8]>) -> bool {
+    let last = |status: &[u8]| status.split(|&b| b == b' ').rfind(|word| !word.is_empty()) == Some(b"installed");
+    status.is_none_or(last)
+}
+
+/// Visits paragraphs, which empty lines divide, with the values of these fields. Of a field that comes twice the first counts;
+/// continuation lines say nothing here.
+pub(super) fn paragraphs<'a, const N: usize>(
+    text: &'a [u8],
+    fields: [&[u8]; N],
+    mut visit: impl FnMut([Option<&'a [u8]>; N]),
+) {
+    let mut values = [None; N];
+    for line in text.split(|&byte| byte == b'\n').chain([&b""[..]]) {
+        if line.is_empty() {
+            visit(std::mem::replace(&mut values, [None; N]));
+            continue;
+        }
+        for (field, value) in fields.iter().zip(&mut values) {
+            if value.is_none() {
+                *value = line.strip_prefix(*field).map(<[u8]>::trim_ascii);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

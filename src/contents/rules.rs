@@ -16,6 +16,8 @@ pub enum Want {
     RpmSqlite,
     /// Packages: rpm's own database.
     RpmNdb,
+    /// A package: pacman's description of one.
+    Pacman,
     /// PEM certificates, counted.
     Certificates,
     /// The version of glibc, in its library.
@@ -24,6 +26,13 @@ pub enum Want {
     Musl,
     /// A kernel.
     Kernel,
+}
+
+impl Want {
+    /// Whether it is a package database, or a part of one.
+    pub fn is_database(self) -> bool {
+        matches!(self, Want::Dpkg | Want::Apk | Want::RpmSqlite | Want::RpmNdb | Want::Pacman)
+    }
 }
 
 /// Longest text kept of files that are short everywhere.
@@ -60,6 +69,7 @@ pub fn want(path: &[u8]) -> Want {
         (b"lib/apk/db", b"installed") => Want::Apk,
         (b"var/lib/rpm" | b"lib/sysimage/rpm" | b"share/rpm", b"rpmdb.sqlite") => Want::RpmSqlite,
         (b"var/lib/rpm" | b"lib/sysimage/rpm" | b"share/rpm", b"Packages.db") => Want::RpmNdb,
+        (_, b"desc") if dir.starts_with(b"var/lib/pacman/local/") => Want::Pacman,
         _ if CERTIFICATES.contains(&path) => Want::Certificates,
         (_, name) if name == b"libc.so.6" || (name.starts_with(b"libc-2.") && name.ends_with(b".so")) => Want::Glibc,
         (_, name) if is_musl(dir, name) => Want::Musl,

@@ -17,6 +17,11 @@ pub fn made_at(image: &Image, limit: Option<i64>) -> i64 {
     limit.map_or(created, |limit| created.min(limit))
 }
 
+/// A time in seconds since 1970, in RFC 3339.
+pub(super) fn rfc3339(seconds: i64) -> Option<String> {
+    Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
+}
+
 /// The boot specification of an image, but for the root's partition GUID, which depends on it.
 pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -> Result<BootSpec> {
     let config = &image.config;

@@ -8,6 +8,7 @@
 mod facts;
 mod form;
 mod login;
+mod records;
 mod said;
 mod size;
 mod verify;
@@ -19,6 +20,7 @@ pub use crate::ext4::Free;
 pub use facts::made_at;
 pub use form::{data_of, measured, write_form};
 pub use login::LoginError;
+pub use records::{Digested, Made};
 pub use size::SizeError;
 pub use verify::{Expected, expected_userland, verify};
 
@@ -26,6 +28,7 @@ use self::facts::{Facts, all_modules, boot_spec, ingredients};
 use crate::added;
 use crate::arch::{Arch, Architecture};
 use crate::boot::{BootError, command_line, loader, uki};
+use crate::contents::installed::Installed;
 use crate::disk::gpt::{Guids, Layout};
 use crate::ext4;
 use crate::forms::Form;
@@ -173,13 +176,17 @@ pub struct Writing {
     pub threads: usize,
     /// What it is kept in.
     pub form: Form,
+    /// The disk is read once more for its digests: [`Built::digests`].
+    pub digests: bool,
+    /// What is installed is listed: [`Built::installed`].
+    pub installed: bool,
 }
 
 impl Default for Writing {
     /// Raw, with fsync, without reading back, and with as many threads as this process may use processors.
     fn default() -> Writing {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Writing { sync: true, verify: false, threads, form: Form::Raw }
+        Writing { sync: true, verify: false, threads, form: Form::Raw, digests: false, installed: false }
     }
 }
 
@@ -225,6 +232,10 @@ pub struct Built {
     pub guids: Guids,
     /// UUID of the root file system.
     pub root_uuid: String,
+    /// Digests of the disk and its parts, where they were asked for.
+    pub digests: Option<Digested>,
+    /// What is installed in the userland, where that was asked for.
+    pub installed: Option<Installed>,
 }
 
 impl Plan {

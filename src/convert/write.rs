@@ -8,12 +8,14 @@
 use super::facts::made_at;
 use super::form::{raw_copy, write_form};
 use super::login;
+use super::records::Digested;
 use super::size::SizeError;
 use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
 use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Unified, Writing};
 use crate::arch::Architecture;
 use crate::boot::{self, Boot, initramfs, uki};
+use crate::contents::installed::{Installed, installed};
 use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::flatten;
@@ -89,19 +91,19 @@ impl Plan {
         let (root, boot_files) = if grows {
             // By one at a time, so that its bytes are always the same.
             let boot_files = write_boot_files();
-            (self.write_root(layers, disk, offset, root_size, &in_vain, observe), boot_files)
+            (self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe), boot_files)
         } else {
             thread::scope(|scope| {
                 let boot_files = thread::Builder::new().name("boot files".into()).spawn_scoped(scope, write_boot_files);
                 let boot_files = boot_files.context("cannot start a thread")?;
-                let root = self.write_root(layers, disk, offset, root_size, &in_vain, observe);
+                let root = self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe);
                 // A panic of that thread goes on in this one.
                 anyhow::Ok((root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
             })?
         };
         // First, as it is why the layers were not read to their end; and always, so that time does not decide what is said.
         let boot_files = boot_files?;
-        let (tree, root) = root?;
+        let (tree, root, installed) = root?;
         if let Some(error) = too_small {
             return Err(error.into());
         }
@@ -134,6 +136,7 @@ impl Plan {
                 write_form(&raw.context("cannot open the disk again")?, path, &writing, observe)?
             }
         };
+        let digests = writing.digests.then(|| Digested::of(file.file(), writing.form, observe)).transpose()?;
         if writing.sync {
             file.publish()?;
         } else {
@@ -152,6 +155,8 @@ impl Plan {
             platform: self.image.platform.clone(),
             guids: self.guids(),
             root_uuid: RootIdentity::of(&self.image.chain_id().to_string()).uuid.to_string(),
+            digests,
+            installed,
         })
     }
 
@@ -169,16 +174,16 @@ impl Plan {
         verify(disk, &expected)
     }
 
-    /// Reads all layers into the root file system, which begins at byte `offset`.
+    /// Reads all layers into the root file system, which begins at byte `offset` and has `size` bytes, if that is known.
     fn write_root(
         &self,
         streams: LayersAhead,
         disk: &dyn Output,
-        offset: u64,
-        size: Option<u64>,
+        (offset, size): (u64, Option<u64>),
+        writing: &Writing,
         in_vain: &AtomicBool,
         observe: Observer<'_>,
-    ) -> Result<(Tree<ext4::Body>, ext4::Sealed)> {
+    ) -> Result<(Tree<ext4::Body>, ext4::Sealed, Option<Installed>)> {
         let slice = Slice::new(disk, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(size));
         let tree = self.flatten(streams, &mut writer, in_vain, observe)?;
@@ -190,7 +195,8 @@ impl Plan {
         for doubt in startable::doubts(&tree, &self.spec.process, self.spec.init, &body) {
             observe(Event::Warning(&doubt.to_string()));
         }
-        Ok((tree, root))
+        let installed = writing.installed.then(|| installed(&tree, &body));
+        Ok((tree, root, installed))
     }
 
     /// Writes ESP and BIOS boot partition where `layout` has them. The boot code is for the partition table's sector.

@@ -3,7 +3,7 @@
 //! ```text
 //!  gpt, mbr    partition tables          fat         FAT12, FAT16, FAT32: a reader, an editor of FAT32
 //!  boot_entry  boot menu entries         bzimage     the header of an x86 kernel
-//!  elf         what programs say         sqlite, ndb rows of rpm's databases
+//!  elf         what programs say         sqlite, ndb rows of rpm's databases; rpm_header what a row says
 //!  ar, cpio    archives, file by file    unpack, lz4 packed streams
 //!  pe, uki     EFI programs, kernels in them          os_release  what a system says of itself
 //! ```
@@ -37,6 +37,8 @@ pub mod ndb;
 pub mod os_release;
 #[cfg(feature = "host")]
 pub mod pe;
+#[cfg(feature = "host")]
+pub mod rpm_header;
 #[cfg(feature = "host")]
 pub mod sqlite;
 #[cfg(feature = "host")]

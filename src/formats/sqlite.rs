@@ -1,14 +1,16 @@
-//! As much of SQLite's file format as it takes to count the rows of one table.
+//! As much of SQLite's file format as it takes to count the rows of one table, and to read a column of them.
 //!
 //! ```text
 //!  page 1   100 bytes of header, then the root of the schema's tree
 //!  table tree   5 interior: child pages and the last one    13 leaf: cells, one a row
+//!  cell         bytes of the record, row number, record; what does not fit in the page is in a chain of overflow pages
 //! ```
 //!
-//! Not read: indices, row contents beyond the schema's, and what is only in a write-ahead log beside the file.
+//! Not read: indices, and what is only in a write-ahead log beside the file.
 //! Specification: sqlite.org, "Database File Format".
 
 use super::{be16_at, be32_at};
+use std::borrow::Cow;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER: usize = 100;
@@ -38,6 +40,56 @@ impl<'a> Database<'a> {
 
     /// Number of rows of a table; `None` when there is no such table, or the file is damaged or cut off.
     pub fn rows(&self, table: &[u8]) -> Option<u64> {
+        let mut rows = 0;
+        self.leaves(self.root(table)?, &mut |page, at| {
+            rows += u64::from(be16_at(page, at + 3)?);
+            Some(())
+        })?;
+        Some(rows)
+    }
+
+    /// Hands out the value of one column, from 0, of every row of a table. All rows together may have as many bytes as the
+    /// file; `None` when they have more, when there is no such table, or the file is damaged or cut off.
+    pub fn blobs(&self, table: &[u8], column: usize, visit: &mut dyn FnMut(&[u8])) -> Option<()> {
+        let mut left = self.file.len();
+        self.leaves(self.root(table)?, &mut |page, at| {
+            for i in 0..usize::from(be16_at(page, at + 3)?) {
+                let cell = usize::from(be16_at(page, at + 8 + 2 * i)?);
+                let record = self.record(page, cell, &mut left)?;
+                visit(Columns::of(&record)?.nth(column)??);
+            }
+            Some(())
+        })
+    }
+
+    /// The record of a cell, taken together from the page and the pages behind it ("B-tree Cell Format").
+    fn record(&self, page: &'a [u8], cell: usize, left: &mut usize) -> Option<Cow<'a, [u8]>> {
+        let (length, rest) = varint(page.get(cell..)?)?;
+        let (_, rest) = varint(rest)?;
+        let length = usize::try_from(length).ok()?;
+        *left = left.checked_sub(length.max(1))?;
+        // Reserved bytes at the end of each page belong to nobody here.
+        let usable = self.page_size - usize::from(*self.file.get(20)?);
+        let most = usable.checked_sub(35).filter(|_| usable >= 480)?;
+        if length <= most {
+            return rest.get(..length).map(Cow::Borrowed);
+        }
+        let least = (usable - 12) * 32 / 255 - 23;
+        let here = least + (length - least) % (usable - 4);
+        let here = if here <= most { here } else { least };
+        let mut record = rest.get(..here)?.to_vec();
+        let mut next = be32_at(rest, here)?;
+        while record.len() < length {
+            let page = self.page(next)?;
+            let part = (usable - 4).min(length - record.len());
+            record.extend_from_slice(page.get(4..4 + part)?);
+            next = be32_at(page, 0)?;
+        }
+        Some(Cow::Owned(record))
+    }
+
+    /// The root page of a table.
+    fn root(&self, table: &[u8]) -> Option<u32> {
         let mut root = None;
         self.leaves(1, &mut |page, at| {
             let cells = usize::from(be16_at(page, at + 3)?);
@@ -49,12 +101,7 @@ impl<'a> Database<'a> {
             }
             Some(())
         })?;
-        let mut rows = 0;
-        self.leaves(root?, &mut |page, at| {
-            rows += u64::from(be16_at(page, at + 3)?);
-            Some(())
-        })?;
-        Some(rows)
+        root
     }
 
     fn page(&self, number: u32) -> Option<&'a [u8]> {
@@ -89,26 +136,56 @@ impl<'a> Database<'a> {
     fn schema_row(&self, cell: &[u8], table: &[u8]) -> Option<u32> {
         let (_, payload) = varint(cell)?;
         let (_, record) = varint(payload)?;
-        let (header_size, mut types) = varint(record)?;
-        let mut values = record.get(usize::try_from(header_size).ok()?..)?;
-        let mut column = || {
-            let (kind, rest) = varint(types)?;
-            types = rest;
-            let size = match kind {
-                0 | 8 | 9 => 0,
-                1..=4 => kind as usize,
-                5 => 6,
-                6 | 7 => 8,
-                12.. => usize::try_from((kind - 12) / 2).ok()?,
-                _ => return None,
-            };
-            let value = values.get(..size)?;
-            values = &values[size..];
-            Some(value)
-        };
+        let mut columns = Columns::of(record)?;
+        let mut column = || columns.next()?;
         let (kind, name, _, root) = (column()?, column()?, column()?, column()?);
         let fits = kind == b"table" && name == table && (1..=4).contains(&root.len());
         fits.then(|| root.iter().fold(0u32, |number, &byte| number << 8 | u32::from(byte)))
+    }
+}
+
+/// The values of a record in order ("Record Format"); `None` for one that is not all there, with which it ends.
+struct Columns<'a> {
+    types: &'a [u8],
+    values: &'a [u8],
+}
+
+impl<'a> Columns<'a> {
+    fn of(record: &'a [u8]) -> Option<Columns<'a>> {
+        let (size, types) = varint(record)?;
+        let size = usize::try_from(size).ok()?;
+        let types = types.get(..size.checked_sub(record.len() - types.len())?)?;
+        Some(Columns { types, values: record.get(size..)? })
+    }
+
+    fn value(&mut self) -> Option<&'a [u8]> {
+        let (kind, rest) = varint(self.types)?;
+        let size = match kind {
+            0 | 8 | 9 => 0,
+            1..=4 => kind as usize,
+            5 => 6,
+            6 | 7 => 8,
+            12.. => usize::try_from((kind - 12) / 2).ok()?,
+            _ => return None,
+        };
+        let value = self.values.get(..size)?;
+        (self.types, self.values) = (rest, &self.values[size..]);
+        Some(value)
+    }
+}
+
+impl<'a> Iterator for Columns<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Option<&'a [u8]>> {
+        if self.types.is_empty() {
+            return None;
+        }
+        let value = self.value();
+        if value.is_none() {
+            self.types = &[];
+        }
+        Some(value)
     }
 }
 
@@ -158,7 +235,27 @@ mod tests {
             let mut damaged = small.clone();
             let place = at % damaged.len();
             damaged[place] ^= 0x55;
-            _ = Database::open(&damaged).and_then(|db| db.rows(b"Packages"));
+            let database = Database::open(&damaged);
+            _ = database.as_ref().and_then(|db| db.rows(b"Packages"));
+            _ = database.and_then(|db| db.blobs(b"Packages", 1, &mut |_| {}));
         }
+    }
+
+    #[test]
+    fn columns_are_read_from_a_page_and_from_those_behind_it() {
+        let file = database(9500);
+        let mut lengths = Vec::new();
+        let all = Database::open(&file).unwrap().blobs(b"Packages", 1, &mut |row| {
+            assert!(row.iter().all(|&byte| byte == b'p'));
+            lengths.push(row.len());
+        });
+        assert_eq!(all, Some(()));
+        // Row 7, of six bytes, is gone.
+        let expected: Vec<usize> =
+            (0..9500).map(|i| i % 9000).enumerate().filter(|(i, _)| *i != 6).map(|(_, n)| n).collect();
+        assert_eq!(lengths, expected);
+        assert_eq!(Database::open(&file).unwrap().blobs(b"Packages", 2, &mut |_| {}), None, "there is no third column");
+        let cut = &file[..file.len() - 8192];
+        assert_eq!(Database::open(cut).unwrap().blobs(b"Packages", 1, &mut |_| {}), None);
     }
 }

@@ -68,6 +68,8 @@ pub struct Image {
     pub config: Config,
     /// Digest of the configuration file. Differs between tools that repack one image; see [`Image::chain_id`].
     pub config_digest: Digest,
+    /// Digest of its manifest, where it has one: docker archives and root file systems have none.
+    pub manifest_digest: Option<Digest>,
     /// When it was made, in RFC 3339 as the image has it. Not escaped.
     pub created: Option<String>,
     /// Its layers, lowest first. None at all is a valid image.
@@ -124,6 +126,7 @@ impl Image {
             platform: Platform::host(),
             config: Config::default(),
             config_digest: Digest::sha256(b"{}"),
+            manifest_digest: None,
             created: None,
             history: Vec::new(),
             layers,

@@ -184,6 +184,7 @@ impl Candidate<'_> {
             platform,
             warnings,
             config_digest: self.digest,
+            manifest_digest: None,
             created: self.config.created,
             config: self.config.config,
             history: self.config.history,

@@ -365,6 +365,7 @@ pub(super) fn load(store: &Store, leaf: &Leaf, wanted: &Platform) -> Result<Imag
         platform,
         warnings,
         config_digest: manifest.config.digest,
+        manifest_digest: Some(leaf.descriptor.digest.clone()),
         created: config.created,
         config: config.config,
         history: config.history,

@@ -91,6 +91,7 @@ fn image(archive: &Archive, id: &str, name: Option<String>, wanted: &Platform) -
         platform,
         config: top.config.unwrap_or_default(),
         config_digest,
+        manifest_digest: None,
         created: top.created,
         layers,
         history: Vec::new(),

@@ -1,16 +1,20 @@
 //! A whole distribution as userland: Debian as mmdebstrap makes it, packed as an image.
 
+use crate::provenance::packages;
 use crate::{e2e, e2e_disk};
 use e2e::{Bench, Kernel, image, sha256};
 
 #[test]
 fn a_shell_sees_its_machine() {
     let bench = Bench::new(Kernel::Cloud);
-    let disk = bench.build(image("debian.oci"), "debian.img", &[]);
+    let list = bench.path("debian.cdx.json");
+    let disk = bench.build(image("debian.oci"), "debian.img", &["--sbom", list.to_str().unwrap()]);
+    let listed = packages(&serde_json::from_slice(&std::fs::read(list).unwrap()).unwrap());
     e2e_disk::check(&disk);
     for firmware in ["bios", "uefi"] {
         println!("{firmware}");
-        let command = ["bash", "-c", "cat /etc/os-release; id; mount"];
+        let query = "dpkg-query -W -f '${db:Status-Status} ${Package} ${Version} ${Architecture}\\n'";
+        let command = ["bash", "-c", &format!("cat /etc/os-release; id; mount; {query}")];
         let text = bench.run_other(&disk, &["--firmware", firmware], &command).expect_status(0).text();
         for line in [
             "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
@@ -24,6 +28,8 @@ fn a_shell_sees_its_machine() {
         ] {
             assert!(text.contains(line), "no {line:?} in:\n{text}");
         }
+        let installed = text.lines().filter_map(|line| line.strip_prefix("installed ")).map(str::to_owned).collect();
+        assert_eq!(listed, installed, "what --sbom lists is what dpkg has in the machine");
     }
 }
 

@@ -32,6 +32,7 @@ mod nginx;
 mod other_kernels;
 mod outputs;
 mod own_init;
+mod provenance;
 mod recordings;
 mod registries;
 mod reproducible;

@@ -23,6 +23,7 @@ fn image_with(blob: Blob, digest: Option<Digest>, diff_id: Digest) -> Image {
         platform: Platform::host(),
         config: Config::default(),
         config_digest: Digest::sha256(b""),
+        manifest_digest: None,
         created: None,
         history: Vec::new(),
         layers: vec![layer],

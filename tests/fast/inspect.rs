@@ -7,6 +7,10 @@ use crate::support::e2e::{Bench, Kernel, Ran, image, peak_memory, run, with_peak
 use crate::support::e2e_disk::{Slice, extract, partition};
 use crate::support::images::{ImageBuilder, TarBuilder};
 use crate::support::{e2e, e2e_disk, schema, tools};
+use bootdisk::contents::body::{Body, Looker};
+use bootdisk::contents::installed::installed;
+use bootdisk::contents::of_image;
+use bootdisk::source::{self, Reference, Select};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -621,6 +625,8 @@ fn packages_are_what_rpm_and_pacman_count() {
         pacman -R --noconfirm two
         rpm --root \"$PWD/tree\" --dbpath /var/lib/rpm -qa | wc -l >counts
         pacman -Q | wc -l >>counts
+        rpm --root \"$PWD/tree\" --dbpath /var/lib/rpm -qa --qf '%{NAME} %{VERSION}-%{RELEASE} %{ARCH}\\n' >names
+        pacman -Q | sed 's/$/ any/' >>names
         tar -C tree -cf tree.tar .";
     shell(&bench, script, &[]);
     assert_eq!(fs::read_to_string(bench.path("counts")).unwrap(), "5\n2\n");
@@ -636,6 +642,23 @@ fn packages_are_what_rpm_and_pacman_count() {
     let counted = |manager: &str| found.as_array().unwrap().iter().find(|one| one["manager"] == manager).unwrap();
     assert_eq!((&counted("rpm")["installed"], &counted("rpm")["doubt"]), (&json!(5), &json!(null)), "{found}");
     assert_eq!(counted("pacman")["installed"], 2, "{found}");
+
+    // Each by its name, version and architecture, as the two programs say.
+    ImageBuilder::new().layer(tree()).cmd(&["/x"]).write_oci(&layout);
+    let opened = source::open(&Reference::parse(layout.as_os_str()).unwrap(), &Select::default()).unwrap();
+    let tree_of_image = of_image::tree(&opened, &mut Looker::for_packages()).unwrap();
+    let all = installed(&tree_of_image, &|body: &Body, _| body.content.as_ref()?.text.clone());
+    let mut names: Vec<String> = all
+        .packages
+        .iter()
+        .map(|one| format!("{} {} {}", one.name, one.version, one.arch.as_deref().unwrap_or_default()))
+        .collect();
+    names.sort();
+    let expected = fs::read_to_string(bench.path("names")).unwrap();
+    let mut expected: Vec<&str> = expected.lines().collect();
+    expected.sort_unstable();
+    assert_eq!((names, all.doubts.len()), (expected.into_iter().map(str::to_owned).collect(), 0));
+    fs::remove_dir_all(&layout).unwrap();
 
     // A writer that was killed: what it did last is in the log beside the file.
     fs::write(bench.path("tree/var/lib/rpm/rpmdb.sqlite-wal"), "not empty").unwrap();

@@ -3,6 +3,7 @@
 use super::{Corpus, texts, with};
 use crate::machine::{MAC, NONCE, XID};
 use bootdisk::guest::channel::{Frame, Kind, encode_raw};
+use bootdisk::provenance::{self, Area, Facts, File, Parts, Resource};
 use bootdisk::session::control::protocol::{Exec, Message, Question, Reply, Request, Stream};
 use serde_json::{Value, json};
 
@@ -55,6 +56,7 @@ pub fn all() -> Corpus {
         ("boot_spec", vec![serde_json::to_vec(&boot_spec()).expect("JSON")]),
         ("settings", [texts(&[SETTINGS, META_DATA, NETWORK_CONFIG]), vec![smbios()]].concat()),
         ("smoke_toml", texts(&[TESTS, "[[test]]\nimage = 'a'\n"])),
+        ("statement", vec![statement(), statement_of_others(), list()]),
     ]
 }
 
@@ -170,4 +172,49 @@ fn boot_spec() -> Value {
         "hostname": "box",
         "modules": [{"name": "ext4", "file": "/lib/ext4.ko", "depends": ["jbd2"], "aliases": ["fs-ext4"], "always": true}],
     })
+}
+
+/// A statement of ours about a disk of two areas.
+fn statement() -> Vec<u8> {
+    let area = |name: &str, offset, number| Area {
+        name: name.into(),
+        offset,
+        bytes: 1 << 20,
+        sha256: "00".repeat(32),
+        number,
+        type_id: number.map(|_| "c12a7328-f81f-11d2-ba4b-00a0c93ec93b".into()),
+        guid: number.map(|_| "00000000-0000-5000-8000-000000000001".into()),
+    };
+    let file = File { path: "bootdisk/linux".into(), bytes: 9, sha256: "01".repeat(32) };
+    let parts = Parts {
+        size: 2 << 20,
+        sha256: "02".repeat(32),
+        areas: vec![area("boot code", 0, None), area("partition 1 (esp)", 1 << 20, Some(1))],
+        files: vec![file],
+        command_line: Some("quiet console=ttyS0".into()),
+        pid1: Some("03".repeat(32)),
+    };
+    let facts = Facts {
+        name: "disk.img",
+        parts: &parts,
+        file: Some(("qcow2", "04")),
+        parameters: json!({ "image": "app.tar", "options": { "--size": "2M" } }),
+        dependencies: vec![Resource::new("image", "05")],
+        builder: Vec::new(),
+        byproducts: Vec::new(),
+    };
+    provenance::render(&facts).expect("JSON").into_bytes()
+}
+
+/// One that only has a digest.
+fn statement_of_others() -> Vec<u8> {
+    let subject = json!([{ "name": "x", "digest": { "sha256": "0A".repeat(32), "sha512": "00" } }]);
+    let kind = "https://in-toto.io/Statement/v1";
+    json!({ "_type": kind, "subject": subject, "predicateType": "x", "predicate": null }).to_string().into_bytes()
+}
+
+fn list() -> Vec<u8> {
+    let package = |purl: &str| json!({ "type": "library", "purl": purl });
+    let components = [package("pkg:deb/debian/a@1%3A1?arch=amd64&distro=x"), package("pkg:rpm/fedora/b@1-2?epoch=1#x")];
+    json!({ "bomFormat": "CycloneDX", "components": components }).to_string().into_bytes()
 }

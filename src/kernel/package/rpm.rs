@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! lead (96) ─ signature header ─ pad to 8 ─ header ─ payload: cpio, packed with zstd, xz or gzip
-//! header: 8e ad e8 01 │ 0 (4) │ entries n │ bytes m │ n × (tag, type, offset, count) │ m bytes     (all big-endian)
 //! ```
+//!
+//! [`crate::formats::rpm_header`] reads the two headers.
 //!
 //! The signature header's SHA-256 of the header and the header's SHA-256 of the payload are verified where they stand;
 //! packages since rpm 4.14 have both. Signatures are of the header, and through its digest of the payload.
@@ -19,8 +20,8 @@ use sha2::{Digest, Sha256};
 
 use super::digests::Hashing;
 use super::signed::{self, Kind, Signature};
-use super::{Facts, MAX_DATA, MAX_FILES, MAX_TAIL, Visit, invalid, tar};
-use crate::formats::body::ends_early;
+use super::{Facts, MAX_DATA, MAX_FILES, MAX_TAIL, Visit, tar};
+use crate::formats::rpm_header::Header;
 use crate::formats::{cpio, unpack};
 use crate::hex::hex;
 use crate::kernel::input::Reader;
@@ -30,13 +31,6 @@ use crate::kernel::{Input, KernelError};
 pub const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 /// Size of a lead; nothing in it is believed.
 const LEAD: usize = 96;
-/// First bytes of a header, the version 1 included.
-const HEADER_MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
-/// Size of a header's beginning, and of each of its entries.
-const ENTRY: usize = 16;
-/// Most entries and most bytes of a header; a kernel's has 2 MiB.
-const MAX_ENTRIES: usize = 1 << 16;
-const MAX_STORE: usize = 64 << 20;
 
 /// Tags of the signature header (rpmtag.h, `RPMSIGTAG_*`).
 const SIG_SHA256: u32 = 273;
@@ -55,19 +49,13 @@ const PAYLOAD_DIGEST_ALGORITHM: u32 = 5093;
 /// SHA-256 among the algorithms (RFC 4880, 9.4).
 const SHA256: u32 = 8;
 
-/// Types of an entry's value: 32-bit numbers, a string, bytes, an array of strings.
-const INT32: u32 = 4;
-const STRING: u32 = 6;
-const BIN: u32 = 7;
-const STRING_ARRAY: u32 = 8;
-
 /// Reads the package once.
 pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, KernelError> {
     let path = input.path();
     let bad = |error: io::Error| KernelError::package(path, error.to_string());
     let Beginning { signature, header, input, .. } = Beginning::read(input)?;
     let of_header = signature.strings(SIG_SHA256).into_iter().next();
-    if of_header.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&hex(Sha256::digest(&header.bytes)))) {
+    if of_header.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&hex(Sha256::digest(header.bytes())))) {
         return Err(KernelError::package(path, "its header does not match its SHA-256"));
     }
     let first = |tag| header.strings(tag).into_iter().next().unwrap_or_default();
@@ -81,7 +69,7 @@ pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, Kernel
     let mut payload = Hashing::new(input, Sha256::new());
     walk(path, &mut payload, visit)?;
     io::copy(&mut payload, &mut io::sink()).map_err(bad)?;
-    let of_payload = header.payload_digest();
+    let of_payload = payload_digest(&header);
     let actual = payload.digest();
     if of_payload.as_ref().is_some_and(|digest| !digest.eq_ignore_ascii_case(&actual)) {
         return Err(KernelError::package(path, "its payload does not match its SHA-256"));
@@ -106,7 +94,7 @@ pub(super) fn scan(input: &Input, visit: &mut Visit<'_>) -> Result<Facts, Kernel
 /// Where the header, which is all they cover, does not say what the payload is.
 pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
     let Beginning { signature, header, at, .. } = Beginning::read(input)?;
-    let covers = at..at + header.bytes.len() as u64;
+    let covers = at..at + header.bytes().len() as u64;
     let packets = [SIG_DSA, SIG_RSA].into_iter().filter_map(|tag| signature.binary(tag).map(<[u8]>::to_vec));
     let coded = signature.strings(SIG_OPENPGP).into_iter().filter_map(|text| STANDARD.decode(text).ok());
     let small = |bytes: &Vec<u8>| bytes.len() as u64 <= signed::MAX;
@@ -115,7 +103,7 @@ pub(super) fn signatures(input: &Input) -> Result<Vec<Signature>, KernelError> {
         .filter(small)
         .map(|bytes| Signature { kind: Kind::OpenPgp, bytes, covers: vec![covers.clone()] })
         .collect();
-    if !found.is_empty() && header.payload_digest().is_none() {
+    if !found.is_empty() && payload_digest(&header).is_none() {
         let reason = "its signature covers only the header, which has no SHA-256 of the payload";
         return Err(KernelError::Signature { reason: reason.to_owned(), path: input.path().to_owned() });
     }
@@ -138,9 +126,9 @@ impl Beginning {
         let mut input = BufReader::with_capacity(256 << 10, input.reader());
         input.read_exact(&mut [0; LEAD]).map_err(bad)?;
         let signature = Header::read(&mut input).map_err(bad)?;
-        let padding = signature.bytes.len().next_multiple_of(8) - signature.bytes.len();
+        let padding = signature.bytes().len().next_multiple_of(8) - signature.bytes().len();
         input.read_exact(&mut [0; 8][..padding]).map_err(bad)?;
-        let at = (LEAD + signature.bytes.len() + padding) as u64;
+        let at = (LEAD + signature.bytes().len() + padding) as u64;
         let header = Header::read(&mut input).map_err(bad)?;
         Ok(Beginning { signature, header, at, input })
     }
@@ -158,103 +146,8 @@ fn walk(path: &Path, payload: &mut impl Read, visit: &mut Visit<'_>) -> Result<(
     Ok(())
 }
 
-/// A header: its bytes as they are hashed, and where its values begin.
-struct Header {
-    bytes: Vec<u8>,
-    values: usize,
-}
-
-impl Header {
-    fn read(input: &mut impl Read) -> io::Result<Header> {
-        let mut bytes = vec![0; ENTRY];
-        input.read_exact(&mut bytes)?;
-        if bytes[..4] != HEADER_MAGIC {
-            return Err(invalid("no rpm header where one should be"));
-        }
-        let (entries, size) = (u32_at(&bytes, 8) as usize, u32_at(&bytes, 12) as usize);
-        if entries > MAX_ENTRIES || size > MAX_STORE {
-            return Err(invalid(format!("an rpm header of {entries} entries and {size} bytes")));
-        }
-        let rest = (entries * ENTRY + size) as u64;
-        let read = input.take(rest).read_to_end(&mut bytes)? as u64;
-        if read < rest { Err(ends_early()) } else { Ok(Header { bytes, values: ENTRY + entries * ENTRY }) }
-    }
-
-    /// Type, value's bytes from its start to the header's end, and count.
-    fn value(&self, tag: u32) -> Option<(u32, &[u8], usize)> {
-        let entries = self.bytes[ENTRY..self.values].chunks_exact(ENTRY);
-        let entry = entries.into_iter().find(|entry| u32_at(entry, 0) == tag)?;
-        let value = self.bytes[self.values..].get(u32_at(entry, 8) as usize..)?;
-        Some((u32_at(entry, 4), value, u32_at(entry, 12) as usize))
-    }
-
-    fn strings(&self, tag: u32) -> Vec<String> {
-        let Some((kind @ (STRING | STRING_ARRAY), value, count)) = self.value(tag) else { return Vec::new() };
-        let count = if kind == STRING { 1 } else { count };
-        value.split(|&b| b == 0).take(count).map(|text| String::from_utf8_lossy(text).into_owned()).collect()
-    }
-
-    fn binary(&self, tag: u32) -> Option<&[u8]> {
-        let (kind, value, count) = self.value(tag)?;
-        value.get(..count).filter(|_| kind == BIN)
-    }
-
-    /// The SHA-256 of the payload in hexadecimal digits; `None` when it has none, or one of another algorithm.
-    fn payload_digest(&self) -> Option<String> {
-        let is_sha256 = self.number(PAYLOAD_DIGEST_ALGORITHM).is_none_or(|algorithm| algorithm == SHA256);
-        self.strings(PAYLOAD_DIGEST).into_iter().next().filter(|_| is_sha256)
-    }
-
-    fn number(&self, tag: u32) -> Option<u32> {
-        let (kind, value, count) = self.value(tag)?;
-        (kind == INT32 && count > 0 && value.len() >= 4).then(|| u32_at(value, 0))
-    }
-}
-
-/// A big-endian field. The caller made sure that it is there.
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn header(entries: &[(u32, u32, u32, u32)], values: &[u8]) -> Vec<u8> {
-        let mut bytes = HEADER_MAGIC.to_vec();
-        bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(&(entries.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(&(values.len() as u32).to_be_bytes());
-        for (tag, kind, offset, count) in entries {
-            for field in [tag, kind, offset, count] {
-                bytes.extend_from_slice(&field.to_be_bytes());
-            }
-        }
-        bytes.extend_from_slice(values);
-        bytes
-    }
-
-    #[test]
-    fn values_are_found_by_tag_and_kept_in_bounds() {
-        let bytes = header(
-            &[(1000, STRING, 0, 1), (1049, STRING_ARRAY, 2, 2), (5093, INT32, 6, 1), (7, STRING, 99, 1)],
-            b"k\0a\0b\0\0\0\0\x08",
-        );
-        let header = Header::read(&mut bytes.as_slice()).unwrap();
-        assert_eq!(header.strings(NAME), ["k"]);
-        assert_eq!(header.strings(REQUIRE_NAME), ["a", "b"]);
-        assert_eq!(header.number(PAYLOAD_DIGEST_ALGORITHM), Some(8));
-        assert_eq!((header.strings(7), header.number(NAME)), (Vec::new(), None));
-        for length in 0..bytes.len() {
-            assert!(Header::read(&mut &bytes[..length]).is_err(), "{length}");
-        }
-    }
-
-    #[test]
-    fn a_header_larger_than_any_is_refused_before_it_is_read() {
-        let mut bytes = header(&[], b"");
-        bytes[12..16].copy_from_slice(&u32::MAX.to_be_bytes());
-        let error = Header::read(&mut bytes.as_slice()).err().unwrap().to_string();
-        assert_eq!(error, "an rpm header of 0 entries and 4294967295 bytes");
-    }
+/// The SHA-256 of the payload in hexadecimal digits; `None` when it has none, or one of another algorithm.
+fn payload_digest(header: &Header) -> Option<String> {
+    let is_sha256 = header.number(PAYLOAD_DIGEST_ALGORITHM).is_none_or(|algorithm| algorithm == SHA256);
+    header.string(PAYLOAD_DIGEST).filter(|_| is_sha256)
 }

@@ -140,6 +140,7 @@ fn image(found: Collected, wanted: &Platform) -> Result<Image, SourceError> {
         platform: actual,
         config: Config { cmd, ..Config::default() },
         config_digest,
+        manifest_digest: None,
         created: None,
         layers: vec![layer],
         history: Vec::new(),
