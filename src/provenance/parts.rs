@@ -5,13 +5,14 @@
 //!                                    └─ EFI System Partition: every file; the entry's command line; PID 1 in the initramfs
 //! ```
 //!
-//! What lies between areas is only in the digest of the whole. Not read: disks without a GPT, and PID 1 where the initramfs is
-//! packed or is a part of another file.
+//! Where a unified kernel image has kernel, initramfs and command line in itself, the latter two are read from it. What lies
+//! between areas is only in the digest of the whole. Not read: disks without a GPT, and PID 1 in an initramfs that is packed.
 
 use super::digests;
 use crate::escape::escape;
 use crate::formats::fat::{Volume, Walk};
 use crate::formats::gpt::{self, ESP, Fault, Table};
+use crate::formats::uki::Uki;
 use crate::formats::{ReadAt, boot_entry, cpio};
 use crate::forms::Source;
 use crate::hex::hex;
@@ -27,6 +28,8 @@ const BACKUP: u64 = 33;
 /// Longest initramfs in which PID 1 is looked for, in bytes, and the most files of it.
 const MAX_INITRAMFS: u64 = 512 << 20;
 const MAX_MEMBERS: u64 = 1_000_000;
+/// Most EFI programs in which a unified kernel image is looked for.
+const MAX_PROGRAMS: usize = 16;
 /// Bytes of files read at once.
 const CHUNK: u64 = 1 << 20;
 /// Where the boot entries are, and ours.
@@ -135,12 +138,32 @@ impl Parts {
             let Some(sha256) = digest_of(disk, &file.places, file.entry.size.into()) else { continue };
             parts.files.push(File { path: file.path.clone(), bytes: file.entry.size.into(), sha256 });
         }
-        let Some(entry) = entry_of(&volume, &walk) else { return parts };
+        let entry = entry_of(&volume, &walk).unwrap_or_default();
         let initramfs = entry.initrd.first().and_then(|path| walk.find(path));
         let initramfs = initramfs.and_then(|file| volume.read(&file.entry, MAX_INITRAMFS).ok());
         parts.pid1 = initramfs.and_then(|bytes| pid1_in(&bytes));
         parts.command_line = entry.options;
+        if parts.pid1.is_none() {
+            parts.take_unified(&volume, &walk);
+        }
         parts
+    }
+}
+
+impl Parts {
+    /// Command line and PID 1 of the first unified kernel image on the EFI System Partition.
+    fn take_unified(&mut self, volume: &Volume<impl ReadAt>, walk: &Walk) {
+        let is_program = |path: &str| path.starts_with("efi/") && path.ends_with(".efi");
+        let programs =
+            walk.files.iter().filter(|file| !file.entry.is_directory && is_program(&file.path.to_lowercase()));
+        for file in programs.take(MAX_PROGRAMS) {
+            let Ok(bytes) = volume.read(&file.entry, MAX_INITRAMFS) else { continue };
+            let Some(unified) = Uki::parse(&bytes) else { continue };
+            let text = unified.text(b".cmdline").map(|text| String::from_utf8_lossy(text).into_owned());
+            self.command_line = self.command_line.take().or(text);
+            self.pid1 = unified.section(b".initrd").and_then(pid1_in);
+            return;
+        }
     }
 }
 

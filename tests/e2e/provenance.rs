@@ -139,6 +139,29 @@ fn a_statement_is_true_and_a_disk_is_held_against_it() {
     for said in [&said, &said_of_form] {
         assert_eq!(against(&form, said).status, Some(0));
     }
+    let said_of_uki = at("uki.json");
+    bench.build(
+        image("hello-c.oci"),
+        "uki.img",
+        &[
+            "--size",
+            "min",
+            "--firmware",
+            "uefi",
+            "--uki",
+            "--cmdline",
+            "loglevel=7",
+            "--provenance",
+            &said_of_uki,
+            "-q",
+        ],
+    );
+    let unified = json_at(Path::new(&said_of_uki));
+    let parts_of_uki = &unified["predicate"]["runDetails"]["byproducts"];
+    assert_eq!(digest(parts_of_uki, "PID 1"), digest(builder, "PID 1"));
+    let line = named(parts_of_uki, "command line")["annotations"]["text"].as_str().unwrap();
+    assert!(line.contains("loglevel=7"), "{line}");
+    assert!(digest(&unified["predicate"]["buildDefinition"]["resolvedDependencies"], "EFI stub").len() == 64);
 
     let published: Value = serde_json::from_str(include_str!("../../docs/against.schema.json")).unwrap();
     let root = e2e_disk::partition(&disk, e2e_disk::ROOT);
