@@ -53,6 +53,10 @@ pub struct DiskIdentity {
     pub esp_volume: u32,
     /// For /etc/machine-id.
     pub machine_id: Uuid,
+    /// UUID of the superblock of the root's hashes.
+    pub verity: Uuid,
+    /// What is hashed in front of each block of the root.
+    pub salt: [u8; 32],
 }
 
 impl DiskIdentity {
@@ -67,6 +71,8 @@ impl DiskIdentity {
             modules_system: [name("modules", digest), name("modules hash seed", digest)],
             root: name("root partition", digest),
             machine_id: name("machine-id", digest),
+            verity: name("verity", digest),
+            salt: Ingredients::default().add("verity salt", digest).digest(),
             esp_volume: u32::from_be_bytes(*volume.as_bytes().first_chunk().expect("a UUID has 16 bytes")),
         }
     }

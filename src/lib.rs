@@ -112,6 +112,8 @@ pub mod swap;
 #[cfg(feature = "host")]
 pub mod switch;
 #[cfg(feature = "host")]
+pub mod verity;
+#[cfg(feature = "host")]
 pub mod volumes;
 #[cfg(feature = "host")]
 mod whole_file;

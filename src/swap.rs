@@ -9,7 +9,7 @@ use crate::arch::Arch;
 use crate::boot::exchange::{self, New};
 use crate::boot::existing::Existing;
 use crate::boot::initramfs;
-use crate::convert::{Event, Observer};
+use crate::convert::{Event, Observer, verified};
 use crate::disk_lock::lock;
 use crate::guest::spec::{self, BootSpec};
 use crate::kernel::at_start::at_start;
@@ -63,23 +63,29 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     let old = disk.boot_files()?;
     let arch: Arch =
         Arch::from_name(disk.architecture()?.name()).ok_or_else(|| anyhow!("disk is for no known processor"))?;
+    let (mut spec, added) = boot_spec(&old.initrds)?;
+    let is_verified = spec.root.verity.is_some();
     let wanted = preflight::Disk {
         arch,
         bios: disk.boots_under_bios(),
         uefi: disk.boots_under_uefi()?,
         initramfs: Packing::None,
+        verity: is_verified,
     };
     let report = preflight(bundle, &wanted);
     if options.preflight {
         report.verdict(bundle)?;
     }
-    let (mut spec, added) = boot_spec(&old.initrds)?;
     let drivers = Drivers::of(spec.modules.iter().map(|module| module.name.as_str()));
-    let modules = select_for(bundle, drivers)?;
+    let modules = select_for(bundle, drivers, is_verified)?;
     report.warnings().iter().chain(&modules.warnings).for_each(|text| observe(Event::Warning(text)));
 
     if let Some(modules) = &spec.guest_modules {
         return Err(GuestModulesError { release: modules.release.clone() }.into());
+    }
+    if is_verified && preflight::lacks_overlay(bundle, &modules.absent) {
+        observe(Event::Warning("the kernel has no overlayfs (CONFIG_OVERLAY_FS): the verified root can only be read"));
+        verified::writes(&mut spec.root, false);
     }
     spec.modules = modules.specs();
     spec.drivers = bundle.config.is_some().then(|| report.drivers());

@@ -3,12 +3,16 @@
 use crate::choice;
 use crate::sectors::Sectors;
 use bootdisk::ext4::read::{FileSystem, Kind};
+use bootdisk::formats::ReadAt;
 use bootdisk::formats::boot_entry::{self, Change, Entry};
 use bootdisk::formats::fat::edit::Editor;
 use bootdisk::formats::fat::{Error, Volume};
 use bootdisk::formats::gpt::{self, HEADER_SIZE, crc32};
+use bootdisk::formats::verity::Superblock;
 use bootdisk::forms;
 use bootdisk::inspect::disk::{Disk, entries, table};
+use bootdisk::verity::{Geometry, check};
+use sha2::Digest;
 use std::ops::ControlFlow;
 
 /// Names that are looked at, and bytes of each file.
@@ -57,6 +61,36 @@ pub fn forms(data: &[u8]) {
         let length = (range.end - range.start).min(BYTES as u64) as usize;
         _ = source.read_at(range.start, &mut buffer[..length]);
         at = range.end;
+    }
+}
+
+/// A superblock of dm-verity, and with a second half that is the data the tree behind it.
+pub fn verity(data: &[u8]) {
+    let disk = Sectors::of(data);
+    let superblock = match Superblock::read(&disk, 0) {
+        Ok(Ok(superblock)) => superblock,
+        Ok(Err(fault)) => {
+            _ = fault.to_string();
+            return;
+        }
+        Err(_) => return,
+    };
+    let mut encoded = superblock.encode();
+    assert_eq!(Superblock::parse(&encoded), Ok(superblock.clone()));
+    encoded[0] ^= 1;
+    assert!(Superblock::parse(&encoded).is_err());
+    let geometry = Geometry::of(superblock.blocks);
+    assert!(geometry.levels.len() <= 8 && geometry.blocks <= superblock.blocks.saturating_add(1));
+    // Time grows with the tree, which is no fault.
+    if superblock.blocks <= 1024 {
+        _ = check((&disk, disk.size / 2), (&disk, 0), &superblock, &[0; 32]).map_err(|fault| fault.to_string());
+        let mut top = [0; 4096];
+        if geometry.levels.is_empty() || disk.read_at(4096, &mut top).is_err() {
+            return;
+        }
+        // That of the top block, so that what is below is read too.
+        let root = sha2::Sha256::new().chain_update(&superblock.salt).chain_update(top).finalize().into();
+        _ = check((&disk, disk.size / 2), (&disk, 0), &superblock, &root).map_err(|fault| fault.to_string());
     }
 }
 

@@ -43,15 +43,16 @@ fn fixed(architecture: Architecture) -> &'static str {
     }
 }
 
-/// The line for one disk: the fixed words, then the user's, which so win over them.
+/// The line for one disk: the fixed words, the disk's own if it has any, then the user's, which so win over them.
 ///
 /// systemd-boot puts `initrd=` in front; its length is kept free, so that both firmwares give the kernel the same line.
-pub fn command_line(architecture: Architecture, user: &str) -> Result<String, CommandLineError> {
+pub fn command_line(architecture: Architecture, own: &str, user: &str) -> Result<String, CommandLineError> {
     if !user.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return Err(CommandLineError::Character(user.to_owned()));
     }
     let user = user.trim_matches(' ');
-    let fixed = fixed(architecture);
+    let fixed = [fixed(architecture), own].join(" ");
+    let fixed = fixed.trim_end();
     let limit = MAX - fixed.len() - " ".len() - "initrd=\\ ".len() - INITRAMFS_PATH.len();
     if user.len() > limit {
         return Err(CommandLineError::TooLong { length: user.len(), limit });
@@ -66,30 +67,31 @@ mod tests {
 
     #[test]
     fn the_users_words_come_last() {
-        assert_eq!(command_line(X86_64, "").unwrap(), "console=tty0 console=ttyS0,115200 quiet no_timer_check");
+        assert_eq!(command_line(X86_64, "", "").unwrap(), "console=tty0 console=ttyS0,115200 quiet no_timer_check");
         assert_eq!(
-            command_line(X86_64, "  a=1 \"b c\" ").unwrap(),
+            command_line(X86_64, "", "  a=1 \"b c\" ").unwrap(),
             "console=tty0 console=ttyS0,115200 quiet no_timer_check a=1 \"b c\""
         );
-        assert!(command_line(Architecture::Aarch64, "").unwrap().contains("console=ttyAMA0"));
-        assert!(!command_line(X86_64, "").unwrap().contains("panic="));
+        assert!(command_line(X86_64, "own=1", "a=1").unwrap().ends_with(" no_timer_check own=1 a=1"));
+        assert!(command_line(Architecture::Aarch64, "", "").unwrap().contains("console=ttyAMA0"));
+        assert!(!command_line(X86_64, "", "").unwrap().contains("panic="));
     }
 
     #[test]
     fn what_is_not_one_printable_line_is_refused() {
         for user in ["a\nb", "a\0b", "a\tb", "a\x7fb", "ä", "a\u{202e}"] {
-            assert_eq!(command_line(X86_64, user), Err(CommandLineError::Character(user.into())));
+            assert_eq!(command_line(X86_64, "", user), Err(CommandLineError::Character(user.into())));
         }
     }
 
     #[test]
     fn the_loaders_addition_fits_too() {
-        let limit = match command_line(X86_64, &"x".repeat(2048)) {
+        let limit = match command_line(X86_64, "", &"x".repeat(2048)) {
             Err(CommandLineError::TooLong { length: 2048, limit }) => limit,
             other => panic!("{other:?}"),
         };
-        let longest = command_line(X86_64, &"x".repeat(limit)).unwrap();
+        let longest = command_line(X86_64, "", &"x".repeat(limit)).unwrap();
         assert_eq!(format!("initrd=\\bootdisk\\initrd {longest}").len(), MAX);
-        assert!(command_line(X86_64, &"x".repeat(limit + 1)).is_err());
+        assert!(command_line(X86_64, "", &"x".repeat(limit + 1)).is_err());
     }
 }

@@ -390,7 +390,14 @@ mod tests {
         file.set_len(layout.disk_size()).unwrap();
         let (kernel, initramfs) = boot_files(1);
         let guids = [1, 2, 3, 4].map(Uuid::from_u128);
-        let guids = Guids { disk: guids[0], bios_boot: guids[1], esp: guids[2], modules: Uuid::nil(), root: guids[3] };
+        let guids = Guids {
+            disk: guids[0],
+            bios_boot: guids[1],
+            esp: guids[2],
+            modules: Uuid::nil(),
+            root: guids[3],
+            verity: Uuid::nil(),
+        };
         let boot = Boot {
             firmware: Firmware { bios: true, uefi: true },
             kernel: &kernel,

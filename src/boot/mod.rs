@@ -308,6 +308,7 @@ mod tests {
         esp: Uuid::from_u128(3),
         modules: Uuid::nil(),
         root: Uuid::from_u128(4),
+        verity: Uuid::nil(),
     };
 
     fn boot<'a>(kernel: &'a [u8]) -> Boot<'a> {

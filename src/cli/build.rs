@@ -6,6 +6,7 @@ use super::options::{self, FirmwareChoice, Global};
 use super::progress::{Progress, shown_input};
 use super::records::{RecordOptions, Records};
 use super::stdio::{self, say};
+use super::verified::Verified;
 use super::{document, plan, registry, summary};
 use crate::convert::{Event, Writing};
 use crate::image::LayersAhead;
@@ -43,7 +44,7 @@ pub struct Args {
     /// Where to write the disk; an existing file stays until the new one is complete
     #[arg(long, short, value_name = "DISK")]
     output: PathBuf,
-    /// Firmware the disk boots under [default: bios,uefi; uefi where there is no BIOS]
+    /// Firmware the disk boots under [default: bios,uefi; uefi where there is no BIOS, or with --verity]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     firmware: Vec<FirmwareChoice>,
     /// Do not wait until the disk is on stable storage; a power failure soon after may leave a damaged disk
@@ -63,6 +64,8 @@ pub struct Args {
     boot_files: options::BootFiles,
     #[command(flatten)]
     records: RecordOptions,
+    #[command(flatten)]
+    verified: Verified,
     #[command(flatten)]
     form: DiskForm,
     #[command(flatten)]
@@ -85,7 +88,7 @@ pub fn run(global: &Global, args: &Args, given: &clap::ArgMatches) -> anyhow::Re
     }
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
-    let firmware = |arch, _: &Bundle| options::firmware_set(&args.firmware, arch);
+    let firmware = |arch, _: &Bundle| args.verified.firmware(&args.firmware, arch);
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
     let writing = Writing { sync: !args.no_sync, verify: args.verify, threads, form, ..records.writing() };
@@ -101,7 +104,8 @@ pub fn run(global: &Global, args: &Args, given: &clap::ArgMatches) -> anyhow::Re
     let image = plan::add(image, &args.image, &args.disk, &overrides, observe)?;
     // Decoding takes longest. It begins while the kernel is looked for.
     let layers = LayersAhead::new(&image.0, threads);
-    let plan = plan::open(image, &args.image, (&args.disk, &args.boot_files), firmware, &overrides, observe)?;
+    let disk = (&args.disk, &args.boot_files);
+    let plan = plan::open(image, &args.image, disk, firmware, &overrides, args.verified.policy(), observe)?;
     records.check()?;
     let built = plan.write_from(layers, &output, &writing, observe)?;
     records.write(&plan, &output, &built, &args.image, given)?;

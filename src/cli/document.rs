@@ -4,8 +4,10 @@
 use crate::convert::Built;
 use crate::disk::gpt::{Guids, Partition, Role};
 use crate::escape;
+use crate::hex::hex;
 use serde_json::{Value, json};
 use std::path::Path;
+use uuid::Uuid;
 
 /// Version of the document.
 const VERSION: u32 = 1;
@@ -32,6 +34,15 @@ pub fn render(path: &Path, built: &Built, warnings: &[String]) -> serde_json::Re
         },
         "warnings": warnings,
     });
+    if let Some(verity) = &built.verity {
+        document["verity"] = json!({
+            "root_hash": hex(verity.root_hash),
+            "salt": hex(&verity.superblock.salt),
+            "uuid": Uuid::from_bytes(verity.superblock.uuid).to_string(),
+            "data_blocks": verity.superblock.blocks,
+            "block_size": BLOCK,
+        });
+    }
     if let Some(added) = &built.added {
         document["added"] = serde_json::to_value(added)?;
     }
@@ -44,6 +55,7 @@ fn partition(number: u32, partition: &Partition, guids: &Guids) -> Value {
         Role::Esp => ("esp", guids.esp),
         Role::Modules => ("modules", guids.modules),
         Role::Root => ("root", guids.root),
+        Role::Verity => ("root-verity", guids.verity),
     };
     json!({
         "number": number,

@@ -355,7 +355,7 @@ fn check(store: &Store, one: &One, out: &mut dyn Write) -> anyhow::Result<ExitCo
         Err(_) if !requirements(bundle.arch).is_empty() => Firmware { bios: false, uefi: true },
         Err(no_machine) => return Err(no_machine.into()),
     };
-    let disk = Disk { arch: bundle.arch, bios, uefi, initramfs: Packing::None };
+    let disk = Disk { arch: bundle.arch, bios, uefi, initramfs: Packing::None, verity: false };
     let report = preflight(&bundle, &disk);
     let selection = modules::select(&bundle)?;
     if one.json {

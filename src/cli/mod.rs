@@ -47,6 +47,7 @@ mod stop;
 mod summary;
 mod surroundings;
 mod target;
+mod verified;
 mod volume;
 mod words;
 

@@ -8,6 +8,7 @@ use crate::added::{self, Cover, Record};
 use crate::arch::{Arch, Architecture};
 use crate::convert::{self, Event, Firmware, Observer, Options, Plan};
 use crate::guest::channel::Overrides;
+use crate::guest::spec::OnCorruption;
 use crate::image::{Image, Platform};
 use crate::kernel::{Bundle, Given, Store};
 use crate::recognise::Wanted;
@@ -90,6 +91,7 @@ pub fn open(
     (disk, boot_files): (&Disk, &BootFiles),
     firmware: impl FnOnce(Architecture, &Bundle) -> Firmware,
     overrides: &Overrides,
+    verity: Option<OnCorruption>,
     observe: Observer<'_>,
 ) -> Result<Plan> {
     let bundle = open_kernel(disk, &image)?;
@@ -113,6 +115,7 @@ pub fn open(
         added,
         console_login: disk.console_login,
         settings: !disk.no_settings,
+        verity,
     };
     Plan::open(image, bundle, options, observe).with_context(|| cannot(name))
 }

@@ -105,6 +105,7 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(std::io::Error, |e| crate::once::Taken::of(e).map(|taken| taken.hint().to_owned()));
     from!(crate::added::AddError, |e| e.hint());
     from!(crate::convert::SizeError, |e| Some(e.hint()));
+    from!(crate::convert::VerityError, |e| Some(e.hint()));
     from!(crate::convert::LoginError, |e| Some(e.hint().to_owned()));
     from!(crate::inspect::InspectError, |e| e.hint());
     from!(super::smoke::SpecError, |e| e.hint().map(str::to_owned));

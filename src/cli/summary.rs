@@ -4,6 +4,7 @@
 use super::size;
 use crate::convert::Built;
 use crate::disk::gpt::Role;
+use crate::hex::hex;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -32,8 +33,12 @@ pub fn render(path: &Path, built: &Built) -> String {
             Role::Root => {
                 ('U', format!("userland: {} names, {} of files, ext4", built.names, size::render(built.userland)))
             }
+            Role::Verity => ('V', "hashes of every block of the userland (dm-verity)".to_owned()),
         };
         _ = writeln!(text, "  {mark}  {:>9}  {what}", size::render(partition.bytes()));
+    }
+    if let Some(verity) = &built.verity {
+        _ = writeln!(text, "  root hash     {}", hex(verity.root_hash));
     }
     if let Some(added) = &built.added {
         _ = writeln!(text, "  +             {}", added.printable().words());
@@ -52,6 +57,7 @@ fn bar(built: &Built) -> String {
             Role::BiosBoot => bar.push('B'),
             Role::Esp => bar.push_str(&"K".repeat(all)),
             Role::Modules => bar.push_str(&"M".repeat(all)),
+            Role::Verity => bar.push_str(&"V".repeat(all)),
             Role::Root => {
                 let used = columns(built.root.size - built.root.free_blocks * 4096).min(all);
                 bar.push_str(&"U".repeat(used));

@@ -27,7 +27,7 @@ pub(super) fn boot_spec(image: &Image, modules: &Selection, options: &Options) -
     let config = &image.config;
     let mut spec = BootSpec {
         version: spec::VERSION,
-        root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false },
+        root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false, verity: None },
         init: options.init,
         process: config.process(),
         hostname: None,

@@ -11,6 +11,7 @@ mod login;
 mod records;
 mod said;
 mod size;
+pub(crate) mod verified;
 mod verify;
 mod watched;
 mod write;
@@ -22,6 +23,7 @@ pub use form::{data_of, measured, write_form};
 pub use login::LoginError;
 pub use records::{Digested, Made};
 pub use size::SizeError;
+pub use verified::VerityError;
 pub use verify::{Expected, expected_userland, verify};
 
 use self::facts::{Facts, all_modules, boot_spec, ingredients};
@@ -31,9 +33,10 @@ use crate::boot::{BootError, command_line, loader, uki};
 use crate::contents::installed::Installed;
 use crate::disk::gpt::{Guids, Layout};
 use crate::ext4;
+use crate::formats::verity::Superblock;
 use crate::forms::Form;
 use crate::guest::channel::Overrides;
-use crate::guest::spec::{BootSpec, GuestModules, Init};
+use crate::guest::spec::{BootSpec, GuestModules, Init, OnCorruption};
 use crate::guest_modules;
 use crate::hex::hex;
 use crate::identity::DiskIdentity;
@@ -44,6 +47,7 @@ use crate::kernel::modules::{Selection, select_for};
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Bundle, Packing, places};
 use crate::pid1::init_binary;
+use crate::verity::RootHash;
 use anyhow::{Result, anyhow, bail};
 use std::path::PathBuf;
 
@@ -163,6 +167,8 @@ pub struct Options {
     pub identity: Option<String>,
     /// What the topmost layer of the image is, if it is not the image's own.
     pub added: Option<added::Record>,
+    /// The root is verified block by block, and what a wrong block does.
+    pub verity: Option<OnCorruption>,
 }
 
 /// How a disk is written. None of it reaches the disk's bytes, but for the form that they are kept in.
@@ -236,11 +242,26 @@ pub struct Built {
     pub digests: Option<Digested>,
     /// What is installed in the userland, where that was asked for.
     pub installed: Option<Installed>,
+    /// The root's hashes, where it is verified.
+    pub verity: Option<Verity>,
+}
+
+/// The hashes of a verified root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verity {
+    /// The hash that stands for all of it.
+    pub root_hash: RootHash,
+    /// The superblock: salt, UUID, data blocks.
+    pub superblock: Superblock,
 }
 
 impl Plan {
     /// Checks image and kernel against each other and decides everything but the root file system.
-    pub fn open(image: Image, bundle: Bundle, options: Options, observe: Observer<'_>) -> Result<Plan> {
+    pub fn open(image: Image, bundle: Bundle, mut options: Options, observe: Observer<'_>) -> Result<Plan> {
+        if options.verity.is_some() {
+            verified::settle(&mut options)?;
+            verified::warning(options.firmware).iter().for_each(|text| observe(Event::Warning(text)));
+        }
         let architecture = Architecture::try_from(bundle.arch)?;
         let wanted = preflight::Disk {
             arch: Arch::from_name(&image.platform.architecture)
@@ -249,6 +270,7 @@ impl Plan {
             bios: options.firmware.bios,
             uefi: options.firmware.uefi,
             initramfs: Packing::None,
+            verity: options.verity.is_some(),
         };
         let report = preflight(&bundle, &wanted);
         if let Err(refused) = report.verdict(&bundle) {
@@ -257,8 +279,9 @@ impl Plan {
             }
             observe(Event::Warning(&refused.to_string()));
         }
-        let modules = select_for(&bundle, options.drivers)?;
-        if options.overrides.ephemeral == Some(true) && preflight::lacks_overlay(&bundle, &modules.absent) {
+        let modules = select_for(&bundle, options.drivers, options.verity.is_some())?;
+        let has_overlay = !preflight::lacks_overlay(&bundle, &modules.absent);
+        if options.overrides.ephemeral == Some(true) && !has_overlay {
             bail!("kernel {} has no overlayfs (CONFIG_OVERLAY_FS), which an ephemeral root needs", bundle.release);
         }
         let warnings = image.warnings.iter().cloned().chain(report.warnings()).chain(modules.warnings.iter().cloned());
@@ -279,8 +302,13 @@ impl Plan {
             }),
             None => None,
         };
-        let command_line = command_line::command_line(architecture, &options.command_line)?;
+        let word = options.verity.map(|_| verified::placeholder()).unwrap_or_default();
+        let command_line = command_line::command_line(architecture, &word, &options.command_line)?;
         let mut spec = boot_spec(&image, &modules, &options)?;
+        if options.verity.is_some() {
+            spec.root.verity = options.verity;
+            verified::writes(&mut spec.root, has_overlay);
+        }
         login::has_no_own(&spec)?;
         if !spec.restart.is_no() && spec.init.settle(&spec.process) == Init::Image {
             let policy = spec.restart;

@@ -6,8 +6,10 @@
 //!  ESP    ─▶ kernel, initramfs and command line: every byte
 //!  root   ─▶ every checksum of the metadata; every name, attribute, link and body as in the image, which is read
 //!            once more
+//!  hashes ─▶ superblock, every block of the tree, every block of the root
 //! ```
 
+use super::Verity;
 use crate::boot::existing::Existing;
 use crate::contents::body::Looker;
 use crate::contents::of_disk::read;
@@ -17,7 +19,10 @@ use crate::disk::gpt::{Layout, Role};
 use crate::disk::table;
 use crate::ext4;
 use crate::ext4::read::FileSystem;
+use crate::formats::ReadAt;
+use crate::formats::verity::Superblock;
 use crate::image::Image;
+use crate::verity::check;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::fs::File;
 
@@ -32,6 +37,8 @@ pub struct Expected<'a> {
     pub initramfs: &'a [u8],
     /// The kernel's command line.
     pub command_line: &'a str,
+    /// The root's hashes, where it is verified.
+    pub verity: Option<&'a Verity>,
     /// Whether it has an EFI loader.
     pub uefi: bool,
     /// The userland, with digests: what [`expected_userland`] makes of an image.
@@ -53,6 +60,13 @@ pub fn verify(file: &File, expected: &Expected<'_>) -> Result<()> {
     boot_files(&disk, expected).with_context(differs)?;
     let root = expected.layout.partition(Role::Root).ok_or_else(|| anyhow!("it has no root"))?;
     userland(file, root.offset(), expected.userland).with_context(differs)?;
+    if let Some(verity) = expected.verity {
+        let hashes = expected.layout.partition(Role::Verity).ok_or_else(|| anyhow!("it has no hashes of its root"))?;
+        let found = Superblock::read(file, hashes.offset()).with_context(differs)??;
+        ensure!(found == verity.superblock, "the disk differs from what was written: the hashes are of another root");
+        let root = (file as &dyn ReadAt, root.offset());
+        check(root, (file, hashes.offset()), &found, &verity.root_hash).with_context(differs)?;
+    }
     if let Some(modules) = expected.layout.partition(Role::Modules) {
         read_whole(file, modules.offset()).with_context(differs)?;
     }

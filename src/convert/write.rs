@@ -4,28 +4,33 @@
 //!  layers ─▶ tree + bodies ─▶ root file system ──┐
 //!  kernel, initramfs ─▶ ESP, boot stage ─────────┴─▶ partition table ─▶ published
 //! ```
+//!
+//! Of a verified disk the boot files know the root's hash, and so come behind it.
 
 use super::facts::made_at;
 use super::form::{raw_copy, write_form};
 use super::login;
 use super::records::Digested;
 use super::size::SizeError;
+use super::verified::Settled;
 use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
-use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Unified, Writing};
+use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Unified, Verity, Writing};
 use crate::arch::Architecture;
 use crate::boot::{self, Boot, initramfs, uki};
 use crate::contents::installed::{Installed, installed};
-use crate::disk::gpt::{Before, Guids, Layout, LayoutError, Role};
+use crate::disk::gpt::{Before, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::flatten;
+use crate::formats::verity::{BLOCK, Superblock};
 use crate::forms::{self, Form, Growing};
-use crate::identity::{DiskIdentity, RootIdentity};
+use crate::identity::RootIdentity;
 use crate::image::LayersAhead;
 use crate::kernel::Packing;
 use crate::output::{Output, Slice};
 use crate::publish::PartialFile;
 use crate::rootfs::{Attrs, Time, Tree};
+use crate::verity::{self, Geometry};
 use crate::{added, guest_modules, layer, startable};
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -83,12 +88,24 @@ impl Plan {
             None => Layout::around_root(architecture, before, 1)?,
         };
         let in_vain = AtomicBool::new(false);
+        let unverified = Settled::of(&self.identity, &self.command_line, None);
         let write_boot_files = || {
-            let written = self.write_boot_files(&prefix, disk);
+            let written = self.write_boot_files(&prefix, &unverified, disk);
             in_vain.store(written.is_err(), Ordering::Relaxed);
             written
         };
-        let (root, boot_files) = if grows {
+        let mut hashes = None;
+        let (root, boot_files) = if self.options.verity.is_some() {
+            let written = self.write_root(layers, disk, (offset, None), writing, &in_vain, observe)?;
+            observe(Event::Step("hashing the root file system"));
+            let verity =
+                self.write_hashes(architecture, before, &written.1, disk, if grows { 1 } else { writing.threads });
+            let (layout, verity) = verity?;
+            let settled = Settled::of(&self.identity, &self.command_line, Some(&verity.root_hash));
+            let boot_files = self.write_boot_files(&layout, &settled, disk);
+            hashes = Some((layout, settled, verity));
+            (Ok(written), boot_files)
+        } else if grows {
             // By one at a time, so that its bytes are always the same.
             let boot_files = write_boot_files();
             (self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe), boot_files)
@@ -109,11 +126,12 @@ impl Plan {
         }
         root.warnings.first().iter().for_each(|text| observe(Event::Warning(text)));
 
-        let layout = match fixed {
-            Some(layout) => layout,
-            None => Layout::around_root(architecture, before, root.size)?,
+        let (layout, settled, verity) = match (hashes, fixed) {
+            (Some((layout, settled, verity)), _) => (layout, settled, Some(verity)),
+            (None, Some(layout)) => (layout, unverified, None),
+            (None, None) => (Layout::around_root(architecture, before, root.size)?, unverified, None),
         };
-        layout.write(&self.guids(), &boot_files.code, disk)?;
+        layout.write(&settled.guids, &boot_files.code, disk)?;
         let length = match growing {
             Some(growing) => growing.finish(layout.disk_size())?,
             None => layout.disk_size(),
@@ -122,8 +140,8 @@ impl Plan {
         if writing.verify {
             observe(Event::Step("reading the disk back"));
             match grows {
-                true => self.verify(&raw_copy(file.file())?, &layout)?,
-                false => self.verify(file.file(), &layout)?,
+                true => self.verify(&raw_copy(file.file())?, &layout, &settled, verity.as_ref())?,
+                false => self.verify(file.file(), &layout, &settled, verity.as_ref())?,
             }
         }
         let file = match writing.form {
@@ -153,21 +171,23 @@ impl Plan {
             image: self.image.config_digest.clone(),
             added: self.options.added.clone(),
             platform: self.image.platform.clone(),
-            guids: self.guids(),
+            guids: settled.guids,
             root_uuid: RootIdentity::of(&self.image.chain_id().to_string()).uuid.to_string(),
             digests,
             installed,
+            verity,
         })
     }
 
     /// Compares what is on a raw disk with what should be.
-    fn verify(&self, disk: &File, layout: &Layout) -> Result<()> {
+    fn verify(&self, disk: &File, layout: &Layout, settled: &Settled, verity: Option<&Verity>) -> Result<()> {
         let userland = expected_userland(&self.image);
         let expected = Expected {
             layout,
             kernel: &self.bundle.boot.read()?,
-            initramfs: &self.initramfs()?,
-            command_line: &self.command_line,
+            initramfs: &self.initramfs(settled)?,
+            command_line: &settled.command_line,
+            verity,
             uefi: self.options.firmware.uefi,
             userland: &userland.with_context(|| format!("cannot read {} again", self.options.source))?,
         };
@@ -200,11 +220,30 @@ impl Plan {
     }
 
     /// Writes ESP and BIOS boot partition where `layout` has them. The boot code is for the partition table's sector.
-    fn write_boot_files(&self, layout: &Layout, disk: &dyn Output) -> Result<BootFiles> {
-        let (kernel, initramfs) = (self.bundle.boot.read()?, self.initramfs()?);
+    fn write_boot_files(&self, layout: &Layout, settled: &Settled, disk: &dyn Output) -> Result<BootFiles> {
+        let (kernel, initramfs) = (self.bundle.boot.read()?, self.initramfs(settled)?);
         let title = self.title();
-        let code = boot::write(&self.boot(&kernel, &initramfs, &title), layout, disk)?;
+        let code = boot::write(&self.boot(&kernel, &initramfs, &title, settled), layout, disk)?;
         Ok(BootFiles { code, kernel: kernel.len() as u64, initramfs: initramfs.len() as u64 })
+    }
+
+    /// Hashes the root and writes the hashes behind it.
+    fn write_hashes(
+        &self,
+        architecture: Architecture,
+        before: Before,
+        root: &ext4::Sealed,
+        disk: &dyn Output,
+        threads: usize,
+    ) -> Result<(Layout, Verity)> {
+        let blocks = root.size / BLOCK;
+        let layout = Layout::around_verified_root(architecture, before, root.size, Geometry::of(blocks).bytes())?;
+        let slice = |role| Slice::new(disk, layout.partition(role).map_or(0, |partition| partition.offset()));
+        let uuid = self.identity.verity.into_bytes();
+        let superblock = Superblock { uuid, blocks, salt: self.identity.salt.to_vec() };
+        let root_hash = verity::write(&slice(Role::Root), &superblock, &slice(Role::Verity), threads);
+        let root_hash = root_hash.context("cannot write the hashes of the root")?;
+        Ok((layout, Verity { root_hash, superblock }))
     }
 
     fn title(&self) -> String {
@@ -212,7 +251,7 @@ impl Plan {
     }
 
     /// What the disk boots.
-    fn boot<'a>(&'a self, kernel: &'a [u8], initramfs: &'a [u8], title: &'a str) -> Boot<'a> {
+    fn boot<'a>(&'a self, kernel: &'a [u8], initramfs: &'a [u8], title: &'a str, settled: &'a Settled) -> Boot<'a> {
         Boot {
             firmware: self.options.firmware,
             kernel,
@@ -220,7 +259,7 @@ impl Plan {
             initramfs,
             efi_loader: self.efi_loader.as_deref(),
             unified: self.unified.as_ref().map(|Unified { stub, os_release }| uki::Unified { stub, os_release }),
-            command_line: &self.command_line,
+            command_line: &settled.command_line,
             title,
             volume_id: self.identity.esp_volume,
             time: self.made_at(),
@@ -233,8 +272,9 @@ impl Plan {
             return Ok(size);
         }
         let another = self.options.esp_size == EspSize::Auto;
-        let (kernel, initramfs) = (self.bundle.boot.read()?, self.initramfs()?);
-        Ok(boot::esp_size(&self.boot(&kernel, &initramfs, &self.title()), architecture, another)?)
+        let settled = Settled::of(&self.identity, &self.command_line, None);
+        let (kernel, initramfs) = (self.bundle.boot.read()?, self.initramfs(&settled)?);
+        Ok(boot::esp_size(&self.boot(&kernel, &initramfs, &self.title(), &settled), architecture, another)?)
     }
 
     /// Sizes of the partitions before the root. The modules' is written here, as only then its size is known.
@@ -327,13 +367,10 @@ impl Plan {
         made_at(&self.image, self.options.source_date_epoch)
     }
 
-    fn guids(&self) -> Guids {
-        let DiskIdentity { disk, bios_boot, esp, modules, root, .. } = self.identity;
-        Guids { disk, bios_boot, esp, modules, root }
-    }
-
-    fn initramfs(&self) -> Result<Vec<u8>> {
-        let spec = added::encode(&self.spec, self.options.added.as_ref());
+    fn initramfs(&self, settled: &Settled) -> Result<Vec<u8>> {
+        let mut spec = self.spec.clone();
+        spec.root.partuuid = settled.guids.root.to_string();
+        let spec = added::encode(&spec, self.options.added.as_ref());
         let spec = spec.context("cannot encode the boot specification")?;
         let modules = self.modules.modules.iter();
         let modules: Vec<_> =

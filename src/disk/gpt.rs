@@ -7,6 +7,7 @@
 //!              EFI System Partition
 //!              kernel modules, ext4                  (only with all of a kernel's modules)
 //!              root                                  (last, so that it can grow)
+//!              hashes of the root                    (only of a root that is verified, and so never grows)
 //! last 33      128 entries, GPT header
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! partition types of the Discoverable Partitions Specification.
 
 use crate::arch::Architecture;
+use crate::formats::gpt::{Guid, VERITY_ARM64, VERITY_X86_64};
 pub use crate::formats::mbr::BOOT_CODE;
 use crate::output::Output;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -27,6 +29,9 @@ use uuid::Uuid;
 pub const SECTOR: u64 = 512;
 /// Where partitions begin and end, in bytes.
 pub const ALIGNMENT: u64 = 1 << 20;
+
+/// Attribute of the Discoverable Partitions Specification: nobody mounts it to be written to.
+const READ_ONLY: u64 = 1 << 60;
 
 const ALIGNMENT_SECTORS: u64 = ALIGNMENT / SECTOR;
 /// Header and 128 entries of 128 bytes, at either end.
@@ -45,6 +50,8 @@ pub enum Role {
     Modules,
     /// Root file system.
     Root,
+    /// dm-verity's hashes of the root.
+    Verity,
 }
 
 /// Name of the modules' partition, which has the type of any Linux file system.
@@ -114,6 +121,8 @@ pub struct Guids {
     pub modules: Uuid,
     /// The root partition.
     pub root: Uuid,
+    /// The partition of its hashes; unused where there is none.
+    pub verity: Uuid,
 }
 
 /// Why there is no such disk.
@@ -184,6 +193,26 @@ impl Layout {
         Layout::of_disk(architecture, before, size)
     }
 
+    /// The smallest disk around a root file system of `root_size` bytes and `hashes` bytes of its hashes behind it. That is
+    /// where they can be: how many there are is known when the root is written, and a verified root never grows.
+    pub fn around_verified_root(
+        architecture: Architecture,
+        before: impl Into<Before>,
+        root_size: u64,
+        hashes: u64,
+    ) -> Result<Layout, LayoutError> {
+        let mut layout = Layout::around_root(architecture, before, root_size)?;
+        let bytes = hashes.max(1).checked_next_multiple_of(ALIGNMENT).filter(|bytes| *bytes <= MAX_SIZE / 4);
+        let sectors = bytes.ok_or(LayoutError::TooLarge(hashes))? / SECTOR;
+        let first_lba = layout.partitions.last().map_or(0, |root| root.last_lba() + 1);
+        layout.partitions.push(Partition { role: Role::Verity, first_lba, sectors });
+        layout.sectors += sectors;
+        match layout.disk_size() {
+            size if size > MAX_SIZE => Err(LayoutError::TooLarge(size)),
+            _ => Ok(layout),
+        }
+    }
+
     /// A disk of exactly `disk_size` bytes. The root partition takes what is left.
     pub fn of_disk(
         architecture: Architecture,
@@ -242,7 +271,8 @@ impl Layout {
 
         let config = ::gpt::GptConfig::new().writable(true).logical_block_size(::gpt::disk::LogicalBlockSize::Lb512);
         let mut table = config.create_from_device(disk, Some(guids.disk)).map_err(crate_error)?;
-        let entries = self.partitions.iter().map(|partition| entry(self.architecture, partition, guids));
+        let flags = if self.partition(Role::Verity).is_some() { READ_ONLY } else { 0 };
+        let entries = self.partitions.iter().map(|partition| entry(self.architecture, partition, guids, flags));
         table.update_partitions((1..).zip(entries).collect()).map_err(crate_error)?;
         table.write().map_err(crate_error)?;
         Ok(())
@@ -305,6 +335,7 @@ fn guid_of(guids: &Guids, role: Role) -> Uuid {
         Role::Esp => guids.esp,
         Role::Modules => guids.modules,
         Role::Root => guids.root,
+        Role::Verity => guids.verity,
     }
 }
 
@@ -319,7 +350,8 @@ fn check_guids(partitions: &[Partition], guids: &Guids) -> Result<(), TableError
     Ok(())
 }
 
-fn entry(architecture: Architecture, partition: &Partition, guids: &Guids) -> ::gpt::partition::Partition {
+/// An entry; these flags are for a root and its hashes.
+fn entry(architecture: Architecture, partition: &Partition, guids: &Guids, flags: u64) -> ::gpt::partition::Partition {
     use ::gpt::partition_types::{BIOS, EFI, LINUX_FS, LINUX_ROOT_ARM_64, LINUX_ROOT_X64};
     let (part_type_guid, name) = match (partition.role, architecture) {
         (Role::BiosBoot, _) => (BIOS, "bios-boot"),
@@ -327,14 +359,24 @@ fn entry(architecture: Architecture, partition: &Partition, guids: &Guids) -> ::
         (Role::Modules, _) => (LINUX_FS, MODULES_NAME),
         (Role::Root, Architecture::X86_64) => (LINUX_ROOT_X64, "root"),
         (Role::Root, Architecture::Aarch64) => (LINUX_ROOT_ARM_64, "root"),
+        (Role::Verity, Architecture::X86_64) => (hashes(VERITY_X86_64), "root-verity"),
+        (Role::Verity, Architecture::Aarch64) => (hashes(VERITY_ARM64), "root-verity"),
     };
     ::gpt::partition::Partition {
         part_type_guid,
         part_guid: guid_of(guids, partition.role),
         first_lba: partition.first_lba,
         last_lba: partition.last_lba(),
-        flags: 0,
+        flags: if matches!(partition.role, Role::Root | Role::Verity) { flags } else { 0 },
         name: name.to_owned(),
+    }
+}
+
+/// A type that the crate has not.
+fn hashes(kind: Guid) -> ::gpt::partition_types::Type {
+    ::gpt::partition_types::Type {
+        guid: Uuid::from_bytes_le(kind.0),
+        os: ::gpt::partition_types::OperatingSystem::Linux,
     }
 }
 
@@ -430,6 +472,33 @@ mod tests {
     }
 
     #[test]
+    fn hashes_lie_behind_the_root_and_both_are_marked_read_only() {
+        for architecture in [X86_64, Aarch64] {
+            let plain = Layout::around_root(architecture, 33 * MIB, 10 * MIB).unwrap();
+            let layout = Layout::around_verified_root(architecture, 33 * MIB, 10 * MIB, MIB + 1).unwrap();
+            let (root, hashes) = (layout.partition(Role::Root).unwrap(), layout.partition(Role::Verity).unwrap());
+            assert_eq!(layout.partition(Role::Root), plain.partition(Role::Root));
+            assert_eq!((hashes.first_lba, hashes.bytes()), (root.last_lba() + 1, 2 * MIB));
+            assert_eq!(layout.disk_size(), plain.disk_size() + 2 * MIB);
+            let [disk, bios_boot, esp, modules, root, verity] = [1, 2, 3, 4, 5, 6].map(Uuid::from_u128);
+            let guids = Guids { disk, bios_boot, esp, modules, root, verity };
+            let file = tempfile::tempfile().unwrap();
+            layout.write(&guids, &[0; BOOT_CODE], &file).unwrap();
+            file.set_len(layout.disk_size()).unwrap();
+            let table = crate::disk::table::open(&file).unwrap();
+            let flags: Vec<u64> = table.partitions().map(|partition| partition.attributes).collect();
+            assert!(
+                flags.ends_with(&[READ_ONLY, READ_ONLY]) && flags[..flags.len() - 2].iter().all(|flags| *flags == 0)
+            );
+            let found = crate::disk::table::partitions(&table);
+            assert_eq!(found.last().map(|found| (found.role, found.guid)), Some((Some(Role::Verity), verity)));
+        }
+        for hashes in [u64::MAX, MAX_SIZE] {
+            assert!(matches!(Layout::around_verified_root(X86_64, MIB, MIB, hashes), Err(LayoutError::TooLarge(_))));
+        }
+    }
+
+    #[test]
     fn a_disk_size_is_kept_and_the_root_takes_the_rest() {
         for size in [4 << 30, (4 << 30) + 512, 1_000_000_000 / 512 * 512] {
             let layout = Layout::of_disk(X86_64, 128 * MIB, size).unwrap();
@@ -477,7 +546,7 @@ mod tests {
     fn identifiers_must_differ() {
         let layout = Layout::around_root(X86_64, MIB, MIB).unwrap();
         let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
-        let guids = Guids { disk: a, bios_boot: b, esp: c, modules: Uuid::nil(), root: c };
+        let guids = Guids { disk: a, bios_boot: b, esp: c, modules: Uuid::nil(), root: c, verity: Uuid::nil() };
         let output = crate::output::Memory::default();
         assert!(matches!(layout.write(&guids, &[0; BOOT_CODE], &output), Err(TableError::Guids(guid)) if guid == c));
     }

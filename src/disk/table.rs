@@ -86,6 +86,7 @@ fn found(partition: &gpt::Partition) -> Option<Found> {
         gpt::LINUX if partition.name == MODULES_NAME => (Some(Role::Modules), None),
         gpt::ROOT_X86_64 => (Some(Role::Root), Some(Architecture::X86_64)),
         gpt::ROOT_ARM64 => (Some(Role::Root), Some(Architecture::Aarch64)),
+        gpt::VERITY_X86_64 | gpt::VERITY_ARM64 => (Some(Role::Verity), None),
         _ => (None, None),
     };
     let (offset, length) = partition.bytes(SECTOR)?;

@@ -23,7 +23,7 @@ use crate::guest::overrides;
 use crate::guest::restart::Restart;
 use crate::guest::settings::at_start::FW_CFG;
 use crate::guest::spec::Init;
-use crate::qemu::{Boot, Bus, MachineOptions, Nic};
+use crate::qemu::{Access, Boot, Bus, MachineOptions, Nic};
 use crate::startable::{self, Doubt};
 use thiserror::Error;
 
@@ -73,6 +73,9 @@ pub enum Unfit {
     /// A policy for a workload, where there is none.
     #[error("the image's own init runs the machine, and restart policies are for a command: {0}")]
     OwnInit(Restart),
+    /// A change of what is verified.
+    #[error("the disk's root is verified (dm-verity): {0} would change it, and it would not start again")]
+    Verified(&'static str),
     /// The workload.
     #[error(transparent)]
     Workload(#[from] Doubt),
@@ -92,6 +95,9 @@ impl Unfit {
             Unfit::Older(option) => format!("build it again, or omit {option}"),
             Unfit::NoSettings(option) => format!("build it without --no-settings, or omit {option}"),
             Unfit::NoFwCfg(option) => format!("build with a kernel that has the driver, or omit {option}"),
+            Unfit::Verified(option) => {
+                format!("omit {option}; what is to stay goes to a volume (-v NAME:PATH), or into another build")
+            }
             Unfit::OwnInit(_) => "omit --restart, or start the image's command instead: --init container".into(),
             Unfit::Workload(doubt) => return doubt.hint(),
         })
@@ -115,6 +121,13 @@ pub fn machine(disk: &Facts, machine: &MachineOptions, changes: &Overrides) -> R
         Boot::Bios if !disk.bios => return Err(Unfit::NoStage),
         Boot::Uefi if disk.uefi == Some(false) => return Err(Unfit::NoLoader),
         _ => {}
+    }
+    if disk.spec.as_ref().is_some_and(|spec| spec.root.verity.is_some()) {
+        match machine {
+            MachineOptions { access: Access::Write, .. } => return Err(Unfit::Verified("--write")),
+            MachineOptions { size: Some(_), .. } => return Err(Unfit::Verified("--size")),
+            _ => {}
+        }
     }
     let bus = bus_name(machine.bus);
     if disk.lacks(bus) {
@@ -219,7 +232,13 @@ mod tests {
     fn spec(drivers: Option<&[&str]>) -> BootSpec {
         BootSpec {
             version: VERSION,
-            root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false },
+            root: Root {
+                partuuid: String::new(),
+                fstype: "ext4".into(),
+                read_only: false,
+                ephemeral: false,
+                verity: None,
+            },
             init: Init::Auto,
             process: Process { cmd: vec!["sh".into()], ..Process::default() },
             hostname: None,
@@ -301,6 +320,24 @@ mod tests {
         let memory =
             super::machine(&facts(), &machine(|machine| machine.memory = 64), &Overrides::default()).unwrap_err();
         assert_eq!(memory.hint().unwrap(), "give it more: -m 128m");
+    }
+
+    #[test]
+    fn a_verified_root_is_not_written_to_and_does_not_grow() {
+        let mut spec = spec(None);
+        spec.root.verity = Some(Default::default());
+        let verified = Facts { spec: Some(spec), ..facts() };
+        type Change = fn(&mut MachineOptions);
+        let rows: [(Change, Option<&str>); 3] = [
+            (|_| {}, None),
+            (|machine| machine.access = Access::Write, Some("--write")),
+            (|machine| machine.size = Some(1 << 40), Some("--size")),
+        ];
+        for (change, refused) in rows {
+            let result = super::machine(&verified, &machine(change), &Overrides::default());
+            assert_eq!(result.err(), refused.map(Unfit::Verified));
+            assert_eq!(super::machine(&facts(), &machine(change), &Overrides::default()), Ok(()));
+        }
     }
 
     #[test]

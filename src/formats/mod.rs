@@ -6,11 +6,12 @@
 //!  elf         what programs say         sqlite, ndb rows of rpm's databases; rpm_header what a row says
 //!  ar, cpio    archives, file by file    unpack, lz4 packed streams
 //!  pe, uki     EFI programs, kernels in them          os_release  what a system says of itself
+//!  verity      the superblock of a hash tree
 //! ```
 //!
 //! What is read was written by strangers. So every reader is bounded: no field of the input decides how much memory or
 //! time is taken, what cannot be is a typed fault, and nothing panics. No policy is here: what a command does about a
-//! fault is its own affair. PID 1 uses [`gpt`]; everything else is for the host.
+//! fault is its own affair. PID 1 uses [`gpt`] and [`verity`]; everything else is for the host.
 
 #[cfg(feature = "host")]
 pub mod ar;
@@ -45,6 +46,7 @@ pub mod sqlite;
 pub mod uki;
 #[cfg(feature = "host")]
 pub mod unpack;
+pub mod verity;
 
 use std::fs::File;
 use std::io;

@@ -77,7 +77,13 @@ mod tests {
     fn spec() -> BootSpec {
         BootSpec {
             version: VERSION,
-            root: Root { partuuid: String::new(), fstype: "ext4".into(), read_only: false, ephemeral: false },
+            root: Root {
+                partuuid: String::new(),
+                fstype: "ext4".into(),
+                read_only: false,
+                ephemeral: false,
+                verity: None,
+            },
             init: Init::Container,
             process: Process {
                 entrypoint: vec!["/docker-entrypoint.sh".into()],

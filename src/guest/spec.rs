@@ -114,6 +114,23 @@ pub struct Root {
     /// The disk is not written to: what the workload writes goes to memory and is gone at the next boot.
     #[serde(default)]
     pub ephemeral: bool,
+    /// It is verified block by block, against the root hash on the kernel's command line; and what a wrong block does.
+    /// Absent where it is not, and on disks whose PID 1 knows nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verity: Option<OnCorruption>,
+}
+
+/// What follows a block of the root that is not as it was built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCorruption {
+    /// Who reads it gets an error.
+    #[default]
+    Error,
+    /// The machine starts again.
+    Restart,
+    /// The kernel panics.
+    Panic,
 }
 
 /// Who runs the userland.

@@ -40,6 +40,7 @@ pub use manifest::{
     Descriptor, Document, DocumentError, DocumentKind, MAX_LAYERS, MAX_MANIFEST, Manifest, parse as parse_document,
 };
 pub use platform::{Platform, PlatformError};
+pub use sha256::Sha256;
 pub use stream::{LayerStream, MAX_TRAILING};
 
 /// A layer as it is stored.

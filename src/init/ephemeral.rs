@@ -30,12 +30,15 @@ const LAYERS: &str = "lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work";
 /// Folders of the disk can be renamed, and files with several names stay one file when they are changed.
 const AS_A_DISK: &str = "redirect_dir=on,index=on";
 
-/// Mounts all three, the overlay at `at`.
-pub fn mount(device: &Path, fstype: &str, at: &str) -> Result<(), Failure> {
+/// Mounts all three, the overlay at `at`. A verified disk is as it was built: its journal is empty.
+pub fn mount(device: &Path, fstype: &str, at: &str, is_verified: bool) -> Result<(), Failure> {
     for folder in [LOWER, UPPER] {
         fs::create_dir_all(folder).doing(format!("create {folder}"))?;
     }
-    mount_lower(device, fstype).doing(format!("mount the root file system of {}", device.display()))?;
+    let replayed = if is_verified { Ok(()) } else { journal::replay(device, fstype, LOWER).map(drop) };
+    replayed
+        .and_then(|()| mount_clean(device, fstype, LOWER))
+        .doing(format!("mount the root file system of {}", device.display()))?;
     nix::mount::mount(Some("tmpfs"), UPPER, Some("tmpfs"), MsFlags::empty(), Some(tmpfs::options(0o700).as_str()))
         .doing("mount a tmpfs for an ephemeral root")?;
     make_folders().doing("prepare a tmpfs for an ephemeral root")?;
@@ -60,11 +63,10 @@ pub fn leave() {
     }
 }
 
-/// Without its journal, once that has nothing to tell.
-fn mount_lower(device: &Path, fstype: &str) -> nix::Result<()> {
-    journal::replay(device, fstype, LOWER)?;
+/// Read-only and without its journal, which has nothing to tell.
+pub fn mount_clean(device: &Path, fstype: &str, at: &str) -> nix::Result<()> {
     let options = if fstype == "ext4" { Some("noload") } else { None };
-    nix::mount::mount(Some(device), LOWER, Some(fstype), MsFlags::MS_RDONLY, options)
+    nix::mount::mount(Some(device), at, Some(fstype), MsFlags::MS_RDONLY, options)
 }
 
 /// The root folder of the overlay has the attributes of the upper one, which are to be those of the disk's.

@@ -11,7 +11,7 @@
 //! image can be in its place. PID 1 never enters the root itself. It has one thread and never returns; a failure
 //! becomes a result, as does a panic.
 //!
-//! Not supported: root on anything but a GPT partition (LUKS, LVM, NFS), swap, DHCPv6.
+//! Not supported: root on anything but a GPT partition, verified or not (LUKS, LVM, NFS), swap, DHCPv6.
 
 mod accounts;
 pub mod advertised;
@@ -73,6 +73,7 @@ mod terminal;
 mod title;
 mod tmpfs;
 mod userland;
+mod verity;
 mod volume;
 
 use crate::guest::channel::{Terminal, Welcome};
@@ -121,7 +122,7 @@ fn boot(host: &mut Host) -> Result<End, Failure> {
     let may_begin = network::is_there(&cards) && cloud_disk.is_none();
     let mut early = may_begin.then(|| network::begin(&spec.network, &cards, &hostname));
     let mounted = root::find_and_mount(&spec.root, booted, &mut loader, host)?;
-    if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral {
+    if mounted.writable == Writable::Yes && !spec.root.read_only && !spec.root.ephemeral && spec.root.verity.is_none() {
         let grown = growth::grow(&mounted.device, &spec.root.partuuid, root::ROOT, host);
         if grown.is_break() {
             power::stopped(host);

@@ -9,7 +9,7 @@ use super::failure::{Doing, Failure};
 use super::host::Host;
 use super::modules::Loader;
 use super::partition::{self, Found, Search};
-use super::{ephemeral, journal, log};
+use super::{ephemeral, journal, log, verity};
 use crate::guest::channel::Level;
 use crate::guest::spec::Root;
 use nix::errno::Errno;
@@ -58,26 +58,33 @@ pub struct Mounted {
 /// Waits for the root partition and mounts it, read-write even for a read-only workload: mount points the image lacks
 /// are made first, and a journal may have to be replayed.
 pub fn find_and_mount(root: &Root, booted: Booted, modules: &mut Loader, host: &mut Host) -> Result<Mounted, Failure> {
-    let Found { disk, node: device } = wait_for(&root.partuuid, booted, modules, host)?;
+    let found = wait_for(&root.partuuid, booted, modules, host)?;
+    let mapped = root.verity.map(|policy| verity::map(&found, policy)).transpose()?;
+    let is_verified = mapped.is_some();
+    let Found { disk, node } = found;
+    let device = mapped.unwrap_or(node);
     fs::create_dir_all(ROOT).doing(format!("create {ROOT}"))?;
     if root.ephemeral {
-        ephemeral::mount(&device, &root.fstype, ROOT)?;
+        ephemeral::mount(&device, &root.fstype, ROOT, is_verified)?;
         log::info(format!("root file system {} mounted below a tmpfs that takes all writes", device.display()));
         return Ok(Mounted { device, disk, writable: Writable::Yes });
     }
-    let writable = mount_disk(&device, &root.fstype).map_err(|errno| {
+    let writable = mount_disk(&device, &root.fstype, is_verified).map_err(|errno| {
         let hint = if errno == Errno::ENODEV { ", which this kernel does not support" } else { "" };
         let (device, fstype) = (device.display(), &root.fstype);
         Failure::machine(format!("cannot mount {device} as {fstype}{hint}: {}", errno.desc()))
     })?;
-    if writable == Writable::No {
+    if writable == Writable::No && !is_verified {
         log::warning(format!("the root disk is write-protected: {}", device.display()));
     }
     log::info(format!("root file system {} mounted", device.display()));
     Ok(Mounted { device, disk, writable })
 }
 
-fn mount_disk(device: &Path, fstype: &str) -> nix::Result<Writable> {
+fn mount_disk(device: &Path, fstype: &str, is_verified: bool) -> nix::Result<Writable> {
+    if is_verified {
+        return ephemeral::mount_clean(device, fstype, ROOT).map(|()| Writable::No);
+    }
     let journal = journal::replay(device, fstype, ROOT)?;
     let attempt = |flags, options: Option<&str>| mount(Some(device), ROOT, Some(fstype), flags, options);
     match attempt(MsFlags::empty(), None) {

@@ -119,7 +119,7 @@ fn boot(image: &Image, store: Option<&Store>, notes: &mut Vec<String>) -> Boot {
     let entries = store.and_then(|store| store.list().ok()).unwrap_or_default();
     for entry in entries.into_iter().filter_map(Result::ok).filter(|entry| entry.arch == arch) {
         let default = store.and_then(|store| store.default_id(arch).ok().flatten()).as_ref() == Some(&entry.id);
-        let disk = Disk { arch, bios: arch == Arch::X86_64, uefi: true, initramfs: Packing::None };
+        let disk = Disk { arch, bios: arch == Arch::X86_64, uefi: true, initramfs: Packing::None, verity: false };
         let (boots, why) = match entry.bundle() {
             Ok(bundle) => {
                 let report = preflight(&bundle, &disk);

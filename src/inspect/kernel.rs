@@ -12,7 +12,8 @@ use crate::kernel::{BootFile, Bundle, Config, KernelError, Packing, ikconfig, im
 /// What is known of a kernel.
 pub fn facts(bundle: &Bundle, evidence: &str) -> model::Kernel {
     let header = bundle.image.bzimage.as_ref();
-    let disk = Disk { arch: bundle.arch, bios: bundle.arch == Arch::X86_64, uefi: true, initramfs: Packing::None };
+    let bios = bundle.arch == Arch::X86_64;
+    let disk = Disk { arch: bundle.arch, bios, uefi: true, initramfs: Packing::None, verity: false };
     let report = preflight(bundle, &disk);
     let count = |verdict| report.with(verdict).count();
     let check = |check: &crate::kernel::preflight::Check| Check {

@@ -415,6 +415,35 @@ pub struct Disk {
     /// The layer that a build has added to the image; absent on disks that have nothing but the image's files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub added: Option<Record>,
+    /// Hash trees of dm-verity over a root; absent on disks without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub verity: Vec<Verity>,
+}
+
+/// A hash tree of dm-verity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Verity {
+    /// The partition it is in.
+    pub partition: u32,
+    /// The partition it is over.
+    pub data_partition: Option<u32>,
+    /// That of the command line, or what the GUIDs of both partitions say together; empty where nothing says it.
+    pub root_hash: String,
+    /// Always sha256.
+    pub algorithm: String,
+    /// In hexadecimal.
+    pub salt: String,
+    /// Of the superblock.
+    pub uuid: String,
+    /// Blocks that are hashed.
+    pub data_blocks: u64,
+    /// Bytes of one.
+    pub block_size: u64,
+    /// Whether tree and data are those of the root hash; null where there is no root hash or no data.
+    pub verified: Option<bool>,
+    /// The first that is not, from the top of the tree down to the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// A partition.

@@ -45,6 +45,8 @@ pub struct Disk {
     pub uefi: bool,
     /// How its initramfs is packed.
     pub initramfs: Packing,
+    /// Its root is verified block by block.
+    pub verity: bool,
 }
 
 /// What a check found.
@@ -185,6 +187,7 @@ pub fn preflight(bundle: &Bundle, disk: &Disk) -> Report {
         Some(When::Uefi) => disk.uefi,
         Some(When::Gzip) => disk.initramfs == Packing::Gzip,
         Some(When::Zstd) => disk.initramfs == Packing::Zstd,
+        Some(When::Verity) => disk.verity,
     };
     let requirements = requirements(disk.arch);
     for requirement in requirements.iter().filter(|requirement| matters(requirement)) {

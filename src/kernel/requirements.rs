@@ -44,6 +44,8 @@ pub enum When {
     Gzip,
     /// Its initramfs is packed with zstd.
     Zstd,
+    /// Its root is verified block by block.
+    Verity,
 }
 
 /// An option of a fragment.
@@ -134,6 +136,7 @@ impl Requirement {
             Some("uefi") => Some(When::Uefi),
             Some("gzip") => Some(When::Gzip),
             Some("zstd") => Some(When::Zstd),
+            Some("verity") => Some(When::Verity),
             _ => None,
         };
     }
@@ -194,7 +197,9 @@ mod tests {
                 let words: Vec<&str> = mark.split_ascii_whitespace().collect();
                 let known = match words.as_slice() {
                     ["required" | "recommended"] => true,
-                    ["required" | "recommended", "when", when] => ["bios", "uefi", "gzip", "zstd"].contains(when),
+                    ["required" | "recommended", "when", when] => {
+                        ["bios", "uefi", "gzip", "zstd", "verity"].contains(when)
+                    }
                     ["bus", buses @ ..] => {
                         !buses.is_empty() && buses.iter().all(|bus| super::super::preflight::BUSES.contains(bus))
                     }

@@ -8,7 +8,7 @@ use crate::formats::bzimage::is_bzimage;
 use crate::formats::pe;
 
 /// File systems and what else fills a partition: where, what, its name (Documentation/filesystems, blkid(8)).
-const FILE_SYSTEMS: [(usize, &[u8], &str); 13] = [
+const FILE_SYSTEMS: [(usize, &[u8], &str); 14] = [
     (1080, &[0x53, 0xef], "ext4"),
     (0, b"XFSB", "XFS"),
     (65600, b"_BHRfS_M", "Btrfs"),
@@ -16,6 +16,7 @@ const FILE_SYSTEMS: [(usize, &[u8], &str); 13] = [
     (1024, &[0xe2, 0xe1, 0xf5, 0xe0], "EROFS"),
     (4086, b"SWAPSPACE2", "swap"),
     (0, b"LUKS\xba\xbe", "LUKS"),
+    (0, b"verity\0\0", "dm-verity"),
     (512, b"LABELONE", "LVM"),
     (3, b"NTFS    ", "NTFS"),
     (3, b"EXFAT   ", "exFAT"),

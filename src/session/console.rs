@@ -15,6 +15,11 @@ const PANIC: &[u8] = b"Kernel panic - not syncing";
 /// And end, when it does not reset the machine.
 const PANIC_END: &[u8] = b"end Kernel panic";
 
+/// What dm-verity says of a block, `verity_handle_err` in drivers/md/dm-verity-target.c: `device-mapper: verity: 254:3:
+/// data block 17 is corrupted`.
+const VERITY: &[u8] = b"device-mapper: verity: ";
+const CORRUPTED: &[u8] = b" is corrupted";
+
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -22,6 +27,8 @@ pub(super) enum Finding {
     Panic(String),
     /// Nothing follows.
     PanicEnd,
+    /// A block of a verified root is not as it was built: what the kernel says of it, escaped. Only the first is found.
+    Corrupted(String),
 }
 
 /// The console of one machine.
@@ -30,6 +37,7 @@ pub(super) struct Console {
     kept: VecDeque<u8>,
     line: Vec<u8>,
     last_panic: Option<String>,
+    corrupted: bool,
 }
 
 impl Console {
@@ -59,6 +67,13 @@ impl Console {
         // The end repeats the beginning's words, so it is looked for first.
         if find(&line, PANIC_END).is_some() {
             return Some(Finding::PanicEnd);
+        }
+        if !self.corrupted
+            && let Some(at) = find(&line, VERITY)
+            && line.trim_ascii_end().ends_with(CORRUPTED)
+        {
+            self.corrupted = true;
+            return Some(Finding::Corrupted(escape(line[at..].trim_ascii_end())));
         }
         let at = find(&line, PANIC)?;
         let text = escape(line[at..].trim_ascii_end());
@@ -164,6 +179,19 @@ fn incomplete(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_corrupted_block_is_found() {
+        let mut console = Console::default();
+        let say = |console: &mut Console, text: &str| console.add(text.as_bytes());
+        assert_eq!(
+            say(&mut console, "[ 7.03] device-mapper: verity: sha256 using implementation \"sha256-ni\"\r\n"),
+            []
+        );
+        let line = "device-mapper: verity: 254:3: data block 17 is corrupted";
+        assert_eq!(say(&mut console, &format!("[    9.1] {line}\r\n")), [Finding::Corrupted(line.into())]);
+        assert_eq!(say(&mut console, &format!("[    9.2] {line}\r\n")), []);
+    }
 
     #[test]
     fn a_panic_is_found_across_chunks_and_in_no_other_line() {

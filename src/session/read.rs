@@ -46,6 +46,9 @@ impl Session<'_> {
         let bytes = self.buffer[..n].to_vec();
         for finding in self.console.add(&bytes) {
             match finding {
+                Finding::Corrupted(line) => {
+                    self.tell(What::Told(format!("the console says that the root is not as it was built: {line}")));
+                }
                 Finding::Panic(_) if self.boot.handed_over => self.boot.panic_told = true,
                 // After the hello the workload may have written it.
                 _ if self.boot.hello || self.verdict.is_some() => {}

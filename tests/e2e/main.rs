@@ -46,6 +46,7 @@ mod stores;
 mod strange_disks;
 mod suites;
 mod verify;
+mod verity;
 mod waiting;
 mod workflow;
 

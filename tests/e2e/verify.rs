@@ -45,6 +45,7 @@ fn a_whole_disk_passes_and_every_damage_is_found() {
         initramfs: &files.initramfs(),
         command_line: &files.command_line,
         uefi: true,
+        verity: None,
         userland: &userland,
     };
     verify(&file, &expected).unwrap();

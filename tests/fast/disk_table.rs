@@ -16,6 +16,7 @@ const GUIDS: Guids = Guids {
     esp: uuid!("aaaaaaaa-0002-4000-8000-000000000002"),
     modules: uuid!("aaaaaaaa-0004-4000-8000-000000000004"),
     root: uuid!("aaaaaaaa-0003-4000-8000-000000000003"),
+    verity: Uuid::nil(),
 };
 
 fn write(folder: &Path, layout: &Layout) -> (PathBuf, File) {

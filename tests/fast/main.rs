@@ -36,3 +36,4 @@ mod tar_cases;
 mod tar_fields;
 mod tar_mutations;
 mod tar_programs;
+mod verity;

@@ -256,7 +256,7 @@ fn container_images_carry_kernels() {
 
 /// Whether a disk for one firmware could be made, and what speaks against it.
 fn fails(bundle: &Bundle, bios: bool, uefi: bool) -> Vec<String> {
-    let disk = Disk { arch: bundle.arch, bios, uefi, initramfs: Packing::None };
+    let disk = Disk { arch: bundle.arch, bios, uefi, initramfs: Packing::None, verity: false };
     let report = preflight(bundle, &disk);
     report.with(Verdict::Fail).map(|check| format!("{} {}", check.option, check.detail)).collect()
 }

@@ -11,7 +11,7 @@ use bootdisk::kernel::preflight::{Disk, Report, Verdict};
 use bootdisk::kernel::requirements::{Level, requirements};
 use bootdisk::kernel::{Bundle, Config, Packing, preflight};
 
-const DISK: Disk = Disk { arch: Arch::X86_64, bios: true, uefi: true, initramfs: Packing::None };
+const DISK: Disk = Disk { arch: Arch::X86_64, bios: true, uefi: true, initramfs: Packing::None, verity: false };
 
 fn temporary() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()

@@ -25,8 +25,9 @@ fn sum(path: &Path) -> String {
 fn both_firmwares_start_the_same_kernel_with_the_same_line() {
     let folder = tempfile::tempdir().unwrap();
     // As long as the line may be.
-    let base = command_line(Architecture::X86_64, "").unwrap().len();
-    let longest = (0..2048 - base).rev().find_map(|n| command_line(Architecture::X86_64, &"x".repeat(n)).ok()).unwrap();
+    let base = command_line(Architecture::X86_64, "", "").unwrap().len();
+    let longest =
+        (0..2048 - base).rev().find_map(|n| command_line(Architecture::X86_64, "", &"x".repeat(n)).ok()).unwrap();
     let wanted = Wanted { kernel: &kernel(), initramfs: &initramfs(0), command_line: &longest, firmware: BOTH };
     let (disk, _) = boot_disk::write(folder.path(), &wanted);
     let before = sum(&disk);

@@ -142,7 +142,13 @@ impl Row {
     pub fn process(&self) -> Process {
         let mut spec = BootSpec {
             version: VERSION,
-            root: Root { partuuid: String::new(), fstype: String::new(), read_only: false, ephemeral: false },
+            root: Root {
+                partuuid: String::new(),
+                fstype: String::new(),
+                read_only: false,
+                ephemeral: false,
+                verity: None,
+            },
             init: Init::Container,
             process: self.image.clone(),
             hostname: None,

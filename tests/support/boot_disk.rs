@@ -75,6 +75,7 @@ pub const GUIDS: Guids = Guids {
     esp: Uuid::from_u128(0xe5b),
     modules: Uuid::from_u128(0x4d0d),
     root: Uuid::from_u128(0x4007),
+    verity: Uuid::nil(),
 };
 
 /// Writes the disk and returns its path and layout.

@@ -82,7 +82,13 @@ fn kernel() -> &'static Kernel {
 pub fn spec(command: &[&str]) -> BootSpec {
     BootSpec {
         version: spec::VERSION,
-        root: Root { partuuid: PARTUUID.to_owned(), fstype: "ext4".to_owned(), read_only: false, ephemeral: false },
+        root: Root {
+            partuuid: PARTUUID.to_owned(),
+            fstype: "ext4".to_owned(),
+            read_only: false,
+            ephemeral: false,
+            verity: None,
+        },
         init: Init::Container,
         process: Process { cmd: strings(command), stop_timeout: 10, ..Process::default() },
         hostname: None,

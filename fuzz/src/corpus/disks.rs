@@ -8,9 +8,11 @@ use bootdisk::boot::esp::{Volume, encode};
 use bootdisk::disk::gpt::{BOOT_CODE, Guids, Layout};
 use bootdisk::ext4::{Descriptors, Params, Writer};
 use bootdisk::flatten::{Limits, apply};
+use bootdisk::formats::verity::Superblock;
 use bootdisk::layer::Warnings;
 use bootdisk::output::{Memory, Output, Slice};
 use bootdisk::rootfs::{Attrs, Time, Tree};
+use bootdisk::verity::{self, Geometry};
 
 const MIB: u64 = 1 << 20;
 
@@ -33,8 +35,24 @@ pub fn all() -> Corpus {
         ("gpt", with(&[0, 1], &[described(&table()), described(&mbr())])),
         ("disk", vec![whole, esp, described(&mbr()), ext4[1].clone()]),
         ("forms", in_forms()),
+        ("verity", trees()),
         ("boot_entry", texts(&[ENTRY, GRUB, SYSLINUX, "linux.conf\nefi /a.efi\r\nuki /b.efi\r"])),
     ]
+}
+
+/// Trees of no, one and two levels, and the data in the second half.
+fn trees() -> Vec<Vec<u8>> {
+    let tree = |blocks: u64, salt: usize| {
+        let superblock = Superblock { uuid: [1; 16], blocks, salt: vec![2; salt] };
+        let bytes = Geometry::of(blocks).bytes().max(blocks * 4096);
+        let disk = Memory::default();
+        disk.write_at(bytes, &vec![3; blocks as usize * 4096]).expect("memory takes it");
+        disk.write_at(2 * bytes - 1, &[0]).expect("memory takes it");
+        let data = Slice::new(&disk, bytes);
+        verity::write(&data, &superblock, &disk, 1).expect("memory takes it");
+        described(&disk.0.into_inner().expect("one thread"))
+    };
+    vec![tree(1, 0), tree(2, 32), tree(129, 256)]
 }
 
 /// Small disks as qemu-img writes them: with one body, and in small clusters where there are such.
@@ -140,7 +158,7 @@ fn table() -> Vec<u8> {
 
 fn guids() -> Guids {
     let guid = uuid::Uuid::from_u128;
-    Guids { disk: guid(1), bios_boot: guid(2), esp: guid(3), modules: guid(4), root: guid(5) }
+    Guids { disk: guid(1), bios_boot: guid(2), esp: guid(3), modules: guid(4), root: guid(5), verity: guid(6) }
 }
 
 /// A whole disk: table, ESP, root.

@@ -388,7 +388,12 @@ fn unmade(unfit: &Unfit, combination: &Combination) -> Verdict {
         Unfit::NoDriver { card: true, .. } => &[Axis::Nic, Axis::Kernel],
         Unfit::NoDriver { .. } => &[Axis::Bus, Axis::Kernel],
         Unfit::NoFwCfg(_) => &[Axis::Kernel],
-        Unfit::Memory { .. } | Unfit::Older(_) | Unfit::NoSettings(_) | Unfit::OwnInit(_) | Unfit::Workload(_) => &[],
+        Unfit::Memory { .. }
+        | Unfit::Verified(_)
+        | Unfit::Older(_)
+        | Unfit::NoSettings(_)
+        | Unfit::OwnInit(_)
+        | Unfit::Workload(_) => &[],
     };
     cannot(combination, axes, unfit.to_string())
 }

@@ -20,6 +20,11 @@ pub const ROOT_X86_64: Guid = Guid::new(0x4f68_bce3, 0xe8cd, 0x4db1, 0x96e7_fbca
 /// Root of arm64.
 pub const ROOT_ARM64: Guid = Guid::new(0xb921_b045, 0x1df0, 0x41c3, 0xaf44_4c6f_280d_3fae);
 
+/// Hashes of a root of x86-64.
+pub const VERITY_X86_64: Guid = Guid::new(0x2c73_57ed, 0xebd2, 0x46d9, 0xaec1_23d4_37ec_2bf5);
+/// Hashes of a root of arm64.
+pub const VERITY_ARM64: Guid = Guid::new(0xdf33_00ce, 0xd69f, 0x4c92, 0x978c_9bfb_0f38_d820);
+
 impl Guid {
     /// The fields as a GUID is written, the last two together.
     pub const fn new(a: u32, b: u16, c: u16, d: u64) -> Guid {

@@ -27,7 +27,7 @@ pub mod samples;
 mod tests;
 
 pub use fault::{Fault, Problem};
-pub use guid::{BIOS_BOOT, ESP, Guid, LINUX, ROOT_ARM64, ROOT_X86_64};
+pub use guid::{BIOS_BOOT, ESP, Guid, LINUX, ROOT_ARM64, ROOT_X86_64, VERITY_ARM64, VERITY_X86_64};
 pub use header::{HEADER_SIZE, Header};
 pub use ranges::problems;
 

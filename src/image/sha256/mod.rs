@@ -38,10 +38,16 @@ pub struct Sha256 {
     started: [u8; BLOCK],
 }
 
+impl Default for Sha256 {
+    fn default() -> Sha256 {
+        Sha256 { state: INITIAL, length: 0, started: [0; BLOCK] }
+    }
+}
+
 impl Sha256 {
     /// Nothing yet.
     pub fn new() -> Sha256 {
-        Sha256 { state: INITIAL, length: 0, started: [0; BLOCK] }
+        Sha256::default()
     }
 
     /// The next bytes.
@@ -66,12 +72,29 @@ impl Sha256 {
 
     /// The digest of everything so far.
     pub fn finish(mut self) -> [u8; 32] {
+        let (padding, length) = self.padding();
+        self.update(&padding[..length]);
+        self.digest()
+    }
+
+    /// The digests of two messages.
+    pub fn finish_both(mut a: Sha256, mut b: Sha256) -> ([u8; 32], [u8; 32]) {
+        let ((of_a, length_a), (of_b, length_b)) = (a.padding(), b.padding());
+        Sha256::update_both(&mut a, &of_a[..length_a], &mut b, &of_b[..length_b]);
+        (a.digest(), b.digest())
+    }
+
+    /// What is behind the message, and how many bytes of it.
+    fn padding(&self) -> ([u8; 2 * BLOCK], usize) {
         let bits = self.length.wrapping_mul(8);
         let zeros = (BLOCK + 56 - 1 - self.length as usize % BLOCK) % BLOCK;
         let mut padding = [0; 2 * BLOCK];
         padding[0] = 0x80;
         padding[1 + zeros..][..8].copy_from_slice(&bits.to_be_bytes());
-        self.update(&padding[..1 + zeros + 8]);
+        (padding, 1 + zeros + 8)
+    }
+
+    fn digest(&self) -> [u8; 32] {
         let mut digest = [0; 32];
         digest.copy_from_slice(self.state.map(U32::new).as_bytes());
         digest

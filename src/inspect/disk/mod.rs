@@ -16,6 +16,7 @@ pub mod entries;
 pub mod map;
 mod root;
 pub mod table;
+mod verity;
 pub use super::facts;
 use super::model::{self, Fact, Kind, Owner, Partition, Report, Usage};
 use crate::contents::body::{Looker, left_out};
@@ -126,6 +127,10 @@ impl<'a> Reading<'a> {
                 Content::Ext4 => self.ext4(index, entry, root == Some(index)),
                 _ => {}
             }
+        }
+        // Now that command lines are known.
+        for (index, entry) in self.disk.table.entries.iter().enumerate() {
+            self.verity(index, entry, root);
         }
         self.firmware();
         self.finish()

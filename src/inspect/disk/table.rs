@@ -231,7 +231,7 @@ const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 pub const BIOS_BOOT: &str = "21686148-6449-6e6f-744e-656564454649";
 
 /// Types: UEFI, the Discoverable Partitions Specification, and what MBRs have.
-const KNOWN: [(&str, &str); 32] = [
+const KNOWN: [(&str, &str); 33] = [
     (ESP, "EFI System Partition"),
     (BIOS_BOOT, "BIOS boot"),
     ("4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "root (x86-64)"),
@@ -241,6 +241,7 @@ const KNOWN: [(&str, &str); 32] = [
     ("72ec70a6-cf74-40e6-bd49-4bda08e8f224", "root (riscv64)"),
     ("8484680c-9521-48c6-9c11-b0720656f69e", "/usr (x86-64)"),
     ("2c7357ed-ebd2-46d9-aec1-23d437ec2bf5", "verity of root (x86-64)"),
+    ("df3300ce-d69f-4c92-978c-9bfb0f38d820", "verity of root (arm64)"),
     ("77ff5f63-e7b6-4633-acf4-1565b864c0e6", "verity of /usr (x86-64)"),
     ("bc13c2ff-59e6-4262-a352-b275fd6f7172", "boot loader's (XBOOTLDR)"),
     ("0fc63daf-8483-4772-8e79-3d69d8477de4", "Linux file system"),

@@ -21,6 +21,19 @@ pub fn disk(page: &mut Page, disk: &Disk) {
         page.row("added", &added.words());
         page.evidence(&added.layer);
     }
+    for verity in &disk.verity {
+        let over =
+            verity.data_partition.map_or_else(|| "no partition".to_owned(), |number| format!("partition {number}"));
+        let whole = match (&verity.fault, verity.verified) {
+            (Some(fault), _) => format!("NOT as it was built: {fault}"),
+            (None, Some(true)) => "every block of it is as it was built".to_owned(),
+            (None, _) => "nothing says its root hash".to_owned(),
+        };
+        page.row("dm-verity", &format!("partition {} over {over}: {whole}", verity.partition));
+        page.row("root hash", &verity.root_hash);
+        page.evidence(&format!("{} blocks of {} bytes, {}", verity.data_blocks, verity.block_size, verity.algorithm));
+        page.evidence(&format!("salt {}", verity.salt));
+    }
     map(page, disk);
     for partition in &disk.partitions {
         let number =

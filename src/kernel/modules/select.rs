@@ -57,19 +57,21 @@ struct Read {
 
 /// Chooses the modules of `bundle` that an initramfs needs. A bundle without modules gives an empty selection.
 pub fn select(bundle: &Bundle) -> Result<Selection, KernelError> {
-    select_for(bundle, Drivers::Vm)
+    select_for(bundle, Drivers::Vm, false)
 }
 
-/// The same for a disk that is for these machines.
-pub fn select_for(bundle: &Bundle, drivers: Drivers) -> Result<Selection, KernelError> {
+/// The same for a disk that is for these machines, with or without a verified root.
+pub fn select_for(bundle: &Bundle, drivers: Drivers, verity: bool) -> Result<Selection, KernelError> {
     let Some(tree) = &bundle.modules else { return Ok(Selection::default()) };
     let builtin = tree.builtin().names();
     let mut selection = Selection::default();
     let mut roots = Vec::new();
-    for wanted in wanted_on(bundle.arch, drivers) {
+    for wanted in wanted_on(bundle.arch, drivers, verity) {
         if tree.path(wanted.name).is_some() {
             roots.push(wanted.name);
-        } else if !builtin.contains(wanted.name) && wanted_on(bundle.arch, Drivers::Vm).any(|usual| usual == wanted) {
+        } else if !builtin.contains(wanted.name)
+            && wanted_on(bundle.arch, Drivers::Vm, false).any(|usual| usual == wanted)
+        {
             selection.absent.push(wanted.name);
         }
     }
@@ -85,8 +87,8 @@ pub fn select_for(bundle: &Bundle, drivers: Drivers) -> Result<Selection, Kernel
         let mut depends = resolver.before(&name, &info);
         // Where a cycle was cut, the first of it is loaded without the last.
         depends.retain(|name| taken.contains(name));
-        let always =
-            wanted_on(bundle.arch, drivers).any(|wanted| wanted.name == name && wanted.policy == Policy::Always);
+        let always = wanted_on(bundle.arch, drivers, verity)
+            .any(|wanted| wanted.name == name && wanted.policy == Policy::Always);
         let file = format!("/lib/modules/{}/{}", bundle.release, unpacked_path(&path));
         taken.insert(name.clone());
         let spec = spec::Module { name, file, depends, aliases: info.aliases, always };

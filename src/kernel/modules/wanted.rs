@@ -134,6 +134,15 @@ const WANTED_ON_METAL: &[Wanted] = &[
     wanted("tulip", OnDemand, "DEC's network cards"),
 ];
 
+/// What verifies a root block by block, and hashes them; also in hardware, where the processor's alias asks for it.
+const WANTED_FOR_VERITY: &[Wanted] = &[
+    wanted("dm_verity", Always, "a root that is verified block by block"),
+    wanted("sha256_generic", Always, "its hashes"),
+    wanted("sha256", Always, "the same, as later kernels call it"),
+    wanted("sha256_ssse3", OnDemand, "the same, in hardware (x86)"),
+    wanted("sha2_ce", OnDemand, "the same, in hardware (arm64)"),
+];
+
 /// For which machines a disk has drivers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Drivers {
@@ -160,11 +169,12 @@ const WANTED_ON_AARCH64: &[Wanted] = &[
     wanted("gpio_keys", OnDemand, "the power button on such a pin"),
 ];
 
-/// What is wanted for machines of one architecture.
-pub fn wanted_on(arch: Arch, drivers: Drivers) -> impl Iterator<Item = &'static Wanted> + Clone {
+/// What is wanted for machines of one architecture, with or without a verified root.
+pub fn wanted_on(arch: Arch, drivers: Drivers, verity: bool) -> impl Iterator<Item = &'static Wanted> + Clone {
     let own = if arch == Arch::Aarch64 { WANTED_ON_AARCH64 } else { &[] };
     let metal = if drivers == Drivers::All { WANTED_ON_METAL } else { &[] };
-    WANTED.iter().chain(own).chain(metal)
+    let verity = if verity { WANTED_FOR_VERITY } else { &[] };
+    WANTED.iter().chain(own).chain(metal).chain(verity)
 }
 
 /// What the wanted modules are known to need. A guess that spares a second pass over a package, never relied upon.
@@ -203,11 +213,14 @@ const LIKELY: &[&str] = &[
     "ptp",
     "pps_core",
     "libcrc32c",
+    "dm_mod",
+    "dm_bufio",
+    "reed_solomon",
 ];
 
 /// Whether the module is wanted or likely needed by one that is.
 pub fn is_likely(name: &str) -> bool {
-    wanted_on(Arch::Aarch64, Drivers::Vm).any(|wanted| wanted.name == name) || LIKELY.contains(&name)
+    wanted_on(Arch::Aarch64, Drivers::Vm, true).any(|wanted| wanted.name == name) || LIKELY.contains(&name)
 }
 
 #[cfg(test)]
@@ -218,10 +231,14 @@ mod tests {
     #[test]
     fn no_module_is_wanted_twice_and_metal_is_on_request() {
         for arch in [Arch::X86_64, Arch::Aarch64] {
-            let names = |drivers| wanted_on(arch, drivers).map(|wanted| wanted.name).collect::<Vec<_>>();
+            let names = |drivers| wanted_on(arch, drivers, true).map(|wanted| wanted.name).collect::<Vec<_>>();
             let (vm, all) = (names(Drivers::Vm), names(Drivers::All));
             assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-            assert!(all.starts_with(&vm) && all.contains(&"megaraid_sas") && !vm.contains(&"megaraid_sas"));
+            assert!(
+                vm.iter().all(|name| all.contains(name))
+                    && all.contains(&"megaraid_sas")
+                    && !vm.contains(&"megaraid_sas")
+            );
             assert_eq!(Drivers::of(vm.into_iter()), Drivers::Vm);
             assert_eq!(Drivers::of(all.into_iter()), Drivers::All);
         }

@@ -23,7 +23,9 @@ fn made_with(directory: &tempfile::TempDir, before: Before, size: u64) -> File {
     file.set_len(size).unwrap();
     let layout = Layout::of_disk(Architecture::X86_64, before, size).unwrap();
     let [disk, bios_boot, esp, modules] = [1, 2, 3, 4].map(Uuid::from_u128);
-    layout.write(&Guids { disk, bios_boot, esp, modules, root: ROOT }, &[0x5a; 440], &file).unwrap();
+    layout
+        .write(&Guids { disk, bios_boot, esp, modules, root: ROOT, verity: Uuid::nil() }, &[0x5a; 440], &file)
+        .unwrap();
     file
 }
 

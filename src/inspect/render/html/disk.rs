@@ -20,6 +20,15 @@ pub fn disk(page: &mut String, disk: &Disk) {
     }
     rows.add("Table", &format!("{} {}", text(&disk.table), disk.id.as_deref().map(code).unwrap_or_default()));
     rows.facts("Starts under", &disk.firmware);
+    for verity in &disk.verity {
+        let whole = match (&verity.fault, verity.verified) {
+            (Some(fault), _) => format!("not as it was built: {fault}"),
+            (None, Some(true)) => "every block is as it was built".to_owned(),
+            (None, _) => "nothing says its root hash".to_owned(),
+        };
+        _ = rows.add("dm-verity", &text(&format!("partition {}: {whole}", verity.partition)));
+        _ = rows.add("Root hash", &text(&verity.root_hash));
+    }
     disk.added.iter().for_each(|added| _ = rows.add("Added", &text(&added.words())));
     if !disk.table_notes.is_empty() {
         rows.add("Odd", &disk.table_notes.iter().map(|note| text(note)).collect::<Vec<_>>().join("<br>"));
