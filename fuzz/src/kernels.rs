@@ -2,9 +2,10 @@
 
 use crate::{choice, file};
 use bootdisk::formats::lz4::frame;
+use bootdisk::formats::pe::write::{self, New};
 use bootdisk::formats::rpm_header::Header;
 use bootdisk::formats::{ar as members, elf as programs, ndb, pe as sections, sqlite as rows};
-use bootdisk::inspect::{initramfs, kernel};
+use bootdisk::inspect::{initramfs, kernel, unified};
 use bootdisk::kernel::package::file_of_cpio;
 use bootdisk::kernel::{Bundle, Config, Keys, ikconfig as config, modinfo as module};
 use bootdisk::recognise;
@@ -46,7 +47,7 @@ pub fn cpio(data: &[u8]) {
 /// A boot file: what it is, its header, its configuration.
 pub fn boot_file(data: &[u8]) {
     if let Ok(bundle) = kernel::found(data.to_vec(), "input") {
-        _ = serde_json::to_vec(&kernel::report("input", &bundle));
+        _ = serde_json::to_vec(&kernel::report("input", &bundle, None));
         _ = config::release(data, &bundle.image);
     }
 }
@@ -130,9 +131,18 @@ pub fn sqlite(data: &[u8]) {
     assert!(bytes <= 2 * data.len(), "rows of {bytes} bytes");
 }
 
-/// An EFI program.
+/// An EFI program: read, made longer by sections and shorter again, and read as a unified kernel image.
 pub fn pe(data: &[u8]) {
     _ = sections::machine(data);
+    _ = unified::facts(data).map(|found| serde_json::to_vec(&found));
+    let names = [".osrel", ".initrd", ".linux"];
+    let new = names.map(|name| New { name, body: &data[..data.len().min(700)], code: name == ".linux" });
+    if let Ok(longer) = write::append(data, &new) {
+        let headers = sections::Headers::parse(&longer).expect("what was written is read");
+        headers.check(longer.len() as u64).expect("no section is in another's place");
+        _ = write::strip(&longer, &names).map_err(|fault| fault.to_string());
+    }
+    _ = write::strip(data, &names);
     for name in [&b".linux"[..], b".osrel", b".cmdline", b".sdmagic"] {
         _ = (sections::section(data, name), sections::text(data, name));
     }

@@ -13,24 +13,33 @@
 //! new kernel whole, and maybe files that belong to nobody; the next exchange removes them. Lines of the entry that are
 //! not about the kernel stay as they are. The root partition is not looked at.
 //!
+//! On a disk with a unified kernel image that is the one new file: it comes to the ESP without a name, BIOS boots from inside
+//! of it, and then the name of the old one leads to it.
+//!
 //! Not supported: disks without a boot entry of ours, BIOS disks of versions without slots, ESPs that are damaged.
 
 use super::bios::{self, read::Slot};
 use super::collect::{self, FOLDER, Stale};
 use super::command_line;
 use super::esp::Extent;
+use super::existing::places_within;
 use super::loader;
+use super::uki::{self, Inside};
+use crate::arch::Architecture;
 use crate::disk::gpt::{Role, SECTOR};
 use crate::disk::table::Found;
 use crate::formats::boot_entry::{self, Change};
 use crate::formats::fat::edit::Editor;
 use crate::formats::fat::{self, Entry};
+use crate::formats::pe;
 use crate::output::Output;
 use std::io;
 use thiserror::Error;
 
 /// Name of the entry that keeps the kernel before.
 const KEPT: &str = "bootdisk-old.conf";
+/// Name of the unified kernel image that keeps it.
+const KEPT_UNIFIED: &str = "bootdisk-old.efi";
 /// Disks that can be told to have everything so far.
 pub trait Durable: Output {
     /// Returns when what was written is on the disk.
@@ -78,6 +87,14 @@ pub enum ExchangeError {
         /// Bytes needed.
         needed: u64,
     },
+    /// The unified kernel image takes no other kernel.
+    #[error("disk's unified kernel image {0}")]
+    Unified(#[from] pe::Fault),
+    /// Nothing shows a second one.
+    #[error(
+        "disk has no boot menu that could show the previous kernel: firmware starts its unified kernel image by itself"
+    )]
+    NoMenu,
     /// The boot entry.
     #[error(transparent)]
     Entry(#[from] loader::EntryError),
@@ -96,7 +113,10 @@ impl ExchangeError {
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            ExchangeError::NoEntry(_) | ExchangeError::NoSlots => Some("build the disk again with bootdisk build"),
+            ExchangeError::NoMenu => Some("omit --keep"),
+            ExchangeError::NoEntry(_) | ExchangeError::NoSlots | ExchangeError::Unified(_) => {
+                Some("build the disk again with bootdisk build")
+            }
             ExchangeError::Full { .. } => Some("build the disk again with a larger --esp-size"),
             ExchangeError::Fat(fat::Error::Damaged(_)) => Some(
                 "nothing was changed: mend the partition with fsck.fat, or build the disk again with bootdisk build",
@@ -119,7 +139,8 @@ pub fn exchange(disk: &dyn Durable, partitions: &[Found], new: &New) -> Result<V
         None => None,
     };
     let editor = Editor::open(disk, esp.offset, esp.length, new.time)?;
-    let old = Old::read(&editor)?;
+    let architecture = partitions.iter().find_map(|partition| partition.architecture);
+    let old = Old::read(&editor, architecture.unwrap_or(Architecture::X86_64))?;
     let mut change = Exchange { disk, editor, old, new, stage, slot };
     match change.make() {
         // Refused, with everything as it was: nothing is under way any more.
@@ -132,7 +153,7 @@ pub fn exchange(disk: &dyn Durable, partitions: &[Found], new: &New) -> Result<V
 }
 
 /// The entry that is on the disk.
-struct Old {
+struct OldEntry {
     file: Entry,
     text: String,
     entry: boot_entry::Entry,
@@ -140,11 +161,9 @@ struct Old {
     initrd: String,
 }
 
-impl Old {
-    fn read(editor: &Editor<'_>) -> Result<Old, ExchangeError> {
-        let volume = editor.volume();
-        let file = loader::find_entry(volume)?.ok_or(ExchangeError::NoEntry(loader::ENTRY_PATH))?;
-        let text = volume.read(&file, boot_entry::LONGEST)?;
+impl OldEntry {
+    fn read(editor: &Editor<'_>, file: Entry) -> Result<OldEntry, ExchangeError> {
+        let text = editor.volume().read(&file, boot_entry::LONGEST)?;
         let text = String::from_utf8(text).map_err(|_| ExchangeError::NoEntry("it is no text"))?;
         let entry = boot_entry::Entry::parse(text.as_bytes());
         let in_folder = |path: &&String| {
@@ -154,7 +173,7 @@ impl Old {
         let initrd = entry.initrd.iter().find(in_folder).cloned();
         let initrd = initrd.ok_or(ExchangeError::NoEntry("it names no initramfs of ours"))?;
         match entry.linux() {
-            Some(_) => Ok(Old { file, text, entry, initrd }),
+            Some(_) => Ok(OldEntry { file, text, entry, initrd }),
             None => Err(ExchangeError::NoEntry("it starts no kernel")),
         }
     }
@@ -186,12 +205,88 @@ impl Old {
         Ok(boot_entry::rewrite(&self.text, &changes))
     }
 
+    /// Whether the loader's part of the command line leaves room for the disk's.
+    fn check_length(&self, text: &str) -> Result<(), ExchangeError> {
+        let entry = boot_entry::Entry::parse(text.as_bytes());
+        let line: usize = entry.initrd.iter().map(|path| "initrd= ".len() + path.len()).sum();
+        let line = line + self.options().len();
+        if line > command_line::MAX { Err(ExchangeError::CommandLine(line)) } else { Ok(()) }
+    }
+
     /// The text of a second entry, which keeps this one's kernel.
     fn kept(&self) -> String {
         let version = self.entry.version.as_deref().unwrap_or_default();
         let title = loader::title(&format!("Linux {version} (previous)"));
         boot_entry::rewrite(&self.text, &[Change { key: "title", from: None, to: &title }])
     }
+}
+
+/// What the disk starts now.
+enum Old {
+    /// What an entry names.
+    Entry(OldEntry),
+    /// A unified kernel image.
+    Unified(OldUnified),
+}
+
+impl Old {
+    fn read(editor: &Editor<'_>, architecture: Architecture) -> Result<Old, ExchangeError> {
+        if let Some(file) = loader::find_entry(editor.volume())? {
+            return OldEntry::read(editor, file).map(Old::Entry);
+        }
+        OldUnified::read(editor, architecture).map(Old::Unified)
+    }
+
+    /// The file whose name leads to something else in the end.
+    fn file(&self) -> &Entry {
+        match self {
+            Old::Entry(old) => &old.file,
+            Old::Unified(old) => &old.file,
+        }
+    }
+
+    fn command_line(&self) -> &str {
+        match self {
+            Old::Entry(old) => old.options(),
+            Old::Unified(old) => &old.inside.command_line,
+        }
+    }
+}
+
+/// A unified kernel image that is on the disk.
+struct OldUnified {
+    file: Entry,
+    bytes: Vec<u8>,
+    inside: Inside,
+    /// systemd-boot starts it.
+    in_menu: bool,
+    signed: bool,
+}
+
+impl OldUnified {
+    fn read(editor: &Editor<'_>, architecture: Architecture) -> Result<OldUnified, ExchangeError> {
+        const NONE: ExchangeError = ExchangeError::NoEntry(loader::ENTRY_PATH);
+        let volume = editor.volume();
+        let fallback = loader::fallback_path(architecture);
+        let file = uki::find(volume, fallback)?.ok_or(NONE)?;
+        let bytes = volume.read(&file, u32::MAX.into())?;
+        let inside = Inside::of(&bytes).ok_or(NONE)?;
+        let in_menu = volume.find_file(fallback)?.as_ref() != Some(&file);
+        let signed = pe::Headers::parse(&bytes).is_ok_and(|headers| headers.is_signed());
+        Ok(OldUnified { file, bytes, inside, in_menu, signed })
+    }
+}
+
+/// Boot files that nothing leads to yet.
+struct Placed {
+    /// Files with names of their own.
+    files: Vec<Entry>,
+    /// What the old file's name is going to lead to: first cluster, bytes.
+    stored: (u32, usize),
+    /// Where the kernel lies on the disk.
+    kernel: Vec<(u64, u64)>,
+    /// And the initramfs.
+    initramfs: Vec<(u64, u64)>,
 }
 
 /// An exchange that is being made.
@@ -207,20 +302,13 @@ struct Exchange<'a> {
 impl Exchange<'_> {
     fn make(&mut self) -> Result<Vec<String>, ExchangeError> {
         self.sweep()?;
-        let (linux, initrd) = free_names(&self.editor)?;
-        let text = self.old.with(self.new.release, &linux, &initrd)?;
-        self.check_room(&text)?;
-        self.begin()?;
+        let placed = self.place()?;
         // All that can be refused is refused by now, but for the slot's, which needs to know where the files lie.
-        let kernel = self.editor.create(FOLDER, &linux, self.new.kernel)?;
-        let initramfs = self.editor.create(FOLDER, &initrd, self.new.initramfs)?;
-        let cluster = self.editor.store(text.as_bytes())?;
-        let slot = match self.slot_bytes(&kernel, &initramfs) {
+        let slot = match self.slot_bytes(&placed) {
             Err(error @ ExchangeError::Bios(_)) => {
-                self.editor.remove(&kernel)?;
-                self.editor.remove(&initramfs)?;
-                self.editor.forget(cluster);
-                self.editor.reclaim(&[])?;
+                placed.files.iter().try_for_each(|file| self.editor.remove(file))?;
+                self.editor.forget(placed.stored.0);
+                self.editor.reclaim(&collect::places(self.slot.as_ref()))?;
                 return Err(error);
             }
             slot => slot?,
@@ -232,12 +320,16 @@ impl Exchange<'_> {
         if let (Some((number, bytes)), Some(places)) = (slot, bios::read::slots(self.disk)?) {
             write_slot(self.disk, places[number] * SECTOR, &bytes)?;
         }
-        self.editor.repoint(&self.old.file, cluster, text.len() as u32)?;
+        let (cluster, length) = placed.stored;
+        self.editor.repoint(self.old.file(), cluster, length as u32)?;
         self.disk.settle()?;
 
         self.slot = bios::read::active(self.disk)?;
-        let doubts = self.sweep()?;
+        let mut doubts = self.sweep()?;
         self.finish()?;
+        if matches!(&self.old, Old::Unified(old) if old.signed) {
+            doubts.push("the unified kernel image was signed, and the one with this kernel is not".to_owned());
+        }
         Ok(doubts)
     }
 
@@ -261,7 +353,11 @@ impl Exchange<'_> {
     /// Removes kernels and initramfses that nobody needs, and what no file has. Returns why some of them stay.
     fn sweep(&mut self) -> Result<Vec<String>, ExchangeError> {
         let kept = collect::places(self.slot.as_ref());
-        let Stale { files, doubts } = collect::stale(&self.editor, &kept)?;
+        let Stale { files, doubts } = match self.old {
+            Old::Entry(_) => collect::stale(&self.editor, &kept)?,
+            // It is one file, and has the name that it had.
+            Old::Unified(_) => Stale::default(),
+        };
         if !files.is_empty() || self.editor.was_interrupted() {
             self.begin()?;
         }
@@ -272,45 +368,88 @@ impl Exchange<'_> {
         Ok(doubts)
     }
 
-    fn check_room(&self, text: &str) -> Result<(), ExchangeError> {
-        let entry = boot_entry::Entry::parse(text.as_bytes());
-        let line: usize = entry.initrd.iter().map(|path| "initrd= ".len() + path.len()).sum();
-        let line = line + self.old.options().len();
-        if line > command_line::MAX {
-            return Err(ExchangeError::CommandLine(line));
+    /// Puts the new boot files onto the ESP. What there is no room for is refused before.
+    fn place(&mut self) -> Result<Placed, ExchangeError> {
+        match &self.old {
+            Old::Entry(old) => {
+                let (linux, initrd) = free_names(&self.editor)?;
+                let text = old.with(self.new.release, &linux, &initrd)?;
+                old.check_length(&text)?;
+                let kept = if self.new.keep { old.kept().len() } else { 0 };
+                self.check_room(&[self.new.kernel.len(), self.new.initramfs.len(), text.len(), kept])?;
+                self.begin()?;
+                let kernel = self.editor.create(FOLDER, &linux, self.new.kernel)?;
+                let initramfs = self.editor.create(FOLDER, &initrd, self.new.initramfs)?;
+                let cluster = self.editor.store(text.as_bytes())?;
+                let places = |file: &Entry| self.editor.volume().places(file);
+                Ok(Placed {
+                    stored: (cluster, text.len()),
+                    kernel: places(&kernel)?,
+                    initramfs: places(&initramfs)?,
+                    files: vec![kernel, initramfs],
+                })
+            }
+            Old::Unified(old) => {
+                if self.new.keep && !old.in_menu {
+                    return Err(ExchangeError::NoMenu);
+                }
+                let New { kernel, release, initramfs, .. } = *self.new;
+                let file = uki::with(&old.bytes, &uki::Parts { kernel, release, initramfs })?;
+                let Inside { kernel, initramfs, .. } = Inside::of(&file).ok_or(pe::Fault::NoProgram)?;
+                let kept = if self.new.keep { old.bytes.len() } else { 0 };
+                self.check_room(&[file.len(), kept])?;
+                let mut stored = old.file.clone();
+                self.begin()?;
+                (stored.cluster, stored.size) = (self.editor.store(&file)?, file.len() as u32);
+                let places = self.editor.volume().places(&stored)?;
+                Ok(Placed {
+                    files: Vec::new(),
+                    stored: (stored.cluster, file.len()),
+                    kernel: places_within(&places, kernel),
+                    initramfs: initramfs.map(|part| places_within(&places, part)).unwrap_or_default(),
+                })
+            }
         }
-        let editor = &self.editor;
-        let kept = if self.new.keep { editor.taken(self.old.kept().len()) } else { 0 };
-        let files = editor.taken(self.new.kernel.len()) + editor.taken(self.new.initramfs.len());
-        let (needed, free) = (files + editor.taken(text.len()) + kept, editor.free());
+    }
+
+    /// Whether files of these lengths fit.
+    fn check_room(&self, lengths: &[usize]) -> Result<(), ExchangeError> {
+        let needed = lengths.iter().map(|length| self.editor.taken(*length)).sum();
+        let free = self.editor.free();
         if needed > free { Err(ExchangeError::Full { free, needed }) } else { Ok(()) }
     }
 
     /// What goes into the slot that BIOS does not use, and its number; `None` on a disk without BIOS boot.
-    fn slot_bytes(&self, kernel: &Entry, initramfs: &Entry) -> Result<Option<(usize, Vec<u8>)>, ExchangeError> {
+    fn slot_bytes(&self, placed: &Placed) -> Result<Option<(usize, Vec<u8>)>, ExchangeError> {
         let (Some(slot), Some(stage)) = (&self.slot, self.stage) else { return Ok(None) };
-        let extents = |file: &Entry| self.editor.volume().places(file).map(|places| extents_of(&places));
         let boot = bios::Boot {
             stage2_lba: stage.offset / SECTOR,
             stage2_sectors: stage.length / SECTOR,
             kernel: self.new.kernel,
-            kernel_extents: &extents(kernel)?,
+            kernel_extents: &extents_of(&placed.kernel),
             initramfs: self.new.initramfs,
-            initramfs_extents: &extents(initramfs)?,
-            command_line: self.old.options(),
+            initramfs_extents: &extents_of(&placed.initramfs),
+            command_line: self.old.command_line(),
         };
         Ok(Some((1 - slot.number, bios::encode_slot(&boot, slot.generation.saturating_add(1))?)))
     }
 
-    /// The second entry: the old kernel's. A kernel kept before loses its place.
+    /// The second entry, or the second unified kernel image: the old kernel's. A kernel kept before loses its place.
     fn keep(&mut self) -> Result<(), ExchangeError> {
-        let text = self.old.kept();
-        match self.editor.volume().find_file(&format!("{}/{KEPT}", loader::ENTRIES))? {
-            Some(entry) => {
-                let cluster = self.editor.store(text.as_bytes())?;
-                self.editor.repoint(&entry, cluster, text.len() as u32)?;
+        let text;
+        let (folder, name, body) = match &self.old {
+            Old::Entry(old) => {
+                text = old.kept();
+                (loader::ENTRIES, KEPT, text.as_bytes())
             }
-            None => _ = self.editor.create(loader::ENTRIES, KEPT, text.as_bytes())?,
+            Old::Unified(old) => (uki::FOLDER, KEPT_UNIFIED, &old.bytes[..]),
+        };
+        match self.editor.volume().find_file(&format!("{folder}/{name}"))? {
+            Some(entry) => {
+                let cluster = self.editor.store(body)?;
+                self.editor.repoint(&entry, cluster, body.len() as u32)?;
+            }
+            None => _ = self.editor.create(folder, name, body)?,
         }
         Ok(())
     }
@@ -357,7 +496,6 @@ fn write_slot(disk: &dyn Durable, at: u64, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::Architecture;
     use crate::boot::existing::Existing;
     use crate::boot::{self, Boot, Firmware};
     use crate::disk::gpt::{Guids, Layout};
@@ -383,12 +521,22 @@ mod tests {
 
     /// A disk with kernel 1.
     fn disk() -> Disk {
+        disk_with(None)
+    }
+
+    /// The same with a unified kernel image that systemd-boot starts, or firmware itself.
+    fn unified(by_loader: bool) -> Disk {
+        disk_with(Some(by_loader))
+    }
+
+    fn disk_with(unified: Option<bool>) -> Disk {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk.img");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let layout = Layout::around_root(Architecture::X86_64, 34 << 20, 1 << 20).unwrap();
         file.set_len(layout.disk_size()).unwrap();
         let (kernel, initramfs) = boot_files(1);
+        let stub = pe::tests::stub();
         let guids = [1, 2, 3, 4].map(Uuid::from_u128);
         let guids = Guids {
             disk: guids[0],
@@ -403,8 +551,8 @@ mod tests {
             kernel: &kernel,
             release: "6.1.1",
             initramfs: &initramfs,
-            efi_loader: Some(b"MZ loader"),
-            unified: None,
+            efi_loader: Some(&b"MZ loader"[..]).filter(|_| unified != Some(false)),
+            unified: unified.map(|_| uki::Unified { stub: &stub, os_release: "ID=linux\n" }),
             command_line: "console=ttyS0 quiet",
             title: "Linux 6.1.1",
             volume_id: 1,
@@ -413,6 +561,16 @@ mod tests {
         let code = boot::write(&boot, &layout, &file).unwrap();
         layout.write(&guids, &code, &file).unwrap();
         Disk { _folder: folder, path, file }
+    }
+
+    impl Disk {
+        /// Names of kernels and initramfses, or of unified kernel images.
+        fn names(&self) -> Vec<String> {
+            let esp = Existing::open(&self.path).unwrap().partitions()[1].clone();
+            let editor = Editor::open(&self.file, esp.offset, esp.length, 0).unwrap();
+            let folders = [FOLDER, uki::FOLDER].iter().filter_map(|folder| editor.volume().entries(folder).ok());
+            folders.flatten().map(|entry| entry.name).collect()
+        }
     }
 
     fn set(disk: &Disk, output: &dyn Durable, number: u8, keep: bool) -> Result<(), ExchangeError> {
@@ -508,7 +666,9 @@ mod tests {
     /// files are there, and the next exchange works.
     #[test]
     fn an_interruption_anywhere_leaves_a_disk_that_boots() {
-        for keep in [false, true] {
+        let disks: [(fn() -> Disk, bool); 4] =
+            [(disk, false), (disk, true), (|| unified(true), true), (|| unified(false), false)];
+        for (disk, keep) in disks {
             let before = disk();
             let whole = Recorder { file: &before.file, writes: Mutex::default(), left: Mutex::new(usize::MAX) };
             set(&before, &whole, 2, keep).unwrap();
@@ -533,10 +693,33 @@ mod tests {
                 assert!(set(&disk, &cut, 2, keep).is_err());
                 set(&disk, &disk.file, 3, false).unwrap();
                 assert_eq!(booted(&disk), (3, 3));
-                assert!(names(&disk, "bootdisk").len() <= 4);
+                let names = disk.names();
+                assert!(names.len() <= 4, "{names:?}");
                 assert_eq!(fsck(&disk), "", "after {done} sectors");
             }
         }
+    }
+
+    #[test]
+    fn unified_kernel_images_follow_each_other_under_one_name() {
+        let disk = unified(true);
+        assert_eq!(booted(&disk), (1, 1));
+        for number in 2..=5 {
+            set(&disk, &disk.file, number, false).unwrap();
+            assert_eq!((booted(&disk), disk.names()), ((number, number), vec!["bootdisk.efi".to_owned()]));
+        }
+        for number in 6..=8 {
+            set(&disk, &disk.file, number, true).unwrap();
+            assert_eq!(booted(&disk), (number, number));
+            assert_eq!(disk.names(), ["bootdisk.efi", "bootdisk-old.efi"]);
+        }
+        assert_eq!(fsck(&disk), "");
+        let alone = unified(false);
+        let error = set(&alone, &alone.file, 2, true).unwrap_err();
+        assert!(matches!(error, ExchangeError::NoMenu), "{error}");
+        assert_eq!(booted(&alone), (1, 1));
+        set(&alone, &alone.file, 2, false).unwrap();
+        assert_eq!((booted(&alone), fsck(&alone).as_str()), ((2, 2), ""));
     }
 
     #[test]

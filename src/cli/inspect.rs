@@ -17,6 +17,7 @@ use crate::source::{Owner, Parse, Reference, Select};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use clap_complete::engine::ArgValueCompleter;
+use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ Examples:
   bootdisk inspect app.tar --tree --layer 3       What layer 3 did
   bootdisk inspect app.img --files mtree          Every file with its digest
   bootdisk inspect app.img --against app.intoto.json   Is the disk still what was built?
+  bootdisk inspect app.efi --pcr                  What a TPM will have measured of it
 
 Exit status of --diff and --against, as diff(1) has it: 0 the userlands are the same, 1 they differ or one side has none, 2
 something could not be read. Where neither side has a userland, the kernels decide.";
@@ -41,6 +43,8 @@ const DIFFERENT: u8 = 1;
 /// Exit status of a comparison that could not be run.
 const COMPARISON_FAILED: u8 = 2;
 
+/// The register that a stub measures into.
+const PCR: u32 = 11;
 /// Most levels of a tree whose paths are written out: no path of more can be given to the kernel (PATH_MAX).
 const MAX_LEVELS: usize = 4096;
 
@@ -79,6 +83,10 @@ pub struct Args {
     /// Print every name of the userland with its attributes and digest
     #[arg(long, value_name = "FORM", conflicts_with = "json")]
     files: Option<Form>,
+    /// Print what the TPM's register 11 holds once a unified kernel image was started, for each bank; of a disk the one
+    /// that it starts
+    #[arg(long, conflicts_with_all = ["html", "diff", "tree", "files"])]
+    pcr: bool,
     /// Platform to take from an image index, as os/arch[/variant]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<String>,
@@ -135,6 +143,9 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     if hash {
         has_paths_to_print(&read)?;
     }
+    if args.pcr {
+        return measured(&read.report, args.json);
+    }
     if let Some(form) = args.files {
         let form = if form == Form::Mtree { listing::Form::Mtree } else { listing::Form::JsonLines };
         return print(|out| listing::files(userland(&read)?, form, out).map_err(Into::into));
@@ -165,6 +176,29 @@ pub fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         render::json(&read.report)?
     } else {
         render::text::render(&read.report, report::may_colour(&io::stdout()))
+    };
+    print(|out| Ok(out.write_all(text.as_bytes())?))
+}
+
+/// `--pcr`, in the words and in the JSON of systemd-measure.
+fn measured(report: &Report, json: bool) -> Result<ExitCode> {
+    let kernels = report.kernel.iter().chain(report.disk.iter().flat_map(|disk| &disk.kernels));
+    let Some(unified) = kernels.filter_map(|kernel| kernel.unified.as_ref()).next() else {
+        let message = format!("no unified kernel image in {}", report.name);
+        return Err(WithHint { message, hint: "give one, or a disk of bootdisk build --uki".into() }.into());
+    };
+    let Some(found) = &unified.pcr11 else {
+        let message = format!("it is not known what the stub measures of {}", report.name);
+        let hint = "known are systemd's stubs since 252, of unified kernel images that are the same on every machine";
+        return Err(WithHint { message, hint: hint.into() }.into());
+    };
+    let banks = [("sha256", &found.sha256), ("sha384", &found.sha384), ("sha512", &found.sha512)];
+    let text = match json {
+        true => {
+            let bank = |(bank, hash): (&str, &String)| (bank.to_owned(), json!([{ "pcr": PCR, "hash": hash }]));
+            render::json(&banks.into_iter().map(bank).collect::<serde_json::Map<_, _>>())?
+        }
+        false => banks.into_iter().map(|(bank, hash)| format!("{PCR}:{bank}={hash}\n")).collect(),
     };
     print(|out| Ok(out.write_all(text.as_bytes())?))
 }
@@ -206,7 +240,10 @@ fn read(subject: &OsStr, parse: Parse, select: &Select, hash: bool) -> Result<Re
             let scan = disk.scan(&shown, hash);
             Read { report: scan.report, tree: scan.tree, bundle: None }
         }
-        Subject::Kernel(bundle) => Read { report: kernel::report(&shown, &bundle), tree: None, bundle: Some(*bundle) },
+        Subject::Kernel(bundle, unified) => {
+            let report = kernel::report(&shown, &bundle, unified.map(|unified| *unified));
+            Read { report, tree: None, bundle: Some(*bundle) }
+        }
     })
 }
 

@@ -17,6 +17,8 @@ pub struct Facts {
     pub direct: bool,
     /// Bytes of memory that kernel and initramfs need before any of it is given back.
     pub needs: Option<u64>,
+    /// Bytes of the unified kernel image that UEFI loads whole before any of that.
+    pub unified: u64,
     /// What PID 1 will do.
     pub spec: Option<BootSpec>,
     /// First byte of the root partition.
@@ -35,6 +37,7 @@ impl Facts {
             uefi: disk.boots_under_uefi().ok(),
             direct: files.is_some(),
             needs: files.as_ref().and_then(|files| memory::needs(arch, &files.kernel, initramfs.len() as u64)),
+            unified: files.as_ref().and_then(|files| files.unified).unwrap_or(0),
             spec: crate::inspect::initramfs::read(&initramfs, "").1.map(|spec| spec.boot),
             root: root.map(|root| root.offset),
         }

@@ -3,7 +3,7 @@
 //! | | kernel and initramfs | beside them |
 //! |---|---|---|
 //! | BIOS, direct | where the kernel unpacks itself to, what it needs there (`init_size`), the whole initramfs | SeaBIOS, 1 MiB |
-//! | UEFI | the same | the firmware itself and the loader's copies |
+//! | UEFI | the same | the firmware itself and the loader's copies; a unified kernel image, which stays whole beside them |
 //! | aarch64 | the image with its unset data, the whole initramfs | firmware, as above |
 //!
 //! Measured with Debian 12's kernels and firmware: at these figures a machine may start, below them none does.
@@ -34,9 +34,10 @@ fn image_size(kernel: &[u8]) -> Option<u64> {
     (kernel.get(56..60)? == MAGIC && size > 0 && size < 1 << 40).then_some(size)
 }
 
-/// MiB that a machine must have to start in this way what needs so many bytes.
-pub(super) fn least(needs: u64, boot: &Boot) -> u64 {
-    let beside = if *boot == Boot::Uefi { UEFI } else { SEABIOS };
+/// MiB that a machine must have to start in this way what needs so many bytes, and is in a unified kernel image of so many
+/// (none: 0).
+pub(super) fn least(needs: u64, unified: u64, boot: &Boot) -> u64 {
+    let beside = if *boot == Boot::Uefi { UEFI.saturating_add(unified) } else { SEABIOS };
     needs.saturating_add(beside).div_ceil(MIB)
 }
 
@@ -64,9 +65,11 @@ mod tests {
 
     #[test]
     fn firmware_takes_its_part() {
-        assert_eq!(least(72 * MIB, &Boot::Bios), 73);
-        assert_eq!(least(72 * MIB - 1, &Boot::Bios), 73);
-        assert_eq!(least(72 * MIB, &Boot::Uefi), 136);
-        assert_eq!(least(u64::MAX, &Boot::Uefi), u64::MAX.div_ceil(MIB));
+        assert_eq!(least(72 * MIB, 0, &Boot::Bios), 73);
+        assert_eq!(least(72 * MIB - 1, 0, &Boot::Bios), 73);
+        assert_eq!(least(72 * MIB, 0, &Boot::Uefi), 136);
+        assert_eq!(least(72 * MIB, 20 * MIB, &Boot::Uefi), 156);
+        assert_eq!(least(72 * MIB, 20 * MIB, &Boot::Bios), 73, "it reads the parts alone");
+        assert_eq!(least(u64::MAX, 0, &Boot::Uefi), u64::MAX.div_ceil(MIB));
     }
 }

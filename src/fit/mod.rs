@@ -152,7 +152,7 @@ pub fn machine(disk: &Facts, machine: &MachineOptions, changes: &Overrides) -> R
     if !changes.cards.is_empty() && disk.lacks(private) {
         return Err(Unfit::NoDriver { device: private, card: true });
     }
-    let least = disk.needs.map_or(0, |needs| memory::least(needs, &machine.boot));
+    let least = disk.needs.map_or(0, |needs| memory::least(needs, disk.unified, &machine.boot));
     let given = u64::from(machine.memory);
     match given < least {
         true => Err(Unfit::Memory { given, least, uefi: machine.boot == Boot::Uefi }),
@@ -268,6 +268,7 @@ mod tests {
             uefi: Some(true),
             direct: true,
             needs: Some(72 * MIB),
+            unified: 0,
             spec: Some(spec(Some(&drivers))),
             root: None,
         }

@@ -13,7 +13,7 @@
 //! TCG PC Client Platform Firmware Profile, section 3.3.4 (PCR).
 
 use super::pe::{self, Headers, Section};
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 use std::ops::Range;
 
 /// Sections that stubs measure, in the order they do, and the first version of systemd whose stub knows each.
@@ -33,6 +33,9 @@ const MEASURED: [(&[u8], u32); 12] = [
 ];
 /// What a stub of systemd says of itself somewhere, before its version. Most have a section `.sdmagic` for it.
 const MAGIC: &[u8] = b"#### LoaderInfo: systemd-stub ";
+/// How that begins and ends.
+const SAYS: &[u8] = b"#### LoaderInfo: ";
+const SAID: &[u8] = b" ####";
 /// Most bytes of a stub that it is looked for in; systemd's have 100 KB.
 const MAX_STUB: usize = 16 << 20;
 /// Sections of which a machine measures those that are for it, so that nobody else knows.
@@ -75,55 +78,127 @@ impl<'a> Uki<'a> {
         self.headers.section(name).and_then(|_| pe::text(self.file, name))
     }
 
-    /// The version of systemd that the stub is of, such as 252; `None` for another maker's.
-    pub fn stub_version(&self) -> Option<u32> {
+    /// What the stub says of itself: `systemd-stub 252.39-1`; `None` of another maker's.
+    pub fn stub(&self) -> Option<&'a [u8]> {
         let added = |section: &&Section| MEASURED.iter().any(|(name, _)| *name != b".sbat" && *name == section.name());
         let end = self.headers.sections.iter().filter(added).map(|section| section.offset as usize).min();
         let stub = self.file.get(..end.unwrap_or(self.file.len()).min(MAX_STUB))?;
-        let at = stub.windows(MAGIC.len()).position(|window| window == MAGIC)?;
-        let digits = stub[at + MAGIC.len()..].iter().take_while(|byte| byte.is_ascii_digit()).take(6);
-        std::str::from_utf8(&digits.copied().collect::<Vec<u8>>()).ok()?.parse().ok()
+        let at = stub.windows(MAGIC.len()).position(|window| window == MAGIC)? + SAYS.len();
+        let said = &stub[at..stub.len().min(at + 128)];
+        said.windows(SAID.len()).position(|window| window == SAID).map(|end| &said[..end])
     }
 
-    /// The value of the TPM's register 11, bank SHA-256, once the stub has measured everything. `None` for another stub than
-    /// systemd's, of 252 or later, and where what is measured depends on the machine.
-    pub fn pcr11(&self) -> Option<[u8; 32]> {
+    /// The version of systemd that the stub is of, such as 252; `None` for another maker's.
+    pub fn stub_version(&self) -> Option<u32> {
+        let version = self.stub()?.strip_prefix(&MAGIC[SAYS.len()..])?;
+        let digits: Vec<u8> = version.iter().take_while(|byte| byte.is_ascii_digit()).take(6).copied().collect();
+        std::str::from_utf8(&digits).ok()?.parse().ok()
+    }
+
+    /// The value of the TPM's register 11 in the bank of this digest, once the stub has measured everything. `None` for
+    /// another stub than systemd's, of 252 or later, and where what is measured depends on the machine.
+    pub fn pcr11<D: Digest>(&self) -> Option<Vec<u8>> {
         let version = self.stub_version().filter(|version| *version >= 252)?;
         let profiles = self.headers.sections.iter().filter(|section| section.name() == b".profile").count();
         if profiles > 1 || CHOSEN.iter().any(|name| self.headers.section(name).is_some()) {
             return None;
         }
-        let mut register = [0; 32];
+        let mut register = vec![0; <D as Digest>::output_size()];
         for (name, _) in MEASURED.iter().filter(|(_, since)| *since <= version) {
             let Some(section) = self.headers.section(name) else { continue };
             // What has no bytes is not there.
             if section.memory_size == 0 {
                 continue;
             }
-            register = extend(&register, Sha256::new_with_prefix(name).chain_update([0]));
-            register = extend(&register, self.contents(section)?);
+            register = extend(&register, D::new_with_prefix(name).chain_update([0]));
+            register = extend(&register, self.contents::<D>(section)?);
         }
         Some(register)
     }
 
     /// The digest of a section as it is in memory: zeros follow what the file has.
-    fn contents(&self, section: &Section) -> Option<Sha256> {
+    fn contents<D: Digest>(&self, section: &Section) -> Option<D> {
         let body = self.file.get(section.body())?;
         let mut zeros = u64::from(section.memory_size).checked_sub(body.len() as u64)?;
-        let mut digest = Sha256::new_with_prefix(body);
+        let mut digest = D::new_with_prefix(body);
         if zeros > MAX_ZEROS {
             return None;
         }
         while zeros > 0 {
-            let some = zeros.min(64 << 10);
-            digest.update(&[0; 64 << 10][..some as usize]);
+            let some = zeros.min(ZEROS.len() as u64);
+            digest.update(&ZEROS[..some as usize]);
             zeros -= some;
         }
         Some(digest)
     }
 }
 
+/// Zeros that are measured at once.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 /// What a register holds once it is extended.
-fn extend(register: &[u8; 32], digest: Sha256) -> [u8; 32] {
-    Sha256::new_with_prefix(register).chain_update(digest.finalize()).finalize().into()
+fn extend<D: Digest>(register: &[u8], digest: D) -> Vec<u8> {
+    D::new_with_prefix(register).chain_update(digest.finalize()).finalize().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::pe::tests::{Made, program, stub};
+    use crate::formats::pe::write::{New, append};
+    use sha2::{Sha256, Sha512};
+
+    /// A unified kernel image of these sections.
+    fn made(stub: &[u8], sections: &[(&str, &[u8])]) -> Vec<u8> {
+        let new: Vec<New<'_>> = sections.iter().map(|(name, body)| New { name, body, code: false }).collect();
+        append(stub, &new).unwrap()
+    }
+
+    fn pcr(file: &[u8]) -> Option<Vec<u8>> {
+        Uki::parse(file).unwrap().pcr11::<Sha256>()
+    }
+
+    /// Extends a register as the TPM does, by these texts.
+    fn by_hand(texts: &[&[u8]]) -> Vec<u8> {
+        texts.iter().fold(vec![0; 32], |register, text| {
+            Sha256::digest([&register[..], &Sha256::digest(text)[..]].concat()).to_vec()
+        })
+    }
+
+    #[test]
+    fn names_and_contents_are_measured_in_an_order_of_their_own() {
+        let file = made(&stub(), &[(".initrd", b"i"), (".uname", b"u"), (".cmdline", b"c"), (".linux", b"l")]);
+        let expected: [&[u8]; 6] = [b".linux\0", b"l", b".cmdline\0", b"c", b".initrd\0", b"i"];
+        assert_eq!(pcr(&file), Some(by_hand(&expected)), "252 knows no .uname");
+        let newer = b"#### LoaderInfo: systemd-stub 257.1 ####\0";
+        let stub = program(0x8664, &[Made { name: b".data", body: newer }, Made { name: b".sbat", body: b"s" }]);
+        let file = made(&stub, &[(".uname", b"u"), (".ucode", b"m"), (".linux", b"l")]);
+        let expected: [&[u8]; 8] = [b".linux\0", b"l", b".ucode\0", b"m", b".uname\0", b"u", b".sbat\0", b"s"];
+        assert_eq!(pcr(&file), Some(by_hand(&expected)));
+        let uki = Uki::parse(&file).unwrap();
+        assert_eq!((uki.stub(), uki.stub_version()), (Some(&b"systemd-stub 257.1"[..]), Some(257)));
+        assert_eq!(uki.pcr11::<Sha512>().unwrap().len(), 64);
+    }
+
+    #[test]
+    fn zeros_that_are_in_memory_alone_are_measured_too() {
+        let mut file = made(&stub(), &[(".linux", b"l")]);
+        let before = pcr(&file);
+        let at = file.windows(6).position(|window| window == b".linux").unwrap() + 8;
+        file[at..at + 4].copy_from_slice(&70_000u32.to_le_bytes());
+        let zeros = [&b"l"[..], &vec![0; 69_999]].concat();
+        assert_eq!(pcr(&file), Some(by_hand(&[b".linux\0", &zeros])));
+        assert_ne!(pcr(&file), before);
+        file[at..at + 4].copy_from_slice(&0x7fff_ffffu32.to_le_bytes());
+        assert_eq!(pcr(&file), None, "nobody waits for that");
+    }
+
+    #[test]
+    fn what_depends_on_the_machine_or_another_stub_is_not_predicted() {
+        assert_eq!(pcr(&made(&stub(), &[(".dtbauto", b"d"), (".linux", b"l")])), None);
+        assert_eq!(pcr(&made(&stub(), &[(".profile", b"a"), (".linux", b"l"), (".profile", b"b")])), None);
+        let other = program(0x8664, &[Made { name: b".text", body: b"stubble 1" }]);
+        assert_eq!(pcr(&made(&other, &[(".linux", b"l")])), None);
+        assert!(Uki::parse(&other).is_none() && Uki::parse(b"MZ").is_none());
+    }
 }

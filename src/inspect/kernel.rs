@@ -45,6 +45,7 @@ pub fn facts(bundle: &Bundle, evidence: &str) -> model::Kernel {
         }
         .to_owned(),
         checks: report.checks.iter().map(check).collect(),
+        unified: None,
     }
 }
 
@@ -87,10 +88,10 @@ pub fn found(bytes: Vec<u8>, evidence: &str) -> Result<Bundle, KernelError> {
     })
 }
 
-/// The report on a kernel given by itself.
-pub fn report(name: &str, bundle: &Bundle) -> Report {
+/// The report on a kernel given by itself, or in a unified kernel image.
+pub fn report(name: &str, bundle: &Bundle, unified: Option<model::Unified>) -> Report {
     let mut report = Report::new(Kind::Kernel, name);
-    let kernel = facts(bundle, &bundle.origin);
+    let kernel = model::Kernel { unified, ..facts(bundle, &bundle.origin) };
     let boots = match kernel.boots.as_str() {
         "yes" => "boots our disks",
         "perhaps" => "may boot our disks: not everything about it is known",

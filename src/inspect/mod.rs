@@ -20,6 +20,7 @@ pub mod kernel;
 pub mod listing;
 pub mod model;
 pub mod render;
+pub mod unified;
 
 use crate::escape;
 use crate::forms;
@@ -38,8 +39,8 @@ pub enum Subject {
     Image(Box<Image>),
     /// A disk.
     Disk(Disk),
-    /// A kernel.
-    Kernel(Box<Bundle>),
+    /// A kernel, and the unified kernel image that it is in, if it is.
+    Kernel(Box<Bundle>, Option<Box<model::Unified>>),
 }
 
 /// Why nothing can be said.
@@ -104,7 +105,7 @@ pub fn open(name: &OsStr, parse: Parse, select: &Select, store: Option<&Store>) 
         }
         let text = name.to_str().filter(|text| !path.exists() && !text.contains('/'));
         if let Some(entry) = text.and_then(|text| store?.find(text).ok()) {
-            return Ok(Subject::Kernel(Box::new(entry.bundle()?)));
+            return Ok(Subject::Kernel(Box::new(entry.bundle()?), None));
         }
     }
     match source::open(&parse(name)?, select) {
@@ -118,14 +119,19 @@ pub fn open(name: &OsStr, parse: Parse, select: &Select, store: Option<&Store>) 
 fn by_content(path: &Path) -> Result<Option<Subject>, InspectError> {
     let failed = |source| InspectError::Io { path: escape::path(path), source };
     let Ok(kind) = recognise::path(path) else { return Ok(None) };
-    let kernel = || Bundle::open(path, None).map(|bundle| Some(Subject::Kernel(Box::new(bundle))));
+    let kernel = || Bundle::open(path, None).map(|bundle| Some(Subject::Kernel(Box::new(bundle), None)));
     match &kind {
         Kind::Folder(Names::Oci | Names::Docker | Names::SkopeoDir) => Ok(None),
         Kind::Folder(_) => match kernel() {
             Err(KernelError::NoKernel(_)) => Err(Refusal::new(kind, Wanted::Anything, Some(path)).into()),
             found => Ok(found?),
         },
-        Kind::Kernel(_) | Kind::UnifiedKernel | Kind::Elf(_) | Kind::Package(_) => Ok(kernel()?),
+        Kind::UnifiedKernel => {
+            let bundle = Bundle::open(path, None)?;
+            let unified = unified::of_file(path).map_err(failed)?;
+            Ok(Some(Subject::Kernel(Box::new(bundle), unified.map(Box::new))))
+        }
+        Kind::Kernel(_) | Kind::Elf(_) | Kind::Package(_) => Ok(kernel()?),
         Kind::Packed(_, Some(inner)) if matches!(**inner, Kind::Kernel(_) | Kind::Elf(_)) => Ok(kernel()?),
         Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso => {
             Ok(Disk::open(crate::inputs::open(path).map_err(failed)?).map_err(failed)?.map(Subject::Disk))

@@ -633,6 +633,52 @@ pub struct Kernel {
     pub boots: String,
     /// Every check, with what it is for.
     pub checks: Vec<Check>,
+    /// The unified kernel image that it is in; absent of any other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unified: Option<Unified>,
+}
+
+/// A unified kernel image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unified {
+    /// Bytes of the file.
+    pub size: u64,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// What the boot stub says of itself, `systemd-stub 252.39-1`.
+    pub stub: Option<String>,
+    /// It carries a signature; whose, and whether it is right, was not looked at.
+    pub signed: bool,
+    /// Its sections, the stub's own too.
+    pub sections: Vec<Section>,
+    /// What the TPM's register 11 holds once the stub has started the kernel; absent where that cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pcr11: Option<Measured>,
+}
+
+/// A section of a unified kernel image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Section {
+    /// `.linux`, `.initrd` and so on.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of its contents.
+    pub sha256: String,
+    /// Its contents, of a short one that is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// A register of the TPM in each of its banks, in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Measured {
+    /// SHA-256.
+    pub sha256: String,
+    /// SHA-384.
+    pub sha384: String,
+    /// SHA-512.
+    pub sha512: String,
 }
 
 /// One check of the preflight.

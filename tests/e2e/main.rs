@@ -45,6 +45,7 @@ mod starting;
 mod stores;
 mod strange_disks;
 mod suites;
+mod uki;
 mod verify;
 mod verity;
 mod waiting;

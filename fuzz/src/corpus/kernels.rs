@@ -4,6 +4,7 @@ use super::image::images::{Pack, TarBuilder, gzip};
 use super::{Corpus, made_by, texts, with};
 use crate::kernels::bzimage;
 use bootdisk::boot::initramfs::{self, ModuleFile};
+use bootdisk::boot::uki::{self, Parts, Unified};
 use bootdisk::kernel::Packing;
 
 const RELEASE: &str = "6.1.0-1-amd64";
@@ -34,7 +35,7 @@ pub fn all() -> Corpus {
         ("kernel_config", texts(&[CONFIG])),
         ("elf", vec![program("-O1"), program("-O1 -static-pie -nostdlib -fPIE")]),
         ("sqlite", vec![sqlite(), ndb()]),
-        ("pe", vec![bzimage(&vmlinux()), pe()]),
+        ("pe", vec![bzimage(&vmlinux()), pe(), stub(), unified(&stub())]),
         ("keys", vec![made_by(&[], KEY), b"\x99\x01\x0d\x04".to_vec()]),
         ("recognise", with(&[0, 1], &[bzimage(b"x"), tar, cpio, CONFIG.into(), rpm(b""), apk(&files)])),
     ]
@@ -111,6 +112,17 @@ fn program(options: &str) -> Vec<u8> {
     let script = format!("gcc {} -Wl,--build-id -o out a.c; strip out", options);
     let source = if options.contains("nostdlib") { &source[..] } else { b"int main(void) { return 0; }" };
     made_by(&[("a.c", source)], &script)
+}
+
+fn stub() -> Vec<u8> {
+    made_by(&[], "cat /usr/lib/systemd/boot/efi/linuxx64.efi.stub > out")
+}
+
+fn unified(stub: &[u8]) -> Vec<u8> {
+    let unified = Unified { stub, os_release: "ID=linux\n" };
+    let kernel = bzimage(&vmlinux());
+    let parts = Parts { kernel: &kernel, release: RELEASE, initramfs: b"070701" };
+    uki::encode(&unified, &parts, "quiet").expect("a stub of systemd's")
 }
 
 fn pe() -> Vec<u8> {

@@ -60,6 +60,8 @@ pub struct Editor<'a> {
     free_before: u32,
     /// Clusters that this change took from files and that are free when it ends.
     dropped: BTreeSet<u32>,
+    /// Clusters of no file that were not given free, as somebody needs them still.
+    withheld: BTreeSet<u32>,
 }
 
 impl<'a> Editor<'a> {
@@ -92,6 +94,7 @@ impl<'a> Editor<'a> {
             recount: interrupted,
             free_before: volume.links.free().count() as u32,
             dropped: BTreeSet::new(),
+            withheld: BTreeSet::new(),
             volume,
         };
         if !interrupted && !editor.sectors_that_differ()?.is_empty() {
@@ -156,10 +159,11 @@ impl<'a> Editor<'a> {
             let used = matches!(links.get(*cluster), Some(Link::Next(_) | Link::End));
             self.interrupted && used && !self.walk.uses(*cluster)
         };
-        let lost: Vec<u32> =
-            links.all().filter(left).chain(self.dropped.iter().copied()).filter(|c| !kept(*c)).collect();
-        self.release(&lost)?;
+        let nobodys = links.all().filter(left).chain(self.dropped.iter().copied()).chain(self.withheld.iter().copied());
+        let (withheld, lost): (BTreeSet<u32>, BTreeSet<u32>) = nobodys.partition(|cluster| kept(*cluster));
+        self.release(&lost.into_iter().collect::<Vec<_>>())?;
         self.dropped.clear();
+        self.withheld = withheld;
         self.interrupted = false;
         Ok(())
     }
@@ -257,9 +261,11 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    /// Says that the change is at its end.
+    /// Says that the change is at its end. It is not as long as clusters that no file has were kept for somebody: the next
+    /// change is to give them free.
     pub fn end(&mut self) -> Result<(), Error> {
         match self.mark.take() {
+            _ if !self.withheld.is_empty() => Ok(()),
             Some(mark) => Ok(self.patch(mark.at, &[DELETED])?),
             None => Ok(()),
         }

@@ -10,7 +10,7 @@ use crate::escape::{escape, printable};
 use crate::formats::fat::{File, Volume, Walk};
 use crate::formats::{ReadAt, pe};
 use crate::inspect::model::{Fact, Kernel, LoaderEntry, Owner, Usage};
-use crate::inspect::{initramfs, kernel};
+use crate::inspect::{initramfs, kernel, unified};
 use crate::rootfs::Kind;
 use std::collections::BTreeMap;
 
@@ -74,7 +74,8 @@ impl Reading<'_> {
                 offered.extend(entries::grub(&text(), &evidence));
             } else if matches!(name, "syslinux.cfg" | "extlinux.conf") {
                 offered.extend(entries::syslinux(&text(), &evidence));
-            } else if path.starts_with("efi/linux/") && path.ends_with(".efi") && u64::from(file.entry.size) <= MAX_FILE
+            } else if (path.starts_with("efi/linux/") && path.ends_with(".efi") || is_efi_default(&path))
+                && u64::from(file.entry.size) <= MAX_FILE
             {
                 let bytes = volume.read(&file.entry, MAX_FILE).unwrap_or_default();
                 let section = |name: &[u8]| pe::text(&bytes, name).map(escape);
@@ -154,12 +155,14 @@ impl Reading<'_> {
                     if let Some(initrd) = initrd {
                         self.initramfs(initrd, &format!("{evidence}, section .initrd"));
                     }
+                    let unified = inside.is_some().then(|| unified::facts(&bytes)).flatten();
                     match kernel::found(inside.unwrap_or(bytes), &evidence) {
                         // What it has as modules is not beside it: only the disk's own words tell where it boots.
-                        Ok(bundle) => self
-                            .found
-                            .kernels
-                            .push(Kernel { boots_on: String::new(), ..kernel::facts(&bundle, &evidence) }),
+                        Ok(bundle) => self.found.kernels.push(Kernel {
+                            boots_on: String::new(),
+                            unified,
+                            ..kernel::facts(&bundle, &evidence)
+                        }),
                         Err(error) => self.report.notes.push(printable(&error.to_string())),
                     }
                 }

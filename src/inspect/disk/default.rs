@@ -17,13 +17,15 @@ impl Pattern {
         values.next_back().map(|value| Pattern(value.to_ascii_lowercase()))
     }
 
-    /// Whether it means the entry in the file of this path. The suffix need not be in the pattern.
+    /// Whether it means the entry, or the unified kernel image, in the file of this path. The suffix need not be in the
+    /// pattern.
     pub fn matches(&self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-        let stem = name.strip_suffix(".conf").unwrap_or(&name);
+        let suffix = if name.ends_with(".efi") { ".efi" } else { ".conf" };
+        let stem = name.strip_suffix(suffix).unwrap_or(&name);
         // Boot counting (`name+3-1.conf`) is no part of the name.
         let bare = stem.rsplit_once('+').map_or(stem, |(bare, _)| bare);
-        [name.clone(), stem.to_owned(), bare.to_owned(), format!("{bare}.conf")]
+        [name.clone(), stem.to_owned(), bare.to_owned(), format!("{bare}{suffix}")]
             .iter()
             .any(|name| fnmatch::matches(&self.0, name.as_bytes()))
     }
@@ -46,6 +48,9 @@ mod tests {
             ("default *-old*\n", "loader/entries/x-y-old-z.conf", true),
             ("defaults a.conf\ntimeout 3\n", "loader/entries/a.conf", false),
             ("default *\n", "", true),
+            ("default bootdisk.efi\n", "EFI/Linux/bootdisk.efi", true),
+            ("default bootdisk.efi\n", "EFI/Linux/bootdisk+2.efi", true),
+            ("default bootdisk.efi\n", "EFI/Linux/bootdisk-old.efi", false),
             ("default debian-[0-9]*\n", "loader/entries/debian-12.conf", true),
             ("default debian-[!0-9]*\n", "loader/entries/debian-12.conf", false),
         ] {

@@ -2,7 +2,7 @@
 
 use super::page::Page;
 use super::units::{count, size};
-use crate::inspect::model::{Disk, Fact, Kernel, Owner, Range};
+use crate::inspect::model::{Disk, Fact, Kernel, Owner, Range, Unified};
 
 /// Columns of the map.
 const MAP: usize = 64;
@@ -203,6 +203,7 @@ pub fn kernel(page: &mut Page, kernel: &Kernel, alone: bool) {
     if !kernel.boots_on.is_empty() {
         page.row("boots on", &kernel.boots_on);
     }
+    kernel.unified.iter().for_each(|found| unified(page, found));
     if alone {
         page.section("does it boot our disks?");
         page.row("verdict", &kernel.boots);
@@ -210,6 +211,20 @@ pub fn kernel(page: &mut Page, kernel: &Kernel, alone: bool) {
     for check in kernel.checks.iter().filter(|_| alone) {
         page.row(&check.verdict, &format!("{} {}", check.option, check.detail));
         page.evidence(&check.why);
+    }
+}
+
+/// The unified kernel image around a kernel.
+fn unified(page: &mut Page, unified: &Unified) {
+    page.section("unified kernel image");
+    page.row("size", &format!("{} ({} bytes)", size(unified.size), unified.size));
+    page.row("sha256", &unified.sha256);
+    unified.stub.iter().for_each(|stub| page.row("stub", stub));
+    page.row("signed", if unified.signed { "yes; by whom was not looked at" } else { "no" });
+    unified.pcr11.iter().for_each(|pcr| page.row("TPM's PCR 11", &format!("sha256 {}", pcr.sha256)));
+    for section in &unified.sections {
+        page.row(&section.name, &format!("{}, sha256 {}", size(section.size), section.sha256));
+        section.text.iter().flat_map(|text| text.lines()).for_each(|line| page.evidence(line));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A disk's map as pictures, its partitions, and what boots it.
 
 use super::{Rows, code, key, list, section, table, text};
-use crate::inspect::model::{Check, Disk, Kernel, Owner, Partition, Range};
+use crate::inspect::model::{Check, Disk, Kernel, Owner, Partition, Range, Unified};
 use crate::inspect::render::disk::columns;
 use crate::inspect::render::units::{count, size};
 
@@ -46,7 +46,10 @@ pub fn disk(page: &mut String, disk: &Disk) {
         entry.initrd.iter().for_each(|path| _ = rows.add("Initramfs", &code(path)));
         section(page, "Boot entry", &rows.finish());
     }
-    disk.kernels.iter().for_each(|found| section(page, "Kernel", &kernel(found, false)));
+    disk.kernels.iter().for_each(|found| {
+        section(page, "Kernel", &kernel(found, false));
+        found.unified.iter().for_each(|found| section(page, "Unified kernel image", &unified(found)));
+    });
     for initramfs in &disk.initramfs {
         let mut rows = Rows::default();
         rows.add("From", &code(&initramfs.evidence));
@@ -212,6 +215,21 @@ fn checks(caption: &str, checks: &[&Check]) -> String {
     };
     let rows: Vec<Vec<String>> = checks.iter().map(row).collect();
     table(caption, &["Verdict", "Option", "Found", "What it is for"], &rows)
+}
+
+/// The unified kernel image around a kernel.
+pub fn unified(unified: &Unified) -> String {
+    let mut rows = Rows::default();
+    rows.add("Size", &size(unified.size));
+    rows.add("SHA-256", &code(&unified.sha256));
+    unified.stub.iter().for_each(|stub| _ = rows.add("Stub", &text(stub)));
+    rows.add("Signed", if unified.signed { "yes; by whom was not looked at" } else { "no" });
+    unified.pcr11.iter().for_each(|pcr| _ = rows.add("TPM's PCR 11, SHA-256", &code(&pcr.sha256)));
+    for section in &unified.sections {
+        let lines: String = section.text.iter().flat_map(|text| text.lines()).map(|line| code(line) + "<br>").collect();
+        rows.add(&section.name, &format!("{}, SHA-256 {}<br>{lines}", size(section.size), code(&section.sha256)));
+    }
+    rows.finish()
 }
 
 /// A kernel; `alone` tells every check, what passes last.

@@ -26,6 +26,7 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(kernel) = &report.kernel {
         section(&mut body, "Kernel", &disk::kernel(kernel, true));
+        kernel.unified.iter().for_each(|found| section(&mut body, "Unified kernel image", &disk::unified(found)));
     }
     userland::userland(&mut body, report);
     if let Some(layers) = &report.layers {
