@@ -163,6 +163,7 @@ fn esp_of_a_kernel(bencher: Bencher<'_, '_>) {
         title: "Linux",
         volume_id: 1,
         time: 0,
+        signed: None,
     };
     bencher.counter(BytesCount::new(kernel.len() + initramfs.len())).bench(|| {
         let output = Memory::default();

@@ -83,6 +83,11 @@ pub fn of_document(content: &[u8]) -> Uuid {
     name("document", content)
 }
 
+/// Owner of a certificate in a firmware's list of keys, in the bytes of that list.
+pub fn signature_owner(certificate: &[u8]) -> [u8; 16] {
+    name("signature owner", certificate).to_bytes_le()
+}
+
 fn name(what: &str, value: &[u8]) -> Uuid {
     let mut bytes = what.as_bytes().to_vec();
     bytes.push(0);

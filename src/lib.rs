@@ -102,6 +102,8 @@ pub mod sharing;
 #[cfg(feature = "host")]
 pub mod shorten;
 #[cfg(feature = "host")]
+pub mod signing;
+#[cfg(feature = "host")]
 pub mod smoke;
 #[cfg(feature = "host")]
 pub mod source;

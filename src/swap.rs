@@ -49,6 +49,18 @@ impl GuestModulesError {
     }
 }
 
+/// The disk is for Secure Boot, and what is put on it here has no signature.
+#[derive(Debug, thiserror::Error)]
+#[error("disk is signed by {0}, and its firmware would refuse a kernel without a signature")]
+pub struct SignedError(String);
+
+impl SignedError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        "build the disk again with the new kernel: --kernel KERNEL --sign-key FILE --sign-cert FILE"
+    }
+}
+
 /// Puts the kernel of `bundle` on the disk at `path`.
 pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Observer<'_>) -> Result<()> {
     let shown = crate::escape::path(path);
@@ -60,6 +72,9 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     lock(&file, true).map_err(|errno| anyhow!("disk is in use, {}: {shown}", errno.desc().to_lowercase()))?;
     // What is locked is what is read and written, whatever has the name by now.
     let disk = Existing::of(file.try_clone().with_context(|| format!("cannot open disk {shown}"))?)?;
+    if let Some(certificate) = disk.certificate()? {
+        return Err(SignedError(certificate.subject).into());
+    }
     let old = disk.boot_files()?;
     let arch: Arch =
         Arch::from_name(disk.architecture()?.name()).ok_or_else(|| anyhow!("disk is for no known processor"))?;

@@ -4,11 +4,16 @@ use crate::{choice, file};
 use bootdisk::formats::lz4::frame;
 use bootdisk::formats::pe::write::{self, New};
 use bootdisk::formats::rpm_header::Header;
-use bootdisk::formats::{ar as members, elf as programs, ndb, pe as sections, sqlite as rows};
+use bootdisk::formats::variable_store::VariableStore;
+use bootdisk::formats::x509::Certificate;
+use bootdisk::formats::{
+    ar as members, authenticode, cms, elf as programs, ndb, pe as sections, signature_list, sqlite as rows,
+};
 use bootdisk::inspect::{initramfs, kernel, unified};
 use bootdisk::kernel::package::file_of_cpio;
 use bootdisk::kernel::{Bundle, Config, Keys, ikconfig as config, modinfo as module};
 use bootdisk::recognise;
+use bootdisk::signing::verify;
 use std::io::{Cursor, Read, Seek, SeekFrom};
 
 /// Bytes that are read of one file in an archive.
@@ -162,5 +167,23 @@ pub fn recognise(data: &[u8]) {
     } else {
         let (file, _) = file(data);
         _ = recognise::file(&file).map(|kind| format!("{kind:?}"));
+    }
+}
+
+/// Signed programs, signatures, certificates, lists of keys and variables of firmware: whichever it is.
+pub fn signatures(data: &[u8]) {
+    _ = verify::signatures(data).map(|found| format!("{found:?}"));
+    if let Ok(bare) = authenticode::bare(data) {
+        let signed = authenticode::attach(bare, b"signature").expect("it was taken apart a moment ago");
+        assert_eq!(authenticode::digest(&signed), authenticode::digest(&authenticode::bare(&signed).expect("signed")));
+    }
+    if let Some(signature) = cms::SignedData::parse(data) {
+        _ = (authenticode::signed_digest(&signature), format!("{signature:?}"));
+        signature.signers.iter().for_each(|signer| _ = (signer.message_digest(), signature.certificate_of(signer)));
+    }
+    _ = Certificate::parse(data).map(|certificate| certificate.subject);
+    _ = signature_list::certificates(signature_list::lists_of(data).unwrap_or(data));
+    if let Ok(mut store) = VariableStore::parse(data.to_vec()) {
+        _ = (store.has_keys(), store.enroll(b"lists", &[0; 16]), store.has_keys());
     }
 }

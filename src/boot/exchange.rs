@@ -557,6 +557,7 @@ mod tests {
             title: "Linux 6.1.1",
             volume_id: 1,
             time: 0,
+            signed: None,
         };
         let code = boot::write(&boot, &layout, &file).unwrap();
         layout.write(&guids, &code, &file).unwrap();

@@ -1,7 +1,7 @@
 //! A disk that exists, as far as booting it needs: its partitions, and the boot files on its ESP.
 
-use super::loader;
 use super::uki::{self, Inside};
+use super::{loader, signed};
 use crate::arch::Architecture;
 use crate::disk::gpt::Role;
 use crate::disk::table::{self, Found, ReadTableError};
@@ -9,6 +9,8 @@ use crate::escape::escape;
 use crate::formats::ReadAt;
 use crate::formats::boot_entry;
 use crate::formats::fat::{self, Volume};
+use crate::formats::signature_list::{self, Variable};
+use crate::formats::x509::Certificate;
 use crate::inputs::{self, FileId};
 use crate::recognise::{self, Kind, Refusal, Wanted};
 use std::fs::File;
@@ -20,6 +22,8 @@ use thiserror::Error;
 
 /// Longest kernel or initramfs that is taken from an ESP, in bytes.
 const MAX_FILE: u64 = 1 << 30;
+/// Longest file of keys.
+const MAX_KEYS: u64 = 1 << 20;
 
 /// Why a disk cannot be booted.
 #[derive(Debug, Error)]
@@ -52,6 +56,9 @@ pub enum ExistingError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A file of keys that has none.
+    #[error("no certificate can be read in {} on the EFI System Partition", escape(.0.as_bytes()))]
+    Keys(String),
     /// The ESP cannot be read.
     #[error("cannot read {} on the EFI System Partition", escape(.file.as_bytes()))]
     Esp {
@@ -224,6 +231,17 @@ impl Existing {
             Err(ExistingError::NoBootFile(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// The certificate that the disk brings along for the firmware, where it is signed.
+    pub fn certificate(&self) -> Result<Option<Certificate>, ExistingError> {
+        let path = signed::key_path(Variable::Db);
+        let file = match self.esp(&path).and_then(|esp| read(&esp, &path, MAX_KEYS)) {
+            Err(ExistingError::NoBootFile(_)) => return Ok(None),
+            file => file?,
+        };
+        let found = signature_list::lists_of(&file).and_then(signature_list::certificates);
+        found.and_then(|found| found.into_iter().next()).map(Some).ok_or(ExistingError::Keys(path))
     }
 
     /// Which file it is.

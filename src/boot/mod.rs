@@ -16,13 +16,16 @@ pub mod exchange;
 pub mod existing;
 pub mod initramfs;
 pub mod loader;
+pub mod signed;
 pub mod uki;
 
 use crate::arch::Architecture;
 use crate::disk::gpt::{Layout, Role, SECTOR};
 use crate::formats::pe;
 use crate::output::{Output, Slice};
+use crate::signing::SigningError;
 use esp::Extent;
+use signed::Signed;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
@@ -70,6 +73,8 @@ pub struct Boot<'a> {
     pub volume_id: u32,
     /// Time of the ESP's files, in seconds since 1970.
     pub time: i64,
+    /// Who signs the EFI programs, for Secure Boot.
+    pub signed: Option<Signed<'a>>,
 }
 
 /// Why a disk cannot be made to boot.
@@ -90,6 +95,9 @@ pub enum BootError {
     /// The layout lacks a partition.
     #[error("disk layout has no partition for the boot files")]
     NoPartition,
+    /// A signature.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// The boot entry.
     #[error(transparent)]
     Entry(#[from] loader::EntryError),
@@ -108,6 +116,7 @@ impl BootError {
     /// What to do about it, where there is something.
     pub fn hint(&self) -> Option<String> {
         let fixed = match self {
+            BootError::Signing(error) => return error.hint(),
             BootError::Esp(esp::EspError::Full { needed, .. }) => return Some(format!("give --esp-size {needed}M")),
             BootError::Esp(esp::EspError::Size(_)) => "omit --esp-size, or give 128M",
             BootError::NoLoader => "install the package systemd-boot-efi, or give a loader with --efi-loader FILE",
@@ -164,6 +173,10 @@ impl<'a> Gathered<'a> {
             }
             None if boot.firmware.uefi && boot.unified.is_none() => return Err(BootError::NoLoader),
             None => {}
+        }
+        // Behind everything: a signature goes to the end of a program, and moves no section.
+        if let Some(signed) = &boot.signed {
+            signed::sign(signed, &mut gathered.files)?;
         }
         Ok(gathered)
     }
@@ -323,6 +336,7 @@ mod tests {
             title: "an image\noptions init=/bin/sh",
             volume_id: 1,
             time: 0,
+            signed: None,
         }
     }
 

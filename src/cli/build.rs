@@ -7,7 +7,7 @@ use super::progress::{Progress, shown_input};
 use super::records::{RecordOptions, Records};
 use super::stdio::{self, say};
 use super::verified::Verified;
-use super::{document, plan, registry, summary};
+use super::{document, plan, registry, signing, summary};
 use crate::convert::{Event, Writing};
 use crate::image::LayersAhead;
 use crate::kernel::Bundle;
@@ -17,6 +17,7 @@ use anyhow::Context;
 use clap_complete::engine::ArgValueCompleter;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// The end of the help.
 const EXAMPLES: &str = "\
@@ -61,13 +62,19 @@ pub struct Args {
     #[arg(long, value_name = "COUNT", hide = true)]
     threads: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
+    form: DiskForm,
+    #[command(flatten)]
     boot_files: options::BootFiles,
     #[command(flatten)]
     records: RecordOptions,
     #[command(flatten)]
     verified: Verified,
     #[command(flatten)]
-    form: DiskForm,
+    signer: signing::Signer,
+    /// When systemd-boot gives the disk's certificate to a firmware that has no keys [default: if-safe, or manual where
+    /// systemd-boot is older than 253]
+    #[arg(long, value_name = "WHEN", requires = "sign_cert", help_heading = "Secure Boot")]
+    secure_boot_enroll: Option<signing::EnrollChoice>,
     #[command(flatten)]
     disk: options::Disk,
     #[command(flatten)]
@@ -88,10 +95,16 @@ pub fn run(global: &Global, args: &Args, given: &clap::ArgMatches) -> anyhow::Re
     }
     let mut progress = Progress::new(global);
     let overrides = args.process.overrides()?;
-    let firmware = |arch, _: &Bundle| args.verified.firmware(&args.firmware, arch);
     let usual = Writing::default();
     let threads = args.threads.map_or(usual.threads, std::num::NonZeroUsize::get);
     let writing = Writing { sync: !args.no_sync, verify: args.verify, threads, form, ..records.writing() };
+    let signer = args.signer.open(&mut |text| progress.show(Event::Warning(text)))?;
+    let for_signed = || signing::firmware(&args.firmware, &mut |text| progress.show(Event::Warning(text)));
+    let of_signed = signer.is_some().then(for_signed).transpose()?;
+    let firmware = |arch, _: &Bundle| of_signed.unwrap_or_else(|| args.verified.firmware(&args.firmware, arch));
+    // Of a kernel by itself neither initramfs nor command line would be signed.
+    let mut boot_files = args.boot_files.clone();
+    boot_files.uki |= signer.is_some();
     let open = || plan::open_image(global, &args.image, Reference::parse_or_name, &args.disk, Wanted::Image);
     let image = progress.reading(&shown_input(&args.image), open)?;
     let mut warnings = Vec::new();
@@ -104,8 +117,9 @@ pub fn run(global: &Global, args: &Args, given: &clap::ArgMatches) -> anyhow::Re
     let image = plan::add(image, &args.image, &args.disk, &overrides, observe)?;
     // Decoding takes longest. It begins while the kernel is looked for.
     let layers = LayersAhead::new(&image.0, threads);
-    let disk = (&args.disk, &args.boot_files);
-    let plan = plan::open(image, &args.image, disk, firmware, &overrides, args.verified.policy(), observe)?;
+    let signed = plan::Signed { signing: signer.map(Arc::new), enroll: args.secure_boot_enroll.map(Into::into) };
+    let chosen = (&args.disk, &boot_files);
+    let plan = plan::open(image, &args.image, chosen, (firmware, signed), &overrides, args.verified.policy(), observe)?;
     records.check()?;
     let built = plan.write_from(layers, &output, &writing, observe)?;
     records.write(&plan, &output, &built, &args.image, given)?;

@@ -10,7 +10,7 @@ use crate::contents::{Root, of_image, paths};
 use crate::escape;
 use crate::image::{Image, Platform};
 use crate::inspect::model::Report;
-use crate::inspect::{self, Subject, diff, image, kernel, listing, render};
+use crate::inspect::{self, Subject, diff, image, kernel, listing, render, signatures};
 use crate::kernel::{Bundle, Store};
 use crate::publish::Document;
 use crate::source::{Owner, Parse, Reference, Select};
@@ -241,9 +241,11 @@ fn read(subject: &OsStr, parse: Parse, select: &Select, hash: bool) -> Result<Re
             Read { report: scan.report, tree: scan.tree, bundle: None }
         }
         Subject::Kernel(bundle, unified) => {
-            let report = kernel::report(&shown, &bundle, unified.map(|unified| *unified));
+            let mut report = kernel::report(&shown, &bundle, unified.map(|unified| *unified));
+            report.programs = signatures::of_file(Path::new(subject));
             Read { report, tree: None, bundle: Some(*bundle) }
         }
+        Subject::Program(path) => Read { report: signatures::report(&shown, &path), tree: None, bundle: None },
     })
 }
 

@@ -40,6 +40,7 @@ mod records;
 mod registry;
 mod report;
 mod run;
+mod signing;
 mod size;
 pub mod smoke;
 mod stdio;

@@ -53,19 +53,19 @@ const ESP_SIZE: u64 = 128 << 20;
 
 /// How the kernel is put onto a disk that is built.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Boot files")]
+#[command(next_help_heading = "Boot files", group = clap::ArgGroup::new("one_program").multiple(true))]
 pub struct BootFiles {
     /// Put kernel, initramfs and command line into one EFI program, a unified kernel image; BIOS starts the kernel in it
     /// too
-    #[arg(long)]
+    #[arg(long, group = "one_program")]
     pub uki: bool,
     /// What UEFI starts: systemd-boot, which starts the unified kernel image, or none, and that itself is where firmware
     /// looks
-    #[arg(long, value_name = "WHICH", default_value = "systemd-boot", requires = "uki")]
+    #[arg(long, value_name = "WHICH", default_value = "systemd-boot", requires = "one_program")]
     pub loader: LoaderChoice,
     /// systemd's stub for the unified kernel image, or a package that contains it [default: where the distribution's
     /// systemd-boot-efi puts it]
-    #[arg(long, value_name = "FILE", requires = "uki")]
+    #[arg(long, value_name = "FILE", requires = "one_program")]
     pub efi_stub: Option<PathBuf>,
 }
 

@@ -6,16 +6,18 @@ use super::report::WithHint;
 use super::size::Fit;
 use crate::added::{self, Cover, Record};
 use crate::arch::{Arch, Architecture};
-use crate::convert::{self, Event, Firmware, Observer, Options, Plan};
+use crate::convert::{self, Enroll, Event, Firmware, Observer, Options, Plan};
 use crate::guest::channel::Overrides;
 use crate::guest::spec::OnCorruption;
 use crate::image::{Image, Platform};
 use crate::kernel::{Bundle, Given, Store};
 use crate::recognise::Wanted;
+use crate::signing::Signing;
 use crate::source::{self, Build, Input, Parse, Reference, Select, SourceError, Transport};
 use anyhow::{Context, Result, anyhow};
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Opens the image called `name`, for a command that takes what is `wanted`.
 pub fn open_image(global: &Global, name: &OsStr, parse: Parse, disk: &Disk, wanted: Wanted) -> Result<Image> {
@@ -83,13 +85,22 @@ pub fn add(
     Ok((image, Some(added.record)))
 }
 
+/// How the disk is signed, if it is.
+#[derive(Debug, Default)]
+pub struct Signed {
+    /// Who signs.
+    pub signing: Option<Arc<Signing>>,
+    /// When the firmware gets the certificate.
+    pub enroll: Option<Enroll>,
+}
+
 /// Opens the kernel for an image called `name`, chooses the firmware by these, and decides everything that can be
 /// decided before the layers are read.
 pub fn open(
     (image, added): WithAdded,
     name: &OsStr,
     (disk, boot_files): (&Disk, &BootFiles),
-    firmware: impl FnOnce(Architecture, &Bundle) -> Firmware,
+    (firmware, signed): (impl FnOnce(Architecture, &Bundle) -> Firmware, Signed),
     overrides: &Overrides,
     verity: Option<OnCorruption>,
     observe: Observer<'_>,
@@ -116,6 +127,8 @@ pub fn open(
         console_login: disk.console_login,
         settings: !disk.no_settings,
         verity,
+        signing: signed.signing,
+        enroll: signed.enroll,
     };
     Plan::open(image, bundle, options, observe).with_context(|| cannot(name))
 }

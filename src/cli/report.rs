@@ -119,6 +119,8 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     from!(crate::disk::gpt::LayoutError, layout);
     from!(crate::publish::FileError, |e| e.hint());
     from!(crate::boot::BootError, |e| e.hint());
+    from!(crate::swap::SignedError, |e| Some(e.hint().to_owned()));
+    from!(crate::signing::SigningError, |e| e.hint());
     from!(crate::swap::GuestModulesError, |e| Some(e.hint().to_owned()));
     from!(crate::boot::existing::ExistingError, |e| e.hint());
     from!(crate::recognise::Refusal, |e| e.hint());

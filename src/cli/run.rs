@@ -12,6 +12,7 @@ use super::mounts;
 use super::options::{self, Global};
 use super::registry;
 use super::report::{self, WithHint};
+use super::signing;
 use super::size::Fit;
 use super::stdio::say;
 use super::target::{self, DirectBoot, Found, Target};
@@ -114,6 +115,12 @@ pub struct Args {
     /// Has no effect, as nothing of the machine is kept; accepted for habits from docker
     #[arg(long = "rm")]
     _rm: bool,
+    /// Start only what is signed: UEFI with the disk's certificate as its only key
+    #[arg(long, help_heading = "Secure Boot")]
+    secure_boot: bool,
+    /// Certificate that the firmware trusts, in PEM [default: the disk's own]
+    #[arg(long, value_name = "FILE", requires = "secure_boot", help_heading = "Secure Boot")]
+    sign_cert: Option<PathBuf>,
     /// Let the guest's writes reach the disk
     #[arg(long)]
     write: bool,
@@ -187,6 +194,10 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
                 boot_files.boot()
             }
         };
+    if args.secure_boot {
+        machine.secure_boot = Some(signing::keys(args.firmware, args.sign_cert.as_deref(), &disk)?);
+        machine.boot = Boot::Uefi;
+    }
     let mut facts = Facts::of(&disk);
     fill(&mut machine, args)?;
     machine.forwards = forwards(global, args, &facts)?;

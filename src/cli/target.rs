@@ -71,7 +71,7 @@ impl Target {
         let observe = &mut |event: Event<'_>| progress.show(event);
         let image = plan::add(image, target, disk, &overrides, observe)?;
         let disk = (disk, &options::BootFiles::default());
-        let plan = plan::open(image, target, disk, firmware, &overrides, None, observe)?;
+        let plan = plan::open(image, target, disk, (firmware, plan::Signed::default()), &overrides, None, observe)?;
         let cache = env::cache().and_then(|dir| DiskCache::open(within(&dir, "disks")?));
         let write = |path: &Path, progress: &mut Progress| {
             plan.write(path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ())

@@ -1,6 +1,6 @@
 //! What is found out about a disk before anything is written: its boot specification, and the digest that is its identity.
 
-use super::{EspSize, Event, Observer, Options, Unified};
+use super::{Enroll, EspSize, Event, Observer, Options, Unified};
 use crate::ext4::Free;
 use crate::guest::spec::{self, BootSpec, Network, Root};
 use crate::guest::surroundings::Surroundings;
@@ -115,6 +115,10 @@ pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, fac
     }
     if let Some(identity) = &options.identity {
         all.add("identity", identity.as_bytes());
+    }
+    if let Some(signing) = &options.signing {
+        all.add("certificate", &signing.certificate().der);
+        all.add("enroll", options.enroll.map_or("", Enroll::name).as_bytes());
     }
     if let Some(unified) = facts.unified {
         all.add("EFI stub", &unified.stub).add("os-release", unified.os_release.as_bytes());

@@ -17,6 +17,7 @@ mod watched;
 mod write;
 
 pub use crate::boot::Firmware;
+pub use crate::boot::signed::Enroll;
 pub use crate::ext4::Free;
 pub use facts::made_at;
 pub use form::{data_of, measured, write_form};
@@ -47,9 +48,11 @@ use crate::kernel::modules::{Selection, select_for};
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Bundle, Packing, places};
 use crate::pid1::init_binary;
+use crate::signing::Signing;
 use crate::verity::RootHash;
 use anyhow::{Result, anyhow, bail};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Most bytes a root file system may need when nobody has named a size: an image that needs more is either meant to,
 /// and says so with a size, or a decompression bomb.
@@ -169,6 +172,10 @@ pub struct Options {
     pub added: Option<added::Record>,
     /// The root is verified block by block, and what a wrong block does.
     pub verity: Option<OnCorruption>,
+    /// Who signs what UEFI starts, for Secure Boot.
+    pub signing: Option<Arc<Signing>>,
+    /// When the firmware gets the certificate; `None` as the loader does best.
+    pub enroll: Option<Enroll>,
 }
 
 /// How a disk is written. None of it reaches the disk's bytes, but for the form that they are kept in.

@@ -17,6 +17,7 @@ use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
 use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Unified, Verity, Writing};
 use crate::arch::Architecture;
+use crate::boot::signed::Signed;
 use crate::boot::{self, Boot, initramfs, uki};
 use crate::contents::installed::{Installed, installed};
 use crate::disk::gpt::{Before, Layout, LayoutError, Role};
@@ -263,6 +264,7 @@ impl Plan {
             title,
             volume_id: self.identity.esp_volume,
             time: self.made_at(),
+            signed: self.options.signing.as_ref().map(|signing| Signed { signing, enroll: self.options.enroll }),
         }
     }
 

@@ -5,6 +5,8 @@
 //!  boot_entry  boot menu entries         bzimage     the header of an x86 kernel
 //!  elf         what programs say         sqlite, ndb rows of rpm's databases; rpm_header what a row says
 //!  ar, cpio    archives, file by file    unpack, lz4 packed streams
+//!  authenticode, cms, der, x509   signatures of EFI programs
+//!  signature_list, variable_store firmware's keys and variables
 //!  pe, uki     EFI programs, kernels in them          os_release  what a system says of itself
 //!  verity      the superblock of a hash tree
 //! ```
@@ -16,13 +18,19 @@
 #[cfg(feature = "host")]
 pub mod ar;
 #[cfg(feature = "host")]
+pub mod authenticode;
+#[cfg(feature = "host")]
 pub mod body;
 #[cfg(feature = "host")]
 pub mod boot_entry;
 #[cfg(feature = "host")]
 pub mod bzimage;
 #[cfg(feature = "host")]
+pub mod cms;
+#[cfg(feature = "host")]
 pub mod cpio;
+#[cfg(feature = "host")]
+pub mod der;
 #[cfg(feature = "host")]
 pub mod elf;
 #[cfg(feature = "host")]
@@ -41,12 +49,18 @@ pub mod pe;
 #[cfg(feature = "host")]
 pub mod rpm_header;
 #[cfg(feature = "host")]
+pub mod signature_list;
+#[cfg(feature = "host")]
 pub mod sqlite;
 #[cfg(feature = "host")]
 pub mod uki;
 #[cfg(feature = "host")]
 pub mod unpack;
+#[cfg(feature = "host")]
+pub mod variable_store;
 pub mod verity;
+#[cfg(feature = "host")]
+pub mod x509;
 
 use std::fs::File;
 use std::io;

@@ -20,6 +20,7 @@ pub mod kernel;
 pub mod listing;
 pub mod model;
 pub mod render;
+pub mod signatures;
 pub mod unified;
 
 use crate::escape;
@@ -31,7 +32,7 @@ use crate::source::{self, Input, Parse, Reference, ReferenceError, Select, Sourc
 use disk::Disk;
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What was named, opened.
 pub enum Subject {
@@ -41,6 +42,8 @@ pub enum Subject {
     Disk(Disk),
     /// A kernel, and the unified kernel image that it is in, if it is.
     Kernel(Box<Bundle>, Option<Box<model::Unified>>),
+    /// Another EFI program, by its path.
+    Program(PathBuf),
 }
 
 /// Why nothing can be said.
@@ -132,6 +135,7 @@ fn by_content(path: &Path) -> Result<Option<Subject>, InspectError> {
             Ok(Some(Subject::Kernel(Box::new(bundle), unified.map(Box::new))))
         }
         Kind::Kernel(_) | Kind::Elf(_) | Kind::Package(_) => Ok(kernel()?),
+        Kind::EfiProgram(_) => Ok(Some(Subject::Program(path.to_owned()))),
         Kind::Packed(_, Some(inner)) if matches!(**inner, Kind::Kernel(_) | Kind::Elf(_)) => Ok(kernel()?),
         Kind::Disk(_) | Kind::FileSystem(_) | Kind::Iso => {
             Ok(Disk::open(crate::inputs::open(path).map_err(failed)?).map_err(failed)?.map(Subject::Disk))

@@ -25,6 +25,8 @@ pub enum Kind {
     Disk,
     /// A kernel.
     Kernel,
+    /// Another EFI program.
+    Program,
 }
 
 /// A report.
@@ -46,6 +48,9 @@ pub struct Report {
     pub disk: Option<Disk>,
     /// A kernel given by itself.
     pub kernel: Option<Kernel>,
+    /// EFI programs and their signatures; absent where nothing is signed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub programs: Vec<Program>,
     /// What is in the image, or in the disk's root file system.
     pub userland: Option<Userland>,
     /// What would start the command.
@@ -60,6 +65,19 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// A signature of an EFI program, or that it has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// Where the program is.
+    pub evidence: String,
+    /// `right`, `of other bytes` (the program was changed after it was signed), `not by its certificate`, `damaged`, `none`.
+    pub signature: String,
+    /// Subject of the signer's certificate, escaped.
+    pub signed_by: Option<String>,
+    /// SHA-256 of that certificate.
+    pub sha256: Option<String>,
+}
+
 impl Report {
     /// An empty report.
     pub fn new(kind: Kind, name: &str) -> Report {
@@ -72,6 +90,7 @@ impl Report {
             image: None,
             disk: None,
             kernel: None,
+            programs: Vec::new(),
             userland: None,
             command: None,
             boot: None,

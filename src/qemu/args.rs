@@ -186,6 +186,12 @@ fn base(args: &mut Args, machine: &MachineOptions, wiring: &Wiring) {
     if wiring.firmware.is_some() {
         model.push_str(",pflash0=code,pflash1=vars");
     }
+    // Only code of the firmware's in system management mode may then write its variables: nothing of the guest's.
+    let in_smm = machine.secure_boot.is_some() && machine.arch == Architecture::X86_64;
+    if in_smm {
+        model.push_str(",smm=on");
+        args.pair("-global", "driver=cfi.pflash01,property=secure,value=on");
+    }
     if !wiring.shares.is_empty() {
         model.push_str(",memory-backend=ram");
         let size = machine.memory;

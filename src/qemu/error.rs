@@ -57,6 +57,14 @@ pub enum RunError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The template of variables is something else, or has no room.
+    #[error("cannot add keys to the firmware variables {}: {source}", shown(.path))]
+    Variables {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: crate::formats::variable_store::Fault,
+    },
     /// Only one of the two environment variables is set.
     #[error("UEFI firmware needs both {0} and {1}")]
     FirmwareHalf(&'static str, &'static str),

@@ -25,6 +25,15 @@ pub enum Boot {
     },
 }
 
+/// Keys of Secure Boot that a machine's firmware has: all three kinds are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Signature lists.
+    pub lists: Vec<u8>,
+    /// The variables' time.
+    pub time: [u8; 16],
+}
+
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accel {
@@ -182,6 +191,8 @@ pub struct MachineOptions {
     pub reboot: Reboot,
     /// What SeaBIOS says to its debug port is passed on. OVMF says on the serial console what a reader needs.
     pub firmware_log: bool,
+    /// The firmware asks for signatures by these keys; for [`Boot::Uefi`].
+    pub secure_boot: Option<Keys>,
     /// QEMU's program, instead of the one in PATH.
     pub qemu: Option<PathBuf>,
     /// Where temporary overlays grow, instead of `TMPDIR` or /var/tmp.
@@ -211,6 +222,7 @@ impl MachineOptions {
             display: Display::None,
             reboot: Reboot::Honour,
             firmware_log: false,
+            secure_boot: None,
             qemu: None,
             scratch: None,
             extra: Vec::new(),

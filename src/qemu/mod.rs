@@ -41,7 +41,7 @@ pub use error::RunError;
 pub(crate) use extras::node;
 pub use extras::{ExtraDisk, Extras, FwCfg, Share, Wire};
 pub use forward::Forward;
-pub use machine::{Accel, AccelChoice, Access, Boot, Bus, Display, MachineOptions, Nic, Reach, Reboot};
+pub use machine::{Accel, AccelChoice, Access, Boot, Bus, Display, Keys, MachineOptions, Nic, Reach, Reboot};
 pub use publish::Publish;
 pub use saved::cannot_be_saved;
 pub(crate) use saved::{Kept, Origin, Saved, receive_state, send_state};

@@ -45,7 +45,7 @@ pub fn script(machine: &MachineOptions, boot_files: Option<&BootFilesAt>) -> Res
     let mut machine = machine.clone();
     let firmware = match &mut machine.boot {
         Boot::Uefi => {
-            let (code, vars) = firmware::paths(machine.arch)?;
+            let (code, vars) = firmware::paths(machine.arch, false)?;
             lines.push(format!("cp {} \"$dir/vars\"", quote(vars.as_os_str())));
             Some((FileAt::Path(code.display().to_string()), FileAt::Path(format!("{DIR}/vars"))))
         }

@@ -64,7 +64,7 @@ pub(crate) fn start(
     let memory = saved::memory(machine, origin)?;
     let written = origin.written()?;
     let firmware = match machine.boot {
-        Boot::Uefi => Some(firmware::open(machine.arch)?),
+        Boot::Uefi => Some(firmware::open(machine.arch, machine.secure_boot.as_ref())?),
         _ => None,
     };
     ports::check(&machine.forwards)?;
@@ -166,6 +166,9 @@ fn check(machine: &MachineOptions) -> Result<(), RunError> {
     match machine {
         MachineOptions { arch: Architecture::Aarch64, bus: Bus::Ide, .. } => refuse("aarch64 with an IDE disk"),
         MachineOptions { arch: Architecture::Aarch64, boot: Boot::Bios, .. } => refuse("aarch64 with a BIOS"),
+        MachineOptions { arch: Architecture::X86_64, bus: Bus::Ide, secure_boot: Some(_), .. } => {
+            refuse("Secure Boot with an IDE disk")
+        }
         MachineOptions { cpus: 0 | 256.., .. } => refuse("fewer than 1 or more than 255 processors"),
         MachineOptions { network: None, forwards, .. } if !forwards.is_empty() => {
             refuse("forwarded ports without a network")

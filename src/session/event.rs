@@ -169,7 +169,8 @@ impl GaveUp {
         let says = |words: &[&str]| words.iter().any(|word| self.line.contains(word));
         Some(match self.speaker {
             _ if says(&["Access Denied", "Security Violation"]) => {
-                "this firmware has Secure Boot on: set BOOTDISK_UEFI_CODE and BOOTDISK_UEFI_VARS to one without"
+                "the firmware has Secure Boot on, and trusts no signature of what it is to start: sign the disk with its key, or \
+                 start it without --secure-boot"
             }
             _ if says(&["too little memory", "Out of memory", "Out of Resources", "Failed to allocate"]) => {
                 "give the machine more memory: -m 512m"

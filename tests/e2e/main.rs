@@ -37,6 +37,7 @@ mod recordings;
 mod registries;
 mod reproducible;
 mod screens;
+mod secure_boot;
 mod settings;
 mod sharing;
 mod smoke;

@@ -96,6 +96,7 @@ pub fn write(folder: &Path, wanted: &Wanted) -> (PathBuf, Layout) {
         title: "tests",
         volume_id: 0xb007_d15c,
         time: 1_700_000_000,
+        signed: None,
     };
     let code = boot::write(&boot, &layout, &file).unwrap();
     layout.write(&GUIDS, &code, &file).unwrap();

@@ -36,6 +36,7 @@ pub fn all() -> Corpus {
         ("elf", vec![program("-O1"), program("-O1 -static-pie -nostdlib -fPIE")]),
         ("sqlite", vec![sqlite(), ndb()]),
         ("pe", vec![bzimage(&vmlinux()), pe(), stub(), unified(&stub())]),
+        ("signatures", signatures()),
         ("keys", vec![made_by(&[], KEY), b"\x99\x01\x0d\x04".to_vec()]),
         ("recognise", with(&[0, 1], &[bzimage(b"x"), tar, cpio, CONFIG.into(), rpm(b""), apk(&files)])),
     ]
@@ -123,6 +124,18 @@ fn unified(stub: &[u8]) -> Vec<u8> {
     let kernel = bzimage(&vmlinux());
     let parts = Parts { kernel: &kernel, release: RELEASE, initramfs: b"070701" };
     uki::encode(&unified, &parts, "quiet").expect("a stub of systemd's")
+}
+
+/// A certificate, a signed program, a signature by itself, keys, variables.
+fn signatures() -> Vec<Vec<u8>> {
+    let key = "openssl req -x509 -newkey rsa:2048 -nodes -keyout k -outform DER -out out -days 9 -subj /CN=x";
+    let program = "openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -days 9 -subj /CN=x; \
+        sbsign --key k --cert c --output out /usr/lib/systemd/boot/efi/linuxx64.efi.stub";
+    let list = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout k -out c -days 9 -subj /CN=x; \
+        sbsiglist --owner 11111111-2222-3333-4444-123456789abc --type x509 --output out c || \
+        openssl x509 -in c -outform DER -out out";
+    let variables = "head -c 540672 /usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd > out";
+    [key, program, list, variables].map(|script| made_by(&[], script)).to_vec()
 }
 
 fn pe() -> Vec<u8> {

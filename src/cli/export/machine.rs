@@ -30,6 +30,15 @@ pub struct Machine {
     pub card: &'static str,
     /// MiB.
     pub memory: u64,
+    /// It starts only what is signed.
+    pub secure_boot: Option<SecureBoot>,
+}
+
+/// Firmware that asks for signatures, by its files.
+pub struct SecureBoot {
+    pub code: String,
+    /// The template of its variables, with keys.
+    pub variables: String,
 }
 
 impl Machine {
@@ -47,6 +56,7 @@ impl Machine {
             bios: facts.bios,
             bus: bus.map_or("ide", |(_, bus)| bus),
             card: if facts.lacks("virtio-net") { "e1000" } else { "virtio" },
+            secure_boot: None,
             memory: MEMORY.max((needed * 2).next_multiple_of(64)),
         })
     }

@@ -6,13 +6,15 @@ mod kubevirt;
 mod libvirt;
 mod machine;
 
+use super::signing;
 use super::stdio;
 use super::target::Target;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::publish::Document;
+use crate::qemu;
 use anyhow::{Context, Result};
 use clap::{ArgGroup, ValueEnum};
-use machine::Machine;
+use machine::{Machine, SecureBoot};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,6 +24,7 @@ Examples:
   bootdisk export app.qcow2 --libvirt >app.xml && virsh define app.xml
   bootdisk export app.qcow2 --libvirt --accel tcg    Where there is no KVM
   bootdisk export app.qcow2 --kubevirt registry.example/app:1 | kubectl apply -f -
+  bootdisk export app.img --uefi-vars app.vars && bootdisk export app.img --libvirt --secure-boot app.vars
   bootdisk export app.img --boot-files app.boot      For Firecracker, cloud-hypervisor, vfkit";
 
 /// Arguments of `bootdisk export`.
@@ -39,6 +42,12 @@ pub struct Args {
     /// Print a VirtualMachine of KubeVirt, whose containerDisk is the image of this name
     #[arg(long, value_name = "IMAGE", group = "what")]
     kubevirt: Option<String>,
+    /// Write a file of OVMF's or AAVMF's variables in which a signed disk's certificate is the only key
+    #[arg(long, value_name = "FILE", group = "what")]
+    uefi_vars: Option<PathBuf>,
+    /// Print a domain that starts only what is signed; its variables are a copy of this file, which --uefi-vars wrote
+    #[arg(long, value_name = "FILE", requires = "libvirt")]
+    secure_boot: Option<PathBuf>,
     /// Write kernel, initramfs and cmdline to a folder, for programs that start a kernel directly
     #[arg(long, value_name = "DIR", group = "what")]
     boot_files: Option<PathBuf>,
@@ -64,7 +73,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         if let Some(folder) = &args.boot_files {
             return write_boot_files(folder, &disk.boot_files()?);
         }
-        let machine = Machine::of(&args.disk, &disk)?;
+        if let Some(path) = &args.uefi_vars {
+            let document = Document::at(path)?;
+            let variables = qemu::firmware::variables(disk.architecture()?, &signing::keys(None, None, &disk)?)?;
+            return Ok(document.write(&variables)?);
+        }
+        let mut machine = Machine::of(&args.disk, &disk)?;
+        if let Some(variables) = &args.secure_boot {
+            machine.secure_boot = Some(secure_boot(&disk, variables)?);
+        }
         let text = match &args.kubevirt {
             Some(image) => kubevirt::render(&machine, image),
             None => libvirt::render(&machine, args.accel),
@@ -73,6 +90,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     export().with_context(|| format!("cannot export {shown}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a domain with Secure Boot has.
+fn secure_boot(disk: &Existing, variables: &Path) -> Result<SecureBoot> {
+    // It is refused here rather than by the firmware.
+    signing::keys(None, None, disk)?;
+    let (code, _) = qemu::firmware::paths(disk.architecture()?, true)?;
+    let absolute = std::path::absolute(variables).context("cannot find the folder of the variables")?;
+    let text =
+        |path: PathBuf| path.to_str().map(str::to_owned).context("its path is no text, which other programs want");
+    Ok(SecureBoot { code: text(code)?, variables: text(absolute)? })
 }
 
 /// Kernel, initramfs and command line, each whole or as it was before.

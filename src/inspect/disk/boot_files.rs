@@ -47,6 +47,7 @@ impl Reading<'_> {
         let owners = owners(&walk, &offered);
         self.draw_fat(index, entry, (&volume, &walk), &owners);
         self.boot_files((&volume, &walk), entry, &owners, &offered);
+        self.signatures(&volume, &walk, entry);
         self.found.entries.extend(offered);
         self.found.entries.truncate(MAX_ENTRIES);
         if table::is_esp(&entry.type_id)

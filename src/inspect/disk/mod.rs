@@ -15,6 +15,7 @@ mod default;
 pub mod entries;
 pub mod map;
 mod root;
+mod signatures;
 pub mod table;
 mod verity;
 pub use super::facts;

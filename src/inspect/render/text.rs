@@ -3,7 +3,7 @@
 use super::page::{Page, WIDTH};
 use super::units::{count, size};
 use super::{disk, kernels_line};
-use crate::inspect::model::{Attention, Command, Fact, Kind, Layers, Report, Userland};
+use crate::inspect::model::{Attention, Command, Fact, Kind, Layers, Program, Report, Userland};
 use crate::shorten::fit;
 
 /// Items of a section "worth a look" that are shown.
@@ -21,6 +21,7 @@ pub fn render(report: &Report, colour: bool) -> String {
         Kind::Image => "image",
         Kind::Disk => "disk",
         Kind::Kernel => "kernel",
+        Kind::Program => "program",
     });
     page.row("name", &report.name);
     configuration(&mut page, report);
@@ -30,6 +31,7 @@ pub fn render(report: &Report, colour: bool) -> String {
     if let Some(kernel) = &report.kernel {
         disk::kernel(&mut page, kernel, true);
     }
+    signatures(&mut page, &report.programs);
     if let Some(userland) = &report.userland {
         self::userland(&mut page, userland);
     }
@@ -46,6 +48,25 @@ pub fn render(report: &Report, colour: bool) -> String {
         report.notes.iter().for_each(|note| page.row("", note));
     }
     page.finish()
+}
+
+fn signatures(page: &mut Page, programs: &[Program]) {
+    if programs.is_empty() {
+        return;
+    }
+    page.section("signatures");
+    for program in programs {
+        let by = program.signed_by.as_deref().unwrap_or("nobody whose certificate is there");
+        let text = match program.signature.as_str() {
+            "right" => by.to_owned(),
+            "of other bytes" => format!("{by}, but not these bytes: the program was changed"),
+            "none" => "not signed".to_owned(),
+            "damaged" => "the signature is damaged".to_owned(),
+            other => format!("{by}, {other}"),
+        };
+        page.fact("signed by", &Fact::new(&text, &program.evidence));
+        program.sha256.iter().for_each(|sha256| page.evidence(&format!("certificate, SHA-256 {sha256}")));
+    }
 }
 
 fn configuration(page: &mut Page, report: &Report) {

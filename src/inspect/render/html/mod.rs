@@ -62,11 +62,12 @@ fn page(title: &str, subject: &str, heading: &str, body: &str) -> String {
 }
 
 fn kind(report: &Report) -> &'static str {
-    use crate::inspect::model::Kind::{Disk, Image, Kernel};
+    use crate::inspect::model::Kind::{Disk, Image, Kernel, Program};
     match report.kind {
         Image => "Image",
         Disk => "Disk",
         Kernel => "Kernel",
+        Program => "Program",
     }
 }
 
