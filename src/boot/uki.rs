@@ -161,6 +161,14 @@ pub fn path(architecture: Architecture, by_loader: bool) -> &'static str {
     if by_loader { PATH } else { loader::fallback_path(architecture) }
 }
 
+/// Most bytes of a variable's value.
+const LONGEST_VALUE: usize = 128;
+
+/// A text as long as the longest that [`osrel`] makes: room for one that is not known yet.
+pub fn longest_osrel() -> String {
+    VARIABLES.iter().map(|name| format!("{name}=\"{}\"\n", "x".repeat(LONGEST_VALUE))).collect()
+}
+
 /// The text of `.osrel`: what the image's os-release says, in characters that neither end a line nor a quotation; without
 /// one the least that systemd-boot shows an entry for. The kernel's release is the version where the image has none.
 pub fn osrel(image: Option<&[u8]>, release: &str) -> String {
@@ -169,7 +177,7 @@ pub fn osrel(image: Option<&[u8]>, release: &str) -> String {
         let value = os_release::value(image?, name.as_bytes())?;
         let value = String::from_utf8_lossy(&value);
         let allowed = |c: &char| c.is_ascii_alphanumeric() || " ._+()-/:,~".contains(*c);
-        let kept: String = value.chars().filter(allowed).take(128).collect();
+        let kept: String = value.chars().filter(allowed).take(LONGEST_VALUE).collect();
         Some(kept.trim().to_owned()).filter(|kept| !kept.is_empty())
     };
     for name in VARIABLES {

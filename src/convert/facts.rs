@@ -121,7 +121,7 @@ pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, fac
         all.add("enroll", options.enroll.map_or("", Enroll::name).as_bytes());
     }
     if let Some(unified) = facts.unified {
-        all.add("EFI stub", &unified.stub).add("os-release", unified.os_release.as_bytes());
+        all.add("EFI stub", &unified.stub);
     }
     if let Some(digest) = &facts.guest_modules {
         all.add("guest modules", digest);

@@ -30,7 +30,7 @@ pub use verify::{Expected, expected_userland, verify};
 use self::facts::{Facts, all_modules, boot_spec, ingredients};
 use crate::added;
 use crate::arch::{Arch, Architecture};
-use crate::boot::{BootError, command_line, loader, uki};
+use crate::boot::{BootError, command_line, loader};
 use crate::contents::installed::Installed;
 use crate::disk::gpt::{Guids, Layout};
 use crate::ext4;
@@ -123,10 +123,9 @@ pub struct Uki {
     pub alone: bool,
 }
 
-/// The parts of a unified kernel image that are neither kernel nor initramfs.
+/// What a unified kernel image is begun with.
 pub(crate) struct Unified {
     stub: Vec<u8>,
-    os_release: String,
 }
 
 /// What decides a disk besides image and kernel.
@@ -303,10 +302,7 @@ impl Plan {
         };
         let unified = match &options.uki {
             Some(_) if !options.firmware.uefi => return Err(BootError::NoUefi.into()),
-            Some(uki) => Some(Unified {
-                stub: loader::open_stub(architecture, uki.stub.as_deref(), given, kept)?,
-                os_release: uki::osrel(said::of(&image)?.as_deref(), &bundle.release),
-            }),
+            Some(uki) => Some(Unified { stub: loader::open_stub(architecture, uki.stub.as_deref(), given, kept)? }),
             None => None,
         };
         let word = options.verity.map(|_| verified::placeholder()).unwrap_or_default();

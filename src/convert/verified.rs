@@ -12,6 +12,7 @@
 //! Specification: UAPI.2 Discoverable Partitions Specification; systemd-veritysetup-generator(8) for `roothash=`.
 
 use super::{Firmware, Options};
+use crate::boot::uki;
 use crate::disk::gpt::Guids;
 use crate::ext4::Free;
 use crate::guest::spec::Root;
@@ -87,6 +88,8 @@ pub(super) struct Settled {
     pub(super) command_line: String,
     /// Identifiers of the disk and its partitions.
     pub(super) guids: Guids,
+    /// What a unified kernel image says of the userland; as long as it can be until that is known.
+    pub(super) os_release: String,
 }
 
 impl Settled {
@@ -100,7 +103,7 @@ impl Settled {
             let [root, verity] = [&hash[..16], &hash[16..]].map(|half| Uuid::from_slice(half).unwrap_or_default());
             guids = Guids { root, verity, ..guids };
         }
-        Settled { command_line, guids }
+        Settled { command_line, guids, os_release: uki::longest_osrel() }
     }
 }
 

@@ -5,12 +5,13 @@
 //!  kernel, initramfs ─▶ ESP, boot stage ─────────┴─▶ partition table ─▶ published
 //! ```
 //!
-//! Of a verified disk the boot files know the root's hash, and so come behind it.
+//! Boot files that know something of the root, its hash or its os-release, are written behind it.
 
 use super::facts::made_at;
 use super::form::{raw_copy, write_form};
 use super::login;
 use super::records::Digested;
+use super::said;
 use super::size::SizeError;
 use super::verified::Settled;
 use super::verify::{Expected, expected_userland, verify};
@@ -46,6 +47,15 @@ struct BootFiles {
     kernel: u64,
     /// Bytes.
     initramfs: u64,
+}
+
+/// What [`Plan::write_root`] has written.
+struct Root {
+    tree: Tree<ext4::Body>,
+    sealed: ext4::Sealed,
+    installed: Option<Installed>,
+    /// The userland's own text, where a unified kernel image is to have it.
+    os_release: Option<Vec<u8>>,
 }
 
 impl Plan {
@@ -96,15 +106,21 @@ impl Plan {
             written
         };
         let mut hashes = None;
-        let (root, boot_files) = if self.options.verity.is_some() {
-            let written = self.write_root(layers, disk, (offset, None), writing, &in_vain, observe)?;
-            observe(Event::Step("hashing the root file system"));
-            let verity =
-                self.write_hashes(architecture, before, &written.1, disk, if grows { 1 } else { writing.threads });
-            let (layout, verity) = verity?;
-            let settled = Settled::of(&self.identity, &self.command_line, Some(&verity.root_hash));
-            let boot_files = self.write_boot_files(&layout, &settled, disk);
-            hashes = Some((layout, settled, verity));
+        let mut settled = None;
+        let (root, boot_files) = if self.options.verity.is_some() || self.unified.is_some() {
+            // What they say of the root is known when that is written.
+            let written = self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe)?;
+            if self.options.verity.is_some() {
+                observe(Event::Step("hashing the root file system"));
+                let threads = if grows { 1 } else { writing.threads };
+                hashes = Some(self.write_hashes(architecture, before, &written.sealed, disk, threads)?);
+            }
+            let root_hash = hashes.as_ref().map(|(_, verity)| &verity.root_hash);
+            let os_release = uki::osrel(written.os_release.as_deref(), &self.bundle.release);
+            let known = Settled { os_release, ..Settled::of(&self.identity, &self.command_line, root_hash) };
+            let layout = hashes.as_ref().map_or(&prefix, |(layout, _)| layout);
+            let boot_files = self.write_boot_files(layout, &known, disk);
+            settled = Some(known);
             (Ok(written), boot_files)
         } else if grows {
             // By one at a time, so that its bytes are always the same.
@@ -121,17 +137,18 @@ impl Plan {
         };
         // First, as it is why the layers were not read to their end; and always, so that time does not decide what is said.
         let boot_files = boot_files?;
-        let (tree, root, installed) = root?;
+        let Root { tree, sealed: root, installed, .. } = root?;
         if let Some(error) = too_small {
             return Err(error.into());
         }
         root.warnings.first().iter().for_each(|text| observe(Event::Warning(text)));
 
-        let (layout, settled, verity) = match (hashes, fixed) {
-            (Some((layout, settled, verity)), _) => (layout, settled, Some(verity)),
-            (None, Some(layout)) => (layout, unverified, None),
-            (None, None) => (Layout::around_root(architecture, before, root.size)?, unverified, None),
+        let (layout, verity) = match (hashes, fixed) {
+            (Some((layout, verity)), _) => (layout, Some(verity)),
+            (None, Some(layout)) => (layout, None),
+            (None, None) => (Layout::around_root(architecture, before, root.size)?, None),
         };
+        let settled = settled.unwrap_or(unverified);
         layout.write(&settled.guids, &boot_files.code, disk)?;
         let length = match growing {
             Some(growing) => growing.finish(layout.disk_size())?,
@@ -204,7 +221,7 @@ impl Plan {
         writing: &Writing,
         in_vain: &AtomicBool,
         observe: Observer<'_>,
-    ) -> Result<(Tree<ext4::Body>, ext4::Sealed, Option<Installed>)> {
+    ) -> Result<Root> {
         let slice = Slice::new(disk, offset);
         let mut writer = ext4::Writer::new(&slice, self.parameters(size));
         let tree = self.flatten(streams, &mut writer, in_vain, observe)?;
@@ -217,7 +234,8 @@ impl Plan {
             observe(Event::Warning(&doubt.to_string()));
         }
         let installed = writing.installed.then(|| installed(&tree, &body));
-        Ok((tree, root, installed))
+        let os_release = self.unified.as_ref().and_then(|_| said::of(&tree, &body));
+        Ok(Root { tree, sealed: root, installed, os_release })
     }
 
     /// Writes ESP and BIOS boot partition where `layout` has them. The boot code is for the partition table's sector.
@@ -259,7 +277,10 @@ impl Plan {
             release: &self.bundle.release,
             initramfs,
             efi_loader: self.efi_loader.as_deref(),
-            unified: self.unified.as_ref().map(|Unified { stub, os_release }| uki::Unified { stub, os_release }),
+            unified: self
+                .unified
+                .as_ref()
+                .map(|Unified { stub }| uki::Unified { stub, os_release: &settled.os_release }),
             command_line: &settled.command_line,
             title,
             volume_id: self.identity.esp_volume,
