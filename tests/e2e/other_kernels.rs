@@ -129,6 +129,7 @@ fn traced_set(bench: &Bench, disk: &Path, log: &Path, killed_at: Option<usize>) 
 /// The process is killed before one of its writes; each firmware then boots one of the two kernels, and the next
 /// exchange works. Cut are the first write, and those around the moments at which everything before is settled.
 #[test]
+#[ignore = "boots after each cut; what lies on the disk then is checked without boots in the unit tests"]
 fn a_kernel_set_that_is_killed_leaves_a_disk_that_boots() {
     let bench = Bench::new(Kernel::Cloud);
     let before = bench.build(image("hello-c.oci"), "before.img", &[]);

@@ -241,6 +241,7 @@ fn on_a_small_file_system(bench: &Bench, folder: &Path, kib: u32, command: &Comm
 
 /// One boot each for run, its standard error, and test; one more for exec.
 #[test]
+#[ignore = "boots again for each output that can be lost"]
 fn output_of_a_machine_that_is_lost_is_never_a_success() {
     let bench = Bench::new(Kernel::Cloud);
     let much = ["sh", "-c", "seq 100000; seq 100000 >&2; echo done"];

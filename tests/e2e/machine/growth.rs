@@ -95,6 +95,7 @@ fn a_larger_disk_has_a_larger_root_after_the_next_boot() {
 
 /// On the way the room for descriptors ends, and the kernel makes another kind of ext4 of it.
 #[test]
+#[ignore = "six boots, four of them cut short"]
 fn a_growth_of_terabytes_is_cut_again_and_again_and_ends_where_it_should() {
     let bench = Bench::new(Kernel::Cloud);
     let full = std::env::var_os("BOOTDISK_TEST_FULL").is_some();
