@@ -32,6 +32,8 @@ MASKS = [
     (r"\b\d+(\.\d+)?( |-)(B|KiB|MiB|GiB|bytes|s|ms|seconds?|minutes?)\b", "AMOUNT"),
     (r"\b\d+(\.\d+)?s\b", "AMOUNT"),
     (r"\b\d+(\.\d+)? (files|names|directories|modules|symbolic links)\b", r"COUNT \2"),
+    # On a busy host the kernel's clock is sometimes wrong, and its begin not known.
+    (r"\bloader and kernel \d+\.\d+", "loader AMOUNT, kernel AMOUNT"),
     (r"\b(firmware|loader|kernel|start|ready) \d+\.\d+", r"\1 AMOUNT"),
     (r"[ \t]+", " "),
 ]
