@@ -72,7 +72,7 @@ fn a_kernel_that_needs_memory_behind_4_gib_is_refused_for_bios_alone() {
 fn without_any_required_option_the_kernel_is_refused_by_its_name() {
     let mut bundle = debian("generic");
     let config = bundle.config.clone().unwrap();
-    let disk = Disk { initramfs: Packing::Zstd, ..DISK };
+    let disk = Disk { initramfs: Packing::Zstd, verity: true, ..DISK };
     let mut refused = 0;
     for requirement in requirements(Arch::X86_64) {
         bundle.config = Some(without(&config, requirement.option));
