@@ -13,7 +13,8 @@
 //! Hash"; PE format, "The Attribute Certificate Table"; UEFI 2.10, 32.2.4.
 
 use super::cms::{self, SignedData};
-use super::{der, u16_at, u32_at};
+use super::pe::{self, Headers};
+use super::{der, u32_at};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use thiserror::Error;
@@ -26,8 +27,7 @@ const PE_IMAGE: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 
 const KIND: [u8; 4] = [0x00, 0x02, 0x02, 0x00];
 /// Bytes of an entry's header.
 const HEADER: usize = 8;
-/// Most sections of a program, and most signatures that are looked at.
-const MAX_SECTIONS: u16 = 96;
+/// Most signatures that are looked at.
 const MAX_SIGNATURES: usize = 16;
 
 /// Why a program cannot be signed, or its signatures not be read.
@@ -63,37 +63,20 @@ struct Layout {
 
 impl Layout {
     fn of(file: &[u8]) -> Result<Layout, Fault> {
-        let header = || {
-            let pe = usize::try_from(u32_at(file, 60)?).ok()?;
-            let is_pe = file.starts_with(b"MZ") && file.get(pe..pe.checked_add(4)?)? == b"PE\0\0";
-            let (count, size) = (u16_at(file, pe + 6)?, u16_at(file, pe + 20)?);
-            let optional = pe + 24;
-            // PE32 and PE32+ differ in the fields before the directories.
-            let directories = match u16_at(file, optional)? {
-                0x10b => optional + 96,
-                0x20b => optional + 112,
-                _ => return None,
-            };
-            let headers = u32_at(file, optional + 60)? as usize;
-            let number = u32_at(file, directories - 4)?;
-            is_pe.then_some((optional, directories, headers, number, count, usize::from(size)))
-        };
-        let (optional, directories, headers, number, count, size) = header().ok_or(Fault::NoProgram)?;
-        let directory = directories + 4 * 8;
-        if number < 5 || directory + 8 > optional + size {
-            return Err(Fault::NoDirectory);
-        }
-        if count > MAX_SECTIONS || headers > file.len() || headers < directory + 8 {
+        let found = Headers::parse(file).map_err(|fault| match fault {
+            pe::Fault::Short | pe::Fault::Sections(_) => Fault::Sections,
+            _ => Fault::NoProgram,
+        })?;
+        let directory = found.certificates_at.ok_or(Fault::NoDirectory)?;
+        let headers = found.size_of_headers as usize;
+        if headers > file.len() || headers < directory + 8 {
             return Err(Fault::Sections);
         }
         let mut sections = Vec::new();
-        for at in (0..usize::from(count)).map(|i| optional + size + 40 * i) {
-            let field = |offset| u32_at(file, at + offset).map(|value| value as usize).ok_or(Fault::Sections);
-            let (length, place) = (field(16)?, field(20)?);
+        for section in found.sections.iter().filter(|section| section.file_size > 0) {
+            let (place, length) = (section.offset as usize, section.file_size as usize);
             let end = place.checked_add(length).filter(|end| *end <= file.len()).ok_or(Fault::Sections)?;
-            if length > 0 {
-                sections.push(place..end);
-            }
+            sections.push(place..end);
         }
         sections.sort_by_key(|section| section.start);
         let mut end = headers;
@@ -104,14 +87,14 @@ impl Layout {
             }
             end = section.end;
         }
-        let entry = |at| u32_at(file, at).map_or(0, |value| value as usize);
-        let (place, length) = (entry(directory), entry(directory + 4));
-        let table = match (place, length) {
-            (_, 0) => file.len()..file.len(),
-            _ if place.checked_add(length) == Some(file.len()) && place >= end => place..file.len(),
-            _ => return Err(Fault::Table),
+        let table = match &found.certificates {
+            None => file.len()..file.len(),
+            Some(table) if table.end == file.len() as u64 && table.start >= end as u64 => {
+                table.start as usize..file.len()
+            }
+            Some(_) => return Err(Fault::Table),
         };
-        Ok(Layout { check_sum: optional + 64, directory, headers, sections, table })
+        Ok(Layout { check_sum: found.checksum_at(), directory, headers, sections, table })
     }
 
     fn digest(&self, file: &[u8]) -> [u8; 32] {
@@ -156,21 +139,9 @@ pub fn attach(mut file: Vec<u8>, signature: &[u8]) -> Result<Vec<u8>, Fault> {
     file.extend_from_slice(&KIND);
     file.extend_from_slice(signature);
     file.resize(end, 0);
-    let sum = check_sum(&file, layout.check_sum);
+    let sum = pe::write::checksum(&file, layout.check_sum);
     file[layout.check_sum..layout.check_sum + 4].copy_from_slice(&sum.to_le_bytes());
     Ok(file)
-}
-
-/// `CheckSum`: all words of 16 bits but its own added up with their carries, and the length.
-fn check_sum(file: &[u8], own: usize) -> u32 {
-    let mut sum = 0u32;
-    for (at, pair) in file.chunks(2).enumerate() {
-        let is_own = (own..own + 4).contains(&(at * 2));
-        let word = if is_own { 0 } else { u32::from(pair[0]) | u32::from(pair.get(1).copied().unwrap_or(0)) << 8 };
-        sum += word;
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum.wrapping_add(file.len() as u32)
 }
 
 /// The signatures of a program: each `ContentInfo`, with the zeros behind it. Empty without any.
@@ -230,6 +201,9 @@ mod tests {
         file[70] = sections.len() as u8;
         file[84] = 112 + 48;
         file[88..90].copy_from_slice(&[0x0b, 0x02]);
+        for alignment in [32, 36] {
+            file[88 + alignment..88 + alignment + 4].copy_from_slice(&512u32.to_le_bytes());
+        }
         file[88 + 60..88 + 64].copy_from_slice(&(HEADERS as u32).to_le_bytes());
         file[88 + 108] = 6;
         for (at, (place, length)) in sections.iter().enumerate() {

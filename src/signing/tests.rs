@@ -1,4 +1,5 @@
 use super::*;
+use crate::formats::pe;
 use std::process::Command;
 
 /// A folder with keys of openssl's, each with its certificate: `NAME.key` and `NAME.pem`.
@@ -31,20 +32,8 @@ impl Keys {
     }
 }
 
-/// The stub of a program: headers and one section.
 fn program() -> Vec<u8> {
-    let mut file = vec![0; 0x400];
-    file[..2].copy_from_slice(b"MZ");
-    file[60] = 64;
-    file[64..68].copy_from_slice(b"PE\0\0");
-    file[68..71].copy_from_slice(&[0x64, 0x86, 1]);
-    file[84] = 112 + 48;
-    file[88..90].copy_from_slice(&[0x0b, 0x02]);
-    file[88 + 60..88 + 64].copy_from_slice(&0x200u32.to_le_bytes());
-    file[88 + 108] = 6;
-    file[248 + 16..248 + 24].copy_from_slice(&[0, 2, 0, 0, 0, 2, 0, 0]);
-    file[0x200..].fill(0x90);
-    file
+    pe::tests::program(0x8664, &[pe::tests::Made { name: b".text", body: &[0x90; 512] }])
 }
 
 #[test]
@@ -64,6 +53,7 @@ fn every_kind_of_key_signs_and_its_certificate_confirms_it() {
         let signed = signing.program("a", &program()).unwrap();
         let found = verify::signatures(&signed).unwrap();
         assert_eq!(found.len(), 1, "{key}");
+        assert!(signed.len() <= program().len() + signing.longest(), "{key}");
         assert!(found[0].digest_matches && found[0].is_genuine, "{key}");
         assert_eq!(found[0].by.as_ref(), Some(signing.certificate()));
         assert_eq!(

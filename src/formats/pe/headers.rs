@@ -16,7 +16,7 @@ pub(super) const SIZE_OF_CODE: usize = 4;
 pub(super) const SIZE_OF_DATA: usize = 8;
 pub(super) const SIZE_OF_IMAGE: usize = 56;
 const SIZE_OF_HEADERS: usize = 60;
-pub(super) const CHECKSUM: usize = 64;
+const CHECKSUM: usize = 64;
 
 /// A section's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +157,11 @@ impl Headers {
     /// Whether it is signed; whose signature it is nobody has looked.
     pub fn is_signed(&self) -> bool {
         self.certificates.is_some()
+    }
+
+    /// Where `CheckSum` is.
+    pub fn checksum_at(&self) -> usize {
+        self.optional() + CHECKSUM
     }
 
     /// Where the optional header is.

@@ -12,7 +12,7 @@
 //! The layout is that of systemd's ukify: addresses in memory in the order of the sections, each rounded to the stub's
 //! alignment, the size in memory exactly that of the contents.
 
-use super::headers::{CHECKSUM, SIZE_OF_CODE, SIZE_OF_DATA, SIZE_OF_IMAGE};
+use super::headers::{SIZE_OF_CODE, SIZE_OF_DATA, SIZE_OF_IMAGE};
 use super::{Fault, Headers, MAX_SECTIONS, SECTION};
 use crate::formats::u32_at;
 
@@ -156,8 +156,9 @@ fn finish(file: &mut [u8], headers: &Headers, count: usize, sizes: (u32, u32), i
     for (at, value) in [(SIZE_OF_CODE, sizes.0), (SIZE_OF_DATA, sizes.1), (SIZE_OF_IMAGE, image)] {
         file[optional + at..optional + at + 4].copy_from_slice(&value.to_le_bytes());
     }
-    let sum = checksum(file, optional + CHECKSUM);
-    file[optional + CHECKSUM..optional + CHECKSUM + 4].copy_from_slice(&sum.to_le_bytes());
+    let at = headers.checksum_at();
+    let sum = checksum(file, at);
+    file[at..at + 4].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// `CheckSum` of a file whose field for it is at `at`: the ones' complement sum of its 16-bit words, without that field,
@@ -211,7 +212,7 @@ mod tests {
         let optional = headers.optional();
         assert_eq!(u32_at(&file, optional + SIZE_OF_CODE), Some(1536));
         assert_eq!(u32_at(&file, optional + SIZE_OF_DATA), Some(1024));
-        assert_eq!(u32_at(&file, optional + CHECKSUM), Some(checksum(&file, optional + CHECKSUM)));
+        assert_eq!(u32_at(&file, headers.checksum_at()), Some(checksum(&file, headers.checksum_at())));
         assert!(file == append(&stub, &sections(&linux)).unwrap());
     }
 
