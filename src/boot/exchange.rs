@@ -21,10 +21,8 @@
 use super::bios::{self, read::Slot};
 use super::collect::{self, FOLDER, Stale};
 use super::command_line;
-use super::esp::Extent;
-use super::existing::places_within;
-use super::loader;
 use super::uki::{self, Inside};
+use super::{loader, places};
 use crate::arch::Architecture;
 use crate::disk::gpt::{Role, SECTOR};
 use crate::disk::table::Found;
@@ -405,8 +403,8 @@ impl Exchange<'_> {
                 Ok(Placed {
                     files: Vec::new(),
                     stored: (stored.cluster, file.len()),
-                    kernel: places_within(&places, kernel),
-                    initramfs: initramfs.map(|part| places_within(&places, part)).unwrap_or_default(),
+                    kernel: places::within(&places, kernel),
+                    initramfs: initramfs.map(|part| places::within(&places, part)).unwrap_or_default(),
                 })
             }
         }
@@ -426,9 +424,9 @@ impl Exchange<'_> {
             stage2_lba: stage.offset / SECTOR,
             stage2_sectors: stage.length / SECTOR,
             kernel: self.new.kernel,
-            kernel_extents: &extents_of(&placed.kernel),
+            kernel_extents: &places::extents(&placed.kernel),
             initramfs: self.new.initramfs,
-            initramfs_extents: &extents_of(&placed.initramfs),
+            initramfs_extents: &places::extents(&placed.initramfs),
             command_line: self.old.command_line(),
         };
         Ok(Some((1 - slot.number, bios::encode_slot(&boot, slot.generation.saturating_add(1))?)))
@@ -453,13 +451,6 @@ impl Exchange<'_> {
         }
         Ok(())
     }
-}
-
-/// Places of a file as runs of sectors, the last one filled.
-fn extents_of(places: &[(u64, u64)]) -> Vec<Extent> {
-    let sectors = |length: u64| length.div_ceil(SECTOR) as u32;
-    let used = places.iter().filter(|(_, length)| *length > 0);
-    used.map(|(offset, length)| Extent { lba: offset / SECTOR, sectors: sectors(*length) }).collect()
 }
 
 /// The slot a BIOS starts; `None` on a disk without BIOS boot.

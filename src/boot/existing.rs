@@ -1,7 +1,7 @@
 //! A disk that exists, as far as booting it needs: its partitions, and the boot files on its ESP.
 
 use super::uki::{self, Inside};
-use super::{loader, signed};
+use super::{loader, places, signed};
 use crate::arch::Architecture;
 use crate::disk::gpt::Role;
 use crate::disk::table::{self, Found, ReadTableError};
@@ -15,7 +15,6 @@ use crate::inputs::{self, FileId};
 use crate::recognise::{self, Kind, Refusal, Wanted};
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use thiserror::Error;
@@ -201,7 +200,7 @@ impl Existing {
             }
             Started::Unified { file, inside, .. } => {
                 let whole = places(&file)?;
-                let part = |place| places_within(&whole, place);
+                let part = |place| places::within(&whole, place);
                 Ok(BootPlaces {
                     kernel: part(inside.kernel),
                     initrds: inside.initramfs.map(part).into_iter().collect(),
@@ -281,20 +280,6 @@ fn entry(esp: &Volume<&File>, file: &fat::Entry) -> Result<boot_entry::Entry, Ex
     }
 }
 
-/// The places of a part of a file that lies at these.
-pub(super) fn places_within(whole: &[(u64, u64)], part: Range<usize>) -> Vec<(u64, u64)> {
-    let (start, end) = (part.start as u64, part.end as u64);
-    let (mut found, mut at) = (Vec::new(), 0);
-    for (offset, length) in whole {
-        let (from, to) = (start.max(at), end.min(at + length));
-        if from < to {
-            found.push((offset + (from - at), to - from));
-        }
-        at += length;
-    }
-    found
-}
-
 fn find(esp: &Volume<&File>, path: &str) -> Result<fat::Entry, ExistingError> {
     let found = esp.find_file(path).map_err(in_file(path))?;
     found.ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))
@@ -302,18 +287,4 @@ fn find(esp: &Volume<&File>, path: &str) -> Result<fat::Entry, ExistingError> {
 
 fn read(esp: &Volume<&File>, path: &str, limit: u64) -> Result<Vec<u8>, ExistingError> {
     esp.read(&find(esp, path)?, limit).map_err(in_file(path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::places_within;
-
-    #[test]
-    fn a_part_of_a_file_is_cut_out_of_its_places() {
-        let whole = [(1000, 512), (9000, 1024)];
-        assert_eq!(places_within(&whole, 0..512), [(1000, 512)]);
-        assert_eq!(places_within(&whole, 500..600), [(1500, 12), (9000, 88)]);
-        assert_eq!(places_within(&whole, 512..1536), [(9000, 1024)]);
-        assert_eq!(places_within(&whole, 7..7), []);
-    }
 }

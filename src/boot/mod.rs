@@ -16,15 +16,15 @@ pub mod exchange;
 pub mod existing;
 pub mod initramfs;
 pub mod loader;
+mod places;
 pub mod signed;
 pub mod uki;
 
 use crate::arch::Architecture;
-use crate::disk::gpt::{Layout, Role, SECTOR};
+use crate::disk::gpt::{Layout, Role};
 use crate::formats::pe;
 use crate::output::{Output, Slice};
 use crate::signing::SigningError;
-use esp::Extent;
 use signed::Signed;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -134,7 +134,7 @@ impl BootError {
 
 /// Bytes of the smallest ESP for these boot files; with room for another kernel beside them if there is to be `another`.
 pub fn esp_size(boot: &Boot, architecture: Architecture, another: bool) -> Result<u64, BootError> {
-    let gathered = Gathered::of(boot, architecture)?;
+    let gathered = Gathered::of(boot, architecture, Stage::Size)?;
     let mut files = gathered.files();
     if another {
         // Until the new ones are whole the old ones stay.
@@ -158,9 +158,18 @@ struct Part {
     within: Option<Range<usize>>,
 }
 
+/// What files are gathered for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// To know how large they will be: what a unified kernel image says of the root is not known yet.
+    Size,
+    /// To be written.
+    Bytes,
+}
+
 impl<'a> Gathered<'a> {
     /// Gathers them. Sizes and places are taken from what is returned.
-    fn of(boot: &Boot<'a>, architecture: Architecture) -> Result<Gathered<'a>, BootError> {
+    fn of(boot: &Boot<'a>, architecture: Architecture, stage: Stage) -> Result<Gathered<'a>, BootError> {
         let mut gathered = match &boot.unified {
             Some(unified) => Gathered::unified(boot, unified, architecture)?,
             None => Gathered::apart(boot)?,
@@ -176,7 +185,9 @@ impl<'a> Gathered<'a> {
         }
         // Behind everything: a signature goes to the end of a program, and moves no section.
         if let Some(signed) = &boot.signed {
-            signed::sign(signed, &mut gathered.files)?;
+            let unknown = gathered.kernel.path.as_str();
+            let unknown = (stage == Stage::Size && boot.unified.is_some()).then_some(unknown);
+            signed::sign(signed, &mut gathered.files, unknown)?;
         }
         Ok(gathered)
     }
@@ -234,21 +245,6 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// The sectors of a part of a file that lies in `extents`; the last one is whole.
-fn extents_within(extents: &[Extent], within: &Range<usize>) -> Vec<Extent> {
-    let (start, end) = (within.start as u64 / SECTOR, (within.end as u64).div_ceil(SECTOR));
-    let (mut found, mut at) = (Vec::new(), 0);
-    for extent in extents {
-        let here = at..at + u64::from(extent.sectors);
-        at = here.end;
-        let (from, to) = (start.max(here.start), end.min(here.end));
-        if from < to {
-            found.push(Extent { lba: extent.lba + (from - here.start), sectors: (to - from) as u32 });
-        }
-    }
-    found
-}
-
 /// Writes ESP and BIOS boot partition, which must be zero before. Returns the boot code for the table's first sector
 /// ([`Layout::write`]). Of the layout only these two count.
 pub fn write(boot: &Boot, layout: &Layout, output: &dyn Output) -> Result<[u8; bios::MBR_BYTES], BootError> {
@@ -259,7 +255,7 @@ pub fn write(boot: &Boot, layout: &Layout, output: &dyn Output) -> Result<[u8; b
     }
     let partition = layout.partition(Role::Esp).ok_or(BootError::NoPartition)?;
 
-    let gathered = Gathered::of(boot, architecture)?;
+    let gathered = Gathered::of(boot, architecture, Stage::Bytes)?;
     let files = gathered.files();
     let volume = esp::Volume {
         first_lba: partition.first_lba,
@@ -291,7 +287,10 @@ fn write_stage(
     let partition = layout.partition(Role::BiosBoot).ok_or(BootError::NoPartition)?;
     let extents = |part: &Part| {
         let file = image.extents(&part.path).unwrap_or_default();
-        part.within.as_ref().map_or_else(|| file.clone(), |within| extents_within(&file, within))
+        match &part.within {
+            Some(within) => places::extents_within(&file, within.clone()),
+            None => file,
+        }
     };
     let stage = bios::encode(&bios::Boot {
         stage2_lba: partition.first_lba,
@@ -436,7 +435,7 @@ mod tests {
             let (mut of_slot, initramfs) = slot.load(&memory).unwrap().unwrap();
             of_slot.truncate(kernel.len());
             assert!(of_slot == kernel && initramfs == b"070701" && slot.command_line == "quiet");
-            let gathered = Gathered::of(&boot, Architecture::X86_64).unwrap();
+            let gathered = Gathered::of(&boot, Architecture::X86_64, Stage::Bytes).unwrap();
             let paths: Vec<&str> = gathered.files.keys().map(String::as_str).collect();
             match loader {
                 Some(_) => assert_eq!(paths, ["EFI/BOOT/BOOTX64.EFI", uki::PATH, loader::CONFIG_PATH]),
@@ -449,21 +448,6 @@ mod tests {
         let odd = Boot { unified: Some(Unified { stub: b"MZ", os_release: "" }), ..boot(&kernel) };
         let error = write(&odd, &layout(Architecture::X86_64), &Memory::default()).unwrap_err();
         assert_eq!(error.to_string(), "EFI stub is not an EFI program");
-    }
-
-    #[test]
-    fn a_part_of_a_file_has_the_sectors_it_lies_in() {
-        let extents = [Extent { lba: 100, sectors: 4 }, Extent { lba: 50, sectors: 10 }];
-        let at = |lba, sectors| Extent { lba, sectors };
-        for (within, expected) in [
-            (0..512, vec![at(100, 1)]),
-            (1024..2049, vec![at(102, 2), at(50, 1)]),
-            (2048..2560, vec![at(50, 1)]),
-            (512..7168, vec![at(101, 3), at(50, 10)]),
-            (0..0, vec![]),
-        ] {
-            assert_eq!(extents_within(&extents, &within), expected, "{within:?}");
-        }
     }
 
     #[test]

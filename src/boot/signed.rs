@@ -64,8 +64,13 @@ pub(super) fn key_path(variable: Variable) -> String {
     format!("{KEYS}/{}.auth", variable.name())
 }
 
-/// Signs the programs among the files of an ESP, and adds the keys.
-pub(super) fn sign(signed: &Signed<'_>, files: &mut BTreeMap<String, Cow<'_, [u8]>>) -> Result<(), SigningError> {
+/// Signs the programs among the files of an ESP, and adds the keys. The program at `unknown`, whose bytes will be others, gets
+/// as many more as a signature may have: nobody is asked for one that is of no use.
+pub(super) fn sign(
+    signed: &Signed<'_>,
+    files: &mut BTreeMap<String, Cow<'_, [u8]>>,
+    unknown: Option<&str>,
+) -> Result<(), SigningError> {
     let programs: Vec<String> =
         files.iter().filter(|(_, body)| pe::machine(body).is_some()).map(|(path, _)| path.clone()).collect();
     let mut best = Enroll::Manual;
@@ -74,7 +79,10 @@ pub(super) fn sign(signed: &Signed<'_>, files: &mut BTreeMap<String, Cow<'_, [u8
         if path.to_ascii_uppercase().starts_with("EFI/BOOT/") {
             best = Enroll::of_loader(body);
         }
-        let program = signed.signing.program(&path, body)?;
+        let program = match unknown == Some(&path) {
+            true => [&body[..], &vec![0; signed.signing.longest()]].concat(),
+            false => signed.signing.program(&path, body)?,
+        };
         files.insert(path, program.into());
     }
     if let Some(config) = files.get_mut(loader::CONFIG_PATH) {

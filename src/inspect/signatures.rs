@@ -64,8 +64,9 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 /// The report on an EFI program that is no kernel.
 pub fn report(name: &str, path: &Path) -> Report {
     let mut report = Report::new(Kind::Program, name);
-    report.programs = of_file(path);
-    let machine = match read(path).and_then(|bytes| pe::machine(&bytes)) {
+    let bytes = read(path).unwrap_or_default();
+    report.programs = of(&bytes, &crate::escape::path(path));
+    let machine = match pe::machine(&bytes) {
         Some(0x8664) => "x86_64".to_owned(),
         Some(0xaa64) => "aarch64".to_owned(),
         Some(other) => format!("machine {other:#x}"),

@@ -3,10 +3,11 @@
 use super::model::{Measured, Section, Unified};
 use crate::escape::escape;
 use crate::formats::uki::Uki;
+use crate::formats::unpack::read_bounded;
 use crate::hex::hex;
 use crate::inputs;
 use sha2::{Digest, Sha256, Sha384, Sha512};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// Longest file that is read, in bytes.
@@ -44,9 +45,7 @@ pub fn facts(file: &[u8]) -> Option<Unified> {
 /// # Errors
 /// As every reading of a file.
 pub fn of_file(path: &Path) -> io::Result<Option<Unified>> {
-    let mut file = Vec::new();
-    inputs::open(path)?.take(MAX_FILE + 1).read_to_end(&mut file)?;
-    Ok(facts(&file).filter(|_| file.len() as u64 <= MAX_FILE))
+    Ok(read_bounded(inputs::open(path)?, MAX_FILE)?.and_then(|file| facts(&file)))
 }
 
 fn measured(uki: &Uki<'_>) -> Option<Measured> {

@@ -6,6 +6,7 @@
 use super::error::RunError;
 use super::machine::Keys;
 use crate::arch::Architecture;
+use crate::formats::unpack::read_bounded;
 use crate::formats::variable_store::VariableStore;
 use std::ffi::OsString;
 use std::fs::File;
@@ -75,11 +76,8 @@ pub fn open(arch: Architecture, keys: Option<&Keys>) -> Result<Firmware, RunErro
 /// The variables of `template`, with keys.
 fn enrolled(template: &Path, keys: &Keys) -> Result<Vec<u8>, RunError> {
     let failed = |source| RunError::Firmware { path: template.to_owned(), source };
-    let mut bytes = Vec::new();
-    File::open(template).and_then(|file| file.take(LARGEST_VARS + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST_VARS {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "too large for firmware variables")));
-    }
+    let bytes = File::open(template).and_then(|file| read_bounded(file, LARGEST_VARS)).map_err(failed)?;
+    let bytes = bytes.ok_or_else(|| failed(too_large()))?;
     let fault = |source| RunError::Variables { path: template.to_owned(), source };
     let mut store = VariableStore::parse(bytes).map_err(fault)?;
     if !store.has_keys() {
@@ -127,9 +125,13 @@ fn choose(
 fn private_copy(template: &Path) -> io::Result<File> {
     let mut from = File::open(template)?;
     if from.metadata()?.len() > LARGEST_VARS {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "too large for firmware variables"));
+        return Err(too_large());
     }
     in_memory(&mut from)
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "too large for firmware variables")
 }
 
 fn in_memory(from: &mut dyn Read) -> io::Result<File> {

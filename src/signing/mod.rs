@@ -23,13 +23,14 @@ pub use error::SigningError;
 use crate::formats::authenticode;
 use crate::formats::cms::{self, Parts};
 use crate::formats::signature_list::{self, Variable};
+use crate::formats::unpack::read_bounded;
 use crate::formats::x509::{Certificate, PublicKey};
 use crate::hex::hex;
 use crate::{identity, inputs};
 use key::Key;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -107,6 +108,13 @@ impl Signing {
             signature: &signature,
         }));
         authenticode::attach(bare, &signed).map_err(fault)
+    }
+
+    /// Most bytes that a signature makes a program longer.
+    pub fn longest(&self) -> usize {
+        // The certificate, its issuer and serial number again, the signature, and fewer than 1024 bytes around them.
+        let (issuer, serial) = &self.certificate.issuer_and_serial;
+        self.certificate.der.len() + issuer.len() + serial.len() + program::LONGEST as usize + 1024
     }
 
     /// The list that has the certificate alone, and the time that variables with it have.
@@ -189,11 +197,9 @@ fn read(what: &'static str, path: &Path) -> Result<String, SigningError> {
     if path.is_dir() {
         return Err(kind("is a folder"));
     }
-    let mut bytes = Vec::new();
-    inputs::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB")));
-    }
+    let too_large = || failed(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    let bytes = inputs::open(path).and_then(|file| read_bounded(file, LONGEST)).map_err(failed)?;
+    let bytes = bytes.ok_or_else(too_large)?;
     String::from_utf8(bytes)
         .map_err(|_| kind(if what == "certificate" { "is no certificate in PEM" } else { "has no private key in PEM" }))
 }

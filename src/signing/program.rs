@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Longest signature: RSA with 8192 bits has 1024 bytes.
-const LONGEST: u64 = 4096;
+pub(super) const LONGEST: u64 = 4096;
 /// Time for one signature: somebody may have to touch a token.
 const PATIENCE: Duration = Duration::from_secs(300);
 

@@ -13,12 +13,11 @@ pub fn render(machine: &Machine, accel: Accel) -> String {
     };
     // An IDE controller is on the older machine alone.
     let kind = if *bus == "ide" { "pc" } else { kind };
-    let bios = machine.bios && machine.secure_boot.is_none();
-    let firmware = if bios || machine.secure_boot.is_some() { "" } else { " firmware='efi'" };
+    let firmware = if machine.bios || machine.secure_boot.is_some() { "" } else { " firmware='efi'" };
     // Left to itself libvirt takes the one with Secure Boot and Microsoft's keys, which starts no disk of ours.
     let features = match &machine.secure_boot {
         Some(files) => secure(files),
-        None if bios => String::new(),
+        None if machine.bios => String::new(),
         None => UNSIGNED.to_owned(),
     };
     // Only firmware in system management mode may write the variables then.
