@@ -7,6 +7,11 @@ pub fn encoded(text: &str) -> String {
     encoded_but(text, b"")
 }
 
+/// Text as a component of a package URL (purl-spec, "Character encoding").
+pub fn in_a_package_url(text: &str) -> String {
+    encoded_but(text, b":")
+}
+
 /// Text as a path, whose parts stay parts.
 pub fn in_a_path(text: &str) -> String {
     encoded_but(text, b"/:@")

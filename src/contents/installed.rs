@@ -25,8 +25,6 @@ const MAX_TEXT: usize = 512;
 /// Most bytes of os-release and of a package's `desc`.
 const MAX_SHORT: u64 = 64 << 10;
 
-/// Where os-release is, the first that exists counts.
-const OS_RELEASE: [&[u8]; 2] = [b"/etc/os-release", b"/usr/lib/os-release"];
 /// Where rpm keeps its database.
 const RPM: [&str; 3] = ["/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm"];
 /// Tags of rpm's headers (rpmtag.h, `RPMTAG_*`).
@@ -89,9 +87,14 @@ pub struct Installed {
     pub doubts: Vec<&'static str>,
 }
 
+/// The text of os-release; `None` where there is none, or an odd one. `read` as of [`installed`].
+pub fn os_release<B>(tree: &Tree<B>, read: &dyn Fn(&B, u64) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    Reader::of(tree, read).os_release()
+}
+
 /// Reads what is installed in a tree. `read` gives a file's body of so many bytes.
 pub fn installed<B>(tree: &Tree<B>, read: &dyn Fn(&B, u64) -> Option<Vec<u8>>) -> Installed {
-    let mut reader = Reader { tree, read, met: Vec::new(), found: Installed::default() };
+    let mut reader = Reader::of(tree, read);
     reader.system();
     reader.dpkg();
     reader.apk();
@@ -133,7 +136,11 @@ struct Reader<'a, B> {
     found: Installed,
 }
 
-impl<B> Reader<'_, B> {
+impl<'a, B> Reader<'a, B> {
+    fn of(tree: &'a Tree<B>, read: &'a dyn Fn(&B, u64) -> Option<Vec<u8>>) -> Reader<'a, B> {
+        Reader { tree, read, met: Vec::new(), found: Installed::default() }
+    }
+
     /// A database at a path, through links, the first time that one leads there.
     fn database(&mut self, path: &str) -> Option<Vec<u8>> {
         let inode = paths::resolve(self.tree, path.as_bytes())?.inode;
@@ -176,10 +183,14 @@ impl<B> Reader<'_, B> {
         }
     }
 
+    fn os_release(&self) -> Option<Vec<u8>> {
+        let mut places = os_release::PLACES.iter().filter_map(|place| paths::resolve(self.tree, place));
+        let short = places.find(|found| self.size(found.inode) <= MAX_SHORT)?;
+        self.body(short.inode)
+    }
+
     fn system(&mut self) {
-        let places = OS_RELEASE.iter().filter_map(|place| paths::resolve(self.tree, place));
-        let short = places.map(|found| found.inode).find(|inode| self.size(*inode) <= MAX_SHORT);
-        let Some(bytes) = short.and_then(|inode| self.body(inode)) else { return };
+        let Some(bytes) = self.os_release() else { return };
         let value = |name: &[u8]| {
             let value = os_release::value(&bytes, name).filter(|value| value.len() <= MAX_TEXT);
             value.map(|value| text(&value))

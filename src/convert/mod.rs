@@ -9,7 +9,6 @@ mod facts;
 mod form;
 mod login;
 mod records;
-mod said;
 mod size;
 pub(crate) mod verified;
 mod verify;

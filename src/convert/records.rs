@@ -6,6 +6,7 @@ use super::{Built, Event, Observer, Plan};
 use crate::added::What;
 use crate::contents::installed::Installed;
 use crate::contents::{body, of_image, paths};
+use crate::formats::loader_info;
 use crate::forms::{self, Form};
 use crate::hex::hex;
 use crate::image::{Digest, Image};
@@ -16,7 +17,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{self, Seek};
 use std::path::Path;
 
 /// Most added files that are named one by one; the added layer's digest stands for all of them.
@@ -44,13 +45,9 @@ impl Digested {
         let of_file = || -> Result<String> {
             let mut file = again()?;
             file.rewind()?;
-            let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 20]);
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => return Ok(hex(hasher.finalize())),
-                    length => hasher.update(&buffer[..length]),
-                }
-            }
+            let mut hasher = sha2::Sha256::new();
+            io::copy(&mut file, &mut hasher)?;
+            Ok(hex(hasher.finalize()))
         };
         let file = (form != Form::Raw).then(|| of_file().with_context(context)).transpose()?;
         Ok(Digested { parts, file: file.map(|sha256| (form.name(), sha256)) })
@@ -188,7 +185,7 @@ impl Plan {
         let program = |id, name: &str, bytes: &[u8]| Part {
             id,
             name: name.into(),
-            version: version_in(bytes, name),
+            version: loader_info::version(bytes, name).map(str::to_owned),
             sha256: sha256_of(bytes),
             properties: Vec::new(),
         };
@@ -217,26 +214,4 @@ fn digest_of(digest: &Digest) -> (String, String) {
 /// The last part of a path, as text.
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// The version that a program of systemd has between `#### LoaderInfo: NAME ` and ` ####` (its section .sdmagic).
-fn version_in(program: &[u8], name: &str) -> Option<String> {
-    let mark = format!("#### LoaderInfo: {name} ");
-    let at = program.windows(mark.len()).position(|bytes| bytes == mark.as_bytes())? + mark.len();
-    let rest = &program[at..program.len().min(at + 128)];
-    let end = rest.iter().position(|byte| !byte.is_ascii_graphic())?;
-    std::str::from_utf8(&rest[..end]).ok().filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::version_in;
-
-    #[test]
-    fn a_loader_says_its_version() {
-        let loader = b"MZ..#### LoaderInfo: systemd-boot 252.39-1~deb12u1 ####\0";
-        assert_eq!(version_in(loader, "systemd-boot").as_deref(), Some("252.39-1~deb12u1"));
-        assert_eq!(version_in(loader, "systemd-stub"), None);
-        assert_eq!(version_in(b"#### LoaderInfo: systemd-boot  ####", "systemd-boot"), None);
-    }
 }

@@ -15,6 +15,7 @@ use super::{Firmware, Options};
 use crate::boot::uki;
 use crate::disk::gpt::Guids;
 use crate::ext4::Free;
+use crate::formats::verity::WORD;
 use crate::guest::spec::Root;
 use crate::hex::hex;
 use crate::identity::DiskIdentity;
@@ -22,8 +23,6 @@ use crate::verity::RootHash;
 use thiserror::Error;
 use uuid::Uuid;
 
-/// Of the kernel's command line.
-const WORD: &str = "roothash=";
 /// What stands for a root hash before it is known.
 const UNKNOWN: RootHash = [0; 32];
 

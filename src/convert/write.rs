@@ -11,7 +11,6 @@ use super::facts::made_at;
 use super::form::{raw_copy, write_form};
 use super::login;
 use super::records::Digested;
-use super::said;
 use super::size::SizeError;
 use super::verified::Settled;
 use super::verify::{Expected, expected_userland, verify};
@@ -20,7 +19,7 @@ use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Pla
 use crate::arch::Architecture;
 use crate::boot::signed::Signed;
 use crate::boot::{self, Boot, initramfs, uki};
-use crate::contents::installed::{Installed, installed};
+use crate::contents::installed::{Installed, installed, os_release};
 use crate::disk::gpt::{Before, Layout, LayoutError, Role};
 use crate::ext4::{self, Descriptors};
 use crate::flatten;
@@ -99,41 +98,43 @@ impl Plan {
             None => Layout::around_root(architecture, before, 1)?,
         };
         let in_vain = AtomicBool::new(false);
-        let unverified = Settled::of(&self.identity, &self.command_line, None);
+        let beforehand = Settled::of(&self.identity, &self.command_line, None);
         let write_boot_files = || {
-            let written = self.write_boot_files(&prefix, &unverified, disk);
+            let written = self.write_boot_files(&prefix, &beforehand, disk);
             in_vain.store(written.is_err(), Ordering::Relaxed);
             written
         };
-        let mut hashes = None;
-        let mut settled = None;
-        let (root, boot_files) = if self.options.verity.is_some() || self.unified.is_some() {
+        let (root, boot_files, settled, hashes) = if self.options.verity.is_some() || self.unified.is_some() {
             // What they say of the root is known when that is written.
             let written = self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe)?;
-            if self.options.verity.is_some() {
-                observe(Event::Step("hashing the root file system"));
-                let threads = if grows { 1 } else { writing.threads };
-                hashes = Some(self.write_hashes(architecture, before, &written.sealed, disk, threads)?);
-            }
+            let hashes = match self.options.verity {
+                Some(_) => {
+                    observe(Event::Step("hashing the root file system"));
+                    let threads = if grows { 1 } else { writing.threads };
+                    Some(self.write_hashes(architecture, before, &written.sealed, disk, threads)?)
+                }
+                None => None,
+            };
             let root_hash = hashes.as_ref().map(|(_, verity)| &verity.root_hash);
             let os_release = uki::osrel(written.os_release.as_deref(), &self.bundle.release);
-            let known = Settled { os_release, ..Settled::of(&self.identity, &self.command_line, root_hash) };
+            let settled = Settled { os_release, ..Settled::of(&self.identity, &self.command_line, root_hash) };
             let layout = hashes.as_ref().map_or(&prefix, |(layout, _)| layout);
-            let boot_files = self.write_boot_files(layout, &known, disk);
-            settled = Some(known);
-            (Ok(written), boot_files)
+            let boot_files = self.write_boot_files(layout, &settled, disk);
+            (Ok(written), boot_files, settled, hashes)
         } else if grows {
             // By one at a time, so that its bytes are always the same.
             let boot_files = write_boot_files();
-            (self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe), boot_files)
+            let root = self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe);
+            (root, boot_files, beforehand, None)
         } else {
-            thread::scope(|scope| {
+            let (root, boot_files) = thread::scope(|scope| {
                 let boot_files = thread::Builder::new().name("boot files".into()).spawn_scoped(scope, write_boot_files);
                 let boot_files = boot_files.context("cannot start a thread")?;
                 let root = self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe);
                 // A panic of that thread goes on in this one.
                 anyhow::Ok((root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
-            })?
+            })?;
+            (root, boot_files, beforehand, None)
         };
         // First, as it is why the layers were not read to their end; and always, so that time does not decide what is said.
         let boot_files = boot_files?;
@@ -148,7 +149,6 @@ impl Plan {
             (None, Some(layout)) => (layout, None),
             (None, None) => (Layout::around_root(architecture, before, root.size)?, None),
         };
-        let settled = settled.unwrap_or(unverified);
         layout.write(&settled.guids, &boot_files.code, disk)?;
         let length = match growing {
             Some(growing) => growing.finish(layout.disk_size())?,
@@ -234,7 +234,7 @@ impl Plan {
             observe(Event::Warning(&doubt.to_string()));
         }
         let installed = writing.installed.then(|| installed(&tree, &body));
-        let os_release = self.unified.as_ref().and_then(|_| said::of(&tree, &body));
+        let os_release = self.unified.as_ref().and_then(|_| os_release(&tree, &body));
         Ok(Root { tree, sealed: root, installed, os_release })
     }
 

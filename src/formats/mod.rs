@@ -7,7 +7,7 @@
 //!  ar, cpio    archives, file by file    unpack, lz4 packed streams
 //!  authenticode, cms, der, x509   signatures of EFI programs
 //!  signature_list, variable_store firmware's keys and variables
-//!  pe, uki     EFI programs, kernels in them          os_release  what a system says of itself
+//!  pe, uki     EFI programs, kernels in them          os_release  what a system says of itself; loader_info systemd's loaders
 //!  verity      the superblock of a hash tree
 //! ```
 //!
@@ -26,6 +26,8 @@ pub mod boot_entry;
 #[cfg(feature = "host")]
 pub mod bzimage;
 #[cfg(feature = "host")]
+mod calendar;
+#[cfg(feature = "host")]
 pub mod cms;
 #[cfg(feature = "host")]
 pub mod cpio;
@@ -36,6 +38,8 @@ pub mod elf;
 #[cfg(feature = "host")]
 pub mod fat;
 pub mod gpt;
+#[cfg(feature = "host")]
+pub mod loader_info;
 #[cfg(feature = "host")]
 pub mod lz4;
 #[cfg(feature = "host")]

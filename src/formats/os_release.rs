@@ -8,6 +8,9 @@
 //!
 //! Of several lines of one name the last counts. Specification: os-release(5).
 
+/// Where it is, the first that exists counts.
+pub const PLACES: [&[u8]; 2] = [b"/etc/os-release", b"/usr/lib/os-release"];
+
 /// The value of a variable: quotes taken off, and backslashes in double quotes; `None` for an empty one.
 pub fn value(text: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     let line = text.split(|&byte| byte == b'\n').rev().find_map(|line| line.strip_prefix(name)?.strip_prefix(b"="))?;

@@ -10,9 +10,10 @@
 //!
 //! Specification: UEFI 2.10, 32.4.1 and 8.2.2.
 
+use super::calendar;
 use super::gpt::Guid;
 use super::u32_at;
-use super::x509::{self, Certificate};
+use super::x509::Certificate;
 
 /// `EFI_CERT_X509_GUID`.
 const X509: [u8; 16] = Guid::new(0xa5c0_59a1, 0x94e4, 0x4aa7, 0x87b5_ab15_5c2b_f072).0;
@@ -89,7 +90,7 @@ pub fn certificates(mut lists: &[u8]) -> Option<Vec<Certificate>> {
 /// `EFI_TIME` of a time in seconds since 1970, in UTC; what must be zero in it is.
 pub fn time(seconds: i64) -> [u8; 16] {
     let (days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = x509::day(days);
+    let (year, month, day) = calendar::day(days);
     let mut time = [0; 16];
     time[..2].copy_from_slice(&(year.clamp(1998, 9999) as u16).to_le_bytes());
     let fields = [month, day, of_day / 3600, of_day / 60 % 60, of_day % 60];

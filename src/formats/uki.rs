@@ -12,6 +12,7 @@
 //! is not predicted. Specifications: UAPI.5 Unified Kernel Image; systemd-stub(7); systemd's src/fundamental/uki.h;
 //! TCG PC Client Platform Firmware Profile, section 3.3.4 (PCR).
 
+use super::loader_info::loader_info;
 use super::pe::{self, Headers, Section};
 use sha2::Digest;
 use std::ops::Range;
@@ -31,12 +32,9 @@ const MEASURED: [(&[u8], u32); 12] = [
     (b".profile", 257),
     (b".hwids", 257),
 ];
-/// What a stub of systemd says of itself somewhere, before its version. Most have a section `.sdmagic` for it.
-const MAGIC: &[u8] = b"#### LoaderInfo: systemd-stub ";
-/// How that begins and ends.
-const SAYS: &[u8] = b"#### LoaderInfo: ";
-const SAID: &[u8] = b" ####";
-/// Most bytes of a stub that it is looked for in; systemd's have 100 KB.
+/// What systemd's stub calls itself.
+const STUB: &str = "systemd-stub";
+/// Most bytes of a stub that this is looked for in; systemd's have 100 KB.
 const MAX_STUB: usize = 16 << 20;
 /// Sections of which a machine measures those that are for it, so that nobody else knows.
 const CHOSEN: [&[u8]; 2] = [b".dtbauto", b".efifw"];
@@ -82,15 +80,12 @@ impl<'a> Uki<'a> {
     pub fn stub(&self) -> Option<&'a [u8]> {
         let added = |section: &&Section| MEASURED.iter().any(|(name, _)| *name != b".sbat" && *name == section.name());
         let end = self.headers.sections.iter().filter(added).map(|section| section.offset as usize).min();
-        let stub = self.file.get(..end.unwrap_or(self.file.len()).min(MAX_STUB))?;
-        let at = stub.windows(MAGIC.len()).position(|window| window == MAGIC)? + SAYS.len();
-        let said = &stub[at..stub.len().min(at + 128)];
-        said.windows(SAID.len()).position(|window| window == SAID).map(|end| &said[..end])
+        loader_info(self.file.get(..end.unwrap_or(self.file.len()).min(MAX_STUB))?, STUB)
     }
 
     /// The version of systemd that the stub is of, such as 252; `None` for another maker's.
     pub fn stub_version(&self) -> Option<u32> {
-        let version = self.stub()?.strip_prefix(&MAGIC[SAYS.len()..])?;
+        let version = self.stub()?.strip_prefix(STUB.as_bytes())?.strip_prefix(b" ")?;
         let digits: Vec<u8> = version.iter().take_while(|byte| byte.is_ascii_digit()).take(6).copied().collect();
         std::str::from_utf8(&digits).ok()?.parse().ok()
     }

@@ -27,6 +27,15 @@ pub const MAX_SALT: usize = 256;
 /// Name of the algorithm.
 const ALGORITHM: &[u8] = b"sha256";
 
+/// What is in front of the root hash on a kernel's command line (systemd-veritysetup-generator(8)).
+pub const WORD: &str = "roothash=";
+
+/// The root hash on a command line, 64 hexadecimal digits: of two words the first counts.
+pub fn root_hash(line: &str) -> Option<&str> {
+    let hash = line.split_ascii_whitespace().find_map(|word| word.strip_prefix(WORD))?;
+    (hash.len() == 2 * DIGEST && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(hash)
+}
+
 /// What it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Superblock {

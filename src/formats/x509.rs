@@ -8,6 +8,7 @@
 //! Who issued a certificate is not verified: firmware trusts the certificate itself, not a chain.
 //! Specifications: RFC 5280, 4.1; RFC 5480; RFC 8017, A.1.1.
 
+use super::calendar::days;
 use super::der::{self, Element, Elements};
 use crate::escape::escape;
 
@@ -175,25 +176,6 @@ fn seconds(time: Element<'_>) -> Option<i64> {
     Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
-/// Days since 1970 of a day of the Gregorian calendar, whose year begins in March here.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (month * 153 + 2) / 5 + day - 1 - 719_468
-}
-
-/// Year, month and day of days since 1970.
-pub(super) fn day(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year + i64::from(month <= 2), month, day)
-}
-
 /// Certificates in the contents of a `[0]` of a signature: the first `most` of them that can be read.
 pub fn all(bytes: &[u8], most: usize) -> Vec<Certificate> {
     let mut elements = Elements(bytes);
@@ -220,9 +202,6 @@ mod tests {
             (der::INTEGER, b"700101000000Z", None),
         ] {
             assert_eq!(of(tag, text), expected, "{}", escape(text));
-        }
-        for (year, month, date) in [(1970, 1, 1), (1999, 12, 31), (2000, 2, 29), (2026, 11, 30), (2100, 3, 1)] {
-            assert_eq!(day(days(year, month, date)), (year, month, date));
         }
     }
 

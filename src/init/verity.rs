@@ -13,7 +13,7 @@
 
 use super::failure::{Doing, Failure};
 use super::partition::{self, Found};
-use crate::formats::verity::{BLOCK, Superblock};
+use crate::formats::verity::{BLOCK, Superblock, root_hash};
 use crate::guest::spec::OnCorruption;
 use nix::errno::Errno;
 use std::fmt::Write;
@@ -63,12 +63,6 @@ pub fn map(data: &Found, policy: OnCorruption) -> Result<PathBuf, Failure> {
         };
         Failure::machine(format!("cannot have the root verified: {}{hint}", errno.desc()))
     })
-}
-
-/// The root hash on a command line, 64 hexadecimal digits.
-fn root_hash(line: &str) -> Option<&str> {
-    let hash = line.split_ascii_whitespace().find_map(|word| word.strip_prefix("roothash="))?;
-    (hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(hash)
 }
 
 /// 32 digits as a UUID.

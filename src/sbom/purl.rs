@@ -8,6 +8,7 @@
 //! and types/{deb,apk,rpm,alpm}-definition.
 
 use crate::contents::installed::{Manager, Package, System};
+use crate::percent::in_a_package_url as encoded;
 use std::fmt::Write;
 
 /// The package's URL, in canonical form.
@@ -49,18 +50,6 @@ pub fn purl(package: &Package, system: Option<&System>) -> String {
         _ = write!(url, "{}{key}={}", if number == 0 { '?' } else { '&' }, encoded(&value));
     }
     url
-}
-
-/// Percent-encoded but for letters, digits, `.-_~` and `:`.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' | b':' => out.push(char::from(byte)),
-            _ => _ = write!(out, "%{byte:02X}"),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! date  bits 15..9 year - 1980, 8..5 month, 4..0 day          time  bits 15..11 hour, 10..5 minute, 4..0 second / 2
 //! ```
 
+use crate::formats::calendar;
+
 const SECONDS_PER_DAY: i64 = 86_400;
 /// 1980-01-01T00:00:00Z and 2107-12-31T23:59:58Z.
 const FIRST: i64 = 315_532_800;
@@ -22,7 +24,7 @@ impl Stamp {
     /// The moment `seconds` after 1970-01-01T00:00:00Z, or the nearest one FAT can store.
     pub fn from_unix(seconds: i64) -> Stamp {
         let seconds = seconds.clamp(FIRST, LAST);
-        let (year, month, day) = civil(seconds / SECONDS_PER_DAY);
+        let (year, month, day) = calendar::day(seconds / SECONDS_PER_DAY);
         let second = seconds % SECONDS_PER_DAY;
         Stamp {
             date: (((year - 1980) << 9) | (month << 5) | day) as u16,
@@ -41,26 +43,6 @@ impl Stamp {
         entry[22..24].copy_from_slice(&time);
         entry[24..26].copy_from_slice(&date);
     }
-}
-
-/// Year, month and day of a day counted from 1970-01-01; not before that.
-fn civil(mut days: i64) -> (i64, i64, i64) {
-    let leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let mut year = 1970;
-    while days >= 365 + i64::from(leap(year)) {
-        days -= 365 + i64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + i64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
 }
 
 #[cfg(test)]

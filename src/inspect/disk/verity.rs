@@ -3,21 +3,17 @@
 use super::Reading;
 use super::table::Entry;
 use crate::formats::ReadAt;
-use crate::formats::verity::{BLOCK, Superblock};
+use crate::formats::gpt::{VERITY_ARM64, VERITY_X86_64};
+use crate::formats::verity::{self, BLOCK, Superblock};
 use crate::hex::hex;
 use crate::inspect::model::{Owner, Usage, Verity};
 use crate::verity::{Geometry, RootHash, check};
-
-/// Types of partitions with hashes of a root (Discoverable Partitions Specification).
-const KINDS: [&str; 2] = ["2c7357ed-ebd2-46d9-aec1-23d437ec2bf5", "df3300ce-d69f-4c92-978c-9bfb0f38d820"];
-/// Of a command line.
-const WORD: &str = "roothash=";
 
 impl Reading<'_> {
     /// The hashes in a partition. The root hash is that of a command line, or what two partitions' GUIDs say together;
     /// the data are in the partition whose GUID is its first half, or in the root.
     pub(super) fn verity(&mut self, index: usize, entry: &Entry, root: Option<usize>) {
-        if !KINDS.contains(&entry.type_id.as_str()) {
+        if ![VERITY_X86_64, VERITY_ARM64].iter().any(|kind| kind.to_string() == entry.type_id) {
             return;
         }
         let superblock = match Superblock::read(&*self.disk.source, entry.offset) {
@@ -76,10 +72,9 @@ fn digits(guid: Option<&str>) -> String {
     guid.unwrap_or_default().replace('-', "")
 }
 
-/// The root hash on a command line: the first, as PID 1 takes it.
+/// The root hash on a command line, as PID 1 takes it, in lower case.
 fn root_hash(options: &str) -> Option<String> {
-    let word = options.split_ascii_whitespace().find_map(|word| word.strip_prefix(WORD))?;
-    bytes(word).map(|_| word.to_ascii_lowercase())
+    verity::root_hash(options).map(str::to_ascii_lowercase)
 }
 
 fn bytes(digits: &str) -> Option<RootHash> {

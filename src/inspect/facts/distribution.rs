@@ -2,11 +2,8 @@
 
 use super::{shown, text};
 use crate::contents::Root;
-use crate::formats::os_release::value;
+use crate::formats::os_release::{PLACES, value};
 use crate::inspect::model::Distribution;
-
-/// Where os-release is, the first that exists counts.
-const OS_RELEASE: [&[u8]; 2] = [b"/etc/os-release", b"/usr/lib/os-release"];
 
 /// An older file, the identifier it means, and what its one line lacks in front.
 const OLDER: [(&[u8], &str, &str); 6] = [
@@ -20,7 +17,7 @@ const OLDER: [(&[u8], &str, &str); 6] = [
 
 /// The distribution, if a file says so.
 pub fn find(tree: &Root) -> Option<Distribution> {
-    OS_RELEASE.iter().find_map(|path| of_os_release(tree, path)).or_else(|| of_older(tree))
+    PLACES.iter().find_map(|path| of_os_release(tree, path)).or_else(|| of_older(tree))
 }
 
 fn of_os_release(tree: &Root, path: &[u8]) -> Option<Distribution> {
