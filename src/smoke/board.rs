@@ -24,6 +24,8 @@ pub(super) struct Board {
 pub(super) struct State {
     /// QEMU's first instruction.
     pub(super) started: Option<Instant>,
+    /// QEMU's process, from then on.
+    pub(super) pid: Option<u32>,
     pub(super) phases: Phases,
     pub(super) standings: Vec<Standing>,
     /// What ends the test before the machine's own end.
@@ -71,6 +73,7 @@ impl Board {
             expectations.into_iter().map(|expectation| Standing { expectation, at: None, seen: None }).collect();
         let state = State {
             started: None,
+            pid: None,
             phases: Phases::default(),
             standings,
             fatal: None,

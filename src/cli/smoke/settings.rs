@@ -77,7 +77,7 @@ pub struct Expectations {
     /// Try it again so many times when it fails; one that passes then is reported as flaky, and is a success
     #[arg(long, value_name = "N", default_value = "0", hide_default_value = true, value_parser = clap::value_parser!(u8).range(..=100))]
     pub retries: u8,
-    /// Time until the machine says anything
+    /// Time until the machine says anything; while it waits for a processor of this host, none passes
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_timeout)]
     pub boot_timeout: Duration,
 }
