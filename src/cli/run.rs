@@ -115,12 +115,6 @@ pub struct Args {
     /// Has no effect, as nothing of the machine is kept; accepted for habits from docker
     #[arg(long = "rm")]
     _rm: bool,
-    /// Start only what is signed: UEFI with the disk's certificate as its only key
-    #[arg(long, help_heading = "Secure Boot")]
-    secure_boot: bool,
-    /// Certificate that the firmware trusts, in PEM [default: the disk's own]
-    #[arg(long, value_name = "FILE", requires = "secure_boot", help_heading = "Secure Boot")]
-    sign_cert: Option<PathBuf>,
     /// Let the guest's writes reach the disk
     #[arg(long)]
     write: bool,
@@ -150,6 +144,8 @@ pub struct Args {
     handed: handed::Given,
     #[command(flatten)]
     process: options::Process,
+    #[command(flatten)]
+    signed: signing::Asked,
 }
 
 fn parse_publish(text: &str) -> Result<Publish, String> {
@@ -185,19 +181,16 @@ fn boot(global: &Global, args: &Args, debug: &mut Option<Debug>) -> anyhow::Resu
     let arch = disk.architecture()?;
     let mut machine = MachineOptions::new(arch, path.clone());
     machine.disk_id = Some(disk.id().context("cannot look at the disk")?);
-    machine.boot =
-        match args.firmware.unwrap_or(if disk.boots_under_bios() { BootChoice::Bios } else { BootChoice::Uefi }) {
-            BootChoice::Bios => Boot::Bios,
-            BootChoice::Uefi => Boot::Uefi,
-            BootChoice::Direct => {
-                boot_files = DirectBoot::take(disk.boot_files()?)?;
-                boot_files.boot()
-            }
-        };
-    if args.secure_boot {
-        machine.secure_boot = Some(signing::keys(args.firmware, args.sign_cert.as_deref(), &disk)?);
-        machine.boot = Boot::Uefi;
-    }
+    let usual = if disk.boots_under_bios() { BootChoice::Bios } else { BootChoice::Uefi };
+    machine.boot = match args.signed.firmware(args.firmware)?.unwrap_or(usual) {
+        BootChoice::Bios => Boot::Bios,
+        BootChoice::Uefi => Boot::Uefi,
+        BootChoice::Direct => {
+            boot_files = DirectBoot::take(disk.boot_files()?)?;
+            boot_files.boot()
+        }
+    };
+    machine.secure_boot = args.signed.keys(&disk)?;
     let mut facts = Facts::of(&disk);
     fill(&mut machine, args)?;
     machine.forwards = forwards(global, args, &facts)?;

@@ -102,15 +102,43 @@ impl From<EnrollChoice> for Enroll {
     }
 }
 
-/// The keys of a machine's firmware, which is `asked` for by name or not.
-pub fn keys(asked: Option<BootChoice>, given: Option<&Path>, disk: &Existing) -> Result<Keys> {
-    if asked.is_some_and(|asked| asked != BootChoice::Uefi) {
-        return Err(WithHint {
-            message: "only UEFI asks for signatures, and another firmware was chosen".into(),
-            hint: "omit --firmware, or omit --secure-boot".into(),
+/// Whether a machine asks for signatures, and whose.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Secure Boot")]
+pub struct Asked {
+    /// Start only what is signed: UEFI with the disk's certificate as its only key
+    #[arg(long)]
+    secure_boot: bool,
+    /// Certificate that the firmware trusts, in PEM [default: the disk's own]
+    #[arg(long, value_name = "FILE", requires = "secure_boot")]
+    sign_cert: Option<PathBuf>,
+}
+
+impl Asked {
+    /// The firmware of such a machine, which `firmware` asks for by name or not.
+    ///
+    /// # Errors
+    /// Another firmware than UEFI was asked for.
+    pub fn firmware(&self, firmware: Option<BootChoice>) -> Result<Option<BootChoice>> {
+        match firmware {
+            Some(BootChoice::Bios | BootChoice::Direct) if self.secure_boot => Err(WithHint {
+                message: "only UEFI asks for signatures, and another firmware was chosen".into(),
+                hint: "omit --firmware, or omit --secure-boot".into(),
+            }
+            .into()),
+            _ if self.secure_boot => Ok(Some(BootChoice::Uefi)),
+            firmware => Ok(firmware),
         }
-        .into());
     }
+
+    /// The keys of its firmware, if it asks for signatures.
+    pub fn keys(&self, disk: &Existing) -> Result<Option<Keys>> {
+        self.secure_boot.then(|| keys(self.sign_cert.as_deref(), disk)).transpose()
+    }
+}
+
+/// Keys for a firmware that trusts the certificate in a file, or else the disk's own.
+pub fn keys(given: Option<&Path>, disk: &Existing) -> Result<Keys> {
     let (lists, time) = signing::list(&trusted(given, disk)?);
     Ok(Keys { lists, time })
 }

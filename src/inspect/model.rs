@@ -78,6 +78,20 @@ pub struct Program {
     pub sha256: Option<String>,
 }
 
+impl Program {
+    /// Who signed it, or what is wrong with the signature, in words.
+    pub fn words(&self) -> String {
+        let by = self.signed_by.as_deref().unwrap_or("nobody whose certificate is there");
+        match self.signature.as_str() {
+            "right" => by.to_owned(),
+            "of other bytes" => format!("{by}, but not these bytes: the program was changed"),
+            "none" => "not signed".to_owned(),
+            "damaged" => "the signature is damaged".to_owned(),
+            other => format!("{by}, {other}"),
+        }
+    }
+}
+
 impl Report {
     /// An empty report.
     pub fn new(kind: Kind, name: &str) -> Report {
@@ -666,7 +680,7 @@ pub struct Unified {
     pub sha256: String,
     /// What the boot stub says of itself, `systemd-stub 252.39-1`.
     pub stub: Option<String>,
-    /// It carries a signature; whose, and whether it is right, was not looked at.
+    /// It carries a signature; whose, and whether it is right, is said of programs.
     pub signed: bool,
     /// Its sections, the stub's own too.
     pub sections: Vec<Section>,

@@ -92,7 +92,22 @@ fn a_signed_disk_boots_where_signatures_are_asked_for_and_nothing_else_does() {
     let bench = Bench::new(Kernel::Cloud);
     keys(&bench);
     let disk = build(&bench, "s.img", &[&signed_by(&bench, "a")[..], &["--verify".into()]].concat());
-    secure(&bench, &disk, &[]).expect_status(0);
+    let mut test = bench.bootdisk();
+    test.args([
+        "test",
+        "--accel",
+        "tcg",
+        "--secure-boot",
+        "--exit-code",
+        "0",
+        "--json",
+        "--matrix",
+        "firmware=bios,uefi",
+    ]);
+    let tested: Value = serde_json::from_str(&run(test.arg(&disk)).expect_status(0).text()).unwrap();
+    let verdicts: Vec<&str> =
+        tested["tests"].as_array().unwrap().iter().filter_map(|t| t["verdict"].as_str()).collect();
+    assert_eq!(verdicts, ["skipped", "passed"], "{tested}");
     let refused = secure(&bench, &disk, &["--sign-cert", &path(&bench, "b.pem")]).expect_status(125).stderr;
     assert!(
         refused.contains("Access Denied") && refused.contains("hint: the firmware has Secure Boot on"),
@@ -129,6 +144,10 @@ fn a_signed_disk_boots_where_signatures_are_asked_for_and_nothing_else_does() {
     assert!(told.starts_with("EFI program for x86_64, not signed\n"), "{told}");
     let told = run(bench.bootdisk().arg("inspect").arg(&disk)).expect_status(0).text();
     assert!(told.contains("CN=Signer a") && told.contains("certificate, SHA-256"), "{told}");
+    let page = bench.path("s.html");
+    run(bench.bootdisk().args(["inspect", "--html"]).arg(&page).arg(&disk)).expect_status(0);
+    let page = fs::read_to_string(&page).unwrap();
+    assert!(page.contains(">Signatures<") && page.contains("CN=Signer a"), "{page}");
 
     // Another kernel has no signature: it is refused, and the disk is as it was.
     let before = e2e::sha256(&disk);
@@ -146,7 +165,7 @@ fn a_signed_disk_boots_where_signatures_are_asked_for_and_nothing_else_does() {
     let domain = domain.expect_status(0).text();
     assert!(domain.contains("secure='yes'") && domain.contains("<smm state='on'/>"), "{domain}");
 
-    // What would verify nothing is no signed disk, or is told of.
+    // What would verify nothing is refused.
     let refused = |options: &[&str], says: &str| {
         let mut command = bench.bootdisk();
         command.arg("build").arg(image("hello-c.oci")).arg("-o").arg(bench.path("x.img")).args(options);

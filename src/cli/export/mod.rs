@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         if let Some(path) = &args.uefi_vars {
             let document = Document::at(path)?;
-            let variables = qemu::firmware::variables(disk.architecture()?, &signing::keys(None, None, &disk)?)?;
+            let variables = qemu::firmware::variables(disk.architecture()?, &signing::keys(None, &disk)?)?;
             return Ok(document.write(&variables)?);
         }
         let mut machine = Machine::of(&args.disk, &disk)?;
@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// What a domain with Secure Boot has.
 fn secure_boot(disk: &Existing, variables: &Path) -> Result<SecureBoot> {
     // It is refused here rather than by the firmware.
-    signing::keys(None, None, disk)?;
+    signing::keys(None, disk)?;
     let (code, _) = qemu::firmware::paths(disk.architecture()?, true)?;
     let absolute = std::path::absolute(variables).context("cannot find the folder of the variables")?;
     let text =

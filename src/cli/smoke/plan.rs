@@ -335,6 +335,8 @@ impl Asked<'_> {
         let built = booted.spec().map(|spec| &spec.network);
         machine.reach = reach(self.wishes.host.host_loopback, overrides.network.as_ref(), built);
         machine.boot = self.boot(booted, combination)?;
+        let keys = self.test.settings.signed.keys(&booted.disk);
+        machine.secure_boot = keys.map_err(|error| Verdict::Error(crate::cli::report::sentence(&error)))?;
         machine.accel = match combination.get(Axis::Accel) {
             None => AccelOption::settled(asked.accel).map_err(|error| Verdict::Error(error.to_string()))?,
             Some(name) => {
@@ -355,16 +357,15 @@ impl Asked<'_> {
     }
 
     fn boot(&self, booted: &Booted, combination: &Combination) -> Result<Boot, Verdict> {
-        let bios = booted.facts.bios;
-        let choice = match combination.get(Axis::Firmware) {
-            Some("bios") => BootChoice::Bios,
-            Some("uefi") => BootChoice::Uefi,
-            Some(_) => BootChoice::Direct,
-            None => {
-                self.test.settings.machine.firmware.unwrap_or(if bios { BootChoice::Bios } else { BootChoice::Uefi })
-            }
+        let asked = match combination.get(Axis::Firmware) {
+            Some("bios") => Some(BootChoice::Bios),
+            Some("uefi") => Some(BootChoice::Uefi),
+            Some(_) => Some(BootChoice::Direct),
+            None => self.test.settings.machine.firmware,
         };
-        match choice {
+        let signed = self.test.settings.signed.firmware(asked);
+        let asked = signed.map_err(|error| cannot(combination, &[Axis::Firmware], error.to_string()))?;
+        match asked.unwrap_or(if booted.facts.bios { BootChoice::Bios } else { BootChoice::Uefi }) {
             BootChoice::Bios => Ok(Boot::Bios),
             BootChoice::Uefi => Ok(Boot::Uefi),
             BootChoice::Direct => match &booted.direct {

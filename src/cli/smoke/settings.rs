@@ -7,6 +7,7 @@ use crate::cli::handed;
 use crate::cli::machine::{AccelOption, BootChoice, BusOption, NicOption, parse_timeout};
 use crate::cli::mounts;
 use crate::cli::options;
+use crate::cli::signing;
 use crate::qemu;
 use crate::smoke::expect::{Exec, Expectation, Http};
 use crate::smoke::{Matrix, Pattern};
@@ -27,6 +28,8 @@ pub struct Settings {
     pub handed: handed::Given,
     #[command(flatten)]
     pub process: options::Process,
+    #[command(flatten)]
+    pub signed: signing::Asked,
 }
 
 /// What must hold.

@@ -220,7 +220,7 @@ fn unified(page: &mut Page, unified: &Unified) {
     page.row("size", &format!("{} ({} bytes)", size(unified.size), unified.size));
     page.row("sha256", &unified.sha256);
     unified.stub.iter().for_each(|stub| page.row("stub", stub));
-    page.row("signed", if unified.signed { "yes; by whom was not looked at" } else { "no" });
+    page.row("signed", if unified.signed { "yes" } else { "no" });
     unified.pcr11.iter().for_each(|pcr| page.row("TPM's PCR 11", &format!("sha256 {}", pcr.sha256)));
     for section in &unified.sections {
         page.row(&section.name, &format!("{}, sha256 {}", size(section.size), section.sha256));

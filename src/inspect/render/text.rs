@@ -56,15 +56,7 @@ fn signatures(page: &mut Page, programs: &[Program]) {
     }
     page.section("signatures");
     for program in programs {
-        let by = program.signed_by.as_deref().unwrap_or("nobody whose certificate is there");
-        let text = match program.signature.as_str() {
-            "right" => by.to_owned(),
-            "of other bytes" => format!("{by}, but not these bytes: the program was changed"),
-            "none" => "not signed".to_owned(),
-            "damaged" => "the signature is damaged".to_owned(),
-            other => format!("{by}, {other}"),
-        };
-        page.fact("signed by", &Fact::new(&text, &program.evidence));
+        page.fact("signed by", &Fact::new(&program.words(), &program.evidence));
         program.sha256.iter().for_each(|sha256| page.evidence(&format!("certificate, SHA-256 {sha256}")));
     }
 }

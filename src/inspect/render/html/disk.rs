@@ -223,7 +223,7 @@ pub fn unified(unified: &Unified) -> String {
     rows.add("Size", &size(unified.size));
     rows.add("SHA-256", &code(&unified.sha256));
     unified.stub.iter().for_each(|stub| _ = rows.add("Stub", &text(stub)));
-    rows.add("Signed", if unified.signed { "yes; by whom was not looked at" } else { "no" });
+    rows.add("Signed", if unified.signed { "yes" } else { "no" });
     unified.pcr11.iter().for_each(|pcr| _ = rows.add("TPM's PCR 11, SHA-256", &code(&pcr.sha256)));
     for section in &unified.sections {
         let lines: String = section.text.iter().flat_map(|text| text.lines()).map(|line| code(line) + "<br>").collect();

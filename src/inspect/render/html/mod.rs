@@ -16,7 +16,7 @@ mod userland;
 
 pub use diff::render as render_diff;
 
-use crate::inspect::model::{Fact, Report};
+use crate::inspect::model::{Fact, Program, Report};
 
 /// The whole page of a report.
 pub fn render(report: &Report) -> String {
@@ -27,6 +27,9 @@ pub fn render(report: &Report) -> String {
     if let Some(kernel) = &report.kernel {
         section(&mut body, "Kernel", &disk::kernel(kernel, true));
         kernel.unified.iter().for_each(|found| section(&mut body, "Unified kernel image", &disk::unified(found)));
+    }
+    if !report.programs.is_empty() {
+        section(&mut body, "Signatures", &signatures(&report.programs));
     }
     userland::userland(&mut body, report);
     if let Some(layers) = &report.layers {
@@ -42,6 +45,15 @@ pub fn render(report: &Report) -> String {
     }
     let title = format!("{}: {}", report.name, report.verdict);
     page(&title, &format!("{} {}", text(kind(report)), code(&report.name)), &report.verdict, &body)
+}
+
+fn signatures(programs: &[Program]) -> String {
+    let row = |program: &Program| {
+        let certificate = program.sha256.as_deref().map(code).unwrap_or_default();
+        vec![code(&program.evidence), text(&program.words()), certificate]
+    };
+    let rows: Vec<Vec<String>> = programs.iter().map(row).collect();
+    table("EFI programs", &["Program", "Signed by", "Certificate, SHA-256"], &rows)
 }
 
 /// A page around its body; `subject` is markup above the heading, title and heading are plain.
