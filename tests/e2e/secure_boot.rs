@@ -1,7 +1,7 @@
 //! Signed disks: other programs confirm the signatures, OVMF starts what is signed and nothing else.
 
 use crate::{e2e, e2e_disk, tools};
-use e2e::{Bench, Kernel, Ran, image, run};
+use e2e::{Bench, Kernel, Ran, arm64_loader, image, run};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -254,4 +254,20 @@ fn other_keys_and_other_ways_to_enroll_them() {
     run(bench.bootdisk().arg("export").arg(&ours).args(["--uefi-vars", &variables])).expect(0, "");
     with(&ours, &variables).expect_status(0);
     assert!(with(&disk, &variables).expect_status(125).stderr.contains("Access Denied"), "nor we Debian");
+}
+
+#[test]
+#[ignore = "an emulated aarch64 machine under UEFI, twice"]
+fn aarch64_asks_for_signatures_too() {
+    let bench = Bench::new(Kernel::CloudArm64);
+    keys(&bench);
+    let loader = arm64_loader();
+    let mut options = vec!["--verity", "--platform", "linux/arm64", "--efi-loader", loader.to_str().unwrap()];
+    let signed = signed_by(&bench, "a");
+    options.extend(signed.iter().map(String::as_str));
+    let disk = bench.build(image("hello-multi.oci"), "arm.img", &options);
+    let line = format!("Hello from OS-less container (Go, Linux {} on arm64)\n", Kernel::CloudArm64.release());
+    secure(&bench, &disk, &[]).expect(0, &line);
+    let refused = secure(&bench, &disk, &["--sign-cert", &path(&bench, "b.pem")]).expect_status(125).stderr;
+    assert!(refused.contains("Access Denied"), "{refused}");
 }

@@ -32,6 +32,7 @@ mod source_memory;
 mod source_refusals;
 mod source_rootfs;
 mod source_stdin;
+mod specification;
 mod tar_cases;
 mod tar_fields;
 mod tar_mutations;
