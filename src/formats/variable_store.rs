@@ -12,7 +12,11 @@
 //! Variables are appended; none is changed or removed. Not supported: stores without authentication, NVRAM of another
 //! firmware.
 //!
-//! Source: EDK II, MdePkg/Include/Pi/PiFirmwareVolume.h, MdeModulePkg/Include/Guid/VariableFormat.h.
+//! The template of an aarch64 firmware is a flash without a volume, zeros alone: the firmware makes one when it starts
+//! ([`VariableStore::of_flash`]).
+//!
+//! Source: EDK II, MdePkg/Include/Pi/PiFirmwareVolume.h, MdeModulePkg/Include/Guid/VariableFormat.h; for a flash
+//! OvmfPkg/VirtNorFlashDxe (InitializeFvAndVariableStoreHeaders) and ArmVirtPkg/VarStore.fdf.inc.
 
 use super::gpt::Guid;
 use super::signature_list::{self, Variable};
@@ -39,6 +43,14 @@ const ADDED: u8 = 0x3f;
 const IN_DELETED_TRANSITION: u8 = 0xfe & ADDED;
 /// `NON_VOLATILE` and `BOOTSERVICE_ACCESS`.
 const BOOT_SERVICE: u32 = 0x03;
+/// Bytes that QEMU's flash erases at a time, on aarch64.
+const FLASH_BLOCK: usize = 256 << 10;
+/// Blocks of a firmware volume in it: variables, work on what replaces them, and its spare.
+const FLASH_VOLUME: usize = 3;
+/// Bytes of the volume's header, with a map of one kind of blocks.
+const VOLUME_HEADER: usize = 72;
+/// `EFI_FVB2` attributes: can be read and written, and now is; sticky writes, memory mapped, erased to ones.
+const ATTRIBUTES: u32 = 0x0e36;
 /// Most bytes of a variable's data that OVMF takes.
 const LARGEST: usize = 0x8400;
 
@@ -96,8 +108,7 @@ impl VariableStore {
         };
         let header = volume().ok_or(Fault::NoVolume)?;
         // The words of a right header add up to nothing.
-        let words = bytes.get(..header).ok_or(Fault::NoVolume)?.chunks_exact(2);
-        let sum = words.fold(0u16, |sum, word| sum.wrapping_add(u16::from_le_bytes([word[0], word[1]])));
+        let sum = sum(bytes.get(..header).ok_or(Fault::NoVolume)?);
         if sum != 0 {
             return Err(Fault::NoVolume);
         }
@@ -113,6 +124,20 @@ impl VariableStore {
             free = end;
         }
         Ok(VariableStore { bytes, store, free })
+    }
+
+    /// Reads all of a file, or makes the volume that an aarch64 firmware would make in a flash that was never written.
+    pub fn of_flash(mut bytes: Vec<u8>) -> Result<VariableStore, Fault> {
+        let volume = FLASH_VOLUME * FLASH_BLOCK;
+        let is_blank = bytes.len() >= volume && bytes.iter().all(|byte| *byte == 0 || *byte == 0xff);
+        if is_blank && bytes.len().is_multiple_of(FLASH_BLOCK) {
+            let blocks = (bytes.len() / FLASH_BLOCK) as u32;
+            bytes[..volume].fill(0xff);
+            bytes[..VOLUME_HEADER].copy_from_slice(&volume_header(volume as u64, blocks));
+            let store = VOLUME_HEADER..VOLUME_HEADER + STORE_HEADER;
+            bytes[store].copy_from_slice(&store_header((FLASH_BLOCK - VOLUME_HEADER) as u32));
+        }
+        VariableStore::parse(bytes)
     }
 
     /// The data of a variable that counts.
@@ -183,6 +208,37 @@ impl VariableStore {
     }
 }
 
+/// `EFI_FIRMWARE_VOLUME_HEADER` of a volume of `length` bytes, in a flash of so many blocks.
+fn volume_header(length: u64, blocks: u32) -> [u8; VOLUME_HEADER] {
+    let mut header = [0; VOLUME_HEADER];
+    header[16..32].copy_from_slice(&VOLUME);
+    header[32..40].copy_from_slice(&length.to_le_bytes());
+    header[40..44].copy_from_slice(b"_FVH");
+    header[44..48].copy_from_slice(&ATTRIBUTES.to_le_bytes());
+    header[48] = VOLUME_HEADER as u8;
+    header[55] = 2;
+    header[56..60].copy_from_slice(&blocks.to_le_bytes());
+    header[60..64].copy_from_slice(&(FLASH_BLOCK as u32).to_le_bytes());
+    let sum = sum(&header);
+    header[50..52].copy_from_slice(&sum.wrapping_neg().to_le_bytes());
+    header
+}
+
+/// `VARIABLE_STORE_HEADER` of a store of so many bytes, itself included.
+fn store_header(size: u32) -> [u8; STORE_HEADER] {
+    let mut header = [0; STORE_HEADER];
+    header[..16].copy_from_slice(&STORE);
+    header[16..20].copy_from_slice(&size.to_le_bytes());
+    header[20..22].copy_from_slice(&HEALTHY);
+    header
+}
+
+/// The sum of the words of a volume's header, nothing where it is right.
+fn sum(header: &[u8]) -> u16 {
+    let words = header.chunks_exact(2).map(|word| u16::from_le_bytes([word[0], word[1]]));
+    words.fold(0, u16::wrapping_add)
+}
+
 /// The variable at `at`, and where the next one would be. `None` where there is none any more.
 fn variable(bytes: &[u8], at: usize, end: usize) -> Result<Option<(Found<'_>, usize)>, Fault> {
     if at + HEADER > end || u16_at(bytes, at) != Some(START) {
@@ -210,19 +266,10 @@ mod tests {
 
     /// A volume with a store of so many bytes, its header included.
     fn template(store: u32) -> Vec<u8> {
-        let mut bytes = vec![0xff; 72 + store as usize + 100];
-        bytes[..72].fill(0);
-        bytes[16..32].copy_from_slice(&VOLUME);
+        let mut bytes = vec![0xff; VOLUME_HEADER + store as usize + 100];
         let length = bytes.len() as u64;
-        bytes[32..40].copy_from_slice(&length.to_le_bytes());
-        bytes[40..44].copy_from_slice(b"_FVH");
-        bytes[48] = 72;
-        let sum =
-            bytes[..72].chunks(2).fold(0u16, |sum, word| sum.wrapping_add(u16::from_le_bytes([word[0], word[1]])));
-        bytes[50..52].copy_from_slice(&sum.wrapping_neg().to_le_bytes());
-        bytes[72..88].copy_from_slice(&STORE);
-        bytes[88..92].copy_from_slice(&store.to_le_bytes());
-        bytes[92..100].copy_from_slice(&[0x5a, 0xfe, 0, 0, 0, 0, 0, 0]);
+        bytes[..VOLUME_HEADER].copy_from_slice(&volume_header(length, 1));
+        bytes[VOLUME_HEADER..VOLUME_HEADER + STORE_HEADER].copy_from_slice(&store_header(store));
         bytes
     }
 
@@ -244,6 +291,22 @@ mod tests {
         let mut deleted = store.bytes().to_vec();
         deleted[100 + 2] &= 0xfd;
         assert!(!VariableStore::parse(deleted).unwrap().has_keys());
+    }
+
+    #[test]
+    fn a_flash_that_was_never_written_gets_a_volume() {
+        for byte in [0, 0xff] {
+            let mut store = VariableStore::of_flash(vec![byte; 64 << 20]).unwrap();
+            store.enroll(b"lists", &[9; 16]).unwrap();
+            assert!(VariableStore::parse(store.bytes().to_vec()).unwrap().has_keys());
+            assert_eq!(store.bytes().len(), 64 << 20);
+            // The checksum that Debian's file with keys has, made by the firmware itself.
+            assert_eq!(store.bytes()[50..52], [0xf8, 0xf8]);
+        }
+        for (length, byte) in [(0, 0), ((3 << 18) - 1, 0), ((3 << 18) + 1, 0), (1 << 20, 1)] {
+            assert_eq!(VariableStore::of_flash(vec![byte; length]).unwrap_err(), Fault::NoVolume, "{length}");
+        }
+        assert!(!VariableStore::of_flash(template(4096)).unwrap().has_keys(), "one that is there is read");
     }
 
     #[test]

@@ -43,7 +43,8 @@ const X86_64_SECURE: &[(&str, &str)] = &[
     ("/usr/share/qemu/ovmf-x86_64-smm-code.bin", "/usr/share/qemu/ovmf-x86_64-smm-vars.bin"), // openSUSE
 ];
 
-/// Debian's build with signatures is named by the keys that its other file of variables has.
+/// Debian's build for aarch64 always asks for signatures where there are keys. It has a second name, by the keys in another
+/// file of variables.
 const AARCH64_SECURE: &[(&str, &str)] = &[
     ("/usr/share/AAVMF/AAVMF_CODE.ms.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"), // Debian, Ubuntu
 ];
@@ -68,18 +69,22 @@ pub fn open(arch: Architecture, keys: Option<&Keys>) -> Result<Firmware, RunErro
     let code_file = File::open(&code).map_err(firmware(&code))?;
     let vars_file = match keys {
         None => private_copy(&vars).map_err(firmware(&vars))?,
-        Some(keys) => in_memory(&mut enrolled(&vars, keys)?.as_slice()).map_err(firmware(&vars))?,
+        Some(keys) => in_memory(&mut enrolled(arch, &vars, keys)?.as_slice()).map_err(firmware(&vars))?,
     };
     Ok(Firmware { code: code_file, vars: vars_file })
 }
 
 /// The variables of `template`, with keys.
-fn enrolled(template: &Path, keys: &Keys) -> Result<Vec<u8>, RunError> {
+fn enrolled(arch: Architecture, template: &Path, keys: &Keys) -> Result<Vec<u8>, RunError> {
     let failed = |source| RunError::Firmware { path: template.to_owned(), source };
     let bytes = File::open(template).and_then(|file| read_bounded(file, LARGEST_VARS)).map_err(failed)?;
     let bytes = bytes.ok_or_else(|| failed(too_large()))?;
     let fault = |source| RunError::Variables { path: template.to_owned(), source };
-    let mut store = VariableStore::parse(bytes).map_err(fault)?;
+    let store = match arch {
+        Architecture::X86_64 => VariableStore::parse(bytes),
+        Architecture::Aarch64 => VariableStore::of_flash(bytes),
+    };
+    let mut store = store.map_err(fault)?;
     if !store.has_keys() {
         store.enroll(&keys.lists, &keys.time).map_err(fault)?;
     }
@@ -91,7 +96,7 @@ fn enrolled(template: &Path, keys: &Keys) -> Result<Vec<u8>, RunError> {
 /// # Errors
 /// There is no such firmware, or its template is something else.
 pub fn variables(arch: Architecture, keys: &Keys) -> Result<Vec<u8>, RunError> {
-    enrolled(&paths(arch, true)?.1, keys)
+    enrolled(arch, &paths(arch, true)?.1, keys)
 }
 
 /// The code and the template of its variables, the environment first.
