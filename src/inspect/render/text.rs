@@ -56,7 +56,7 @@ fn signatures(page: &mut Page, programs: &[Program]) {
     }
     page.section("signatures");
     for program in programs {
-        page.fact("signed by", &Fact::new(&program.words(), &program.evidence));
+        page.fact("signed by", &Fact::new(program.words(), &program.evidence));
         program.sha256.iter().for_each(|sha256| page.evidence(&format!("certificate, SHA-256 {sha256}")));
     }
 }
