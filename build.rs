@@ -18,6 +18,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is how cargo is spoken to")]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, thread};
@@ -40,6 +41,11 @@ const SOURCES: [&str; 11] = [
     "rust-toolchain.toml",
 ];
 
+/// What decides where the bodies of layers lie, what is said of them, and what is kept of that for later builds: bases that
+/// other code made are not used.
+const LAYING: [&str; 6] =
+    ["src/layer", "src/flatten", "src/rootfs", "src/ext4", "src/escape.rs", "src/convert/bases.rs"];
+
 fn main() {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
@@ -48,6 +54,7 @@ fn main() {
     if env::var_os("CARGO_FEATURE_HOST").is_none() {
         return;
     }
+    println!("cargo::rustc-env=BOOTDISK_BASES_CODE={:016x}", laying());
     let guests = GUESTS.map(|(arch, triple)| Guest::new(arch, triple));
     // Side by side: each is mostly one processor's work.
     let built = thread::scope(|scope| {
@@ -59,6 +66,26 @@ fn main() {
         println!("cargo::rustc-env=BOOTDISK_PID1_{}_LACKS={lacks}", guest.arch.to_uppercase());
         write_if_changed(&embedded, built.as_deref().unwrap_or_default());
     }
+}
+
+/// A digest of the files of [`LAYING`], by their names.
+fn laying() -> u64 {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut to_do: Vec<PathBuf> = LAYING.map(PathBuf::from).into();
+    while let Some(path) = to_do.pop() {
+        println!("cargo::rerun-if-changed={}", path.display());
+        match fs::read_dir(&path) {
+            Ok(entries) => to_do.extend(entries.map(|entry| entry.expect("a folder of ours can be read").path())),
+            Err(_) => files.push(path),
+        }
+    }
+    files.sort();
+    let mut digest = DefaultHasher::new();
+    for file in files {
+        let bytes = fs::read(&file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
+        (file, bytes).hash(&mut digest);
+    }
+    digest.finish()
 }
 
 /// A guest architecture and what this machine has for it.

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -23,6 +24,32 @@ pub trait Output: Send + Sync {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
     /// Makes `length` bytes at `offset` read as zeros, unallocated where the output can do that.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()>;
+    /// The file that it is, and where in that its byte 0 lies; none where bytes lie elsewhere than their offset says.
+    fn backing(&self) -> Option<(&File, u64)> {
+        None
+    }
+}
+
+/// Has a range of one file share its storage with another's: reflink, ioctl_ficlonerange(2). Offsets and length in bytes.
+///
+/// # Errors
+/// The system's: most file systems cannot, and none can across two of them.
+pub fn share(from: (&File, u64), to: (&File, u64), length: u64) -> io::Result<()> {
+    let range = libc::file_clone_range {
+        src_fd: from.0.as_raw_fd().into(),
+        src_offset: from.1,
+        src_length: length,
+        dest_offset: to.1,
+    };
+    if length == 0 {
+        // The call would take it for "to the end".
+        return Ok(());
+    }
+    // SAFETY: both descriptors are open for the call, and the structure outlives it.
+    match unsafe { libc::ioctl(to.0.as_raw_fd(), libc::FICLONERANGE, &raw const range) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Where a seek leads in `size` bytes from `position`; before the start is an error, behind the end is not.
@@ -58,6 +85,9 @@ impl Output for Slice<'_> {
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.inner.discard(self.start + offset, length)
     }
+    fn backing(&self) -> Option<(&File, u64)> {
+        self.inner.backing().map(|(file, start)| (file, start + self.start))
+    }
 }
 
 impl Output for File {
@@ -92,6 +122,10 @@ impl Output for File {
             Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::ENOSYS) => write_zeros(self, offset, length),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    fn backing(&self) -> Option<(&File, u64)> {
+        Some((self, 0))
     }
 }
 

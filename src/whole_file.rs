@@ -59,6 +59,19 @@ pub fn make<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&File) -> Result<
     file.persist_noclobber(path).map(drop).map_err(|error| error.error.into())
 }
 
+/// Puts a file, written by `fill`, which may leave holes, in the place of the one at `path`. It is left to the system when
+/// the bytes reach stable storage: for what is looked at before it is believed.
+///
+/// # Errors
+/// What `fill` or the system says.
+pub fn make_unsynced<E: From<io::Error>>(path: &Path, fill: impl FnOnce(&File) -> Result<(), E>) -> Result<(), E> {
+    let folder = folder(path);
+    sweep(folder);
+    let (file, _lock) = create(folder)?;
+    fill(file.as_file())?;
+    file.persist(path).map(drop).map_err(|error| error.error.into())
+}
+
 /// Removes what killed programs left in a folder.
 pub fn sweep(folder: &Path) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

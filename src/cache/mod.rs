@@ -12,6 +12,7 @@
 //! changed since it was made is made anew. When the entries take more than [`BUDGET`] bytes of storage, the ones unused
 //! for longest go; one in use never goes. Folder and disks are their owner's alone.
 
+pub mod bases;
 pub mod blobs;
 pub mod durations;
 mod prune;
@@ -207,7 +208,7 @@ fn is_of_the_place(error: &anyhow::Error) -> bool {
 }
 
 /// Whether it is for want of room.
-fn is_full(error: &anyhow::Error) -> bool {
+pub fn is_full(error: &anyhow::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let full = |error: &io::Error| matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
     error.chain().any(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {

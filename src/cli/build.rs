@@ -7,9 +7,8 @@ use super::progress::{Progress, shown_input};
 use super::records::{RecordOptions, Records};
 use super::stdio::{self, say};
 use super::verified::Verified;
-use super::{document, plan, registry, signing, summary};
-use crate::convert::{Event, Writing};
-use crate::image::LayersAhead;
+use super::{bases, document, plan, registry, signing, summary};
+use crate::convert::{Event, Layers, Writing};
 use crate::kernel::Bundle;
 use crate::recognise::Wanted;
 use crate::source::Reference;
@@ -116,7 +115,8 @@ pub fn run(global: &Global, args: &Args, given: &clap::ArgMatches) -> anyhow::Re
     };
     let image = plan::add(image, &args.image, &args.disk, &overrides, observe)?;
     // Decoding takes longest. It begins while the kernel is looked for.
-    let layers = LayersAhead::new(&image.0, threads);
+    let bases = bases::of_user().filter(|_| !form.grows());
+    let layers = Layers::of(&image.0, bases.as_ref(), threads);
     let signed = plan::Signed { signing: signer.map(Arc::new), enroll: args.secure_boot_enroll.map(Into::into) };
     let chosen = (&args.disk, &boot_files);
     let plan = plan::open(image, &args.image, chosen, (firmware, signed), &overrides, args.verified.policy(), observe)?;

@@ -1,10 +1,12 @@
-//! `bootdisk cache`: layers and disks that are kept for later runs.
+//! `bootdisk cache`: layers, disks and bases that are kept for later runs.
 
 use super::ps::age;
 use super::report::{FAILED, WithHint};
 use super::{env, size, stdio};
+use crate::cache::bases::{self, BaseCache};
 use crate::cache::blobs::{self, BlobCache};
 use crate::cache::{DiskCache, Entry, Kept, Pruned, prune};
+use crate::convert::is_whole_base;
 use crate::escape;
 use crate::own_folder::within;
 use anyhow::Result;
@@ -23,8 +25,8 @@ Examples:
   bootdisk cache check               Compare everything with its digests
   bootdisk cache prune --json        What went: kind, name, bytes and path of each
 
-Layers take at most 8 GiB and disks 16 GiB by themselves. A build or a machine that uses something keeps it, whatever is
-pruned meanwhile.";
+Layers take at most 8 GiB, disks 16 GiB and bases 4 GiB by themselves. A base is what the lower layers of an image come to:
+a build that has the same ones begins there. A build or a machine that uses something keeps it, whatever is pruned meanwhile.";
 
 /// Arguments of `bootdisk cache`.
 #[derive(clap::Args)]
@@ -69,11 +71,13 @@ enum Command {
 enum One {
     Blob(blobs::Blob),
     Disk(Entry),
+    Base(bases::Entry),
 }
 
 struct Caches {
     blobs: BlobCache,
     disks: DiskCache,
+    bases: BaseCache,
 }
 
 /// Does what is asked for.
@@ -87,8 +91,11 @@ pub fn run(args: &CacheArgs) -> Result<ExitCode> {
         stdio::data(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let caches =
-        Caches { blobs: BlobCache::open(within(&place, "blobs")?)?, disks: DiskCache::open(within(&place, "disks")?)? };
+    let caches = Caches {
+        blobs: BlobCache::open(within(&place, "blobs")?)?,
+        disks: DiskCache::open(within(&place, "disks")?)?,
+        bases: BaseCache::at(within(&place, "bases")?),
+    };
     match args.command {
         Command::List { json } => caches.list(json),
         Command::Prune { max, json } => caches.prune(max.unwrap_or(0), json),
@@ -102,6 +109,7 @@ impl Kept for One {
         match self {
             One::Blob(blob) => blob.bytes,
             One::Disk(disk) => disk.bytes,
+            One::Base(base) => base.bytes,
         }
     }
 
@@ -109,6 +117,7 @@ impl Kept for One {
         match self {
             One::Blob(blob) => blob.used,
             One::Disk(disk) => disk.used,
+            One::Base(base) => base.used,
         }
     }
 }
@@ -119,6 +128,7 @@ impl One {
             One::Blob(blob) if blob.is_part => "part",
             One::Blob(_) => "blob",
             One::Disk(_) => "disk",
+            One::Base(_) => "base",
         }
     }
 
@@ -126,6 +136,7 @@ impl One {
         match self {
             One::Blob(blob) => &blob.path,
             One::Disk(disk) => &disk.path,
+            One::Base(base) => &base.path,
         }
     }
 
@@ -133,6 +144,7 @@ impl One {
         match self {
             One::Blob(blob) => blob.is_part || blob.is_whole(),
             One::Disk(disk) => disk.is_whole(),
+            One::Base(base) => is_whole_base(base),
         }
     }
 
@@ -140,6 +152,7 @@ impl One {
         match self {
             One::Blob(blob) => blob.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
             One::Disk(disk) => disk.key.clone(),
+            One::Base(base) => base.key.clone(),
         }
     }
 }
@@ -147,8 +160,9 @@ impl One {
 impl Caches {
     /// Everything, the last used first.
     fn all(&self) -> Vec<One> {
-        let blobs = self.blobs.list().into_iter().map(One::Blob);
-        let mut all: Vec<One> = blobs.chain(self.disks.list().into_iter().map(One::Disk)).collect();
+        let mut all: Vec<One> = self.blobs.list().into_iter().map(One::Blob).collect();
+        all.extend(self.disks.list().into_iter().map(One::Disk));
+        all.extend(self.bases.list().into_iter().map(One::Base));
         all.sort_by_key(|kept| std::cmp::Reverse(kept.used()));
         all
     }
@@ -175,10 +189,14 @@ impl Caches {
     fn prune(&self, max: u64, as_json: bool) -> Result<ExitCode> {
         self.blobs.sweep();
         self.disks.sweep();
+        self.bases.sweep();
         let (all, images) = (self.all(), self.images());
         let count = all.len();
         let Pruned { gone, bytes, left } = prune(all, max, |kept| self.remove(kept));
         self.blobs.forget_tags();
+        if max == 0 {
+            self.bases.forget_images();
+        }
         match as_json {
             true => {
                 let document = json!({ "removed": objects(&gone, &images), "bytes": bytes, "left": left });
@@ -196,6 +214,7 @@ impl Caches {
         match kept {
             One::Blob(blob) => blob.remove(),
             One::Disk(disk) => self.disks.remove(&disk.path),
+            One::Base(base) => base.remove(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Data goes to standard output, everything else to standard error. [`main`] is all the binary calls.
 
 mod against;
+mod bases;
 mod build;
 mod cache;
 mod cancel;

@@ -31,7 +31,7 @@ pub struct Reaching {
     /// Fetch layers that the registry does not have (foreign, non-distributable ones) from the addresses in the manifest
     #[arg(long)]
     allow_foreign_layers: bool,
-    /// Use no layers and disks from earlier runs, and keep none
+    /// Use no layers, disks and bases from earlier runs, and keep none
     #[arg(long)]
     no_cache: bool,
 }

@@ -5,7 +5,7 @@ use super::machine::BootChoice;
 use super::options::{self, Global};
 use super::progress::{Progress, shown_input};
 use super::report::WithHint;
-use super::{convert, env, plan};
+use super::{bases, convert, env, plan};
 use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache, GetError};
@@ -73,8 +73,9 @@ impl Target {
         let disk = (disk, &options::BootFiles::default());
         let plan = plan::open(image, target, disk, (firmware, plan::Signed::default()), &overrides, None, observe)?;
         let cache = env::cache().and_then(|dir| DiskCache::open(within(&dir, "disks")?));
+        let bases = bases::of_user();
         let write = |path: &Path, progress: &mut Progress| {
-            plan.write(path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ())
+            plan.write(bases.as_ref(), path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ())
         };
         let kept = cache.map_err(GetError::Cache);
         let kept = (!Access::settled().forgets)

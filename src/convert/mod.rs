@@ -5,6 +5,7 @@
 //!  Plan::write   layers ─▶ tree + bodies ─▶ root file system, and boot files ─▶ partition table ─▶ published
 //! ```
 
+mod bases;
 mod facts;
 mod form;
 mod login;
@@ -18,6 +19,7 @@ mod write;
 pub use crate::boot::Firmware;
 pub use crate::boot::signed::Enroll;
 pub use crate::ext4::Free;
+pub use bases::{Bases, Layers, is_whole_base};
 pub use facts::made_at;
 pub use form::{data_of, measured, write_form};
 pub use login::LoginError;

@@ -7,6 +7,7 @@
 //!
 //! Boot files that know something of the root, its hash or its os-release, are written behind it.
 
+use super::bases::{Begun, Keeping, Layers};
 use super::facts::made_at;
 use super::form::{raw_copy, write_form};
 use super::login;
@@ -15,13 +16,14 @@ use super::size::SizeError;
 use super::verified::Settled;
 use super::verify::{Expected, expected_userland, verify};
 use super::watched::Watched;
-use super::{AUTOMATIC_LIMIT, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Unified, Verity, Writing};
+use super::{AUTOMATIC_LIMIT, Bases, Built, COUNTED_RATIO, EspSize, Event, Observer, Plan, Unified, Verity, Writing};
 use crate::arch::Architecture;
 use crate::boot::signed::Signed;
 use crate::boot::{self, Boot, initramfs, uki};
+use crate::cache::is_full;
 use crate::contents::installed::{Installed, installed, os_release};
 use crate::disk::gpt::{Before, Layout, LayoutError, Role};
-use crate::ext4::{self, Descriptors};
+use crate::ext4::{self, Descriptors, Refused};
 use crate::flatten;
 use crate::formats::verity::{BLOCK, Superblock};
 use crate::forms::{self, Form, Growing};
@@ -30,9 +32,9 @@ use crate::image::LayersAhead;
 use crate::kernel::Packing;
 use crate::output::{Output, Slice};
 use crate::publish::PartialFile;
-use crate::rootfs::{Attrs, Time, Tree};
+use crate::rootfs::{Time, Tree};
 use crate::verity::{self, Geometry};
-use crate::{added, guest_modules, layer, startable};
+use crate::{added, guest_modules, startable};
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::path::Path;
@@ -59,24 +61,25 @@ struct Root {
 
 impl Plan {
     /// Writes the disk and publishes it at `path`. Until then nothing is there, or what was there before.
-    pub fn write(&self, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
-        self.write_from(LayersAhead::new(&self.image, writing.threads), path, writing, observe)
+    ///
+    /// It begins at one of the `bases` and leaves one, where there are any.
+    pub fn write(&self, bases: Option<&Bases>, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
+        self.write_from(Layers::of(&self.image, bases, writing.threads), path, writing, observe)
     }
 
     /// The same with the layers of its image, which somebody has begun to decode already.
-    pub fn write_from(
-        &self,
-        layers: LayersAhead,
-        path: &Path,
-        writing: &Writing,
-        observe: Observer<'_>,
-    ) -> Result<Built> {
-        let built = self.write_parts(layers, path, writing, observe);
+    pub fn write_from(&self, layers: Layers, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
+        let bases = layers.plan.as_ref().map(|plan| plan.bases.clone());
+        let mut built = self.write_parts(layers, path, writing, observe);
+        // No build fails for what is kept of others.
+        if built.as_ref().is_err_and(is_full) && bases.is_some_and(|bases| bases.give_room(path)) {
+            built = self.write_parts(Layers::of(&self.image, None, writing.threads), path, writing, observe);
+        }
         observe(Event::Done);
         built
     }
 
-    fn write_parts(&self, layers: LayersAhead, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
+    fn write_parts(&self, layers: Layers, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
         let architecture = Architecture::try_from(self.bundle.arch)?;
         // What no disk can be is refused before there is a file.
         let esp_size = self.esp_size(architecture)?;
@@ -84,6 +87,11 @@ impl Plan {
         Layout::root_offset(architecture, esp_size)?;
         let grows = writing.form.grows();
         let file = PartialFile::create(path, if grows { 0 } else { self.options.size.unwrap_or(0) })?;
+        // Where a form puts bytes depends on when they come.
+        let layers = match grows && layers.plan.is_some() {
+            true => Layers::of(&self.image, None, writing.threads),
+            false => layers,
+        };
         let growing = grows.then(|| Growing::new(&file));
         let disk: &dyn Output = growing.as_ref().map_or(&file, |growing| growing);
         let before = self.before_root(architecture, esp_size, disk, observe)?;
@@ -215,7 +223,7 @@ impl Plan {
     /// Reads all layers into the root file system, which begins at byte `offset` and has `size` bytes, if that is known.
     fn write_root(
         &self,
-        streams: LayersAhead,
+        layers: Layers,
         disk: &dyn Output,
         (offset, size): (u64, Option<u64>),
         writing: &Writing,
@@ -223,8 +231,23 @@ impl Plan {
         observe: Observer<'_>,
     ) -> Result<Root> {
         let slice = Slice::new(disk, offset);
-        let mut writer = ext4::Writer::new(&slice, self.parameters(size));
-        let tree = self.flatten(streams, &mut writer, in_vain, observe)?;
+        let Layers { mut ahead, base, mut plan } = layers;
+        let mut begun = None;
+        if let Some(base) = &base {
+            observe(Event::Step("taking layers from an earlier build"));
+            match Begun::at(base, &slice, self.parameters(size)) {
+                Ok(there) => begun = Some(there),
+                Err(Refused::Output(error)) => return Err(error.into()),
+                Err(Refused::Damaged) => {
+                    let instead = plan.take().map(|plan| Layers::instead(plan, &self.image, writing.threads));
+                    Layers { ahead, plan, .. } =
+                        instead.unwrap_or_else(|| Layers::of(&self.image, None, writing.threads));
+                }
+                Err(Refused::Unfit) => ahead = LayersAhead::new(&self.image, writing.threads),
+            }
+        }
+        let begun = begun.unwrap_or_else(|| Begun::new(&slice, self.parameters(size)));
+        let Begun { writer, tree, .. } = self.flatten(begun, ahead, plan.as_ref(), in_vain, observe)?;
         login::has_shell(&self.spec, &tree)?;
         observe(Event::Step("writing the file system's metadata"));
         let root = writer.seal(&tree).map_err(|error| self.too_small(error, offset))?;
@@ -332,28 +355,30 @@ impl Plan {
         }
     }
 
-    /// Applies every layer, lowest first. Bodies are in their final blocks when it returns.
-    fn flatten(
+    /// Applies the layers that are left, lowest first. Bodies are in their final blocks when it returns.
+    fn flatten<'a>(
         &self,
+        mut begun: Begun<'a>,
         streams: LayersAhead,
-        writer: &mut ext4::Writer<'_>,
+        keeping: Option<&Keeping>,
         in_vain: &AtomicBool,
         observe: Observer<'_>,
-    ) -> Result<Tree<ext4::Body>> {
-        let mut tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
-        let mut warnings = layer::Warnings::default();
+    ) -> Result<Begun<'a>> {
         let limits = flatten::Limits::default();
-        let layers = &self.image.layers;
+        let (layers, first) = (&self.image.layers, begun.layers);
         observe(Event::Layers { count: layers.len(), bytes: layers.iter().map(|layer| layer.size).sum() });
-        let mut before = 0;
-        for (index, (layer, stream)) in layers.iter().zip(streams).enumerate() {
+        begun.remarks.iter().for_each(|text| observe(Event::Warning(text)));
+        let mut before = layers[..first].iter().map(|layer| layer.size).sum();
+        for ((index, layer), stream) in layers.iter().enumerate().skip(first).zip(streams) {
             observe(Event::Layer { index, count: layers.len(), bytes: layer.size });
             let digest = layer.digest.as_ref().unwrap_or(&layer.diff_id);
             let place = || format!("cannot build from {}: layer {} ({digest})", self.options.source, index + 1);
             let mut stream = Watched::new(stream.with_context(place)?, before, in_vain, observe);
-            let applied = flatten::apply(&mut tree, index as u32, &mut stream, writer, &limits, &mut warnings);
+            let Begun { writer, tree, warnings, .. } = &mut begun;
+            let applied = flatten::apply(tree, index as u32, &mut stream, writer, &limits, warnings);
             if let Some(text) = stream.inner.warning() {
                 (stream.observe)(Event::Warning(&text));
+                begun.remarks.push(text);
             }
             match applied {
                 Ok(_) => stream.inner.finish().with_context(place)?,
@@ -365,9 +390,12 @@ impl Plan {
                 }
             }
             before += layer.size;
+            begun.layers += 1;
+            // Only now is the layer known to be what the image says.
+            begun.keep(keeping);
         }
-        warnings.to_string().lines().for_each(|text| observe(Event::Warning(text)));
-        Ok(tree)
+        begun.warnings.to_string().lines().for_each(|text| observe(Event::Warning(text)));
+        Ok(begun)
     }
 
     fn parameters(&self, size: Option<u64>) -> ext4::Params {

@@ -31,6 +31,30 @@ impl Allocator {
         Allocator { by_start: BTreeMap::new(), by_length: BTreeSet::new(), frontier: 1 + room, base: 1 + room }
     }
 
+    /// Blocks at the start of a group with a superblock.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The free ranges below the frontier as (start, length), ascending.
+    pub fn holes(&self) -> impl ExactSizeIterator<Item = (u64, u64)> + '_ {
+        self.by_start.iter().map(|(&start, &length)| (start, length))
+    }
+
+    /// As it was with this frontier and these free ranges below it; `None` when they are none that it can have had.
+    pub fn resumed(room: u64, frontier: u64, holes: &[(u64, u64)]) -> Option<Allocator> {
+        let mut this = Allocator::new(room);
+        let mut end = this.base;
+        for &(start, length) in holes {
+            let is_right = start >= end && length > 0 && start.checked_add(length)? <= frontier;
+            is_right.then_some(())?;
+            this.add(start, length);
+            end = start + length;
+        }
+        this.frontier = Some(frontier).filter(|&frontier| frontier >= this.base)?;
+        Some(this)
+    }
+
     /// No block from here on was given out and is not back yet.
     pub fn frontier(&self) -> u64 {
         self.frontier

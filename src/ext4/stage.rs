@@ -32,6 +32,11 @@ impl<'a> Stage<'a> {
         Stage { output, end, first: 0, pending: Vec::new(), stale: Ranges::default() }
     }
 
+    /// The first block that is not on the disk.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Where the blocks go.
     pub fn output(&self) -> &'a dyn Output {
         self.output

@@ -84,6 +84,8 @@ pub struct Writer<'a> {
     pub(super) room: u64,
     pub(super) blocks: Allocator,
     pub(super) stage: Stage<'a>,
+    /// The highest frontier there was, in blocks: what [`Params::limit`] is compared with.
+    pub(super) peak: u64,
     open: Open,
 }
 
@@ -111,6 +113,7 @@ impl<'a> Writer<'a> {
             room,
             blocks: Allocator::new(room),
             stage: Stage::new(output, end),
+            peak: 0,
             params,
             open: Open::default(),
         }
@@ -142,7 +145,8 @@ impl<'a> Writer<'a> {
         let wanted = (open.size - open.position).div_ceil(BLOCK).clamp(1, CLAIM_MAX);
         open.claim = self.blocks.take(wanted);
         open.claimed = wanted;
-        if self.blocks.frontier().saturating_mul(BLOCK) > self.params.limit {
+        self.peak = self.peak.max(self.blocks.frontier());
+        if self.peak.saturating_mul(BLOCK) > self.params.limit {
             return Err(BodyError::LimitExceeded { limit: self.params.limit }.into());
         }
         Ok(())

@@ -31,8 +31,14 @@ pub struct LayersAhead {
 impl LayersAhead {
     /// Begins to decode as many layers at a time as there are `threads` to do it, 1 to 4.
     pub fn new(image: &Image, threads: usize) -> LayersAhead {
-        let at_once = threads.clamp(1, MOST).min(image.layers.len().max(1));
-        let rest = image.layers.clone().into_iter().enumerate();
+        LayersAhead::after(image, 0, threads)
+    }
+
+    /// The same behind the lowest `first` layers, which are not opened.
+    pub fn after(image: &Image, first: usize, threads: usize) -> LayersAhead {
+        let at_once = threads.clamp(1, MOST).min(image.layers.len().saturating_sub(first).max(1));
+        let mut rest = image.layers.clone().into_iter().enumerate();
+        (0..first).for_each(|_| _ = rest.next());
         let mut layers = LayersAhead { rest, open: VecDeque::new(), at_once };
         layers.open_more();
         layers

@@ -3,6 +3,7 @@
 //! An image can be odd in a million places; this stays small.
 
 use crate::escape::escape;
+use crate::rootfs::{Pack, Unpack};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -45,6 +46,25 @@ pub enum WarningKind {
     /// An opaque marker at the root: everything of lower layers is gone.
     OpaqueRoot,
 }
+
+/// All kinds, each at the place that its number says.
+const KINDS: [WarningKind; 15] = [
+    WarningKind::UnknownType,
+    WarningKind::UnknownRecord,
+    WarningKind::AclWithoutIds,
+    WarningKind::TimeClamped,
+    WarningKind::Duplicate,
+    WarningKind::WhiteoutType,
+    WarningKind::WhiteoutDirectory,
+    WarningKind::Aufs,
+    WarningKind::Overlay,
+    WarningKind::RootLink,
+    WarningKind::RootAttributes,
+    WarningKind::GlobalRecord,
+    WarningKind::ThroughLowerLink,
+    WarningKind::DeletedAndThere,
+    WarningKind::OpaqueRoot,
+];
 
 impl WarningKind {
     /// What it is, for people: "path twice in one layer, the last one counts".
@@ -108,6 +128,28 @@ impl Warnings {
         self.kinds.is_empty()
     }
 
+    /// Appends them as bytes, for [`Warnings::unpack`].
+    pub fn pack(&self, out: &mut Pack) {
+        out.count(self.kinds.len());
+        for (&kind, (count, examples)) in &self.kinds {
+            out.number(kind as u8);
+            out.number(*count);
+            out.count(examples.len());
+            examples.iter().for_each(|text| out.text(text.as_bytes()));
+        }
+    }
+
+    /// The warnings that were packed; `None` when the bytes are none.
+    pub fn unpack(input: &mut Unpack<'_>) -> Option<Warnings> {
+        let text = |input: &mut Unpack<'_>| String::from_utf8(input.text()?.to_vec()).ok();
+        let kinds = input.list(|input| {
+            let kind = *KINDS.get(input.small::<usize>()?)?;
+            let (count, examples) = (input.number()?, input.list(text)?);
+            (examples.len() <= EXAMPLES && count > 0).then_some((kind, (count, examples)))
+        })?;
+        Some(Warnings { kinds: kinds.into_iter().collect() })
+    }
+
     /// Every kind that was met, its count and its first examples (escaped), in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = (WarningKind, u64, &[String])> {
         self.kinds.iter().map(|(&kind, (count, examples))| (kind, *count, examples.as_slice()))
@@ -141,5 +183,24 @@ mod tests {
         let text = warnings.to_string();
         assert!(text.len() < 600, "{text}");
         assert!(text.contains("(1000000 in all): file0\\x1b, file1\\x1b, file2\\x1b\n"), "{text}");
+    }
+
+    #[test]
+    fn warnings_are_the_same_again_and_go_on() {
+        let mut first = Warnings::default();
+        for (number, &kind) in KINDS.iter().enumerate() {
+            assert_eq!(kind as usize, number);
+            (0..=number).for_each(|i| first.add(kind, format!("file{i}").as_bytes()));
+        }
+        let mut out = Pack::default();
+        first.pack(&mut out);
+        let mut second = Warnings::unpack(&mut Unpack(&out.0)).unwrap();
+        assert_eq!(second, first);
+        for warnings in [&mut first, &mut second] {
+            warnings.add(WarningKind::UnknownType, b"more");
+        }
+        assert_eq!(second, first);
+        out.0[1] = KINDS.len() as u8;
+        assert!(Warnings::unpack(&mut Unpack(&out.0)).is_none());
     }
 }

@@ -24,6 +24,7 @@ pub use document::Document;
 pub use error::FileError;
 pub use leftovers::{remove_stale_in, remove_unpublished};
 pub use partial::PartialFile;
+pub use space::{free_bytes, share_room};
 
 use self::place::Place;
 use self::target::Target;

@@ -103,6 +103,9 @@ impl Output for PartialFile {
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.file.discard(offset, length).map_err(|error| self.explain(error))
     }
+    fn backing(&self) -> Option<(&File, u64)> {
+        Some((&self.file, 0))
+    }
 }
 
 /// Creates a file that nobody else has and locks it. Between the two another run may take it for a leftover: then the

@@ -1,14 +1,16 @@
 //! The root file system as a value: a tree of names and inodes.
 //!
 //! [`tree`] is the pure model. It knows no tar and no on-disk format: file bodies are a type parameter, chosen by
-//! whoever stores them ([`BodySink`]). [`dump`] writes it as text; [`memory`] keeps bodies for tests.
+//! whoever stores them ([`BodySink`]). [`dump`] writes it as text, [`keep`] as bytes that it can be made of again; [`memory`] keeps bodies for tests.
 //! [`crate::flatten`] puts layers onto it.
 
 mod chunked;
 pub mod dump;
+mod keep;
 pub mod memory;
 pub mod tree;
 
+pub use keep::{Pack, Unpack};
 pub use tree::{Attrs, InodeId, Kind, Time, Tree};
 
 use std::io;

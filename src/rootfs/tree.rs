@@ -31,7 +31,7 @@ pub struct InodeId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId(u32);
 
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// A point in time: seconds since the epoch, negative before it, and nanoseconds 0 to 999,999,999 after that second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,9 +95,9 @@ pub enum Kind<B> {
 /// The list of a directory's entries. Only the tree looks inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Children {
-    first: u32,
-    last: u32,
-    count: u32,
+    pub(super) first: u32,
+    pub(super) last: u32,
+    pub(super) count: u32,
 }
 
 impl Default for Children {
@@ -121,7 +121,7 @@ pub struct Inode<B> {
     /// What it is.
     pub kind: Kind<B>,
     /// Names that lead to it; the root and every directory have one. Not the `st_nlink` of a directory.
-    links: u32,
+    pub(super) links: u32,
 }
 
 impl<B> Inode<B> {
@@ -133,13 +133,13 @@ impl<B> Inode<B> {
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory(_))
     }
-    fn file_bytes(&self) -> u64 {
+    pub(super) fn file_bytes(&self) -> u64 {
         match self.kind {
             Kind::File { size, .. } => size,
             _ => 0,
         }
     }
-    fn text_bytes(&self) -> u64 {
+    pub(super) fn text_bytes(&self) -> u64 {
         let target = match &self.kind {
             Kind::Symlink(target) => target.len() as u64,
             _ => 0,
@@ -152,29 +152,30 @@ fn xattr_bytes(attrs: &Attrs) -> u64 {
     attrs.xattrs.iter().flatten().map(|(name, value)| (name.len() + value.len()) as u64).sum()
 }
 
-struct Entry {
-    parent: u32,
-    inode: u32,
-    name: u32,
-    length: u8,
-    prev: u32,
-    next: u32,
-    layer: u32,
+pub(super) struct Entry {
+    pub(super) parent: u32,
+    pub(super) inode: u32,
+    pub(super) name: u32,
+    /// 0 when the entry is free.
+    pub(super) length: u8,
+    pub(super) prev: u32,
+    pub(super) next: u32,
+    pub(super) layer: u32,
 }
 
 /// The tree. `B` says where a file's body is.
 pub struct Tree<B> {
-    names: Texts,
+    pub(super) names: Texts,
     /// Bytes in `names` of entries that are gone.
-    dead_names: u64,
-    entries: Chunked<Entry>,
-    inodes: Chunked<Option<Inode<B>>>,
-    index: HashTable<u32>,
-    hasher: RandomState,
-    free_entries: Vec<u32>,
-    free_inodes: Vec<u32>,
-    file_bytes: u64,
-    text_bytes: u64,
+    pub(super) dead_names: u64,
+    pub(super) entries: Chunked<Entry>,
+    pub(super) inodes: Chunked<Option<Inode<B>>>,
+    pub(super) index: HashTable<u32>,
+    pub(super) hasher: RandomState,
+    pub(super) free_entries: Vec<u32>,
+    pub(super) free_inodes: Vec<u32>,
+    pub(super) file_bytes: u64,
+    pub(super) text_bytes: u64,
 }
 
 /// Why a name or an inode cannot go into the tree.
@@ -475,7 +476,7 @@ impl<B> Tree<B> {
         self.dead_names = 0;
     }
 
-    fn name_of(&self, entry: u32) -> &[u8] {
+    pub(super) fn name_of(&self, entry: u32) -> &[u8] {
         let entry = &self.entries[entry];
         self.names.get(entry.name, entry.length.into())
     }
@@ -495,7 +496,7 @@ impl<B> Tree<B> {
         self.hash(InodeId(self.entries[entry].parent), self.name_of(entry))
     }
 
-    fn index_entry(&mut self, id: u32, dir: InodeId, name: &[u8]) {
+    pub(super) fn index_entry(&mut self, id: u32, dir: InodeId, name: &[u8]) {
         let hash = self.hash(dir, name);
         let Tree { index, entries, names, hasher, .. } = self;
         let key = |e: u32| {

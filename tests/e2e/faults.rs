@@ -4,8 +4,9 @@
 //! was there before or the whole new thing, status 0 only with the right one, and no panic. Without
 //! `BOOTDISK_TEST_FULL=1` a sample is taken; docs/reliability.md has the figures of all.
 
-use crate::{e2e, small_kernel, tools};
+use crate::{bases, e2e, images, small_kernel, tools};
 use e2e::{Bench, Kernel, image, run, sha256};
+use images::{Pack, TarBuilder};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -63,21 +64,28 @@ impl Subject<'_> {
         busiest
     }
 
-    /// All points, or some of them, evenly.
-    fn points(&self) -> Vec<String> {
+    /// All points, or `most` of them, evenly.
+    fn points(&self, most: usize) -> Vec<String> {
         let all =
             self.calls().into_iter().flat_map(|(call, count)| evenly(count).map(move |number| (call.clone(), number)));
         let all: Vec<String> =
             all.flat_map(|(call, number)| FAULTS.map(|fault| format!("inject={call}:{fault}:when={number}"))).collect();
-        assert!(all.len() > SAMPLE, "{}: only {} points", self.name, all.len());
-        if std::env::var_os("BOOTDISK_TEST_FULL").is_some() {
+        assert!(all.len() / FAULTS.len() > SAMPLE.min(most), "{}: only {} points", self.name, all.len());
+        if most >= all.len() {
             return all;
         }
-        (0..SAMPLE).map(|number| all[number * all.len() / SAMPLE + number % FAULTS.len()].clone()).collect()
+        (0..most)
+            .map(|number| all[number * all.len() / most / FAULTS.len() * FAULTS.len() + number % FAULTS.len()].clone())
+            .collect()
     }
 
     fn sweep(&self) {
-        let points = self.points();
+        self.sweep_at(if std::env::var_os("BOOTDISK_TEST_FULL").is_some() { usize::MAX } else { SAMPLE });
+    }
+
+    /// At so many points at most.
+    fn sweep_at(&self, most: usize) {
+        let points = self.points(most);
         let mut wrong = Vec::new();
         for point in &points {
             (self.reset)();
@@ -146,6 +154,64 @@ fn build_leaves_the_old_disk_or_the_whole_new_one() {
         complaint: &|succeeded| old_or_whole(&disk, &whole, succeeded),
     }
     .sweep();
+}
+
+/// A build that leaves a base, or one that begins at it: besides its disk, what is kept is whole, and the next build has the
+/// right disk.
+fn builds_with_a_base(name: &'static str, is_kept: bool) {
+    let bench = Bench::new(Kernel::Cloud);
+    let top = TarBuilder::new().file("app", 0o755, b"one").file("lib/two", 0o644, &[7; 9_000]);
+    let image = bases::image(&bench, "image", Pack::Gzip, top.build());
+    let (folder, copy, disk) = (bench.path("cache/bootdisk/bases"), bench.path("bases"), bench.path("disk.img"));
+    let copy_of = |from: &Path, to: &Path| {
+        _ = tools::stdout(Command::new("cp").args(["-a", "--sparse=always"]).arg(from).arg(to));
+    };
+    // Another image has the same lower layer.
+    let other = TarBuilder::new().file("app", 0o755, b"two").build();
+    bench.build(bases::image(&bench, "other", Pack::Gzip, other), "other.img", &SMALL);
+    if !is_kept {
+        copy_of(&folder, &copy);
+    }
+    let whole = sha256(&bench.build(&image, "whole.img", &SMALL));
+    if is_kept {
+        copy_of(&folder, &copy);
+    }
+    let is_base = |path: PathBuf| path.extension().is_some_and(|end| end == "base");
+    let count = fs::read_dir(&folder).unwrap().filter(|entry| is_base(entry.as_ref().unwrap().path())).count();
+    assert_eq!(count, 1);
+    let mut words = arguments(&["build", "-q", "-o"]);
+    words.extend([disk.clone().into_os_string(), image.clone().into_os_string()]);
+    words.extend(arguments(&SMALL));
+    Subject {
+        name,
+        bench: &bench,
+        arguments: words,
+        reset: &|| {
+            _ = fs::remove_dir_all(&folder);
+            copy_of(&copy, &folder);
+            fs::write(&disk, "old").unwrap();
+        },
+        complaint: &|succeeded| {
+            let torn = old_or_whole(&disk, &whole, succeeded);
+            let check = || run(bench.bootdisk().args(["cache", "check"]));
+            let damaged = || (check().status != Some(0)).then(|| "a base is damaged".to_owned());
+            let next = || sha256(&bench.build(&image, "next.img", &SMALL)) != whole;
+            torn.or_else(damaged).or_else(|| next().then(|| "the next disk is another one".into()))
+        },
+    }
+    .sweep_at(50);
+}
+
+#[test]
+#[ignore = "minutes: two builds at each of 50 points"]
+fn a_build_that_leaves_a_base_leaves_a_whole_one_or_none() {
+    builds_with_a_base("build, leaving a base", false);
+}
+
+#[test]
+#[ignore = "minutes: two builds at each of 50 points"]
+fn a_build_that_begins_at_a_base_has_the_right_disk() {
+    builds_with_a_base("build, beginning at a base", true);
 }
 
 /// A QEMU that ends at once: what is looked at is the disk in the cache.

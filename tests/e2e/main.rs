@@ -10,6 +10,7 @@ mod support;
 
 mod aarch64;
 mod bad_input;
+mod bases;
 mod buses;
 mod cache;
 mod command_line;

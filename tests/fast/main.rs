@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bases;
 mod boxes;
 mod counting;
 mod disk_file;
