@@ -59,6 +59,19 @@ struct Root {
     os_release: Option<Vec<u8>>,
 }
 
+/// What `here` returns, and `other` on a thread of its own meanwhile. A panic of that goes on in this thread.
+///
+/// # Errors
+/// There can be no thread.
+fn beside<T, U: Send>(name: &str, other: impl FnOnce() -> U + Send, here: impl FnOnce() -> T) -> Result<(T, U)> {
+    thread::scope(|scope| {
+        let other = thread::Builder::new().name(name.into()).spawn_scoped(scope, other);
+        let other = other.context("cannot start a thread")?;
+        let here = here();
+        Ok((here, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+    })
+}
+
 impl Plan {
     /// Writes the disk and publishes it at `path`. Until then nothing is there, or what was there before.
     ///
@@ -107,14 +120,20 @@ impl Plan {
         };
         let in_vain = AtomicBool::new(false);
         let beforehand = Settled::of(&self.identity, &self.command_line, None);
+        let read_kernel = || {
+            let kernel = self.bundle.boot.read();
+            kernel.inspect_err(|_| in_vain.store(true, Ordering::Relaxed))
+        };
         let write_boot_files = || {
-            let written = self.write_boot_files(&prefix, &beforehand, disk);
-            in_vain.store(written.is_err(), Ordering::Relaxed);
-            written
+            let written = self.write_boot_files(&read_kernel()?, &prefix, &beforehand, disk);
+            written.inspect_err(|_| in_vain.store(true, Ordering::Relaxed))
         };
         let (root, boot_files, settled, hashes) = if self.options.verity.is_some() || self.unified.is_some() {
-            // What they say of the root is known when that is written.
-            let written = self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe)?;
+            // What they say of the root is known when that is written; the kernel is read meanwhile.
+            let (written, kernel) = beside("kernel", read_kernel, || {
+                self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe)
+            })?;
+            let (kernel, written) = (kernel?, written?);
             let hashes = match self.options.verity {
                 Some(_) => {
                     observe(Event::Step("hashing the root file system"));
@@ -127,7 +146,7 @@ impl Plan {
             let os_release = uki::osrel(written.os_release.as_deref(), &self.bundle.release);
             let settled = Settled { os_release, ..Settled::of(&self.identity, &self.command_line, root_hash) };
             let layout = hashes.as_ref().map_or(&prefix, |(layout, _)| layout);
-            let boot_files = self.write_boot_files(layout, &settled, disk);
+            let boot_files = self.write_boot_files(&kernel, layout, &settled, disk);
             (Ok(written), boot_files, settled, hashes)
         } else if grows {
             // By one at a time, so that its bytes are always the same.
@@ -135,12 +154,8 @@ impl Plan {
             let root = self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe);
             (root, boot_files, beforehand, None)
         } else {
-            let (root, boot_files) = thread::scope(|scope| {
-                let boot_files = thread::Builder::new().name("boot files".into()).spawn_scoped(scope, write_boot_files);
-                let boot_files = boot_files.context("cannot start a thread")?;
-                let root = self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe);
-                // A panic of that thread goes on in this one.
-                anyhow::Ok((root, boot_files.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+            let (root, boot_files) = beside("boot files", write_boot_files, || {
+                self.write_root(layers, disk, (offset, root_size), writing, &in_vain, observe)
             })?;
             (root, boot_files, beforehand, None)
         };
@@ -262,10 +277,15 @@ impl Plan {
     }
 
     /// Writes ESP and BIOS boot partition where `layout` has them. The boot code is for the partition table's sector.
-    fn write_boot_files(&self, layout: &Layout, settled: &Settled, disk: &dyn Output) -> Result<BootFiles> {
-        let (kernel, initramfs) = (self.bundle.boot.read()?, self.initramfs(settled)?);
-        let title = self.title();
-        let code = boot::write(&self.boot(&kernel, &initramfs, &title, settled), layout, disk)?;
+    fn write_boot_files(
+        &self,
+        kernel: &[u8],
+        layout: &Layout,
+        settled: &Settled,
+        disk: &dyn Output,
+    ) -> Result<BootFiles> {
+        let (initramfs, title) = (self.initramfs(settled)?, self.title());
+        let code = boot::write(&self.boot(kernel, &initramfs, &title, settled), layout, disk)?;
         Ok(BootFiles { code, kernel: kernel.len() as u64, initramfs: initramfs.len() as u64 })
     }
 

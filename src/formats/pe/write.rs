@@ -15,6 +15,7 @@
 use super::headers::{SIZE_OF_CODE, SIZE_OF_DATA, SIZE_OF_IMAGE};
 use super::{Fault, Headers, MAX_SECTIONS, SECTION};
 use crate::formats::u32_at;
+use crate::large;
 
 /// Bytes that sections are rounded to in the file, at least.
 const SECTOR: u64 = 512;
@@ -59,7 +60,7 @@ pub fn append(program: &[u8], sections: &[New<'_>]) -> Result<Vec<u8>, Fault> {
     if whole > u32::MAX.into() {
         return Err(Fault::TooLarge);
     }
-    let mut file = Vec::with_capacity(whole as usize);
+    let mut file = large::buffer(whole as usize);
     file.extend_from_slice(program);
     fill(&mut file, in_file);
     let mut header = headers.table_end(program, headers.sections.len());
