@@ -16,16 +16,17 @@
 //! and nobody ever writes to one that has its name. Its time of last modification is that of its last use: when all take more
 //! than [`BUDGET`] bytes, the ones unused for longest go. Folder and files are their owner's alone.
 
-use super::prune::{Kept, Pruned, prune};
+use super::files;
+use super::prune::{Entry, Pruned, prune};
 use crate::hex::hex;
 use crate::image::Image;
 use crate::own_folder;
 use crate::publish::{free_bytes, share_room};
 use crate::whole_file;
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -127,8 +128,8 @@ impl BaseCache {
         bases.chain(images).map(common).filter(|&count| count < keys.len()).max().unwrap_or(0)
     }
 
-    /// Remembers that an image with these keys is built, instead of the one that was built longest ago when they are many. What goes
-    /// wrong is not remembered.
+    /// Remembers that an image with these keys is built, instead of the one that was built longest ago when they are many.
+    /// What goes wrong is not remembered.
     pub fn remember(&self, keys: &[Key]) {
         let Some(key) = keys.last().filter(|_| keys.len() <= MAX_KEYS) else { return };
         let path = self.dir.join(format!("{}.image", hex(key)));
@@ -150,9 +151,9 @@ impl BaseCache {
 
     /// The files of images that are remembered, with when each was last built.
     fn images(&self) -> Vec<(SystemTime, PathBuf)> {
-        let listing = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        let images = listing.filter(|path| path.extension().is_some_and(|end| end == "image"));
-        images.filter_map(|path| Some((path.symlink_metadata().ok()?.modified().ok()?, path))).collect()
+        files::ending(&self.dir, "image")
+            .filter_map(|path| Some((path.symlink_metadata().ok()?.modified().ok()?, path)))
+            .collect()
     }
 
     /// Keeps a base of layers with these keys, whose blocks take so many bytes. `fill` writes the blocks behind the first
@@ -189,7 +190,7 @@ impl BaseCache {
     /// Removes what was unused for longest until the rest fits `budget` bytes.
     fn prune(&self, budget: u64, keep: &Path) -> Pruned<Entry> {
         self.sweep();
-        prune(self.list(), budget, |base| base.path != keep && base.remove())
+        prune(self.list(), budget, |base| base.path != keep && remove(base))
     }
 
     /// Removes everything, for want of room where `output` lies: whether there was anything that took it.
@@ -204,8 +205,7 @@ impl BaseCache {
 
     /// All bases.
     pub fn list(&self) -> Vec<Entry> {
-        let listing = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        listing.filter_map(Entry::at).collect()
+        files::ending(&self.dir, "base").filter_map(entry).collect()
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -227,53 +227,28 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// A base that is kept.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// What it is known by.
-    pub key: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Bytes of storage.
-    pub bytes: u64,
-    /// When it was last used.
-    pub used: SystemTime,
+/// A file that may be a base, as it is listed.
+fn entry(path: PathBuf) -> Option<Entry> {
+    let facts = path.symlink_metadata().ok().filter(|facts| facts.is_file())?;
+    let key = path.file_stem()?.to_str()?.to_owned();
+    Some(Entry { key, bytes: facts.blocks() * 512, used: facts.modified().ok()?, path })
 }
 
-impl Kept for Entry {
-    fn used(&self) -> SystemTime {
-        self.used
-    }
-
-    fn bytes(&self) -> u64 {
-        self.bytes
-    }
+/// State and file of a base that was listed, if the state is what it was.
+pub fn read_entry(entry: &Entry) -> Option<(Vec<u8>, File)> {
+    let file = open(&entry.path).ok()?;
+    let (keys, state) = read(&file)?;
+    (hex(keys.last()?) == entry.key).then_some((state, file))
 }
 
-impl Entry {
-    fn at(path: PathBuf) -> Option<Entry> {
-        let facts = path.symlink_metadata().ok().filter(|facts| facts.is_file())?;
-        path.extension().filter(|end| *end == "base")?;
-        let key = path.file_stem()?.to_str()?.to_owned();
-        Some(Entry { key, bytes: facts.blocks() * 512, used: facts.modified().ok()?, path })
-    }
-
-    /// Its state and its file, if the state is what it was.
-    pub fn read(&self) -> Option<(Vec<u8>, File)> {
-        let file = open(&self.path).ok()?;
-        let (keys, state) = read(&file)?;
-        (hex(keys.last()?) == self.key).then_some((state, file))
-    }
-
-    /// Removes it. Who has it open keeps it.
-    pub fn remove(&self) -> bool {
-        std::fs::remove_file(&self.path).is_ok()
-    }
+/// Removes a base that was listed. Who has it open keeps it.
+pub fn remove(entry: &Entry) -> bool {
+    std::fs::remove_file(&entry.path).is_ok()
 }
 
-/// Opens what may have been put in a file's place: no FIFO is waited for, no link followed.
+/// Opens a file for reading, and nothing else that may have been put in its place.
 fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let file = files::read(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::ErrorKind::InvalidInput.into()),

@@ -10,6 +10,7 @@
 //! use: when all take more than [`BUDGET`] bytes, the ones unused for longest go. Who has a blob open keeps it even so.
 //! Folder and files are their owner's alone.
 
+use super::files;
 use super::prune::{Kept, Pruned, prune};
 use crate::file_lock::Locked;
 use crate::image::Digest;
@@ -92,7 +93,7 @@ impl BlobCache {
     /// A blob that is there and as long as it should be. It counts as used now.
     pub fn get(&self, digest: &Digest, size: u64) -> Option<File> {
         let path = self.path(digest);
-        let file = open(OpenOptions::new().read(true), &path).ok()?;
+        let file = files::read(&path).ok()?;
         let facts = file.metadata().ok().filter(|facts| facts.is_file())?;
         if facts.len() != size {
             // Of a digest there is one content, and this is none.
@@ -128,7 +129,8 @@ impl BlobCache {
             if let Some(file) = self.get(digest, size) {
                 return Ok(Begun::There(file));
             }
-            let file = open(OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE), &part)?;
+            let file =
+                files::open(OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE), &part)?;
             if !file.metadata()?.is_file() {
                 return Err(io::Error::other("something else than a file is in its place"));
             }
@@ -240,7 +242,7 @@ impl Blob {
     pub fn is_whole(&self) -> bool {
         let read = || -> Option<bool> {
             let digest = self.digest.as_ref()?;
-            let mut file = open(OpenOptions::new().read(true), &self.path).ok()?;
+            let mut file = files::read(&self.path).ok()?;
             let (mut hasher, mut buffer) = (crate::image::Hasher::new(digest.algorithm()), vec![0; 256 << 10]);
             loop {
                 match file.read(&mut buffer).ok()? {
@@ -257,7 +259,7 @@ impl Blob {
         if !self.is_part {
             return std::fs::remove_file(&self.path).is_ok();
         }
-        let Ok(file) = open(OpenOptions::new().read(true), &self.path) else { return false };
+        let Ok(file) = files::read(&self.path) else { return false };
         Locked::alone(file).is_ok_and(|_lock| std::fs::remove_file(&self.path).is_ok())
     }
 }
@@ -277,13 +279,8 @@ impl Part {
 
 fn read_tag(path: &Path) -> Option<Tag> {
     let mut text = Vec::new();
-    open(OpenOptions::new().read(true), path).ok()?.take(MAX_TAG).read_to_end(&mut text).ok()?;
+    files::read(path).ok()?.take(MAX_TAG).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
-}
-
-/// Opens what may have been put in a file's place: no FIFO is waited for, no link followed.
-fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
 /// Whether a path still leads to an open file.

@@ -15,10 +15,11 @@
 pub mod bases;
 pub mod blobs;
 pub mod durations;
+mod files;
 mod prune;
 mod seal;
 
-pub use prune::{Kept, Pruned, prune};
+pub use prune::{Entry, Kept, Pruned, prune};
 
 use crate::file_lock::Locked;
 use crate::publish::{FileError, remove_stale_in};
@@ -37,19 +38,6 @@ pub const BUDGET: u64 = 16 << 30;
 pub struct DiskCache {
     dir: PathBuf,
     budget: u64,
-}
-
-/// A disk that is kept.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// What it is known by.
-    pub key: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Bytes of storage.
-    pub bytes: u64,
-    /// When a machine last used it.
-    pub used: SystemTime,
 }
 
 /// A disk of the cache that stays there while this value lives.
@@ -147,8 +135,7 @@ impl DiskCache {
 
     /// All disks.
     pub fn list(&self) -> Vec<Entry> {
-        let listing = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
-        listing.filter(|path| path.extension().is_some_and(|end| end == "img")).filter_map(Entry::at).collect()
+        files::ending(&self.dir, "img").filter_map(Entry::at).collect()
     }
 
     /// Removes a disk, unless a machine uses it.
@@ -157,16 +144,6 @@ impl DiskCache {
         let Ok(lock) = self.lock_file(key) else { return false };
         // The lock file itself stays: another process may be waiting on it.
         lock.try_lock().is_ok() && remove(disk).is_ok() && remove(&seal::place(disk)).is_ok()
-    }
-}
-
-impl Kept for Entry {
-    fn used(&self) -> SystemTime {
-        self.used
-    }
-
-    fn bytes(&self) -> u64 {
-        self.bytes
     }
 }
 

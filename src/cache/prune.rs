@@ -1,5 +1,6 @@
 //! What goes when more is kept than there is room for.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 /// Something that is kept.
@@ -11,6 +12,29 @@ pub trait Kept {
     /// Whether it goes even where there is room.
     fn is_abandoned(&self) -> bool {
         false
+    }
+}
+
+/// A disk or a base that is kept.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it is known by.
+    pub key: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes of storage.
+    pub bytes: u64,
+    /// When it was last used.
+    pub used: SystemTime,
+}
+
+impl Kept for Entry {
+    fn used(&self) -> SystemTime {
+        self.used
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
     }
 }
 

@@ -9,14 +9,15 @@
 //! within one tick of the file system's clock after the disk was made leaves its time as it is, so a seal is believed
 //! without a look at the content only when it is younger than the disk by more than that.
 
+use super::files;
 use crate::hex::hex;
 use crate::holes;
 use crate::whole_file;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{File, Metadata, OpenOptions, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The owner's alone: an image may hold what nobody else should read.
@@ -44,7 +45,7 @@ impl Seal {
 
     /// The seal beside a disk, and when it was written in nanoseconds. What cannot be read is none.
     fn read(disk: &Path) -> Option<(Seal, i128)> {
-        let file = open(&place(disk)).ok()?;
+        let file = files::read(&place(disk)).ok()?;
         let written = file.metadata().ok().filter(Metadata::is_file)?;
         let mut text = Vec::new();
         file.take(MAX).read_to_end(&mut text).ok()?;
@@ -54,11 +55,6 @@ impl Seal {
     fn write(&self, disk: &Path) -> io::Result<()> {
         whole_file::write(&place(disk), &serde_json::to_vec(self)?)
     }
-}
-
-/// Opens what may have been put in a file's place: no FIFO is waited for, no link followed.
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)
 }
 
 fn nanoseconds((seconds, rest): (i64, i64)) -> i128 {
@@ -73,7 +69,7 @@ pub fn place(disk: &Path) -> PathBuf {
 /// Makes the disk its owner's alone and notes what it is.
 pub fn put_on(disk: &Path) -> io::Result<()> {
     std::fs::set_permissions(disk, Permissions::from_mode(MODE))?;
-    let file = open(disk)?;
+    let file = files::read(disk)?;
     Seal::of(&file.metadata()?, content(&file)?).write(disk)
 }
 
@@ -87,7 +83,7 @@ pub fn is_whole(disk: &Path) -> bool {
 
 /// Compares the content, and seals anew what is right.
 fn has_content(disk: &Path, seal: &Seal) -> io::Result<bool> {
-    let file = open(disk)?;
+    let file = files::read(disk)?;
     if file.metadata()?.len() != seal.size || content(&file)? != seal.sha256 {
         return Ok(false);
     }

@@ -71,7 +71,7 @@ enum Command {
 enum One {
     Blob(blobs::Blob),
     Disk(Entry),
-    Base(bases::Entry),
+    Base(Entry),
 }
 
 struct Caches {
@@ -214,7 +214,7 @@ impl Caches {
         match kept {
             One::Blob(blob) => blob.remove(),
             One::Disk(disk) => self.disks.remove(&disk.path),
-            One::Base(base) => base.remove(),
+            One::Base(base) => bases::remove(base),
         }
     }
 

@@ -9,7 +9,8 @@
 //! The disk is the same either way, byte for byte, and so is what is said of it. What does not work costs time and is not an
 //! error: the layers are read as if there were no base.
 
-use crate::cache::bases::{Base, BaseCache, Entry, Key, keys};
+use crate::cache::Entry;
+use crate::cache::bases::{Base, BaseCache, Key, keys, read_entry};
 use crate::ext4::{self, Refused};
 use crate::image::{Image, LayersAhead};
 use crate::layer::Warnings;
@@ -160,7 +161,7 @@ impl<'a> Begun<'a> {
 /// Whether everything of a base is what it was when it was made.
 pub fn is_whole_base(entry: &Entry) -> bool {
     let check = || {
-        let (state, file) = entry.read()?;
+        let (state, file) = read_entry(entry)?;
         let mut state = Unpack(&state);
         read_said(&mut state)?;
         ext4::is_whole(&mut state, &file).then_some(())

@@ -32,7 +32,7 @@ fn top(text: &str) -> Vec<u8> {
     TarBuilder::new().file("app", 0o755, text.as_bytes()).whiteout("lib/two").build()
 }
 
-fn kept(bench: &Bench) -> Vec<PathBuf> {
+pub fn kept(bench: &Bench) -> Vec<PathBuf> {
     let entries = fs::read_dir(bench.path("cache/bootdisk/bases")).into_iter().flatten();
     let entries = entries.map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|end| end == "base")).collect()

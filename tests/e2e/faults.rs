@@ -176,9 +176,7 @@ fn builds_with_a_base(name: &'static str, is_kept: bool) {
     if is_kept {
         copy_of(&folder, &copy);
     }
-    let is_base = |path: PathBuf| path.extension().is_some_and(|end| end == "base");
-    let count = fs::read_dir(&folder).unwrap().filter(|entry| is_base(entry.as_ref().unwrap().path())).count();
-    assert_eq!(count, 1);
+    assert_eq!(bases::kept(&bench).len(), 1);
     let mut words = arguments(&["build", "-q", "-o"]);
     words.extend([disk.clone().into_os_string(), image.clone().into_os_string()]);
     words.extend(arguments(&SMALL));
