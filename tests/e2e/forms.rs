@@ -69,14 +69,16 @@ fn a_disk_is_the_same_in_every_form_and_boots() {
     assert!(ovf.contains("vmw:value=\"bios\""), "{ovf}");
 
     // What is built in a form is what is converted to it, and what a machine is started from.
-    let built = bench.build(image("hello-c.oci"), "built.qcow2", &[&small[..], &["--compress", "zstd", "--verify"]].concat());
+    let built =
+        bench.build(image("hello-c.oci"), "built.qcow2", &[&small[..], &["--compress", "zstd", "--verify"]].concat());
     assert_eq!(sha256(&built), sha256(&bench.path("c.qcow2")));
     assert!(qemu_img(&["check", "-f", "qcow2"], &[&built]).contains("No errors"));
     let said = bench.run(&raw, &[]).text();
     bench.run(&built, &[]).expect(0, &said);
     // What is a qcow2 from its first byte on is the same disk, and has the same bytes each time.
     let grown = bench.build(image("hello-c.oci"), "grown.qcow2", &[&small[..], &["--verify"]].concat());
-    let again = bench.build(image("hello-c.oci"), "again.qcow2", &[&small[..], &["--threads", "1", "--no-sync"]].concat());
+    let again =
+        bench.build(image("hello-c.oci"), "again.qcow2", &[&small[..], &["--threads", "1", "--no-sync"]].concat());
     assert_eq!(sha256(&grown), sha256(&again));
     assert!(qemu_img(&["check", "-f", "qcow2"], &[&grown]).contains("No errors"));
     assert!(qemu_img(&["compare", "-f", "qcow2", "-F", "raw"], &[&grown, &raw]).contains("Images are identical"));

@@ -101,6 +101,8 @@ pub struct Headers {
     pub certificates_at: Option<usize>,
     /// Where the COFF header's signature is.
     pub(super) at: usize,
+    /// Where the table of sections is.
+    table: usize,
 }
 
 impl Headers {
@@ -146,6 +148,7 @@ impl Headers {
             sections: (0..count).map(section).collect::<Result<_, _>>()?,
             certificates_at,
             at,
+            table,
         })
     }
 
@@ -170,21 +173,23 @@ impl Headers {
     }
 
     /// Where the table of sections ends, with so many of them.
-    pub(super) fn table_end(&self, start: &[u8], sections: usize) -> usize {
-        let size = u16_at(start, self.at + 20).unwrap_or_default();
-        self.optional() + usize::from(size) + SECTION * sections
+    pub(super) fn table_end(&self, sections: usize) -> usize {
+        self.table + SECTION * sections
     }
 
     /// Finds fault with the sections of a file of `length` bytes.
     ///
     /// # Errors
-    /// A section that is not all in the file, lies in the headers, or shares bytes with another.
+    /// Headers or a section that are not all in the file; a section that lies in the headers, or shares bytes with another.
     pub fn check(&self, length: u64) -> Result<(), Fault> {
+        let headers = u64::from(self.size_of_headers);
+        if headers > length || self.table_end(self.sections.len()) as u64 > headers {
+            return Err(Fault::Short);
+        }
         let stored: Vec<&Section> = self.sections.iter().filter(|section| section.file_size > 0).collect();
         if let Some(section) = stored.iter().find(|section| section.stored().end > length) {
             return Err(Fault::Beyond(section.name_text()));
         }
-        let headers = u64::from(self.size_of_headers);
         let within = |section: &&&Section| section.stored().start < headers;
         if let Some(section) = stored.iter().find(within) {
             return Err(Fault::InHeaders(section.name_text()));
@@ -220,7 +225,7 @@ mod tests {
     /// The program with four bytes changed in the header of a section.
     fn with(file: &[u8], section: usize, field: usize, value: u32) -> Vec<u8> {
         let headers = Headers::parse(file).unwrap();
-        let at = headers.table_end(file, section) + field;
+        let at = headers.table_end(section) + field;
         let mut file = file.to_vec();
         file[at..at + 4].copy_from_slice(&value.to_le_bytes());
         file
@@ -274,6 +279,10 @@ mod tests {
         assert_eq!(put(at + 6, &96u16.to_le_bytes()), Some(Fault::Short));
         assert_eq!(put(at + 20, &60u16.to_le_bytes()), Some(Fault::NoProgram));
         assert_eq!(put(at + COFF, &[0, 0]), Some(Fault::NoProgram));
+        // Longer than the file; ending before the last section's own header.
+        for size in [file.len() as u32 + 1, u32::MAX, 0, 64 + 24 + 240 + 79] {
+            assert_eq!(put(at + COFF + SIZE_OF_HEADERS, &size.to_le_bytes()), Some(Fault::Short), "{size}");
+        }
         for alignment in [0, 3, 1 << 22] {
             assert_eq!(put(at + COFF + SECTION_ALIGNMENT, &u32::to_le_bytes(alignment)), Some(Fault::Alignment));
             assert_eq!(put(at + COFF + FILE_ALIGNMENT, &u32::to_le_bytes(alignment)), Some(Fault::Alignment));

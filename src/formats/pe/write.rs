@@ -63,7 +63,7 @@ pub fn append(program: &[u8], sections: &[New<'_>]) -> Result<Vec<u8>, Fault> {
     let mut file = large::buffer(whole as usize);
     file.extend_from_slice(program);
     fill(&mut file, in_file);
-    let mut header = headers.table_end(program, headers.sections.len());
+    let mut header = headers.table_end(headers.sections.len());
     for section in sections {
         if !(1..=8).contains(&section.name.len()) || section.name.contains('\0') {
             return Err(Fault::Name(section.name.to_owned()));
@@ -115,7 +115,7 @@ pub fn strip(program: &[u8], names: &[&str]) -> Result<Vec<u8>, Fault> {
         return Err(Fault::Behind(section.name_text()));
     }
     let mut file = program[..end].to_vec();
-    file[headers.table_end(program, first)..headers.table_end(program, headers.sections.len())].fill(0);
+    file[headers.table_end(first)..headers.table_end(headers.sections.len())].fill(0);
     let (code, data): (Vec<_>, Vec<_>) = gone.iter().partition(|section| section.characteristics & CODE != 0);
     let less = |at: usize, sections: &[&super::Section]| {
         let stored: u32 = sections.iter().fold(0, |sum, section| section.file_size.wrapping_add(sum));
@@ -139,7 +139,7 @@ fn kind(section: &New<'_>) -> u32 {
 /// Whether the headers of so many sections end within all headers. What lies there is no part of a program: linkers fill it
 /// with zeros, or with instructions that do nothing.
 fn has_room(program: &[u8], headers: &Headers, count: usize) -> Result<(), Fault> {
-    let end = headers.table_end(program, count);
+    let end = headers.table_end(count);
     match end <= program.len() && end as u64 <= u64::from(headers.size_of_headers) {
         true => Ok(()),
         false => Err(Fault::NoRoom),
