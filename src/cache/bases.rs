@@ -133,7 +133,9 @@ impl BaseCache {
     pub fn remember(&self, keys: &[Key]) {
         let Some(key) = keys.last().filter(|_| keys.len() <= MAX_KEYS) else { return };
         let path = self.dir.join(format!("{}.image", hex(key)));
-        let is_there = open(&path).and_then(|file| file.set_modified(SystemTime::now())).is_ok();
+        self.sweep();
+        let is_there = open(&path)
+            .is_ok_and(|file| image(&file).as_deref() == Some(keys) && file.set_modified(SystemTime::now()).is_ok());
         if is_there || own_folder::make_private(&self.dir).is_err() {
             return;
         }
@@ -190,7 +192,7 @@ impl BaseCache {
     /// Removes what was unused for longest until the rest fits `budget` bytes.
     fn prune(&self, budget: u64, keep: &Path) -> Pruned<Entry> {
         self.sweep();
-        prune(self.list(), budget, |base| base.path != keep && remove(base))
+        prune(self.list(), budget, |base| base.path != keep && remove(base).is_ok())
     }
 
     /// Removes everything, for want of room where `output` lies: whether there was anything that took it.
@@ -241,9 +243,12 @@ pub fn read_entry(entry: &Entry) -> Option<(Vec<u8>, File)> {
     (hex(keys.last()?) == entry.key).then_some((state, file))
 }
 
-/// Removes a base that was listed. Who has it open keeps it.
-pub fn remove(entry: &Entry) -> bool {
-    std::fs::remove_file(&entry.path).is_ok()
+/// Removes a base that was listed and may have gone since. Who has it open keeps it.
+///
+/// # Errors
+/// What the system says.
+pub fn remove(entry: &Entry) -> io::Result<()> {
+    super::remove(&entry.path)
 }
 
 /// Opens a file for reading, and nothing else that may have been put in its place.
@@ -351,6 +356,12 @@ mod tests {
             cache.remember(&CHAIN);
         }
         assert_eq!(cache.images().len(), 1);
+        // Of no bytes, as a power failure leaves it; beside it what a killed build left.
+        let killed = cache.dir.join(".writing-killed");
+        std::fs::write(&killed, b"").unwrap();
+        std::fs::write(&cache.images()[0].1, b"").unwrap();
+        cache.remember(&CHAIN);
+        assert!(!killed.exists());
         assert_eq!(cache.parting(&CHAIN), 0, "it is the same image");
         assert_eq!(cache.parting(&[CHAIN[0], CHAIN[1], [7; 32]]), 2);
         assert_eq!(cache.parting(&CHAIN[..2]), 0, "all of it begins another");

@@ -175,7 +175,8 @@ fn remove(path: &Path) -> io::Result<()> {
 
 /// Whether a disk could not be written where it was to be, so that another place may do.
 fn is_of_the_place(error: &anyhow::Error) -> bool {
-    let no_place = |error: &io::Error| matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem);
+    use io::ErrorKind::{FileTooLarge, ReadOnlyFilesystem};
+    let no_place = |error: &io::Error| matches!(error.kind(), ReadOnlyFilesystem | FileTooLarge);
     is_full(error)
         || error.chain().any(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
             (Some(FileError::Io { .. }), _) => true,
@@ -184,10 +185,10 @@ fn is_of_the_place(error: &anyhow::Error) -> bool {
         })
 }
 
-/// Whether it is for want of room.
+/// Whether it is for want of room, which others may give.
 pub fn is_full(error: &anyhow::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    let full = |error: &io::Error| matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    let full = |error: &io::Error| matches!(error.kind(), StorageFull | QuotaExceeded);
     error.chain().any(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
         (Some(FileError::Io { cause, .. }), _) | (_, Some(cause)) => full(cause),
         _ => false,

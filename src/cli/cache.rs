@@ -12,7 +12,8 @@ use crate::own_folder::within;
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -214,14 +215,19 @@ impl Caches {
         match kept {
             One::Blob(blob) => blob.remove(),
             One::Disk(disk) => self.disks.remove(&disk.path),
-            One::Base(base) => bases::remove(base),
+            One::Base(base) => bases::remove(base).is_ok(),
         }
     }
 
     fn check(&self, as_json: bool) -> Result<ExitCode> {
         let (all, images) = (self.all(), self.images());
-        let count = all.len();
-        let damaged: Vec<One> = all.into_iter().filter(|kept| !kept.is_whole()).collect();
+        let (mut count, mut damaged) = (all.len(), Vec::new());
+        for kept in all.into_iter().filter(|kept| !kept.is_whole()) {
+            match is_gone(kept.path()) {
+                true => count -= 1,
+                false => damaged.push(kept),
+            }
+        }
         let removed: Vec<bool> = damaged.iter().map(|kept| self.remove(kept)).collect();
         self.blobs.forget_tags();
         match as_json {
@@ -238,12 +244,20 @@ impl Caches {
             }
         }
         if let Some((kept, _)) = damaged.iter().zip(&removed).find(|(_, removed)| !**removed) {
-            let hint = "bootdisk ps lists machines; stop the one that uses it, and check again".into();
-            let message = format!("damaged, and in use: {}", escape::path(kept.path()));
-            return Err(WithHint { message, hint }.into());
+            let (why, hint) = match kept {
+                One::Disk(_) => ("in use", "bootdisk ps lists machines; stop the one that uses it, and check again"),
+                _ => ("cannot be removed", "remove it by hand, or see who may write to its folder"),
+            };
+            let message = format!("damaged, and {why}: {}", escape::path(kept.path()));
+            return Err(WithHint { message, hint: hint.into() }.into());
         }
         Ok(if damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
     }
+}
+
+/// Whether somebody else has removed it meanwhile: what is not there is not damaged.
+fn is_gone(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn objects(all: &[One], images: &dyn Fn(&One) -> Vec<String>) -> Vec<serde_json::Value> {

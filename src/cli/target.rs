@@ -9,7 +9,7 @@ use super::{bases, convert, env, plan};
 use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache, GetError};
-use crate::convert::{Event, Firmware, Writing};
+use crate::convert::{Event, Firmware, Said, Writing};
 use crate::guest::channel::Overrides;
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
@@ -74,8 +74,15 @@ impl Target {
         let plan = plan::open(image, target, disk, (firmware, plan::Signed::default()), &overrides, None, observe)?;
         let cache = env::cache().and_then(|dir| DiskCache::open(within(&dir, "disks")?));
         let bases = bases::of_user();
-        let write = |path: &Path, progress: &mut Progress| {
-            plan.write(bases.as_ref(), path, &Writing::default(), &mut |event| progress.show(event)).map(|_| ())
+        let mut said = Said::default();
+        let mut write = |path: &Path, progress: &mut Progress| {
+            said.begin();
+            let observe = &mut |event: Event<'_>| {
+                if said.is_new(&event) {
+                    progress.show(event);
+                }
+            };
+            plan.write(bases.as_ref(), path, &Writing::default(), observe).map(|_| ())
         };
         let kept = cache.map_err(GetError::Cache);
         let kept = (!Access::settled().forgets)

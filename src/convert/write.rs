@@ -12,6 +12,7 @@ use super::facts::made_at;
 use super::form::{raw_copy, write_form};
 use super::login;
 use super::records::Digested;
+use super::said::Said;
 use super::size::SizeError;
 use super::verified::Settled;
 use super::verify::{Expected, expected_userland, verify};
@@ -83,10 +84,20 @@ impl Plan {
     /// The same with the layers of its image, which somebody has begun to decode already.
     pub fn write_from(&self, layers: Layers, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
         let bases = layers.plan.as_ref().map(|plan| plan.bases.clone());
-        let mut built = self.write_parts(layers, path, writing, observe);
+        let mut said = Said::default();
+        let mut written = |layers| {
+            said.begin();
+            let observe = &mut |event: Event<'_>| {
+                if said.is_new(&event) {
+                    observe(event);
+                }
+            };
+            self.write_parts(layers, path, writing, observe)
+        };
+        let mut built = written(layers);
         // No build fails for what is kept of others.
         if built.as_ref().is_err_and(is_full) && bases.is_some_and(|bases| bases.give_room(path)) {
-            built = self.write_parts(Layers::of(&self.image, None, writing.threads), path, writing, observe);
+            built = written(Layers::of(&self.image, None, writing.threads));
         }
         observe(Event::Done);
         built
@@ -100,11 +111,6 @@ impl Plan {
         Layout::root_offset(architecture, esp_size)?;
         let grows = writing.form.grows();
         let file = PartialFile::create(path, if grows { 0 } else { self.options.size.unwrap_or(0) })?;
-        // Where a form puts bytes depends on when they come.
-        let layers = match grows && layers.plan.is_some() {
-            true => Layers::of(&self.image, None, writing.threads),
-            false => layers,
-        };
         let growing = grows.then(|| Growing::new(&file));
         let disk: &dyn Output = growing.as_ref().map_or(&file, |growing| growing);
         let before = self.before_root(architecture, esp_size, disk, observe)?;
@@ -112,6 +118,12 @@ impl Plan {
         let root_size =
             fixed.as_ref().map(|layout| layout.partition(Role::Root).expect("every layout has one").bytes());
         let offset = Layout::root_offset(architecture, before)?;
+        // Where a form puts bytes depends on when they come; a huge root has more in front of its first body than others have.
+        let is_apart = grows || !ext4::has_usual_room(&self.parameters(root_size));
+        let layers = match is_apart && layers.plan.is_some() {
+            true => Layers::of(&self.image, None, writing.threads),
+            false => layers,
+        };
 
         // Both firmwares' files lie in front of the root, wherever that ends: they are written while the layers are read.
         let prefix = match &fixed {

@@ -16,6 +16,7 @@ use super::allocator::Allocator;
 use super::body::{Body, Run};
 use super::checksum::crc;
 use super::format::BLOCK;
+use super::geometry::descriptor_room;
 use super::stage::Stage;
 use super::writer::{Params, Writer};
 use crate::output::{Output, share};
@@ -36,6 +37,12 @@ struct Piece {
 /// Bytes of the blocks that the tree's bodies are in.
 pub fn live_bytes(tree: &Tree<Body>) -> u64 {
     live(tree).iter().map(|(_, blocks)| blocks * BLOCK).sum()
+}
+
+/// Whether as much lies in front of the first body as in nearly all file systems: only a writer with as much goes on from a
+/// state, so others are not worth keeping.
+pub fn has_usual_room(params: &Params) -> bool {
+    descriptor_room(params.size, params.descriptors) == descriptor_room(None, params.descriptors)
 }
 
 /// The blocks of the tree's bodies as (start, length), ascending and joined.
@@ -81,7 +88,7 @@ impl Writer<'_> {
     /// Writes the blocks of all bodies of `tree`, which this writer has stored, to `file`, each where it is in the file
     /// system, and appends everything else that [`resume`] needs to `state`. Nothing where bodies went beyond the end of
     /// the output: they are not there to be kept; nor where blocks cannot be shared and are not to be copied. Block 0 and
-    /// [`descriptor_room`](super::geometry::descriptor_room) blocks behind it are never written.
+    /// [`descriptor_room`] blocks behind it are never written.
     ///
     /// # Errors
     /// What reading the output or writing the file says.

@@ -98,9 +98,11 @@ impl<'a> Stage<'a> {
     /// Writes what is pending and makes every abandoned block that was not written again read as zeros.
     pub fn erase(&mut self) -> io::Result<()> {
         self.flush()?;
-        for (start, count) in std::mem::take(&mut self.stale).iter() {
+        for (start, count) in self.stale.iter() {
             self.output.discard(start * BLOCK, count * BLOCK)?;
         }
+        // Only now: who goes on after an error tries again.
+        self.stale = Ranges::default();
         Ok(())
     }
 }
@@ -112,6 +114,38 @@ mod tests {
 
     fn block(byte: u8) -> Vec<u8> {
         vec![byte; BLOCK_BYTES]
+    }
+
+    /// Memory of which nothing can be discarded at first.
+    struct Stubborn(Memory, std::sync::atomic::AtomicBool);
+
+    impl Output for Stubborn {
+        fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.0.write_at(offset, bytes)
+        }
+
+        fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+            self.0.read_at(offset, bytes)
+        }
+
+        fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+            match self.1.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => self.0.discard(offset, length),
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_erased_is_erased_the_next_time() {
+        let output = Stubborn(Memory::default(), true.into());
+        let mut stage = Stage::new(&output, 100);
+        stage.put(0, &[block(1), block(2), block(3), block(4)].concat()).unwrap();
+        stage.abandon(0, 1);
+        stage.abandon(2, 1);
+        stage.erase().unwrap_err();
+        stage.erase().unwrap();
+        assert_eq!(output.0.0.into_inner().unwrap(), [block(0), block(2), block(0), block(4)].concat());
     }
 
     #[test]
