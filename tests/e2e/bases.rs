@@ -22,6 +22,8 @@ pub fn image(bench: &Bench, name: &str, pack: Pack, top: Vec<u8>) -> PathBuf {
     let noise: Vec<u8> = noise.take(9 << 20).collect();
     // What can be packed, so that copying it takes little time beside unpacking; and zeros at the end.
     let lower = TarBuilder::new().file("lib/one", 0o644, &noise).file("lib/two", 0o644, &[5; 9 << 20]);
+    // Zeros lie where something else was given back, and more of that is free.
+    let lower = lower.file("lib/again", 0o644, &[3; 90_000]).file("lib/again", 0o644, b"shorter");
     let lower = lower.file("lib/zeros", 0o644, &[0; 9_000]).build();
     let path = bench.path(name);
     ImageBuilder::new().packed_layer(lower, pack).layer(top).cmd(&["/app"]).write_oci(&path);
@@ -83,6 +85,16 @@ fn a_changed_top_layer_is_all_that_is_read_and_the_disk_is_the_same() {
     let listed = run(bench.bootdisk().args(["cache", "list"])).expect_status(0).text();
     assert!(listed.lines().any(|line| line.starts_with("base ")), "{listed}");
     run(bench.bootdisk().args(["cache", "check"])).expect_status(0);
+
+    // What was given back cannot be erased at first: nothing is kept then, and the disk is right all the same.
+    fs::remove_file(base).unwrap();
+    let mut stubborn = bench.at_home("strace");
+    stubborn.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=fallocate:error=EIO:when=1"]);
+    stubborn.arg(bench.bootdisk().get_program()).args(["build", "-o"]).arg(bench.path("stubborn.img"));
+    run(stubborn.arg(&second).args(SIZES)).expect_status(0);
+    assert_eq!((sha256(&bench.path("stubborn.img")), kept(&bench).len()), (cold.clone(), 0));
+    bench.build(&second, "kept.img", &SIZES);
+    assert_eq!(kept(&bench), std::slice::from_ref(base));
 
     // With a damaged one it is as if there were none, and it is made anew.
     let damage = || {
