@@ -133,10 +133,13 @@ impl BaseCache {
     pub fn remember(&self, keys: &[Key]) {
         let Some(key) = keys.last().filter(|_| keys.len() <= MAX_KEYS) else { return };
         let path = self.dir.join(format!("{}.image", hex(key)));
-        self.sweep();
         let is_there = open(&path)
             .is_ok_and(|file| image(&file).as_deref() == Some(keys) && file.set_modified(SystemTime::now()).is_ok());
-        if is_there || own_folder::make_private(&self.dir).is_err() {
+        if is_there {
+            // Otherwise whoever writes does it.
+            return self.sweep();
+        }
+        if own_folder::make_private(&self.dir).is_err() {
             return;
         }
         _ = whole_file::make_unsynced(&path, |file| file.write_all_at(keys.as_flattened(), 0));
@@ -192,7 +195,7 @@ impl BaseCache {
     /// Removes what was unused for longest until the rest fits `budget` bytes.
     fn prune(&self, budget: u64, keep: &Path) -> Pruned<Entry> {
         self.sweep();
-        prune(self.list(), budget, |base| base.path != keep && remove(base).is_ok())
+        prune(self.list(), budget, |base| base.path != keep && remove(base))
     }
 
     /// Removes everything, for want of room where `output` lies: whether there was anything that took it.
@@ -244,11 +247,8 @@ pub fn read_entry(entry: &Entry) -> Option<(Vec<u8>, File)> {
 }
 
 /// Removes a base that was listed and may have gone since. Who has it open keeps it.
-///
-/// # Errors
-/// What the system says.
-pub fn remove(entry: &Entry) -> io::Result<()> {
-    super::remove(&entry.path)
+pub fn remove(entry: &Entry) -> bool {
+    super::remove(&entry.path).is_ok()
 }
 
 /// Opens a file for reading, and nothing else that may have been put in its place.
@@ -356,12 +356,16 @@ mod tests {
             cache.remember(&CHAIN);
         }
         assert_eq!(cache.images().len(), 1);
-        // Of no bytes, as a power failure leaves it; beside it what a killed build left.
+        // What a killed build left goes, with the image remembered, and of no bytes as a power failure leaves it.
         let killed = cache.dir.join(".writing-killed");
-        std::fs::write(&killed, b"").unwrap();
-        std::fs::write(&cache.images()[0].1, b"").unwrap();
-        cache.remember(&CHAIN);
-        assert!(!killed.exists());
+        for is_empty in [false, true] {
+            std::fs::write(&killed, b"").unwrap();
+            if is_empty {
+                std::fs::write(&cache.images()[0].1, b"").unwrap();
+            }
+            cache.remember(&CHAIN);
+            assert!(!killed.exists());
+        }
         assert_eq!(cache.parting(&CHAIN), 0, "it is the same image");
         assert_eq!(cache.parting(&[CHAIN[0], CHAIN[1], [7; 32]]), 2);
         assert_eq!(cache.parting(&CHAIN[..2]), 0, "all of it begins another");

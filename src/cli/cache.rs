@@ -215,19 +215,16 @@ impl Caches {
         match kept {
             One::Blob(blob) => blob.remove(),
             One::Disk(disk) => self.disks.remove(&disk.path),
-            One::Base(base) => bases::remove(base).is_ok(),
+            One::Base(base) => bases::remove(base),
         }
     }
 
     fn check(&self, as_json: bool) -> Result<ExitCode> {
         let (all, images) = (self.all(), self.images());
-        let (mut count, mut damaged) = (all.len(), Vec::new());
-        for kept in all.into_iter().filter(|kept| !kept.is_whole()) {
-            match is_gone(kept.path()) {
-                true => count -= 1,
-                false => damaged.push(kept),
-            }
-        }
+        let count = all.len();
+        let other = all.into_iter().filter(|kept| !kept.is_whole());
+        let (gone, damaged): (Vec<One>, Vec<One>) = other.partition(|kept| is_gone(kept.path()));
+        let count = count - gone.len();
         let removed: Vec<bool> = damaged.iter().map(|kept| self.remove(kept)).collect();
         self.blobs.forget_tags();
         match as_json {

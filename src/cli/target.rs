@@ -76,13 +76,8 @@ impl Target {
         let bases = bases::of_user();
         let mut said = Said::default();
         let mut write = |path: &Path, progress: &mut Progress| {
-            said.begin();
-            let observe = &mut |event: Event<'_>| {
-                if said.is_new(&event) {
-                    progress.show(event);
-                }
-            };
-            plan.write(bases.as_ref(), path, &Writing::default(), observe).map(|_| ())
+            let show = &mut |event: Event<'_>| progress.show(event);
+            plan.write(bases.as_ref(), path, &Writing::default(), &mut said.a_try(show)).map(|_| ())
         };
         let kept = cache.map_err(GetError::Cache);
         let kept = (!Access::settled().forgets)

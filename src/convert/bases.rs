@@ -74,6 +74,14 @@ impl Layers {
         Layers::behind(None, image, (&plan.bases, plan.keys), threads)
     }
 
+    /// These with no base, used or left.
+    pub(super) fn apart(self, image: &Image, threads: usize) -> Layers {
+        match self.base {
+            None => Layers { plan: None, ..self },
+            Some(_) => Layers::of(image, None, threads),
+        }
+    }
+
     fn behind(base: Option<Base>, image: &Image, (bases, keys): (&Bases, Vec<Key>), threads: usize) -> Layers {
         let first = base.as_ref().map_or(0, |base| base.layers);
         let ahead = LayersAhead::after(image, first, threads);

@@ -85,15 +85,7 @@ impl Plan {
     pub fn write_from(&self, layers: Layers, path: &Path, writing: &Writing, observe: Observer<'_>) -> Result<Built> {
         let bases = layers.plan.as_ref().map(|plan| plan.bases.clone());
         let mut said = Said::default();
-        let mut written = |layers| {
-            said.begin();
-            let observe = &mut |event: Event<'_>| {
-                if said.is_new(&event) {
-                    observe(event);
-                }
-            };
-            self.write_parts(layers, path, writing, observe)
-        };
+        let mut written = |layers| self.write_parts(layers, path, writing, &mut said.a_try(observe));
         let mut built = written(layers);
         // No build fails for what is kept of others.
         if built.as_ref().is_err_and(is_full) && bases.is_some_and(|bases| bases.give_room(path)) {
@@ -119,9 +111,8 @@ impl Plan {
             fixed.as_ref().map(|layout| layout.partition(Role::Root).expect("every layout has one").bytes());
         let offset = Layout::root_offset(architecture, before)?;
         // Where a form puts bytes depends on when they come; a huge root has more in front of its first body than others have.
-        let is_apart = grows || !ext4::has_usual_room(&self.parameters(root_size));
-        let layers = match is_apart && layers.plan.is_some() {
-            true => Layers::of(&self.image, None, writing.threads),
+        let layers = match grows || !ext4::has_usual_room(&self.parameters(root_size)) {
+            true => layers.apart(&self.image, writing.threads),
             false => layers,
         };
 

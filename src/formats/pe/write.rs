@@ -49,7 +49,10 @@ pub fn append(program: &[u8], sections: &[New<'_>]) -> Result<Vec<u8>, Fault> {
     if count > usize::from(MAX_SECTIONS) {
         return Err(Fault::Sections(count));
     }
-    has_room(program, &headers, count)?;
+    // What lies there is no part of a program: linkers fill it with zeros, or with instructions that do nothing.
+    if headers.table_end(count) as u64 > u64::from(headers.size_of_headers) {
+        return Err(Fault::NoRoom);
+    }
     let in_file = u64::from(headers.file_alignment).max(SECTOR);
     let in_memory = u64::from(headers.section_alignment);
     let mut address = headers.sections.iter().map(|section| section.loaded().end).max().unwrap_or(0);
@@ -134,16 +137,6 @@ pub fn strip(program: &[u8], names: &[&str]) -> Result<Vec<u8>, Fault> {
 
 fn kind(section: &New<'_>) -> u32 {
     if section.code { CODE } else { DATA }
-}
-
-/// Whether the headers of so many sections end within all headers. What lies there is no part of a program: linkers fill it
-/// with zeros, or with instructions that do nothing.
-fn has_room(program: &[u8], headers: &Headers, count: usize) -> Result<(), Fault> {
-    let end = headers.table_end(count);
-    match end <= program.len() && end as u64 <= u64::from(headers.size_of_headers) {
-        true => Ok(()),
-        false => Err(Fault::NoRoom),
-    }
 }
 
 fn fill(file: &mut Vec<u8>, alignment: u64) {
