@@ -13,18 +13,20 @@
 //!
 //! A key is the digest of the layers' digests up to there, in their order, and of the code that applies them. So a base is
 //! never wrong, only unused, and one that is damaged is none. Whoever has one open keeps it, whatever is removed meanwhile,
-//! and nobody ever writes to one that has its name. Its time of last modification is that of its last use: when all take more
-//! than [`BUDGET`] bytes, the ones unused for longest go. Folder and files are their owner's alone.
+//! and nobody ever writes to one that has its name. Once all its blocks were compared with their checksums it has a seal,
+//! `KEY.seal`, which tells that nothing has changed since, so that blocks that are shared need not be read each time. The later
+//! time of last modification of both is that of its last use: when all take more than [`BUDGET`] bytes, the ones unused for
+//! longest go. Folder and files are their owner's alone.
 
-use super::files;
 use super::prune::{Entry, Pruned, prune};
+use super::{files, seal};
 use crate::hex::hex;
 use crate::image::Image;
 use crate::own_folder;
 use crate::publish::{free_bytes, share_room};
 use crate::whole_file;
 use sha2::{Digest, Sha256};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -85,13 +87,21 @@ pub struct Base {
     pub state: Vec<u8>,
     /// Where its blocks are.
     pub file: File,
+    /// Whether they were compared with their checksums and have not changed since.
+    pub is_sealed: bool,
+    facts: Metadata,
     path: PathBuf,
 }
 
 impl Base {
     /// Takes it away, as it turned out to be damaged.
     pub fn forget(&self) {
-        _ = std::fs::remove_file(&self.path);
+        take_away(&self.path);
+    }
+
+    /// Notes that all its blocks are what their checksums say. If that fails they are compared again the next time.
+    pub fn seal(&self) {
+        _ = seal::put_on_known(&self.path, &self.file, &self.facts);
     }
 }
 
@@ -111,12 +121,17 @@ impl BaseCache {
         let file = open(&path).ok()?;
         let Some((_, state)) = read(&file).filter(|(found, _)| found == keys) else {
             // Of a name there is one content, and this is none.
-            _ = std::fs::remove_file(&path);
+            take_away(&path);
             return None;
         };
-        // Only the order of pruning depends on it.
-        _ = file.set_modified(SystemTime::now());
-        Some(Base { layers: keys.len(), state, file, path })
+        let is_sealed = file.metadata().is_ok_and(|facts| seal::is_sealed(&path, &facts));
+        // Only the order of pruning depends on it. One that is sealed would be another by it.
+        _ = match is_sealed {
+            true => files::read(&seal::place(&path)).and_then(|seal| seal.set_modified(SystemTime::now())),
+            false => file.set_modified(SystemTime::now()),
+        };
+        let facts = file.metadata().ok()?;
+        Some(Base { layers: keys.len(), state, file, is_sealed, facts, path })
     }
 
     /// The most layers with these keys that an image built before has too, and goes on otherwise behind: images have parted
@@ -236,7 +251,9 @@ impl From<io::Error> for Stop {
 fn entry(path: PathBuf) -> Option<Entry> {
     let facts = path.symlink_metadata().ok().filter(|facts| facts.is_file())?;
     let key = path.file_stem()?.to_str()?.to_owned();
-    Some(Entry { key, bytes: facts.blocks() * 512, used: facts.modified().ok()?, path })
+    let sealed = seal::place(&path).symlink_metadata().and_then(|facts| facts.modified());
+    let used = facts.modified().ok()?.max(sealed.unwrap_or(SystemTime::UNIX_EPOCH));
+    Some(Entry { key, bytes: facts.blocks() * 512, used, path })
 }
 
 /// State and file of a base that was listed, if the state is what it was.
@@ -248,7 +265,12 @@ pub fn read_entry(entry: &Entry) -> Option<(Vec<u8>, File)> {
 
 /// Removes a base that was listed and may have gone since. Who has it open keeps it.
 pub fn remove(entry: &Entry) -> bool {
-    super::remove(&entry.path).is_ok()
+    super::remove(&entry.path).is_ok() && super::remove(&seal::place(&entry.path)).is_ok()
+}
+
+/// The same, of one that is damaged; if it fails it is found to be that again.
+fn take_away(path: &Path) {
+    _ = super::remove(path).and_then(|()| super::remove(&seal::place(path)));
 }
 
 /// Opens a file for reading, and nothing else that may have been put in its place.

@@ -107,8 +107,9 @@ impl DiskCache {
     }
 
     fn used(&self, path: PathBuf, lock: File) -> CachedDisk {
-        // Only the order of pruning depends on it.
+        // Only the order of pruning depends on the one, and only time on the other.
         _ = lock.set_modified(SystemTime::now());
+        _ = seal::settle(&path);
         self.prune(self.budget, &path);
         CachedDisk { path, _in_use: lock }
     }
@@ -350,8 +351,8 @@ mod tests {
                 std::fs::remove_file(path).unwrap();
                 fifo(path, mode).unwrap();
             }),
-            ("its mode", false, &|path| std::fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap()),
-            ("a copy", false, &copy),
+            ("its mode", true, &|path| std::fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap()),
+            ("a copy", true, &copy),
             ("no seal", true, &|path| std::fs::remove_file(seal::place(path)).unwrap()),
             ("half a seal", true, &|path| std::fs::write(seal::place(path), b"{\"inode\": 1").unwrap()),
             ("a FIFO as seal", true, &|path| {

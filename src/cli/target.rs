@@ -75,9 +75,11 @@ impl Target {
         let cache = env::cache().and_then(|dir| DiskCache::open(within(&dir, "disks")?));
         let bases = bases::of_user();
         let mut said = Said::default();
+        // Neither this machine nor the next one needs it on stable storage.
+        let writing = Writing { sync: false, ..Writing::default() };
         let mut write = |path: &Path, progress: &mut Progress| {
             let show = &mut |event: Event<'_>| progress.show(event);
-            plan.write(bases.as_ref(), path, &Writing::default(), &mut said.a_try(show)).map(|_| ())
+            plan.write(bases.as_ref(), path, &writing, &mut said.a_try(show)).map(|_| ())
         };
         let kept = cache.map_err(GetError::Cache);
         let kept = (!Access::settled().forgets)

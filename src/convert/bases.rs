@@ -133,14 +133,19 @@ impl<'a> Begun<'a> {
         Begun { writer, tree, layers: 0, warnings: Warnings::default(), remarks: Vec::new() }
     }
 
-    /// Where the base was. A damaged one is taken away.
+    /// Where the base was. A damaged one is taken away, and one whose blocks were read for nothing but to see that it is
+    /// not is sealed.
     ///
     /// # Errors
     /// See [`Refused`].
     pub(super) fn at(base: &Base, output: &'a dyn Output, params: ext4::Params) -> Result<Begun<'a>, Refused> {
         let mut state = Unpack(&base.state);
         let begun = read_said(&mut state).ok_or(Refused::Damaged).and_then(|(warnings, remarks)| {
-            let (writer, tree) = ext4::resume(output, params, &mut state, &base.file)?;
+            let blocks = ext4::Blocks { file: &base.file, are_known: base.is_sealed };
+            let ext4::Resumed { writer, tree, are_shared } = ext4::resume(output, params, &mut state, blocks)?;
+            if are_shared && !base.is_sealed {
+                base.seal();
+            }
             Ok(Begun { writer, tree, layers: base.layers, warnings, remarks })
         });
         if let Err(Refused::Damaged) = begun {

@@ -10,7 +10,8 @@
 //! What was given back and not yet erased is left out: it reads as zeros in the one as in the other.
 //!
 //! Blocks are shared with the file where the file system can do that (reflink), and copied otherwise. Either way each is
-//! read and compared with its checksum. A piece that is not what it was, or a state that makes no sense, is no state.
+//! read and compared with its checksum, unless they are shared and whoever keeps the file knows that it has not changed since
+//! that was done. A piece that is not what it was, or a state that makes no sense, is no state.
 
 use super::allocator::Allocator;
 use super::body::{Body, Run};
@@ -70,18 +71,24 @@ fn pieces(ranges: &[(u64, u64)]) -> impl Iterator<Item = (u64, u64)> {
     ranges.iter().flat_map(cut)
 }
 
-/// Has ranges of blocks of one file shared with another, where each has the block 0 of its file system.
+/// Has ranges of blocks of one file shared with another, where each has the block 0 of its file system. What of the first
+/// is not on the storage yet is written at every call, and waited for.
 fn share_all(from: (&File, u64), to: (&File, u64), ranges: &[(u64, u64)]) -> io::Result<()> {
-    let one = |&(start, blocks): &(u64, u64)| {
+    ranges.iter().try_for_each(|&(start, blocks)| {
         share((from.0, from.1 + start * BLOCK), (to.0, to.1 + start * BLOCK), blocks * BLOCK)
-    };
-    let Some((first, rest)) = ranges.split_first() else { return Ok(()) };
-    one(first)?;
+    })
+}
+
+/// The same where all of the first file was just written.
+fn share_new(from: (&File, u64), to: (&File, u64), ranges: &[(u64, u64)]) -> io::Result<()> {
+    // Whether it can be shared at all is found out before anything is waited for.
+    let (first, rest) = ranges.split_at(ranges.len().min(1));
+    share_all(from, to, first)?;
     if !rest.is_empty() {
-        // What is not on the storage yet is written by every call, and waited for: once is faster.
+        // Once is faster.
         from.0.sync_data()?;
     }
-    rest.iter().try_for_each(one)
+    share_all(from, to, rest)
 }
 
 impl Writer<'_> {
@@ -99,7 +106,7 @@ impl Writer<'_> {
         // A block of zeros may lie where something else was given back, and is not written before that is erased.
         self.stage.erase()?;
         let ranges = live(tree);
-        let is_shared = self.output.backing().is_some_and(|from| share_all(from, (file, 0), &ranges).is_ok());
+        let is_shared = self.output.backing().is_some_and(|from| share_new(from, (file, 0), &ranges).is_ok());
         if !is_shared && !may_copy {
             return Ok(None);
         }
@@ -149,6 +156,25 @@ pub enum Refused {
     Output(io::Error),
 }
 
+/// Blocks of a file, as [`Writer::keep`] left them.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks<'a> {
+    /// Where they are.
+    pub file: &'a File,
+    /// Whether all were compared with their checksums before, and have not changed since.
+    pub are_known: bool,
+}
+
+/// What goes on from a state.
+pub struct Resumed<'a> {
+    /// Is where [`Writer::keep`] was.
+    pub writer: Writer<'a>,
+    /// What was stored by then.
+    pub tree: Tree<Body>,
+    /// Whether the output shares the blocks with the file.
+    pub are_shared: bool,
+}
+
 /// A writer to `output` that is where [`Writer::keep`] was, and its tree.
 ///
 /// # Errors
@@ -157,8 +183,8 @@ pub fn resume<'a>(
     output: &'a dyn Output,
     params: Params,
     state: &mut Unpack<'_>,
-    file: &File,
-) -> Result<(Writer<'a>, Tree<Body>), Refused> {
+    Blocks { file, are_known }: Blocks<'_>,
+) -> Result<Resumed<'a>, Refused> {
     let mut writer = Writer::new(output, params);
     let kept = Kept::read(state).ok_or(Refused::Damaged)?;
     let is_far_enough = kept.peak <= writer.stage.end() && kept.peak.saturating_mul(BLOCK) <= writer.params.limit;
@@ -168,11 +194,15 @@ pub fn resume<'a>(
     writer.blocks = Allocator::resumed(writer.room, kept.frontier, &kept.holes).ok_or(Refused::Damaged)?;
     writer.peak = kept.peak;
 
-    let shared = output.backing().is_some_and(|to| share_all((file, 0), to, &live(&kept.tree)).is_ok());
+    let are_shared = output.backing().is_some_and(|to| share_all((file, 0), to, &live(&kept.tree)).is_ok());
     let mut stage = Stage::new(output, writer.stage.end());
-    let put = |start, bytes: &[u8]| if shared { Ok(()) } else { stage.put(start, bytes) };
-    match kept.each_piece(file, put).and_then(|()| stage.flush().map_err(Refused::Output)) {
-        Ok(()) => Ok((writer, kept.tree)),
+    let put = |start, bytes: &[u8]| if are_shared { Ok(()) } else { stage.put(start, bytes) };
+    let read = match are_shared && are_known {
+        true => Ok(()),
+        false => kept.each_piece(file, put).and_then(|()| stage.flush().map_err(Refused::Output)),
+    };
+    match read {
+        Ok(()) => Ok(Resumed { writer, tree: kept.tree, are_shared }),
         Err(refused) => {
             output.discard(0, kept.frontier * BLOCK).map_err(Refused::Output)?;
             Err(refused)

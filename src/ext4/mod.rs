@@ -48,7 +48,7 @@ mod xattrs;
 pub use body::{Body, Run};
 pub use error::SealError;
 pub use geometry::Descriptors;
-pub use keep::{Refused, has_usual_room, is_whole, live_bytes, resume};
+pub use keep::{Blocks, Refused, Resumed, has_usual_room, is_whole, live_bytes, resume};
 pub use seal::Sealed;
 pub use stored::stored;
 pub use warnings::Warnings;

@@ -3,7 +3,7 @@
 
 use crate::support::ext4::{MIB, noise, params};
 use crate::support::layers::{Member, archive, full, merge};
-use bootdisk::ext4::{Body, Params, Refused, Writer, resume};
+use bootdisk::ext4::{Blocks, Body, Params, Refused, Resumed, Writer};
 use bootdisk::flatten::{Limits, apply};
 use bootdisk::layer::Warnings;
 use bootdisk::output::Output;
@@ -11,7 +11,8 @@ use bootdisk::rootfs::{Attrs, Pack, Tree, Unpack};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRng, TestRunner};
 use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io;
+use std::os::unix::fs::FileExt;
 
 /// A writer behind some layers.
 struct Build<'a> {
@@ -19,6 +20,21 @@ struct Build<'a> {
     tree: Tree<Body>,
     warnings: Warnings,
     layers: usize,
+}
+
+/// An output that shares blocks with no file.
+struct Apart(File);
+
+impl Output for Apart {
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        Output::write_at(&self.0, offset, data)
+    }
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        Output::read_at(&self.0, offset, buffer)
+    }
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.0.discard(offset, length)
+    }
 }
 
 /// What was kept.
@@ -29,6 +45,10 @@ struct Kept {
 
 fn file() -> File {
     tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn resume<'a>(output: &'a File, params: Params, state: &mut Unpack<'_>, file: &File) -> Result<Resumed<'a>, Refused> {
+    bootdisk::ext4::resume(output, params, state, Blocks { file, are_known: false })
 }
 
 fn small() -> Params {
@@ -45,7 +65,7 @@ impl<'a> Build<'a> {
     fn from(kept: &Kept, output: &'a File, layers: usize) -> Result<Build<'a>, Refused> {
         let mut state = Unpack(&kept.state);
         let warnings = Warnings::unpack(&mut state).unwrap();
-        let (writer, tree) = resume(output, small(), &mut state, &kept.blocks)?;
+        let Resumed { writer, tree, .. } = resume(output, small(), &mut state, &kept.blocks)?;
         assert!(state.0.is_empty());
         Ok(Build { writer, tree, warnings, layers })
     }
@@ -202,11 +222,18 @@ fn kept() -> Kept {
 #[test]
 fn damaged_blocks_are_refused_and_the_output_is_as_it_was() {
     let kept = kept();
-    let blocks = kept.blocks.metadata().unwrap();
-    assert!(blocks.blocks() * 512 < blocks.len() && blocks.len() > 3 * MIB, "what is free is a hole");
+    // The first block of a body.
+    let first = 129 * 4096;
+    let data = nix::unistd::lseek(&kept.blocks, 0, nix::unistd::Whence::SeekData).unwrap();
+    assert_eq!(data, first as i64, "what is free is a hole");
     let refused = || {
         let disk = file();
         assert!(matches!(Build::from(&kept, &disk, 1), Err(Refused::Damaged)));
+        // What is copied is compared, whatever is known of it.
+        let (mut state, elsewhere) = (Unpack(&kept.state), Apart(file()));
+        Warnings::unpack(&mut state).unwrap();
+        let known = Blocks { file: &kept.blocks, are_known: true };
+        assert!(bootdisk::ext4::resume(&elsewhere, small(), &mut state, known).is_err());
         let mut bytes = vec![1; 5 << 20];
         Output::read_at(&disk, 0, &mut bytes).unwrap();
         bytes.iter().all(|&byte| byte == 0)
@@ -214,7 +241,6 @@ fn damaged_blocks_are_refused_and_the_output_is_as_it_was() {
     let disk = file();
     assert!(Build::from(&kept, &disk, 1).is_ok(), "and what is whole is not");
     // The first block of a body, the middle, the last byte of one, and of the padding behind it.
-    let first = 129 * 4096;
     for at in [first, first + 1, first + (3 << 20) / 2, first + (3 << 20) + 4_999, first + (3 << 20) + 8_191] {
         let mut byte = [0];
         kept.blocks.read_exact_at(&mut byte, at).unwrap();
@@ -230,7 +256,7 @@ fn damaged_blocks_are_refused_and_the_output_is_as_it_was() {
     let mut block = [1; 4096];
     Output::read_at(&disk, first - 4096, &mut block).unwrap();
     assert_eq!(block, [0; 4096]);
-    kept.blocks.set_len(blocks.len() / 2).unwrap();
+    kept.blocks.set_len(kept.blocks.metadata().unwrap().len() / 2).unwrap();
     assert!(refused(), "cut short");
 }
 
