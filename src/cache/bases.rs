@@ -13,7 +13,7 @@
 //!
 //! A key is the digest of the layers' digests up to there, in their order, and of the code that applies them. So a base is
 //! never wrong, only unused, and one that is damaged is none. Whoever has one open keeps it, whatever is removed meanwhile,
-//! and nobody ever writes to one that has its name. Once all its blocks were compared with their checksums it has a seal,
+//! and nobody ever writes to one that has its name. One whose blocks are known to be what their checksums say has a seal,
 //! `KEY.seal`, which tells that nothing has changed since, so that blocks that are shared need not be read each time. The later
 //! time of last modification of both is that of its last use: when all take more than [`BUDGET`] bytes, the ones unused for
 //! longest go. Folder and files are their owner's alone.
@@ -87,7 +87,7 @@ pub struct Base {
     pub state: Vec<u8>,
     /// Where its blocks are.
     pub file: File,
-    /// Whether they were compared with their checksums and have not changed since.
+    /// Whether they are known to be what their checksums say.
     pub is_sealed: bool,
     facts: Metadata,
     path: PathBuf,
@@ -103,6 +103,30 @@ impl Base {
     pub fn seal(&self) {
         _ = seal::put_on_known(&self.path, &self.file, &self.facts);
     }
+}
+
+/// A base that this process has just made.
+#[derive(Debug)]
+pub struct Made {
+    file: File,
+    path: PathBuf,
+}
+
+impl Made {
+    /// Notes that its blocks are what their checksums say. Better later than at once, as it waits for the clock of the file
+    /// system to go on.
+    pub fn seal(&self) {
+        _ = self.file.metadata().and_then(|facts| seal::put_on_known(&self.path, &self.file, &facts));
+    }
+}
+
+/// What a base is besides what its keys say.
+#[derive(Debug)]
+pub struct Filled {
+    /// See [`Base::state`].
+    pub state: Vec<u8>,
+    /// Whether its blocks are those of another file: they are on stable storage then.
+    pub is_shared: bool,
 }
 
 impl BaseCache {
@@ -177,8 +201,8 @@ impl BaseCache {
     }
 
     /// Keeps a base of layers with these keys, whose blocks take so many bytes. `fill` writes the blocks behind the first
-    /// [`HEAD`] bytes and returns the state. It has its name only once all of it is there. When there is not much room, or
-    /// `fill` returns nothing, nothing is kept.
+    /// [`HEAD`] bytes. It has its name only once all of it is there. When there is not much room, or `fill` returns nothing,
+    /// nothing is kept. One that shares its blocks is returned to be sealed.
     ///
     /// # Errors
     /// What `fill` or the system says. Nothing is left then.
@@ -186,25 +210,27 @@ impl BaseCache {
         &self,
         keys: &[Key],
         bytes: u64,
-        fill: impl FnOnce(&File) -> io::Result<Option<Vec<u8>>>,
-    ) -> io::Result<bool> {
-        let Some(key) = keys.last().filter(|_| keys.len() <= MAX_KEYS) else { return Ok(false) };
+        fill: impl FnOnce(&File) -> io::Result<Option<Filled>>,
+    ) -> io::Result<Option<Made>> {
+        let Some(key) = keys.last().filter(|_| keys.len() <= MAX_KEYS) else { return Ok(None) };
         let path = self.path(key);
         own_folder::make_private(&self.dir).map_err(io::Error::other)?;
         if bytes > BUDGET / 2 || free_bytes(&path)? < bytes.saturating_mul(2).saturating_add(LEFT_FREE) {
-            return Ok(false);
+            return Ok(None);
         }
-        let made = whole_file::make_unsynced(&path, |file| match fill(file)? {
-            Some(state) => write(file, keys, &state).map_err(Stop::Failed),
-            None => Err(Stop::Nothing),
+        let mut shared = None;
+        let made = whole_file::make_unsynced(&path, |file| {
+            let Filled { state, is_shared } = fill(file)?.ok_or(Stop::Nothing)?;
+            shared = is_shared.then(|| file.try_clone()).transpose()?;
+            write(file, keys, &state).map_err(Stop::Failed)
         });
         match made {
             Ok(()) => {}
-            Err(Stop::Nothing) => return Ok(false),
+            Err(Stop::Nothing) => return Ok(None),
             Err(Stop::Failed(error)) => return Err(error),
         }
         self.prune(BUDGET, &path);
-        Ok(true)
+        Ok(shared.map(|file| Made { file, path }))
     }
 
     /// Removes what was unused for longest until the rest fits `budget` bytes.
@@ -347,8 +373,12 @@ mod tests {
     }
 
     fn keep(cache: &BaseCache, keys: &[Key], text: &[u8]) {
-        let fill = |file: &File| file.write_all_at(&[9; 4096], 3 * HEAD).map(|()| Some(text.to_vec()));
-        assert!(cache.keep(keys, 4096, fill).unwrap());
+        make(cache, keys, text, false);
+    }
+
+    fn make(cache: &BaseCache, keys: &[Key], text: &[u8], is_shared: bool) -> Option<Made> {
+        let filled = Filled { state: text.to_vec(), is_shared };
+        cache.keep(keys, 4096, |file| file.write_all_at(&[9; 4096], 3 * HEAD).map(|()| Some(filled))).unwrap()
     }
 
     const CHAIN: [Key; 4] = [[1; 32], [2; 32], [3; 32], [4; 32]];
@@ -367,6 +397,34 @@ mod tests {
         assert!(cache.find(&[[2; 32], [9; 32]]).is_none());
         let mode = cache.list()[0].path.metadata().unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn one_that_has_changed_since_it_was_sealed_is_read_again() {
+        let (_dir, cache) = cache();
+        assert!(make(&cache, &CHAIN, b"copied", false).is_none());
+        let find = || cache.find(&CHAIN).unwrap();
+        assert!(!find().is_sealed);
+        let made = make(&cache, &CHAIN, b"shared", true).unwrap();
+        assert!(!find().is_sealed, "not yet");
+        made.seal();
+        let path = find().path;
+        let before = cache.list()[0].used;
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(find().is_sealed && find().is_sealed, "being used makes no difference");
+        assert!(cache.list()[0].used > before);
+        // Blocks have checksums of their own, which are looked at once more now.
+        File::options().write(true).open(&path).unwrap().write_all_at(&[8], 3 * HEAD).unwrap();
+        assert!(!find().is_sealed);
+        find().seal();
+        assert!(find().is_sealed);
+        let (found, seal) = (find(), seal::place(&path));
+        // Of two that were made at once the seal of one says nothing of the other.
+        keep(&cache, &CHAIN, b"another");
+        found.seal();
+        assert!(seal.exists() && !find().is_sealed);
+        find().forget();
+        assert!(!path.exists() && !seal.exists());
     }
 
     #[test]
@@ -435,8 +493,8 @@ mod tests {
         let (_dir, cache) = cache();
         let failed = cache.keep(&CHAIN, 1, |_| Err(io::ErrorKind::StorageFull.into()));
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert!(!cache.keep(&CHAIN, 1, |_| Ok(None)).unwrap());
-        assert!(!cache.keep(&CHAIN, 1 << 62, |_| panic!("there is no room for it")).unwrap());
+        assert!(cache.keep(&CHAIN, 1, |_| Ok(None)).unwrap().is_none());
+        assert!(cache.keep(&CHAIN, 1 << 62, |_| panic!("there is no room for it")).unwrap().is_none());
         assert_eq!(std::fs::read_dir(&cache.dir).unwrap().count(), 0);
         keep(&cache, &CHAIN[..1], b"old");
         let old = open(&cache.path(&CHAIN[0])).unwrap();

@@ -10,7 +10,7 @@
 //! error: the layers are read as if there were no base.
 
 use crate::cache::Entry;
-use crate::cache::bases::{Base, BaseCache, Key, keys, read_entry};
+use crate::cache::bases::{Base, BaseCache, Filled, Key, Made, keys, read_entry};
 use crate::ext4::{self, Refused};
 use crate::image::{Image, LayersAhead};
 use crate::layer::Warnings;
@@ -123,6 +123,8 @@ pub(super) struct Begun<'a> {
     pub(super) warnings: Warnings,
     /// Remarks on how layers are stored.
     pub(super) remarks: Vec<String>,
+    /// What was left on the way, to be sealed at the end.
+    pub(super) left: Option<Made>,
 }
 
 impl<'a> Begun<'a> {
@@ -130,7 +132,7 @@ impl<'a> Begun<'a> {
     pub(super) fn new(output: &'a dyn Output, params: ext4::Params) -> Begun<'a> {
         let tree = Tree::new(Attrs { mode: 0o755, ..Attrs::default() });
         let writer = ext4::Writer::new(output, params);
-        Begun { writer, tree, layers: 0, warnings: Warnings::default(), remarks: Vec::new() }
+        Begun { writer, tree, layers: 0, warnings: Warnings::default(), remarks: Vec::new(), left: None }
     }
 
     /// Where the base was. A damaged one is taken away, and one whose blocks were read for nothing but to see that it is
@@ -146,7 +148,7 @@ impl<'a> Begun<'a> {
             if are_shared && !base.is_sealed {
                 base.seal();
             }
-            Ok(Begun { writer, tree, layers: base.layers, warnings, remarks })
+            Ok(Begun { writer, tree, layers: base.layers, warnings, remarks, left: None })
         });
         if let Err(Refused::Damaged) = begun {
             base.forget();
@@ -161,13 +163,15 @@ impl<'a> Begun<'a> {
             return;
         };
         let bytes = ext4::live_bytes(&self.tree);
-        _ = bases.cache.keep(&keys[..self.layers], bytes, |file| {
+        let made = bases.cache.keep(&keys[..self.layers], bytes, |file| {
             let mut state = Pack::default();
             self.warnings.pack(&mut state);
             state.count(self.remarks.len());
             self.remarks.iter().for_each(|text| state.text(text.as_bytes()));
-            Ok(self.writer.keep(&self.tree, file, *may_copy, &mut state)?.map(|()| state.0))
+            let kept = self.writer.keep(&self.tree, file, *may_copy, &mut state)?;
+            Ok(kept.map(|is_shared| Filled { state: state.0, is_shared }))
         });
+        self.left = made.ok().flatten();
     }
 }
 

@@ -21,6 +21,7 @@ use super::{AUTOMATIC_LIMIT, Bases, Built, COUNTED_RATIO, EspSize, Event, Observ
 use crate::arch::Architecture;
 use crate::boot::signed::Signed;
 use crate::boot::{self, Boot, initramfs, uki};
+use crate::cache::bases::Made;
 use crate::cache::is_full;
 use crate::contents::installed::{Installed, installed, os_release};
 use crate::disk::gpt::{Before, Layout, LayoutError, Role};
@@ -58,6 +59,7 @@ struct Root {
     installed: Option<Installed>,
     /// The userland's own text, where a unified kernel image is to have it.
     os_release: Option<Vec<u8>>,
+    left: Option<Made>,
 }
 
 /// What `here` returns, and `other` on a thread of its own meanwhile. A panic of that goes on in this thread.
@@ -164,7 +166,7 @@ impl Plan {
         };
         // First, as it is why the layers were not read to their end; and always, so that time does not decide what is said.
         let boot_files = boot_files?;
-        let Root { tree, sealed: root, installed, .. } = root?;
+        let Root { tree, sealed: root, installed, left, .. } = root?;
         if let Some(error) = too_small {
             return Err(error.into());
         }
@@ -204,6 +206,7 @@ impl Plan {
         } else {
             file.publish_unsynced()?;
         }
+        left.iter().for_each(Made::seal);
         Ok(Built {
             layout,
             names: u64::from(tree.entry_count()),
@@ -265,7 +268,7 @@ impl Plan {
             }
         }
         let begun = begun.unwrap_or_else(|| Begun::new(&slice, self.parameters(size)));
-        let Begun { writer, tree, .. } = self.flatten(begun, ahead, plan.as_ref(), in_vain, observe)?;
+        let Begun { writer, tree, left, .. } = self.flatten(begun, ahead, plan.as_ref(), in_vain, observe)?;
         login::has_shell(&self.spec, &tree)?;
         observe(Event::Step("writing the file system's metadata"));
         let root = writer.seal(&tree).map_err(|error| self.too_small(error, offset))?;
@@ -276,7 +279,7 @@ impl Plan {
         }
         let installed = writing.installed.then(|| installed(&tree, &body));
         let os_release = self.unified.as_ref().and_then(|_| os_release(&tree, &body));
-        Ok(Root { tree, sealed: root, installed, os_release })
+        Ok(Root { tree, sealed: root, installed, os_release, left })
     }
 
     /// Writes ESP and BIOS boot partition where `layout` has them. The boot code is for the partition table's sector.

@@ -93,13 +93,19 @@ fn share_new(from: (&File, u64), to: (&File, u64), ranges: &[(u64, u64)]) -> io:
 
 impl Writer<'_> {
     /// Writes the blocks of all bodies of `tree`, which this writer has stored, to `file`, each where it is in the file
-    /// system, and appends everything else that [`resume`] needs to `state`. Nothing where bodies went beyond the end of
-    /// the output: they are not there to be kept; nor where blocks cannot be shared and are not to be copied. Block 0 and
-    /// [`descriptor_room`] blocks behind it are never written.
+    /// system, and appends everything else that [`resume`] needs to `state`: whether the file shares the blocks. Nothing where
+    /// bodies went beyond the end of the output: they are not there to be kept; nor where blocks cannot be shared and are
+    /// not to be copied. Block 0 and [`descriptor_room`] blocks behind it are never written.
     ///
     /// # Errors
     /// What reading the output or writing the file says.
-    pub fn keep(&mut self, tree: &Tree<Body>, file: &File, may_copy: bool, state: &mut Pack) -> io::Result<Option<()>> {
+    pub fn keep(
+        &mut self,
+        tree: &Tree<Body>,
+        file: &File,
+        may_copy: bool,
+        state: &mut Pack,
+    ) -> io::Result<Option<bool>> {
         if self.peak > self.stage.end() {
             return Ok(None);
         }
@@ -141,7 +147,7 @@ impl Writer<'_> {
         if file.metadata()?.len() < end {
             file.set_len(end)?;
         }
-        Ok(Some(()))
+        Ok(Some(is_shared))
     }
 }
 
