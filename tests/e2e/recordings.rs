@@ -111,7 +111,9 @@ fn a_command_that_is_waited_for_says_so_and_takes_it_away_again() {
         "K SIZE kernel N.N-N-cloud-amdN (SIZE), initramfs (SIZE)",
         "U SIZE userland: N names, SIZE of files, extN",
     ];
-    let file_system = ["* N layer", "layer N/N [] SIZE/SIZE LEFT", "* writing the file system's metadata"];
+    // Until the first layer comes there is a bar for all of them.
+    let all = ["* N layer", "N layer [] SIZE/SIZE LEFT"];
+    let file_system = [&all[..], &["layer N/N [] SIZE/SIZE LEFT", "* writing the file system's metadata"]].concat();
     let plain_file_system = ["reading N layer, SIZE", "layer N/N, SIZE", "writing the file system's metadata"];
     for row in [
         Row {
