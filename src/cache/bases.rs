@@ -19,7 +19,7 @@
 //! longest go. Folder and files are their owner's alone.
 
 use super::prune::{Entry, Pruned, prune};
-use super::{files, seal};
+use super::{files, remove_sealed, seal};
 use crate::hex::hex;
 use crate::image::Image;
 use crate::own_folder;
@@ -96,7 +96,7 @@ pub struct Base {
 impl Base {
     /// Takes it away, as it turned out to be damaged.
     pub fn forget(&self) {
-        take_away(&self.path);
+        _ = remove_sealed(&self.path);
     }
 
     /// Notes that all its blocks are what their checksums say. If that fails they are compared again the next time.
@@ -145,7 +145,7 @@ impl BaseCache {
         let file = open(&path).ok()?;
         let Some((_, state)) = read(&file).filter(|(found, _)| found == keys) else {
             // Of a name there is one content, and this is none.
-            take_away(&path);
+            _ = remove_sealed(&path);
             return None;
         };
         let is_sealed = file.metadata().is_ok_and(|facts| seal::is_sealed(&path, &facts));
@@ -291,12 +291,7 @@ pub fn read_entry(entry: &Entry) -> Option<(Vec<u8>, File)> {
 
 /// Removes a base that was listed and may have gone since. Who has it open keeps it.
 pub fn remove(entry: &Entry) -> bool {
-    super::remove(&entry.path).is_ok() && super::remove(&seal::place(&entry.path)).is_ok()
-}
-
-/// The same, of one that is damaged; if it fails it is found to be that again.
-fn take_away(path: &Path) {
-    _ = super::remove(path).and_then(|()| super::remove(&seal::place(path)));
+    remove_sealed(&entry.path).is_ok()
 }
 
 /// Opens a file for reading, and nothing else that may have been put in its place.

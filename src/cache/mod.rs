@@ -144,7 +144,7 @@ impl DiskCache {
         let Some(key) = disk.file_stem().and_then(|stem| stem.to_str()) else { return false };
         let Ok(lock) = self.lock_file(key) else { return false };
         // The lock file itself stays: another process may be waiting on it.
-        lock.try_lock().is_ok() && remove(disk).is_ok() && remove(&seal::place(disk)).is_ok()
+        lock.try_lock().is_ok() && remove_sealed(disk).is_ok()
     }
 }
 
@@ -172,6 +172,12 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The same of one that has a seal, or had.
+fn remove_sealed(path: &Path) -> io::Result<()> {
+    remove(path)?;
+    remove(&seal::place(path))
 }
 
 /// Whether a disk could not be written where it was to be, so that another place may do.

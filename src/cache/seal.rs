@@ -33,7 +33,7 @@ const WRITTEN: Duration = Duration::from_secs(60);
 /// Another one each time that the host starts: random(4).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Seal {
     inode: u64,
     size: u64,
@@ -60,8 +60,7 @@ impl Seal {
     /// The seal that a file with these facts has, if it is that of this file.
     fn on(path: &Path, facts: &Metadata) -> Option<Seal> {
         let (seal, written) = Seal::read(path).filter(|_| facts.is_file())?;
-        let is_same =
-            (seal.inode, seal.size, seal.changed) == (facts.ino(), facts.len(), (facts.ctime(), facts.ctime_nsec()));
+        let is_same = Seal::of(facts, seal.boot.clone()) == seal;
         let is_young = written - nanoseconds(seal.changed) > TICK.as_nanos() as i128;
         let is_there = seal.boot.is_none() || seal.boot == boot();
         (is_same && is_young && is_there).then_some(seal)

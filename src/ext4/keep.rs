@@ -11,7 +11,7 @@
 //!
 //! Blocks are shared with the file where the file system can do that (reflink), and copied otherwise. Either way each is
 //! read and compared with its checksum, unless they are shared and whoever keeps the file knows that it has not changed since
-//! that was done. A piece that is not what it was, or a state that makes no sense, is no state.
+//! it was written or compared. A piece that is not what it was, or a state that makes no sense, is no state.
 
 use super::allocator::Allocator;
 use super::body::{Body, Run};
@@ -167,7 +167,7 @@ pub enum Refused {
 pub struct Blocks<'a> {
     /// Where they are.
     pub file: &'a File,
-    /// Whether all were compared with their checksums before, and have not changed since.
+    /// Whether all are known to be what their checksums say, as the file has not changed since that was so.
     pub are_known: bool,
 }
 

@@ -226,6 +226,7 @@ fn damaged_blocks_are_refused_and_the_output_is_as_it_was() {
     let first = 129 * 4096;
     let data = nix::unistd::lseek(&kept.blocks, 0, nix::unistd::Whence::SeekData).unwrap();
     assert_eq!(data, first as i64, "what is free is a hole");
+    assert!(kept.blocks.metadata().unwrap().len() > 3 * MIB);
     let refused = || {
         let disk = file();
         assert!(matches!(Build::from(&kept, &disk, 1), Err(Refused::Damaged)));
