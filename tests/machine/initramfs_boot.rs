@@ -96,27 +96,33 @@ int main(void) {
     mount("proc", "/proc", "proc", 0, 0);
     mount("sys", "/sys", "sysfs", 0, 0);
     printf("BOOT devtmpfs %d\n", mount("dev", "/dev", "devtmpfs", 0, 0));
-    for (int i = 0; i < 100; i++) {
-        int n = 0;
-        DIR *d = opendir("/sys/class/block");
-        for (struct dirent *e; d && (e = readdir(d)); ) n += e->d_name[0] != '.';
-        if (d) closedir(d);
-        if (n >= DISKS) break;
-        usleep(100000);
-    }
+    /* Not /sys/class/block: it has NVMe's hidden paths, too, which are no disks. */
     char line[256];
-    FILE *f = fopen("/proc/partitions", "r");
+    FILE *f;
+    for (int i = 0, n = 0; i < 600 && n < DISKS; i++) {
+        if (i) usleep(100000);
+        f = fopen("/proc/partitions", "r");
+        for (n = 0; f && fgets(line, sizeof line, f); ) n += line[0] == ' ';
+        if (f) fclose(f);
+    }
+    f = fopen("/proc/partitions", "r");
     while (f && fgets(line, sizeof line, f)) printf("BOOT disk %s", line);
     if (f) fclose(f);
     f = fopen("/proc/filesystems", "r");
     while (f && fgets(line, sizeof line, f)) printf("BOOT fs %s", line);
     DIR *d = opendir("/sys/class/net");
     for (struct dirent *e; d && (e = readdir(d)); ) printf("BOOT net %s\n", e->d_name);
-    d = opendir("/sys/class/virtio-ports");
-    for (struct dirent *e; d && (e = readdir(d)); ) {
-        snprintf(line, sizeof line, "/sys/class/virtio-ports/%.200s/name", e->d_name);
-        f = fopen(line, "r");
-        if (f && fgets(line, sizeof line, f)) printf("BOOT port %s", line);
+    /* The host gives a port its name by a message of its own. */
+    for (int i = 0, n = 0; i < 600 && !n; i++) {
+        if (i) usleep(100000);
+        d = opendir("/sys/class/virtio-ports");
+        for (struct dirent *e; d && (e = readdir(d)); ) {
+            snprintf(line, sizeof line, "/sys/class/virtio-ports/%.200s/name", e->d_name);
+            f = fopen(line, "r");
+            if (f && fgets(line, sizeof line, f)) n += printf("BOOT port %s", line);
+            if (f) fclose(f);
+        }
+        if (d) closedir(d);
     }
     printf("BOOT end\n");
     fflush(stdout);
