@@ -18,6 +18,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is how cargo is spoken to")]
 
+use sha2::{Digest, Sha256};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,7 +74,9 @@ fn main() {
         let embedded = PathBuf::from(variable("OUT_DIR")).join(format!("pid1-{}", guest.arch));
         let lacks = built.as_ref().err().map_or("", String::as_str);
         println!("cargo::rustc-env=BOOTDISK_PID1_{}_LACKS={lacks}", guest.arch.to_uppercase());
-        write_if_changed(&embedded, built.as_deref().unwrap_or_default());
+        let built = built.as_deref().unwrap_or_default();
+        write_if_changed(&embedded, built);
+        write_if_changed(&embedded.with_extension("sha256"), &Sha256::digest(built));
     }
 }
 

@@ -10,8 +10,23 @@ use thiserror::Error;
 /// PID 1 for one architecture, or what `build.rs` missed for it.
 macro_rules! embedded {
     ($name:literal, $lacks:literal) => {
-        (include_bytes!(concat!(env!("OUT_DIR"), "/pid1-", $name)), env!($lacks))
+        (
+            Pid1 {
+                bytes: include_bytes!(concat!(env!("OUT_DIR"), "/pid1-", $name)),
+                sha256: include_bytes!(concat!(env!("OUT_DIR"), "/pid1-", $name, ".sha256")),
+            },
+            env!($lacks),
+        )
     };
+}
+
+/// PID 1 for one architecture.
+#[derive(Clone, Copy, Debug)]
+pub struct Pid1 {
+    /// The ELF executable, for mode 0755 at `/init` of the initramfs.
+    pub bytes: &'static [u8],
+    /// SHA-256 of these.
+    pub sha256: &'static [u8; 32],
 }
 
 /// This bootdisk has no PID 1 for an architecture.
@@ -33,19 +48,20 @@ impl Missing {
     }
 }
 
-/// The ELF executable for a guest architecture, for mode 0755 at `/init` of the initramfs.
-pub fn init_binary(arch: Architecture) -> Result<&'static [u8], Missing> {
-    let (bytes, lacks): (&'static [u8], _) = match arch {
+/// PID 1 for a guest architecture.
+pub fn init_binary(arch: Architecture) -> Result<Pid1, Missing> {
+    let (pid1, lacks) = match arch {
         Architecture::X86_64 => embedded!("x86_64", "BOOTDISK_PID1_X86_64_LACKS"),
         Architecture::Aarch64 => embedded!("aarch64", "BOOTDISK_PID1_AARCH64_LACKS"),
     };
-    if bytes.is_empty() { Err(Missing { arch: arch.name(), lacks }) } else { Ok(bytes) }
+    if pid1.bytes.is_empty() { Err(Missing { arch: arch.name(), lacks }) } else { Ok(pid1) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Missing, init_binary};
+    use super::{Missing, Pid1, init_binary};
     use crate::arch::Architecture;
+    use sha2::{Digest, Sha256};
 
     /// Largest binary that still counts as small, in bytes: it is copied into every disk.
     const LIMIT: usize = 1_753_088;
@@ -55,8 +71,9 @@ mod tests {
 
     #[test]
     fn the_binary_is_small_static_and_names_no_place_it_was_built_in() {
-        let bytes =
+        let Pid1 { bytes, sha256 } =
             init_binary(Architecture::host().unwrap()).expect("build.rs always builds for its own architecture");
+        assert_eq!(sha256, &Sha256::digest(bytes)[..]);
         assert_eq!(&bytes[..4], b"\x7fELF");
         assert!(bytes.len() <= LIMIT, "{} bytes", bytes.len());
         assert!(segment_types(bytes).contains(&1), "PID 1 has something to load");

@@ -11,6 +11,7 @@ use crate::boot::existing::Existing;
 use crate::boot::initramfs;
 use crate::convert::{Event, Observer, verified};
 use crate::disk_lock::lock;
+use crate::formats::Scattered;
 use crate::guest::spec::{self, BootSpec};
 use crate::kernel::at_start::at_start;
 use crate::kernel::modules::{Drivers, select_for};
@@ -19,8 +20,10 @@ use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Bundle, Packing, places};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs::File;
+use std::io::BufReader;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Longest boot specification that is read, in bytes.
 const MAX_SPEC: u64 = 64 << 20;
@@ -112,7 +115,8 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
     spec.settings = Some(at_start(bundle, read));
     let spec = added::encode(&spec, added.as_ref()).context("cannot encode the boot specification")?;
     let pid1 = crate::pid1::init_binary(disk.architecture()?)?;
-    let initramfs = initramfs::write(pid1, &spec, &initramfs::module_files(&modules), Packing::None)?;
+    let bodies = modules.read(bundle)?;
+    let initramfs = initramfs::write(pid1.bytes, &spec, &initramfs::module_files(&modules, &bodies), Packing::None)?;
     let kernel = bundle.boot.read()?;
     observe(Event::Step("writing kernel and boot files"));
     let new = New { kernel: &kernel, release: &bundle.release, initramfs: &initramfs, keep: options.keep, time: 0 };
@@ -122,10 +126,10 @@ pub fn set_kernel(path: &Path, bundle: &Bundle, options: &Options, observe: Obse
 }
 
 /// The boot specification in one of a disk's initial RAM disks, and what was added to the image.
-fn boot_spec(initrds: &[Vec<u8>]) -> Result<(BootSpec, Option<added::Record>)> {
+fn boot_spec(initrds: &[Scattered<Arc<File>>]) -> Result<(BootSpec, Option<added::Record>)> {
     let (mut found, mut failure) = (None, None);
     for initrd in initrds {
-        match file_of_cpio(initrd, spec::PATH.trim_start_matches('/'), MAX_SPEC) {
+        match file_of_cpio(BufReader::new(initrd.reading()), spec::PATH.trim_start_matches('/'), MAX_SPEC) {
             Ok(bytes) => found = found.or(bytes),
             // It may be somebody else's: packed, or no archive at all.
             Err(error) => failure = failure.or(Some(error)),

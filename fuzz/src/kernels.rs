@@ -45,7 +45,7 @@ pub fn ar(data: &[u8]) {
 /// cpio archives, packed or not: as packages have them, and as initial RAM disks.
 pub fn cpio(data: &[u8]) {
     _ = file_of_cpio(data, "etc/hostname", MUCH);
-    let (found, _) = initramfs::read(data, "input");
+    let (found, _) = initramfs::read(data, data.len() as u64, "input");
     _ = serde_json::to_vec(&found);
 }
 
@@ -112,8 +112,7 @@ pub fn fnmatch(data: &[u8]) {
 /// A kernel's configuration, as it is given beside a kernel.
 pub fn kernel_config(data: &[u8]) {
     let config = Config::new("input", data);
-    let options = config.options();
-    _ = (options.get("EXT4_FS"), options.get("VIRTIO_BLK"));
+    _ = (config.get("EXT4_FS"), config.get("VIRTIO_BLK"));
 }
 
 /// A program or library.

@@ -30,8 +30,10 @@ use crate::formats::boot_entry::{self, Change};
 use crate::formats::fat::edit::Editor;
 use crate::formats::fat::{self, Entry};
 use crate::formats::pe;
+use crate::formats::scattered::within;
 use crate::output::Output;
 use std::io;
+use std::ops::Range;
 use thiserror::Error;
 
 /// Name of the entry that keeps the kernel before.
@@ -400,11 +402,12 @@ impl Exchange<'_> {
                 self.begin()?;
                 (stored.cluster, stored.size) = (self.editor.store(&file)?, file.len() as u32);
                 let places = self.editor.volume().places(&stored)?;
+                let part = |part: Range<usize>| within(&places, part.start as u64..part.end as u64);
                 Ok(Placed {
                     files: Vec::new(),
                     stored: (stored.cluster, file.len()),
-                    kernel: places::within(&places, kernel),
-                    initramfs: initramfs.map(|part| places::within(&places, part)).unwrap_or_default(),
+                    kernel: part(kernel),
+                    initramfs: initramfs.map(part).unwrap_or_default(),
                 })
             }
         }
@@ -590,7 +593,7 @@ mod tests {
         let (mut kernel, initramfs) = slot.load(&disk.file).unwrap().expect("boot files that the slot is for");
         let length = boot_files(*kernel.iter().rev().find(|byte| **byte != 0).unwrap()).0.len();
         kernel.truncate(length);
-        (number(&files.kernel, &files.initramfs()), number(&kernel, &initramfs))
+        (number(&files.read_kernel().unwrap(), &files.read_initramfs().unwrap()), number(&kernel, &initramfs))
     }
 
     fn names(disk: &Disk, folder: &str) -> Vec<String> {
@@ -822,7 +825,7 @@ mod tests {
         put(&disk, "loader/entries/bootdisk.conf", text.as_bytes());
         let files = Existing::open(&disk.path).unwrap().boot_files().unwrap();
         assert_eq!(files.command_line, "console=ttyS0 quiet");
-        assert_eq!(files.initramfs(), [&b"07070\0\0\0"[..], &boot_files(1).1].concat());
+        assert_eq!(files.read_initramfs().unwrap(), [&b"07070\0\0\0"[..], &boot_files(1).1].concat());
         set_with_doubts(&disk, 2);
         let now = mtools(&disk, "mtype", &["::loader/entries/bootdisk.conf"]);
         let expected = "# mine\ntitle Linux 6.1.2\nsort-key  z\nversion 6.1.2\nlinux /bootdisk/linux2\ninitrd /extra\n\

@@ -1,26 +1,32 @@
 //! A disk that exists, as far as booting it needs: its partitions, and the boot files on its ESP.
 
 use super::uki::{self, Inside};
-use super::{loader, places, signed};
+use super::{loader, signed};
 use crate::arch::Architecture;
 use crate::disk::gpt::Role;
 use crate::disk::table::{self, Found, ReadTableError};
 use crate::escape::escape;
-use crate::formats::ReadAt;
 use crate::formats::boot_entry;
 use crate::formats::fat::{self, Volume};
 use crate::formats::signature_list::{self, Variable};
 use crate::formats::x509::Certificate;
+use crate::formats::{ReadAt, Scattered};
 use crate::inputs::{self, FileId};
 use crate::recognise::{self, Kind, Refusal, Wanted};
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 /// Longest kernel or initramfs that is taken from an ESP, in bytes.
 const MAX_FILE: u64 = 1 << 30;
+/// Where an initial RAM disk may begin behind another, in bytes.
+const INITRD: u64 = 4;
+/// Bytes that are copied at a time.
+const CHUNK: usize = 128 << 10;
 /// Longest file of keys.
 const MAX_KEYS: u64 = 1 << 20;
 
@@ -82,17 +88,22 @@ impl ExistingError {
 /// An open disk.
 #[derive(Debug)]
 pub struct Existing {
-    file: File,
+    file: Arc<File>,
     partitions: Vec<Found>,
+    /// Read when it is first asked for.
+    esp: OnceLock<Esp>,
 }
 
-/// What a direct boot hands to QEMU.
+/// The EFI System Partition.
+type Esp = Volume<Arc<File>>;
+
+/// What a direct boot hands to QEMU, where it lies on the disk.
 #[derive(Debug)]
 pub struct BootFiles {
     /// The kernel's file.
-    pub kernel: Vec<u8>,
+    pub kernel: Scattered<Arc<File>>,
     /// The initial RAM disks, in the order they are loaded in.
-    pub initrds: Vec<Vec<u8>>,
+    pub initrds: Vec<Scattered<Arc<File>>>,
     /// The kernel's command line.
     pub command_line: String,
     /// Bytes of the unified kernel image that all this is in.
@@ -106,14 +117,38 @@ impl ReadAt for Existing {
 }
 
 impl BootFiles {
+    /// The whole kernel.
+    pub fn read_kernel(&self) -> io::Result<Vec<u8>> {
+        self.kernel.bytes(0..self.kernel.size())
+    }
+
+    /// The same, to somewhere else.
+    pub fn copy_kernel(&self, to: &mut impl Write) -> io::Result<()> {
+        copy(&self.kernel, to)
+    }
+
     /// All initial RAM disks as one, which is how the kernel gets them: each begins at a multiple of four bytes.
-    pub fn initramfs(&self) -> Vec<u8> {
-        let mut all = Vec::new();
+    pub fn read_initramfs(&self) -> io::Result<Vec<u8>> {
+        let mut all = Vec::with_capacity(self.initramfs_size() as usize);
+        self.copy_initramfs(&mut all)?;
+        Ok(all)
+    }
+
+    /// The same, to somewhere else.
+    pub fn copy_initramfs(&self, to: &mut impl Write) -> io::Result<()> {
+        let mut written = 0u64;
         for initrd in &self.initrds {
-            all.resize(all.len().next_multiple_of(4), 0);
-            all.extend_from_slice(initrd);
+            let before = written.next_multiple_of(INITRD) - written;
+            to.write_all(&[0; INITRD as usize][..before as usize])?;
+            copy(initrd, to)?;
+            written += before + initrd.size();
         }
-        all
+        Ok(())
+    }
+
+    /// Bytes of the same.
+    pub fn initramfs_size(&self) -> u64 {
+        self.initrds.iter().fold(0u64, |all, initrd| all.next_multiple_of(INITRD) + initrd.size())
     }
 }
 
@@ -122,15 +157,7 @@ enum Started {
     /// What an entry names.
     Entry(boot_entry::Entry),
     /// A unified kernel image.
-    Unified { file: fat::Entry, bytes: Vec<u8>, inside: Inside },
-}
-
-/// Where the boot files lie: offset on the disk and bytes of each piece.
-pub struct BootPlaces {
-    /// The kernel's.
-    pub kernel: Vec<(u64, u64)>,
-    /// Each initial RAM disk's.
-    pub initrds: Vec<Vec<(u64, u64)>>,
+    Unified { file: Scattered<Arc<File>>, inside: Inside },
 }
 
 impl Existing {
@@ -148,7 +175,7 @@ impl Existing {
     /// The same of a file that is open.
     pub fn of(file: File) -> Result<Existing, ExistingError> {
         let partitions = table::partitions(&table::open(&file)?);
-        Ok(Existing { file, partitions })
+        Ok(Existing { file: Arc::new(file), partitions, esp: OnceLock::new() })
     }
 
     /// The processor the root partition's type names.
@@ -167,66 +194,46 @@ impl Existing {
     /// Kernel, initial RAM disks and command line.
     pub fn boot_files(&self) -> Result<BootFiles, ExistingError> {
         let esp = self.esp(loader::ENTRY_PATH)?;
-        match self.started(&esp)? {
+        match self.started(esp)? {
             Started::Entry(entry) => {
-                let initrds = entry.initrd.iter().map(|path| read(&esp, path, MAX_FILE));
+                let initrds = entry.initrd.iter().map(|path| open(esp, path, MAX_FILE));
                 Ok(BootFiles {
-                    kernel: read(&esp, entry.linux().unwrap_or_default(), MAX_FILE)?,
+                    kernel: open(esp, entry.linux().unwrap_or_default(), MAX_FILE)?,
                     initrds: initrds.collect::<Result<_, _>>()?,
                     command_line: entry.options.unwrap_or_default(),
                     unified: None,
                 })
             }
-            Started::Unified { bytes, inside, .. } => Ok(BootFiles {
-                kernel: bytes[inside.kernel].to_vec(),
-                initrds: inside.initramfs.into_iter().map(|place| bytes[place].to_vec()).collect(),
-                command_line: inside.command_line,
-                unified: Some(bytes.len() as u64),
-            }),
-        }
-    }
-
-    /// Where the same lie.
-    pub fn boot_places(&self) -> Result<BootPlaces, ExistingError> {
-        let esp = self.esp(loader::ENTRY_PATH)?;
-        let places = |file: &fat::Entry| esp.places(file).map_err(in_file(&file.name));
-        match self.started(&esp)? {
-            Started::Entry(entry) => {
-                let at = |path: &str| find(&esp, path).and_then(|file| places(&file));
-                Ok(BootPlaces {
-                    kernel: at(entry.linux().unwrap_or_default())?,
-                    initrds: entry.initrd.iter().map(|path| at(path)).collect::<Result<_, _>>()?,
-                })
-            }
-            Started::Unified { file, inside, .. } => {
-                let whole = places(&file)?;
-                let part = |place| places::within(&whole, place);
-                Ok(BootPlaces {
+            Started::Unified { file, inside } => {
+                let part = |part: Range<usize>| file.part(part.start as u64..part.end as u64);
+                Ok(BootFiles {
                     kernel: part(inside.kernel),
                     initrds: inside.initramfs.map(part).into_iter().collect(),
+                    command_line: inside.command_line,
+                    unified: Some(file.size()),
                 })
             }
         }
     }
 
     /// What is started: by an entry of ours, or a unified kernel image of ours, or whichever firmware finds.
-    fn started(&self, esp: &Volume<&File>) -> Result<Started, ExistingError> {
+    fn started(&self, esp: &Esp) -> Result<Started, ExistingError> {
         if let Some(file) = loader::find_entry(esp).map_err(in_file(loader::ENTRY_PATH))? {
             return entry(esp, &file).map(Started::Entry);
         }
         let missing = || ExistingError::NoBootFile(loader::ENTRY_PATH.to_owned());
         let path = loader::fallback_path(self.architecture()?);
-        let file = uki::find(esp, path).map_err(in_file(path))?.ok_or_else(missing)?;
-        let bytes = esp.read(&file, MAX_FILE).map_err(in_file(&file.name))?;
-        let inside = Inside::of(&bytes).ok_or_else(missing)?;
-        Ok(Started::Unified { file, bytes, inside })
+        let found = uki::find(esp, path).map_err(in_file(path))?.ok_or_else(missing)?;
+        let file = esp.file(&found, MAX_FILE).map_err(in_file(&found.name))?;
+        let inside = Inside::at(&file, file.size()).map_err(fat::Error::from).map_err(in_file(&found.name))?;
+        Ok(Started::Unified { file, inside: inside.ok_or_else(missing)? })
     }
 
     /// Whether UEFI finds a loader.
     pub fn boots_under_uefi(&self) -> Result<bool, ExistingError> {
         let path = loader::fallback_path(self.architecture()?);
-        match self.esp(path).and_then(|esp| read(&esp, path, MAX_FILE)) {
-            Ok(_) => Ok(true),
+        match self.esp(path).and_then(|esp| open(esp, path, MAX_FILE).map(drop)) {
+            Ok(()) => Ok(true),
             Err(ExistingError::NoBootFile(_)) => Ok(false),
             Err(error) => Err(error),
         }
@@ -235,7 +242,8 @@ impl Existing {
     /// The certificate that the disk brings along for the firmware, where it is signed.
     pub fn certificate(&self) -> Result<Option<Certificate>, ExistingError> {
         let path = signed::key_path(Variable::Db);
-        let file = match self.esp(&path).and_then(|esp| read(&esp, &path, MAX_KEYS)) {
+        let read = |esp: &Esp| esp.read(&find(esp, &path)?, MAX_KEYS).map_err(in_file(&path));
+        let file = match self.esp(&path).and_then(read) {
             Err(ExistingError::NoBootFile(_)) => return Ok(None),
             file => file?,
         };
@@ -258,9 +266,13 @@ impl Existing {
     }
 
     /// The ESP, for a file on it.
-    fn esp(&self, path: &str) -> Result<Volume<&File>, ExistingError> {
-        let esp = self.partition(Role::Esp).ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))?;
-        Volume::open(&self.file, esp.offset, esp.length).map_err(in_file(path))
+    fn esp(&self, path: &str) -> Result<&Esp, ExistingError> {
+        if let Some(esp) = self.esp.get() {
+            return Ok(esp);
+        }
+        let place = self.partition(Role::Esp).ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))?;
+        let esp = Volume::open(Arc::clone(&self.file), place.offset, place.length).map_err(in_file(path))?;
+        Ok(self.esp.get_or_init(|| esp))
     }
 }
 
@@ -269,7 +281,7 @@ fn in_file(file: &str) -> impl FnOnce(fat::Error) -> ExistingError {
 }
 
 /// An entry that starts a kernel, and has an initial RAM disk.
-fn entry(esp: &Volume<&File>, file: &fat::Entry) -> Result<boot_entry::Entry, ExistingError> {
+fn entry(esp: &Esp, file: &fat::Entry) -> Result<boot_entry::Entry, ExistingError> {
     let text = esp.read(file, boot_entry::LONGEST).map_err(in_file(&file.name))?;
     let entry = boot_entry::Entry::parse(&text);
     let wrong = |what| Err(ExistingError::Entry { file: file.name.clone(), what });
@@ -280,11 +292,16 @@ fn entry(esp: &Volume<&File>, file: &fat::Entry) -> Result<boot_entry::Entry, Ex
     }
 }
 
-fn find(esp: &Volume<&File>, path: &str) -> Result<fat::Entry, ExistingError> {
+fn find(esp: &Esp, path: &str) -> Result<fat::Entry, ExistingError> {
     let found = esp.find_file(path).map_err(in_file(path))?;
     found.ok_or_else(|| ExistingError::NoBootFile(path.to_owned()))
 }
 
-fn read(esp: &Volume<&File>, path: &str, limit: u64) -> Result<Vec<u8>, ExistingError> {
-    esp.read(&find(esp, path)?, limit).map_err(in_file(path))
+fn copy(file: &Scattered<Arc<File>>, to: &mut impl Write) -> io::Result<()> {
+    io::copy(&mut BufReader::with_capacity(CHUNK, file.reading()), to).map(drop)
+}
+
+/// A file that is read where it is asked.
+fn open(esp: &Esp, path: &str, limit: u64) -> Result<Scattered<Arc<File>>, ExistingError> {
+    esp.file(&find(esp, path)?, limit).map_err(in_file(path))
 }

@@ -2,6 +2,7 @@
 //!
 //! Same input, same bytes: the order is the caller's, and each directory comes before what is in it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
 
@@ -19,9 +20,10 @@ pub struct ModuleFile<'a> {
     pub bytes: &'a [u8],
 }
 
-/// The modules of a selection as files of an initramfs, in its order.
-pub fn module_files(selection: &Selection) -> Vec<ModuleFile<'_>> {
-    selection.modules.iter().map(|module| ModuleFile { path: &module.spec.file, bytes: &module.bytes }).collect()
+/// The modules of a selection as files of an initramfs, in its order, as are their bytes.
+pub fn module_files<'a>(selection: &'a Selection, bodies: &'a [Cow<'_, [u8]>]) -> Vec<ModuleFile<'a>> {
+    let modules = selection.modules.iter().zip(bodies);
+    modules.map(|(module, bytes)| ModuleFile { path: &module.spec.file, bytes }).collect()
 }
 
 /// Why an archive cannot be written.

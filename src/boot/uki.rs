@@ -14,9 +14,9 @@ use super::loader;
 use crate::arch::Architecture;
 use crate::formats::fat::{self, Volume};
 use crate::formats::pe::write::{New, append, strip};
-use crate::formats::pe::{self, Headers};
-use crate::formats::uki::Uki;
-use crate::formats::{ReadAt, os_release};
+use crate::formats::pe::{self, Headers, Section};
+use crate::formats::{ReadAt, os_release, uki};
+use std::io;
 use std::ops::Range;
 
 /// Folder where systemd-boot looks for them.
@@ -26,6 +26,8 @@ pub const PATH: &str = "EFI/Linux/bootdisk.efi";
 /// Its name, and that without suffix.
 pub const NAME: &str = "bootdisk.efi";
 const ID: &str = "bootdisk";
+/// Bytes in which the headers of one are.
+const HEADERS: u64 = 64 << 10;
 /// Sections that are added to the stub, in this order.
 const SECTIONS: [&str; 5] = [".osrel", ".cmdline", ".uname", ".initrd", ".linux"];
 /// Others that may stand among them in somebody else's.
@@ -124,12 +126,22 @@ pub struct Inside {
 impl Inside {
     /// `None` for a file that is no unified kernel image.
     pub fn of(file: &[u8]) -> Option<Inside> {
-        let uki = Uki::parse(file)?;
-        Some(Inside {
-            kernel: uki.place(b".linux")?,
-            initramfs: uki.place(b".initrd"),
-            command_line: String::from_utf8_lossy(uki.text(b".cmdline").unwrap_or_default()).into_owned(),
-        })
+        Inside::at(file, file.len() as u64).ok().flatten()
+    }
+
+    /// The same of a file of `size` bytes, of which only the headers and the command line are read.
+    pub fn at(file: &(impl ReadAt + ?Sized), size: u64) -> io::Result<Option<Inside>> {
+        let read = |place: Range<usize>| {
+            let mut bytes = vec![0; place.len()];
+            file.read_at(place.start as u64, &mut bytes).map(|()| bytes)
+        };
+        let headers = read(0..size.min(HEADERS) as usize).map(|start| uki::headers(&start, size))?;
+        let place = |name| headers.as_ref()?.section(name).map(Section::body);
+        let Some(kernel) = place(uki::LINUX) else { return Ok(None) };
+        // What is empty is nowhere.
+        let line = place(b".cmdline").filter(|place| !place.is_empty()).map(read).transpose()?;
+        let command_line = String::from_utf8_lossy(pe::text_of(&line.unwrap_or_default())).into_owned();
+        Ok(Some(Inside { kernel, initramfs: place(b".initrd"), command_line }))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::cache::{CachedDisk, DiskCache, GetError};
 use crate::convert::{Event, Firmware, Said, Writing};
+use crate::formats::scattered::{self, Places};
 use crate::guest::channel::Overrides;
 use crate::kernel::Bundle;
 use crate::kernel::image::Format;
@@ -21,6 +22,7 @@ use crate::registry::Access;
 use crate::source::Parse;
 use anyhow::{Context, bail};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What is booted: a disk as it is, or one made from an image.
@@ -181,9 +183,11 @@ impl DirectBoot {
     /// Writes them to a temporary folder.
     pub fn take(files: BootFiles) -> anyhow::Result<DirectBoot> {
         let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
-        std::fs::write(dir.path().join("kernel"), &files.kernel).context("cannot write the kernel for direct boot")?;
-        std::fs::write(dir.path().join("initramfs"), files.initramfs())
-            .context("cannot write the initramfs for direct boot")?;
+        let kernel = File::create(dir.path().join("kernel")).and_then(|mut file| files.copy_kernel(&mut file));
+        kernel.context("cannot write the kernel for direct boot")?;
+        let initramfs = File::create(dir.path().join("initramfs"));
+        let initramfs = initramfs.and_then(|mut file| files.copy_initramfs(&mut file));
+        initramfs.context("cannot write the initramfs for direct boot")?;
         Ok(DirectBoot { dir, cmdline: files.command_line })
     }
 
@@ -199,12 +203,12 @@ impl DirectBoot {
 
 /// Where kernel and initramfs lie on a disk.
 pub fn boot_files_at(path: &Path) -> anyhow::Result<BootFilesAt> {
-    let places = Existing::open(path)?.boot_places()?;
-    let bytes = |pieces: &Vec<(u64, u64)>| pieces.iter().map(|(_, length)| length).sum::<u64>();
+    let disk = Existing::open(path)?;
+    let files = disk.boot_files()?;
+    let initramfs: Places = files.initrds.iter().flat_map(|initrd| initrd.places()).copied().collect();
     // One after the other is as good as one only if nothing has to be put between them.
-    let (_, before) = places.initrds.split_last().unwrap_or((&vec![], &[]));
-    if before.iter().any(|pieces| bytes(pieces) % 4 != 0) {
+    if scattered::size(&initramfs) != files.initramfs_size() {
         bail!("the disk has several initial RAM disks, which cannot be used as one");
     }
-    Ok(BootFilesAt { kernel: places.kernel, initramfs: places.initrds.concat() })
+    Ok(BootFilesAt { kernel: files.kernel.places().to_vec(), initramfs })
 }

@@ -8,6 +8,7 @@ use crate::identity::Ingredients;
 use crate::image::Image;
 use crate::kernel::Bundle;
 use crate::kernel::modules::{ModuleTree, Selection};
+use crate::pid1::Pid1;
 use anyhow::{Context, Result, bail};
 
 /// The time of what this program makes: the image's own, never later than the limit.
@@ -72,7 +73,7 @@ pub(super) fn all_modules<'a>(bundle: &'a Bundle, options: &Options, observe: Ob
 pub(super) struct Facts<'a> {
     pub(super) modules: &'a Selection,
     pub(super) guest_modules: Option<[u8; 32]>,
-    pub(super) pid1: &'a [u8],
+    pub(super) pid1: Pid1,
     pub(super) efi_loader: Option<&'a [u8]>,
     pub(super) unified: Option<&'a Unified>,
     pub(super) command_line: &'a str,
@@ -97,7 +98,7 @@ pub(super) fn ingredients(image: &Image, bundle: &Bundle, options: &Options, fac
         .add("spec", &serde_json::to_vec(facts.spec).context("cannot encode the boot specification")?)
         .add("kernel", bundle.boot.sha256().as_bytes())
         .add("release", bundle.release.as_bytes())
-        .add("PID 1", facts.pid1)
+        .add("PID 1", facts.pid1.sha256)
         .add("EFI loader", facts.efi_loader.unwrap_or_default())
         .add("command line", facts.command_line.as_bytes())
         .add("firmware", &[options.firmware.bios.into(), options.firmware.uefi.into()])

@@ -50,7 +50,7 @@ pub use crate::kernel::modules::Drivers;
 use crate::kernel::modules::{Selection, select_for};
 use crate::kernel::preflight::{self, preflight};
 use crate::kernel::{Bundle, Packing, places};
-use crate::pid1::init_binary;
+use crate::pid1::{Pid1, init_binary};
 use crate::signing::Signing;
 use crate::verity::RootHash;
 use anyhow::{Result, anyhow, bail};
@@ -211,7 +211,7 @@ pub struct Plan {
     bundle: Bundle,
     modules: Selection,
     options: Options,
-    pid1: &'static [u8],
+    pid1: Pid1,
     efi_loader: Option<Vec<u8>>,
     unified: Option<Unified>,
     command_line: String,

@@ -80,7 +80,7 @@ impl Plan {
         from.extend(modules.map(|one| Resource::new(format!("kernel module {}", one.spec.name), &one.sha256)));
         from.extend(self.efi_loader.iter().map(|bytes| Resource::new("EFI loader", sha256_of(bytes))));
         from.extend(self.unified.iter().map(|unified| Resource::new("EFI stub", sha256_of(&unified.stub))));
-        let pid1 = Resource::new("PID 1", sha256_of(self.pid1)).with("version", env!("CARGO_PKG_VERSION"));
+        let pid1 = Resource::new("PID 1", hex(self.pid1.sha256)).with("version", env!("CARGO_PKG_VERSION"));
         Ok(Made { from, pid1 })
     }
 
@@ -195,7 +195,7 @@ impl Plan {
             id: "pid1",
             name: "bootdisk-init".into(),
             version: Some(env!("CARGO_PKG_VERSION").into()),
-            sha256: sha256_of(self.pid1),
+            sha256: hex(self.pid1.sha256),
             properties: Vec::new(),
         };
         [kernel].into_iter().chain(loader).chain(stub).chain([pid1]).collect()

@@ -100,8 +100,8 @@ fn partitions(disk: &Existing, layout: &Layout) -> Result<()> {
 
 fn boot_files(disk: &Existing, expected: &Expected<'_>) -> Result<()> {
     let found = disk.boot_files()?;
-    ensure!(found.kernel == expected.kernel, "the kernel is another");
-    ensure!(found.initrds == [expected.initramfs], "the initramfs is another");
+    ensure!(found.read_kernel()? == expected.kernel, "the kernel is another");
+    ensure!(found.initrds.len() == 1 && found.read_initramfs()? == expected.initramfs, "the initramfs is another");
     ensure!(found.command_line == expected.command_line, "the command line is another");
     ensure!(disk.boots_under_uefi()? == expected.uefi, "the EFI loader is not as it should be");
     Ok(())

@@ -449,10 +449,9 @@ impl Plan {
         spec.root.partuuid = settled.guids.root.to_string();
         let spec = added::encode(&spec, self.options.added.as_ref());
         let spec = spec.context("cannot encode the boot specification")?;
-        let modules = self.modules.modules.iter();
-        let modules: Vec<_> =
-            modules.map(|module| initramfs::ModuleFile { path: &module.spec.file, bytes: &module.bytes }).collect();
-        Ok(initramfs::write(self.pid1, &spec, &modules, Packing::None)?)
+        let bodies = self.modules.read(&self.bundle)?;
+        let modules = initramfs::module_files(&self.modules, &bodies);
+        Ok(initramfs::write(self.pid1.bytes, &spec, &modules, Packing::None)?)
     }
 
     /// Turns "the partition is too small" into "the disk is too small": `--size` is the disk's.

@@ -4,7 +4,9 @@ use super::memory;
 use crate::arch::Architecture;
 use crate::boot::existing::{BootFiles, Existing};
 use crate::disk::gpt::Role;
+use crate::formats::{Scattered, bzimage};
 use crate::guest::spec::BootSpec;
+use crate::inspect::initramfs;
 
 /// The facts of one disk. What cannot be read is not known, and what is not known is tried.
 #[derive(Clone, Debug, Default)]
@@ -29,16 +31,15 @@ impl Facts {
     /// Reads them.
     pub fn of(disk: &Existing) -> Facts {
         let files = disk.boot_files().ok();
-        let initramfs = files.as_ref().map(BootFiles::initramfs).unwrap_or_default();
         let arch = disk.architecture().unwrap_or(Architecture::X86_64);
         let root = disk.partitions().iter().find(|partition| partition.role == Some(Role::Root));
         Facts {
             bios: disk.boots_under_bios(),
             uefi: disk.boots_under_uefi().ok(),
             direct: files.is_some(),
-            needs: files.as_ref().and_then(|files| memory::needs(arch, &files.kernel, initramfs.len() as u64)),
+            needs: files.as_ref().and_then(|files| needs(arch, files)),
             unified: files.as_ref().and_then(|files| files.unified).unwrap_or(0),
-            spec: crate::inspect::initramfs::read(&initramfs, "").1.map(|spec| spec.boot),
+            spec: files.as_ref().and_then(spec),
             root: root.map(|root| root.offset),
         }
     }
@@ -48,4 +49,15 @@ impl Facts {
         let drivers = self.spec.as_ref().and_then(|spec| spec.drivers.as_ref());
         drivers.is_some_and(|drivers| drivers.iter().all(|driver| driver != device))
     }
+}
+
+fn needs(arch: Architecture, files: &BootFiles) -> Option<u64> {
+    let start = files.kernel.start(bzimage::SETUP_MAX).ok()?;
+    memory::needs(arch, (&start, files.kernel.size()), files.initramfs_size())
+}
+
+/// What PID 1 will do: a later file of the name takes an earlier one's place.
+fn spec(files: &BootFiles) -> Option<BootSpec> {
+    let read = |initrd: &Scattered<_>| initramfs::read(initrd, initrd.size(), "").1;
+    files.initrds.iter().rev().find_map(read).map(|spec| spec.boot)
 }

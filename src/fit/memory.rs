@@ -10,6 +10,8 @@
 
 use crate::arch::Architecture;
 use crate::boot::bios;
+#[cfg(doc)]
+use crate::formats::bzimage;
 use crate::qemu::Boot;
 
 const MIB: u64 = 1 << 20;
@@ -18,10 +20,11 @@ const UEFI: u64 = 64 * MIB;
 /// What SeaBIOS keeps at the top.
 const SEABIOS: u64 = MIB;
 
-/// Bytes that kernel and initramfs take until the kernel runs; `None` for a kernel that does not say.
-pub(super) fn needs(arch: Architecture, kernel: &[u8], initramfs: u64) -> Option<u64> {
+/// Bytes that kernel and initramfs take until the kernel runs; `None` for a kernel that does not say. The kernel's first
+/// bytes ([`bzimage::SETUP_MAX`] or all of them) say it, together with how many it has.
+pub(super) fn needs(arch: Architecture, (kernel, length): (&[u8], u64), initramfs: u64) -> Option<u64> {
     match arch {
-        Architecture::X86_64 => bios::floor(kernel)?.checked_add(initramfs),
+        Architecture::X86_64 => bios::floor(kernel, length)?.checked_add(initramfs),
         Architecture::Aarch64 => image_size(kernel)?.checked_add(initramfs),
     }
 }
@@ -48,18 +51,20 @@ mod tests {
     #[test]
     fn a_kernel_says_what_it_needs_or_nothing_is_known() {
         let kernel = bios::bzimage(20);
-        let floor = bios::floor(&kernel).unwrap();
-        assert_eq!(needs(Architecture::X86_64, &kernel, 5 * MIB), Some(floor + 5 * MIB));
+        let length = kernel.len() as u64;
+        let floor = bios::floor(&kernel, length).unwrap();
+        assert_eq!(needs(Architecture::X86_64, (&kernel, length), 5 * MIB), Some(floor + 5 * MIB));
+        assert_eq!(needs(Architecture::X86_64, (&kernel, length - 1), 5 * MIB), None, "it is cut short");
         let mut image = vec![0; 64];
         image[56..60].copy_from_slice(b"ARM\x64");
-        assert_eq!(needs(Architecture::Aarch64, &image, 5), None, "an old kernel");
+        assert_eq!(needs(Architecture::Aarch64, (&image, 64), 5), None, "an old kernel");
         image[16..24].copy_from_slice(&(30 * MIB).to_le_bytes());
-        assert_eq!(needs(Architecture::Aarch64, &image, MIB), Some(31 * MIB));
+        assert_eq!(needs(Architecture::Aarch64, (&image, 64), MIB), Some(31 * MIB));
         image[16..24].fill(0xff);
-        assert_eq!(needs(Architecture::Aarch64, &image, MIB), None, "an impossible one");
+        assert_eq!(needs(Architecture::Aarch64, (&image, 64), MIB), None, "an impossible one");
         for arch in [Architecture::X86_64, Architecture::Aarch64] {
-            assert_eq!(needs(arch, b"\x7fELF", 1), None);
-            assert_eq!(needs(arch, b"", 1), None);
+            assert_eq!(needs(arch, (b"\x7fELF", 4), 1), None);
+            assert_eq!(needs(arch, (b"", 0), 1), None);
         }
     }
 

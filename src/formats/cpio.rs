@@ -12,7 +12,7 @@
 //! Specification: Linux Documentation/driver-api/early-userspace/buffer-format.rst; cpio(5), "New ASCII Format".
 
 use super::body::{self, Body, ends_early};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 
 /// Magic of an entry without a checksum.
 const MAGIC: &[u8; 6] = b"070701";
@@ -57,6 +57,7 @@ impl Entry {
 /// Reads an archive front to back. After [`Walk::next_entry`] gave an entry, its body is read from [`Walk::body`].
 pub struct Walk<R> {
     input: R,
+    past: fn(&mut R, u64) -> io::Result<()>,
     body: u64,
     padding: u64,
     entries: u64,
@@ -66,7 +67,16 @@ pub struct Walk<R> {
 impl<R: Read> Walk<R> {
     /// A walk over the unpacked archive, of `most` entries.
     pub fn new(input: R, most: u64) -> Self {
-        Walk { input, body: 0, padding: 0, entries: 0, most }
+        Walk { input, past: body::skip, body: 0, padding: 0, entries: 0, most }
+    }
+
+    /// The same of one in which bodies that nobody wants need not be read. That one ends early is noticed with the next
+    /// entry.
+    pub fn seeking(input: R, most: u64) -> Self
+    where
+        R: Seek,
+    {
+        Walk { past: |input, length| input.seek_relative(length.cast_signed()), ..Walk::new(input, most) }
     }
 
     /// What is left of the present body.
@@ -77,7 +87,7 @@ impl<R: Read> Walk<R> {
     /// Skips the rest of the present body and gives the next entry; `None` at the archive's end, behind which the
     /// input is then.
     pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
-        body::skip(&mut self.input, self.body.saturating_add(self.padding))?;
+        (self.past)(&mut self.input, self.body.saturating_add(self.padding))?;
         (self.body, self.padding) = (0, 0);
         self.entries += 1;
         if self.entries > self.most {
@@ -103,7 +113,7 @@ impl<R: Read> Walk<R> {
         }
         let mut name = vec![0; name_size as usize];
         self.fill(&mut name)?;
-        body::skip(&mut self.input, padding(HEADER as u64 + name_size))?;
+        (self.past)(&mut self.input, padding(HEADER as u64 + name_size))?;
         if name.last() == Some(&0) {
             name.pop();
         }

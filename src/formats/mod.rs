@@ -9,6 +9,7 @@
 //!  signature_list, variable_store firmware's keys and variables
 //!  pe, uki     EFI programs, kernels in them          os_release  what a system says of itself; loader_info systemd's loaders
 //!  verity      the superblock of a hash tree
+//!  scattered   a file in pieces, read where it is asked; Reading the same from front to back
 //! ```
 //!
 //! What is read was written by strangers. So every reader is bounded: no field of the input decides how much memory or
@@ -51,7 +52,11 @@ pub mod os_release;
 #[cfg(feature = "host")]
 pub mod pe;
 #[cfg(feature = "host")]
+mod reading;
+#[cfg(feature = "host")]
 pub mod rpm_header;
+#[cfg(feature = "host")]
+pub mod scattered;
 #[cfg(feature = "host")]
 pub mod signature_list;
 #[cfg(feature = "host")]
@@ -66,11 +71,18 @@ pub mod verity;
 #[cfg(feature = "host")]
 pub mod x509;
 
+#[cfg(feature = "host")]
+pub use reading::Reading;
+#[cfg(feature = "host")]
+pub use scattered::Scattered;
+
 use std::fs::File;
 use std::io;
 #[cfg(feature = "host")]
 use std::io::Read;
 use std::os::unix::fs::FileExt;
+#[cfg(feature = "host")]
+use std::sync::Arc;
 
 /// Fills `buffer` as far as the input goes, and says how far that is.
 #[cfg(feature = "host")]
@@ -121,7 +133,15 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     }
 }
 
+#[cfg(feature = "host")]
+impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_at(offset, buffer)
+    }
+}
+
 /// A part of something larger: a partition of a disk.
+#[derive(Clone, Debug)]
 pub struct Window<S> {
     /// What it is a part of.
     pub source: S,

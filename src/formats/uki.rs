@@ -52,13 +52,17 @@ pub struct Uki<'a> {
     pub headers: Headers,
 }
 
+/// The headers of one in a file of `size` bytes that begins with these; `None` for a file that is none, or is damaged.
+pub fn headers(start: &[u8], size: u64) -> Option<Headers> {
+    let headers = Headers::parse(start).ok().filter(|headers| headers.check(size).is_ok())?;
+    headers.section(LINUX)?;
+    Some(headers)
+}
+
 impl<'a> Uki<'a> {
     /// `None` for a file that is none, or is damaged.
     pub fn parse(file: &'a [u8]) -> Option<Uki<'a>> {
-        let headers = Headers::parse(file).ok()?;
-        headers.check(file.len() as u64).ok()?;
-        headers.section(LINUX)?;
-        Some(Uki { file, headers })
+        Some(Uki { file, headers: headers(file, file.len() as u64)? })
     }
 
     /// Where the contents of a section are in the file; the first section of the name counts.

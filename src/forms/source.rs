@@ -1,11 +1,11 @@
 //! What is read: a disk of so many bytes, some ranges of which hold something.
 
 use super::Fault;
-use crate::formats::ReadAt;
+use crate::formats::{ReadAt, Reading};
 use crate::holes;
 use nix::errno::Errno;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
 
 /// A disk.
@@ -40,8 +40,8 @@ impl Raw {
     }
 
     /// All of it, front to back.
-    pub(super) fn reading(&self) -> Reading<'_> {
-        Reading { file: self, at: 0 }
+    pub(super) fn reading(&self) -> Reading<'_, Raw> {
+        Reading::new(self, self.size)
     }
 
     /// Its first bytes, `most` of them or all there are.
@@ -85,20 +85,5 @@ impl Source for Raw {
             Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ENOTTY) => Ok(Some(from..self.size)),
             found => Ok(found?.map(|range| range.start - start..range.end.min(end) - start)),
         }
-    }
-}
-
-/// See [`Raw::reading`].
-pub(super) struct Reading<'a> {
-    file: &'a Raw,
-    at: u64,
-}
-
-impl Read for Reading<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = (self.file.size - self.at).min(buffer.len() as u64) as usize;
-        self.file.read_at(self.at, &mut buffer[..length])?;
-        self.at += length as u64;
-        Ok(length)
     }
 }

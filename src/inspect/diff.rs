@@ -167,7 +167,7 @@ fn options(a: &Bundle, b: &Bundle) -> Vec<Difference> {
         let set = text.lines().filter(|text| line(text).is_some()).filter_map(|line| line.split_once('='));
         set.map(|(name, value)| (escape(name.as_bytes()), escape(value.as_bytes()))).collect()
     };
-    let mut differences = by_name(&of(&a.text), &of(&b.text));
+    let mut differences = by_name(&of(a.text()), &of(b.text()));
     let more = differences.len().saturating_sub(LISTED);
     differences.truncate(LISTED);
     if more > 0 {

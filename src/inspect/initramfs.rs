@@ -11,24 +11,32 @@
 use super::model::Initramfs;
 use crate::added::{Record, added_to};
 use crate::escape::{escape, printable};
-use crate::formats::{cpio, unpack};
+use crate::formats::{ReadAt, Reading, cpio, unpack};
 use crate::guest::spec::{self, BootSpec};
 use crate::kernel::modules;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 /// Bytes read of all archives, unpacked.
 const MAX_BYTES: u64 = 1 << 30;
 /// Most entries.
 const MAX_ENTRIES: u64 = 1_000_000;
+/// Most archives that are looked at.
+const MAX_ARCHIVES: usize = 64;
 /// Longest boot specification.
 const MAX_SPEC: u64 = 4 << 20;
 /// Most modules that are named.
 const MAX_MODULES: usize = 4096;
 
-/// Reads an initial RAM disk. What our PID 1 would do comes apart, as it is, besides printable in the report.
-pub fn read(bytes: &[u8], evidence: &str) -> (Initramfs, Option<Spec>) {
+/// Reads an initial RAM disk of `size` bytes. What our PID 1 would do comes apart, as it is, besides printable in the
+/// report. Bodies of archives that are not packed are not read, but for that.
+pub fn read(source: &(impl ReadAt + ?Sized), size: u64, evidence: &str) -> (Initramfs, Option<Spec>) {
+    let mut found = Initramfs { evidence: evidence.to_owned(), size, ..Initramfs::default() };
     let mut spec = None;
-    let found = report(bytes, evidence, &mut spec);
+    if let Err(error) = report(source, &mut found, &mut spec) {
+        found.note = Some(format!("it is damaged: {}", printable(&error.to_string())));
+    }
+    found.modules.sort();
+    found.modules.dedup();
     (found, spec)
 }
 
@@ -40,16 +48,19 @@ pub struct Spec {
     pub added: Option<Record>,
 }
 
-fn report(bytes: &[u8], evidence: &str, spec: &mut Option<Spec>) -> Initramfs {
-    let mut found = Initramfs { evidence: evidence.to_owned(), size: bytes.len() as u64, ..Initramfs::default() };
-    let mut rest = bytes;
-    loop {
-        rest = &rest[rest.iter().position(|&byte| byte != 0).unwrap_or(rest.len())..];
-        let name = match rest {
+fn report(source: &(impl ReadAt + ?Sized), found: &mut Initramfs, spec: &mut Option<Spec>) -> io::Result<()> {
+    let mut input = BufReader::new(Reading::new(source, found.size));
+    while found.packing.len() < MAX_ARCHIVES {
+        pass_zeros(&mut input)?;
+        let at = input.stream_position()?;
+        let mut magic = [0; 6];
+        let magic = &mut magic[..found.size.saturating_sub(at).min(6) as usize];
+        source.read_at(at, magic)?;
+        let name = match magic {
             [] => break,
-            [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] => "not packed",
+            [b'0', b'7', b'0', b'7', b'0', b'1' | b'2'] => "not packed",
             [0x1f, 0x8b, ..] => "gzip",
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => "xz",
+            [0xfd, b'7', b'z', b'X', b'Z', 0] => "xz",
             [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
             _ => {
                 found.note = Some("it continues in an unknown format".into());
@@ -57,50 +68,37 @@ fn report(bytes: &[u8], evidence: &str, spec: &mut Option<Spec>) -> Initramfs {
             }
         };
         found.packing.push(name.to_owned());
-        let result = match name {
-            "not packed" => {
-                let mut left = rest;
-                let result = archive(&mut left, &mut found, spec);
-                rest = left;
-                result
-            }
-            _ => {
-                let reader =
-                    unpack::reader(rest).map(|reader| BufReader::with_capacity(64 << 10, reader.take(MAX_BYTES)));
-                rest = &[];
-                reader.and_then(|mut reader| archives(&mut reader, &mut found, spec))
-            }
-        };
-        if let Err(error) = result {
-            found.note = Some(format!("it is damaged: {}", printable(&error.to_string())));
-            break;
+        if name != "not packed" {
+            let unpacked = unpack::reader(input)?.take(MAX_BYTES);
+            return archives(&mut BufReader::with_capacity(64 << 10, unpacked), found, spec);
         }
-        if found.packing.len() >= 64 {
-            break;
-        }
+        archive(cpio::Walk::seeking(&mut input, MAX_ENTRIES), found, spec)?;
     }
-    found.modules.sort();
-    found.modules.dedup();
-    found
+    Ok(())
+}
+
+/// Goes on to the first byte that is not zero, or to the end.
+fn pass_zeros(input: &mut impl BufRead) -> io::Result<()> {
+    while let [0, ..] = input.fill_buf()? {
+        let zeros = input.fill_buf()?.iter().take_while(|byte| **byte == 0).count();
+        input.consume(zeros);
+    }
+    Ok(())
 }
 
 /// Archives one after the other, to the end.
 fn archives(input: &mut impl BufRead, found: &mut Initramfs, spec: &mut Option<Spec>) -> io::Result<()> {
     loop {
-        while let [0, ..] = input.fill_buf()? {
-            let zeros = input.fill_buf()?.iter().take_while(|byte| **byte == 0).count();
-            input.consume(zeros);
-        }
+        pass_zeros(input)?;
         if input.fill_buf()?.is_empty() {
             return Ok(());
         }
-        archive(input, found, spec)?;
+        archive(cpio::Walk::new(&mut *input, MAX_ENTRIES), found, spec)?;
     }
 }
 
 /// One archive, to its trailer.
-fn archive(input: &mut impl Read, found: &mut Initramfs, boot_spec: &mut Option<Spec>) -> io::Result<()> {
-    let mut walk = cpio::Walk::new(input, MAX_ENTRIES);
+fn archive(mut walk: cpio::Walk<impl Read>, found: &mut Initramfs, boot_spec: &mut Option<Spec>) -> io::Result<()> {
     while let Some(entry) = walk.next_entry()? {
         found.files += u64::from(entry.is_regular());
         if found.files > MAX_ENTRIES {
@@ -125,7 +123,7 @@ fn name_found(path: &[u8], found: &mut Initramfs) {
     if matches!(path, b"init" | b"sbin/init" | b"linuxrc") && found.init.is_none() {
         found.init = Some(format!("/{}", escape(path)));
     }
-    let module = std::str::from_utf8(path).ok().and_then(modules::tree::module_name);
+    let module = std::str::from_utf8(path).ok().and_then(modules::module_name);
     if let Some(module) = module.filter(|_| found.modules.len() < MAX_MODULES) {
         found.modules.push(escape(module.as_bytes()));
     }
@@ -149,16 +147,21 @@ mod tests {
     use super::*;
     use crate::boot::initramfs::{self, ModuleFile};
     use crate::kernel::Packing;
+    use std::cell::Cell;
 
     fn ours(packing: Packing) -> Vec<u8> {
         let module = ModuleFile { path: "/lib/modules/6.1/kernel/virtio-rng.ko", bytes: b"x" };
         initramfs::write(b"#!", b"{\"init\":\"a\\u001bb\"}", &[module], packing).unwrap()
     }
 
+    fn of(bytes: &[u8]) -> (Initramfs, Option<Spec>) {
+        read(bytes, bytes.len() as u64, "e")
+    }
+
     #[test]
     fn our_own_are_read_however_they_are_packed() {
         for (packing, name) in [(Packing::None, "not packed"), (Packing::Gzip, "gzip"), (Packing::Zstd, "zstd")] {
-            let (found, _) = read(&ours(packing), "e");
+            let (found, _) = of(&ours(packing));
             assert_eq!((found.packing, found.note), (vec![name.to_owned()], None));
             assert_eq!((found.files, found.init.as_deref()), (3, Some("/init")));
             assert_eq!(found.modules, ["virtio_rng"]);
@@ -168,20 +171,43 @@ mod tests {
 
     #[test]
     fn microcode_before_a_packed_archive_is_read_too() {
-        let (found, _) = read(&[ours(Packing::None), vec![0; 100], ours(Packing::Gzip)].concat(), "e");
+        let (found, _) = of(&[ours(Packing::None), vec![0; 100], ours(Packing::Gzip)].concat());
         assert_eq!(found.packing, ["not packed", "gzip"]);
         assert_eq!(found.files, 6);
+    }
+
+    /// Counts what is read.
+    struct Counting<'a>(&'a [u8], Cell<usize>);
+
+    impl ReadAt for Counting<'_> {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+            self.1.set(self.1.get() + buffer.len());
+            self.0.read_at(offset, buffer)
+        }
+    }
+
+    #[test]
+    fn bodies_that_nobody_wants_are_not_read() {
+        let body = vec![7; 8 << 20];
+        let modules = ["a", "b"].map(|name| format!("/lib/modules/6.1/{name}.ko"));
+        let modules = modules.each_ref().map(|path| ModuleFile { path, bytes: &body });
+        let bytes = initramfs::write(&body, b"{\"init\":\"x\"}", &modules, Packing::None).unwrap();
+        let counting = Counting(&bytes, Cell::new(0));
+        let (found, _) = read(&counting, bytes.len() as u64, "e");
+        assert_eq!((found.modules, found.note), (vec!["a".to_owned(), "b".to_owned()], None));
+        assert_eq!(found.boot_spec.unwrap()["init"], "x");
+        assert!(counting.1.get() < 100_000, "{} bytes", counting.1.get());
     }
 
     #[test]
     fn damage_is_noted() {
         let whole = ours(Packing::None);
-        assert!(read(&whole[..whole.len() / 2], "e").0.note.is_some());
-        assert!(read(b"something else", "e").0.note.is_some());
+        assert!(of(&whole[..whole.len() / 2]).0.note.is_some());
+        assert!(of(b"something else").0.note.is_some());
         for at in 0..whole.len().min(2000) {
             let mut damaged = whole.clone();
             damaged[at] ^= 0xff;
-            _ = read(&damaged, "e");
+            _ = of(&damaged);
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn facts(bundle: &Bundle, evidence: &str) -> model::Kernel {
 
 /// Options set to y and to m.
 fn options(config: &Config) -> (u64, u64) {
-    config.text.lines().filter_map(line).fold((0, 0), |(yes, module), (_, setting)| match setting {
+    config.text().lines().filter_map(line).fold((0, 0), |(yes, module), (_, setting)| match setting {
         Setting::Yes => (yes + 1, module),
         Setting::Module => (yes, module + 1),
         Setting::Value(_) => (yes, module),

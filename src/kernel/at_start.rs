@@ -15,7 +15,7 @@ pub fn at_start(bundle: &Bundle, read: bool) -> AtStart {
     ];
     // DMI cannot be a module, so that only the configuration tells; kernels of distributions have it.
     let config = bundle.config.as_ref();
-    let dmi = config.is_none_or(|config| matches!(config.options().get("DMI"), Some(Setting::Yes)));
+    let dmi = config.is_none_or(|config| matches!(config.get("DMI"), Some(Setting::Yes)));
     // Where neither modules nor configuration tell, it is tried.
     let there = drivers.into_iter().filter(|(_, driver)| has(bundle, driver).unwrap_or(true)).map(|(way, _)| way);
     let ways = dmi.then_some(SMBIOS).into_iter().chain(there).map(str::to_owned).collect();

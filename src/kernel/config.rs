@@ -2,8 +2,10 @@
 //!
 //! Specification: Linux Documentation/kbuild/kconfig.rst; a line is `CONFIG_X=value`, or `# CONFIG_X is not set`.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
+/// What names of options begin with in the file.
+const PREFIX: &str = "CONFIG_";
 /// Longest configuration accepted, in bytes; real ones have 130 to 300 KB.
 pub const MAX: u64 = 4 << 20;
 
@@ -13,7 +15,9 @@ pub struct Config {
     /// Where it was found, for people: a file name, or `IKCONFIG in vmlinuz`.
     pub origin: String,
     /// The text as found.
-    pub text: String,
+    text: String,
+    /// Where in the text each option that is set has its name, by these names; of equal ones the last of the text last.
+    options: Vec<Range<u32>>,
 }
 
 /// What an option is set to.
@@ -27,31 +31,39 @@ pub enum Setting<'a> {
     Value(&'a str),
 }
 
-/// The options of a configuration that are set, without their `CONFIG_`.
-pub struct Options<'a>(HashMap<&'a str, Setting<'a>>);
-
 impl Config {
-    /// A configuration from a file's bytes. What is not UTF-8 in it is replaced: option names and values are ASCII.
+    /// A configuration from a file's bytes, [`MAX`] at most. What is not UTF-8 in it is replaced: option names and values
+    /// are ASCII.
     pub fn new(origin: impl Into<String>, bytes: &[u8]) -> Config {
-        Config { origin: origin.into(), text: String::from_utf8_lossy(bytes).into_owned() }
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let start = |part: &str| part.as_ptr().addr() - text.as_ptr().addr();
+        let name = |option: &str| start(option) as u32..(start(option) + option.len()) as u32;
+        let mut options: Vec<Range<u32>> = text.lines().filter_map(line).map(|(option, _)| name(option)).collect();
+        options.sort_by_key(|name| named(&text, name));
+        Config { origin: origin.into(), text, options }
     }
 
-    /// Reads every line once.
-    pub fn options(&self) -> Options<'_> {
-        Options(self.text.lines().filter_map(line).collect())
+    /// The text as found.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The setting of `option` (without `CONFIG_`); `None` when it is not set or not known to this kernel.
+    pub fn get(&self, option: &str) -> Option<Setting<'_>> {
+        let behind = self.options.partition_point(|name| named(&self.text, name) <= option);
+        let name = self.options.get(behind.checked_sub(1)?).filter(|name| named(&self.text, name) == option)?;
+        line(self.text.get(name.start as usize - PREFIX.len()..)?.lines().next()?).map(|(_, setting)| setting)
     }
 }
 
-impl<'a> Options<'a> {
-    /// The setting of `option` (without `CONFIG_`); `None` when it is not set or not known to this kernel.
-    pub fn get(&self, option: &str) -> Option<Setting<'a>> {
-        self.0.get(option).copied()
-    }
+/// The name at a place of a text.
+fn named<'a>(text: &'a str, name: &Range<u32>) -> &'a str {
+    text.get(name.start as usize..name.end as usize).unwrap_or_default()
 }
 
 /// One line that sets an option.
 pub(crate) fn line(line: &str) -> Option<(&str, Setting<'_>)> {
-    let (option, value) = line.strip_prefix("CONFIG_")?.split_once('=')?;
+    let (option, value) = line.strip_prefix(PREFIX)?.split_once('=')?;
     let setting = match value {
         "y" => Setting::Yes,
         "m" => Setting::Module,
@@ -68,14 +80,25 @@ mod tests {
     #[test]
     fn every_kind_of_line_is_read() {
         let text =
-            b"# c\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D=\"x y\"\nCONFIG_E=0x10\nCONFIG_F=n\n\xff\n";
+            b"CONFIG_A=y\nCONFIG_B=m\r\n# CONFIG_C is not set\nCONFIG_D=\"x y\"\nCONFIG_E=0x10\nCONFIG_F=n\n\xff\n\
+              CONFIG_AB=m\nX_CONFIG_G=y\nCONFIG_H=y\nCONFIG_H=m\nCONFIG_I=y\nCONFIG_I=n\n CONFIG_J=y\nCONFIG_K=7";
         let config = Config::new("here", text);
-        let options = config.options();
-        assert_eq!(options.get("A"), Some(Setting::Yes));
-        assert_eq!(options.get("B"), Some(Setting::Module));
-        assert_eq!(options.get("C"), None);
-        assert_eq!(options.get("D"), Some(Setting::Value("x y")));
-        assert_eq!(options.get("E"), Some(Setting::Value("0x10")));
-        assert_eq!(options.get("F"), None);
+        for (option, expected) in [
+            ("A", Some(Setting::Yes)),
+            ("B", Some(Setting::Module)),
+            ("C", None),
+            ("D", Some(Setting::Value("x y"))),
+            ("E", Some(Setting::Value("0x10"))),
+            ("F", None),
+            ("AB", Some(Setting::Module)),
+            ("G", None),
+            ("H", Some(Setting::Module)),
+            ("I", Some(Setting::Yes)),
+            ("J", None),
+            ("K", Some(Setting::Value("7"))),
+            ("", None),
+        ] {
+            assert_eq!(config.get(option), expected, "{option}");
+        }
     }
 }

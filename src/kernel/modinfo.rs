@@ -7,9 +7,11 @@
 //! Specification: Linux include/linux/module.h (`MODULE_INFO`).
 
 use crate::formats::elf::sections::{self, Fault};
+use serde::{Deserialize, Serialize};
 
 /// What a module needs and provides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Modinfo {
     /// `name`: as `/proc/modules` has it.
     pub name: Option<String>,

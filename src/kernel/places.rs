@@ -52,12 +52,12 @@ fn lacks(bundle: &Bundle, needs: &[&[Driver]]) -> Option<Vec<&'static str>> {
 /// Whether a kernel has a driver, as a module that is there or built in.
 pub(super) fn has(bundle: &Bundle, (module, option): &Driver) -> Option<bool> {
     if let Some(tree) = &bundle.modules
-        && (tree.path(module).is_some() || tree.builtin().names().contains(*module))
+        && (tree.path(module).is_some() || tree.builtin_names().contains(*module))
     {
         return Some(true);
     }
     match &bundle.config {
-        Some(config) => Some(matches!(config.options().get(option), Some(Setting::Yes))),
+        Some(config) => Some(matches!(config.get(option), Some(Setting::Yes))),
         None => bundle.modules.as_ref().map(|_| false),
     }
 }

@@ -4,11 +4,10 @@
 //! the boot file's header. A kernel whose configuration is not known is never passed for it: what no evidence speaks
 //! for is [`Verdict::Unknown`], which is a warning.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Bundle;
-use super::config::{Options, Setting};
+use super::config::Setting;
 use super::image::Format;
 use super::requirements::{Level, Requirement, When, requirements};
 use crate::arch::Arch;
@@ -160,7 +159,7 @@ impl Report {
 /// that it has neither as modules nor built in.
 pub fn lacks_overlay(bundle: &Bundle, absent: &[&str]) -> bool {
     let Some(config) = &bundle.config else { return false };
-    match config.options().get("OVERLAY_FS") {
+    match config.get("OVERLAY_FS") {
         Some(Setting::Yes) => false,
         Some(Setting::Module) => bundle.modules.is_none() || absent.contains(&"overlay"),
         _ => true,
@@ -176,8 +175,8 @@ pub fn preflight(bundle: &Bundle, disk: &Disk) -> Report {
         return report;
     }
     check_form(bundle, disk, &mut report);
-    let evidence = Evidence::new(bundle);
-    if evidence.options.is_none() {
+    let evidence = Evidence { bundle };
+    if bundle.config.is_none() {
         let why = "It says what the kernel has.";
         report.push("configuration", why, Verdict::Unknown, "is not known: no config-RELEASE, no IKCONFIG");
     }
@@ -263,9 +262,7 @@ fn check_buses(evidence: &Evidence<'_>, requirements: &[Requirement], report: &m
 
 /// What is known about a kernel.
 struct Evidence<'a> {
-    options: Option<Options<'a>>,
     bundle: &'a Bundle,
-    builtin: BTreeSet<String>,
 }
 
 /// What the evidence says about one option.
@@ -306,15 +303,14 @@ impl Found {
     }
 }
 
-impl<'a> Evidence<'a> {
-    fn new(bundle: &'a Bundle) -> Evidence<'a> {
-        let builtin = bundle.modules.as_ref().map(|tree| tree.builtin().names()).unwrap_or_default();
-        Evidence { options: bundle.config.as_ref().map(|config| config.options()), bundle, builtin }
+impl Evidence<'_> {
+    fn is_built_in(&self, name: &str) -> bool {
+        self.bundle.modules.as_ref().is_some_and(|tree| tree.builtin_names().contains(name))
     }
 
     fn find(&self, requirement: &Requirement) -> Found {
-        match &self.options {
-            Some(options) => match options.get(requirement.option) {
+        match &self.bundle.config {
+            Some(config) => match config.get(requirement.option) {
                 Some(Setting::Yes | Setting::Value(_)) => Found::BuiltIn,
                 None => Found::NotSet,
                 Some(Setting::Module) => self.find_module(requirement),
@@ -339,13 +335,13 @@ impl<'a> Evidence<'a> {
     fn find_without_config(&self, requirement: &Requirement) -> Found {
         let names = &requirement.modules;
         match names.is_empty() {
-            false if names.iter().all(|name| self.builtin.contains(*name)) => Found::BuiltIn,
+            false if names.iter().all(|name| self.is_built_in(name)) => Found::BuiltIn,
             false if names.iter().all(|name| self.has(name)) => Found::Module,
             _ => Found::Unknown,
         }
     }
 
     fn has(&self, name: &str) -> bool {
-        self.builtin.contains(name) || self.bundle.modules.as_ref().is_some_and(|tree| tree.path(name).is_some())
+        self.is_built_in(name) || self.bundle.modules.as_ref().is_some_and(|tree| tree.path(name).is_some())
     }
 }

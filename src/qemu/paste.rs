@@ -8,15 +8,13 @@ use super::args::{FileAt, SocketAt, Wiring, arguments};
 use super::error::RunError;
 use super::machine::{Access, Boot, MachineOptions};
 use super::{accel, binary, firmware, sandbox};
+use crate::formats::scattered::Places;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Stands for the script's temporary folder in what is quoted: no character, so in nobody's text.
 const DIR: &str = "\u{10ffff}";
-
-/// Where bytes of a file lie on the disk: offsets and lengths, in order.
-pub type Places = Vec<(u64, u64)>;
 
 /// Kernel and initramfs on the disk, for [`Boot::Direct`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,13 +36,14 @@ fn a_whole_disk_passes_and_every_damage_is_found() {
 
     let layout = Layout::of_disk(Architecture::X86_64, ESP, 256 << 20).unwrap();
     let files = Existing::open(&disk).unwrap().boot_files().unwrap();
+    let (kernel, initramfs) = (files.read_kernel().unwrap(), files.read_initramfs().unwrap());
     let root = e2e_disk::partition(&disk, e2e_disk::ROOT).start;
     let file = File::options().read(true).write(true).open(&disk).unwrap();
     let userland = userland_of(&image("hello-c.oci"));
     let expected = Expected {
         layout: &layout,
-        kernel: &files.kernel,
-        initramfs: &files.initramfs(),
+        kernel: &kernel,
+        initramfs: &initramfs,
         command_line: &files.command_line,
         uefi: true,
         verity: None,
@@ -51,7 +52,7 @@ fn a_whole_disk_passes_and_every_damage_is_found() {
     verify(&file, &expected).unwrap();
 
     // What is there is not what should be.
-    let other = [&files.kernel[1..], &[0]].concat();
+    let other = [&kernel[1..], &[0]].concat();
     let changed = |change: &dyn Fn(&mut Root)| {
         let mut tree = userland_of(&image("hello-c.oci"));
         change(&mut tree);
@@ -75,7 +76,7 @@ fn a_whole_disk_passes_and_every_damage_is_found() {
 
     // One bit: the table, the kernel on the ESP, superblock, group descriptor, the file's name, its body.
     let whole = fs::read(&disk).unwrap();
-    let kernel = whole.windows(4096).step_by(512).position(|bytes| bytes == &files.kernel[..4096]).unwrap() * 512;
+    let kernel = whole.windows(4096).step_by(512).position(|bytes| bytes == &kernel[..4096]).unwrap() * 512;
     let name = whole[root as usize..].windows(5).position(|bytes| bytes == b"hello").unwrap() as u64 + root;
     let fs = FileSystem::open(&file, root).unwrap();
     let hello = fs.names(&fs.inode(2).unwrap()).unwrap().into_iter().find(|entry| entry.name == b"hello").unwrap();

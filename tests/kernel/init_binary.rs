@@ -10,7 +10,7 @@ use std::process::Command;
 fn it_is_a_static_executable() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("init");
-    fs::write(&path, bootdisk::pid1::init_binary(Architecture::X86_64).expect("built in")).unwrap();
+    fs::write(&path, bootdisk::pid1::init_binary(Architecture::X86_64).expect("built in").bytes).unwrap();
     let headers = tools::stdout(Command::new("readelf").args(["--program-headers", "--dynamic"]).arg(&path));
     assert!(headers.contains("EXEC (Executable file)") || headers.contains("LOAD"), "{headers}");
     assert!(!headers.contains("INTERP") && !headers.contains("NEEDED"), "{headers}");
@@ -36,5 +36,5 @@ fn it_has_the_same_bytes_from_any_folder_and_any_build() {
     tools::stdout(&mut cargo);
     let found = tools::stdout(Command::new("find").arg(&target).args(["-name", "pid1-x86_64"]));
     let other = fs::read(found.trim()).expect("the other build has PID 1 too");
-    assert!(other == bootdisk::pid1::init_binary(Architecture::X86_64).expect("built in"), "PID 1 differs");
+    assert!(other == bootdisk::pid1::init_binary(Architecture::X86_64).expect("built in").bytes, "PID 1 differs");
 }

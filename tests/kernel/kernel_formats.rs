@@ -20,8 +20,8 @@ fn temporary() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-fn contents(selection: &Selection) -> Vec<(String, usize)> {
-    selection.modules.iter().map(|module| (module.spec.name.clone(), module.bytes.len())).collect()
+fn contents(selection: &Selection) -> Vec<(String, u64)> {
+    selection.modules.iter().map(|module| (module.spec.name.clone(), module.size)).collect()
 }
 
 /// Several files that belong together.
@@ -30,7 +30,7 @@ fn given(files: &[PathBuf]) -> Given<'_> {
 }
 
 /// A small root with a kernel, and what opening it as a directory gives.
-fn sample(dir: &Path) -> (PathBuf, String, Vec<(String, usize)>) {
+fn sample(dir: &Path) -> (PathBuf, String, Vec<(String, u64)>) {
     let root = dir.join("root");
     let release = make_root(&root, &MODULES);
     let plain = Bundle::open(&root, None).unwrap();
@@ -41,11 +41,11 @@ fn sample(dir: &Path) -> (PathBuf, String, Vec<(String, usize)>) {
 
 /// That what was opened is the sample: the same kernel, configuration and modules.
 #[track_caller]
-fn is_sample(bundle: &Bundle, root: &Path, release: &str, expected: &[(String, usize)]) {
+fn is_sample(bundle: &Bundle, root: &Path, release: &str, expected: &[(String, u64)]) {
     assert_eq!(bundle.release, release);
     assert_eq!(bundle.arch, Arch::X86_64);
     let config = fs::read_to_string(root.join(format!("boot/config-{release}"))).unwrap();
-    assert_eq!(bundle.config.as_ref().expect("a configuration").text, config);
+    assert_eq!(bundle.config.as_ref().expect("a configuration").text(), config);
     assert_eq!(contents(&select(bundle).unwrap()), expected);
 }
 
@@ -319,7 +319,7 @@ fn every_form_of_boot_file_says_what_it_is() {
             let bundle = Bundle::open(&dir.path().join("Image"), None).unwrap();
             assert_eq!((bundle.image.format(), bundle.arch, &*bundle.release), (format, arch, "6.9.1-test"));
             assert!(bundle.image.efi_stub);
-            assert_eq!(bundle.config.unwrap().text, "# Linux/arm64\nCONFIG_EXT4_FS=y\n");
+            assert_eq!(bundle.config.unwrap().text(), "# Linux/arm64\nCONFIG_EXT4_FS=y\n");
         }
         // It has no other option, and is checked although disks of one of the two are not made.
         let mut check = assert_cmd::Command::cargo_bin("bootdisk").unwrap();

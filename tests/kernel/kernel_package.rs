@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::support::small_kernel::{make_package, make_root, only, unpacked};
 use bootdisk::arch::Arch;
-use bootdisk::kernel::modules::{Selection, select};
+use bootdisk::kernel::modules::select;
 use bootdisk::kernel::{Bundle, KernelError, ikconfig};
 
 fn temporary() -> tempfile::TempDir {
@@ -24,10 +24,12 @@ fn refused(path: &Path) -> String {
     Bundle::open(path, None).map(|_| ()).unwrap_err().to_string()
 }
 
-/// Name, path and digest-like bytes of a selection, for comparison.
-fn contents(selection: &Selection) -> Vec<(String, Vec<String>, &[u8])> {
-    let one = |m: &'_ bootdisk::kernel::modules::Selected| (m.spec.name.clone(), m.spec.depends.clone());
-    selection.modules.iter().map(|m| (one(m).0, one(m).1, m.bytes.as_slice())).collect()
+/// Names, dependencies and bytes of the modules that are chosen of a bundle, for comparison.
+fn contents(bundle: &Bundle) -> Vec<(String, Vec<String>, Vec<u8>)> {
+    let selection = select(bundle).unwrap();
+    let bodies = selection.read(bundle).unwrap();
+    let modules = selection.modules.iter().zip(&bodies);
+    modules.map(|(one, body)| (one.spec.name.clone(), one.spec.depends.clone(), body.to_vec())).collect()
 }
 
 /// `modules.dep` by normalised name, as depmod computes it.
@@ -66,15 +68,15 @@ fn check_real_package(flavour: &'static str) {
     assert_eq!(bundle.checked, "MD5 of the files");
     assert!(*bundle.boot.read().unwrap() == fs::read(&vmlinuz).unwrap(), "the boot file differs");
     let config = bundle.config.as_ref().expect("a configuration");
-    assert_eq!(config.text, fs::read_to_string(only(&root.join("boot"), "config-")).unwrap());
+    assert_eq!(config.text(), fs::read_to_string(only(&root.join("boot"), "config-")).unwrap());
 
     let selection = select(&bundle).unwrap();
     assert_eq!(selection.warnings, [""; 0]);
     let modules = root.join("lib/modules").join(release);
     let prefix = format!("/lib/modules/{release}/");
-    for module in &selection.modules {
+    for (module, bytes) in selection.modules.iter().zip(selection.read(&bundle).unwrap()) {
         let path = modules.join(module.spec.file.strip_prefix(&prefix).unwrap());
-        assert!(module.bytes == fs::read(&path).unwrap(), "{} differs", path.display());
+        assert!(*bytes == fs::read(&path).unwrap(), "{} differs", path.display());
     }
 
     let needs = depmod(root, release);
@@ -96,10 +98,11 @@ fn check_real_package(flavour: &'static str) {
 
     // The same kernel as a directory.
     let directory = open(root);
-    assert_eq!(contents(&select(&directory).unwrap()), contents(&selection));
+    let expected = contents(&bundle);
+    assert_eq!(contents(&directory), expected);
     let with_modules = Bundle::open(&vmlinuz, Some(root)).unwrap();
-    assert_eq!(contents(&select(&with_modules).unwrap()), contents(&selection));
-    assert_eq!(with_modules.config.unwrap().text, config.text);
+    assert_eq!(contents(&with_modules), expected);
+    assert_eq!(with_modules.config.unwrap().text(), config.text());
 
     check_payload(&vmlinuz, &bundle);
 }
@@ -137,9 +140,9 @@ fn every_compression_of_a_package_and_of_modules_reads_the_same() {
     let dir = temporary();
     let root = dir.path().join("root");
     let release = make_root(&root, &SOME);
-    let plain = select(&open(&root)).unwrap();
+    let plain = contents(&open(&root));
     // Which of the first two needs the other differs from release to release.
-    let mut names: Vec<&str> = plain.modules.iter().map(|module| module.spec.name.as_str()).collect();
+    let mut names: Vec<&str> = plain.iter().map(|(name, ..)| name.as_str()).collect();
     names[..2].sort();
     assert_eq!(names, ["virtio", "virtio_ring", "virtio_blk", "virtio_rng"]);
     for compression in ["none", "gzip", "xz", "zstd"] {
@@ -147,7 +150,7 @@ fn every_compression_of_a_package_and_of_modules_reads_the_same() {
         make_package(&root, &package, "Package: linux-image-test\n", &[&format!("-Z{compression}")]);
         let bundle = open(&package);
         assert_eq!(bundle.release, release);
-        assert_eq!(contents(&select(&bundle).unwrap()), contents(&plain), "{compression}");
+        assert_eq!(contents(&bundle), plain, "{compression}");
     }
 
     let kernel = root.join("lib/modules").join(&release).join("kernel");
@@ -155,8 +158,9 @@ fn every_compression_of_a_package_and_of_modules_reads_the_same() {
         let quiet: &[&str] = if tool == "zstd" { &["-q", "--rm"] } else { &[] };
         tools::stdout(Command::new(tool).args(quiet).arg(kernel.join(format!("{module}.ko"))));
     }
-    let packed = select(&open(&root)).unwrap();
-    assert_eq!(contents(&packed), contents(&plain));
+    let bundle = open(&root);
+    assert_eq!(contents(&bundle), plain);
+    let packed = select(&bundle).unwrap();
     assert!(packed.modules.iter().all(|module| module.spec.file.ends_with(".ko")));
 }
 

@@ -28,7 +28,7 @@ fn failed(report: &Report) -> Vec<&str> {
 
 fn without(config: &Config, option: &str) -> Config {
     let line = format!("CONFIG_{option}=");
-    let text: String = config.text.lines().filter(|l| !l.starts_with(&line)).map(|l| format!("{l}\n")).collect();
+    let text: String = config.text().lines().filter(|l| !l.starts_with(&line)).map(|l| format!("{l}\n")).collect();
     Config::new("test", text.as_bytes())
 }
 
@@ -147,7 +147,7 @@ fn drivers_as_modules_need_modules() {
 
     // An option that only works built in.
     let mut bundle = debian("generic");
-    let text = bundle.config.as_ref().unwrap().text.replace("CONFIG_UNIX98_PTYS=y", "CONFIG_UNIX98_PTYS=m");
+    let text = bundle.config.as_ref().unwrap().text().replace("CONFIG_UNIX98_PTYS=y", "CONFIG_UNIX98_PTYS=m");
     bundle.config = Some(Config::new("test", text.as_bytes()));
     let warned: Vec<String> = preflight(&bundle, &DISK).warnings();
     assert!(

@@ -261,7 +261,7 @@ fn with_keys_nothing_is_read_that_nobody_vouches_for() {
             [] => Bundle::open(&file, None),
             keys => place.opened(&file, keys),
         };
-        config.unwrap().config.map(|config| (config.origin, config.text.contains("CONFIG_OF_NOBODY=y")))
+        config.unwrap().config.map(|config| (config.origin.clone(), config.text().contains("CONFIG_OF_NOBODY=y")))
     };
     let beside = |name: &str| {
         fs::write(place.path(name), "#\nCONFIG_OF_NOBODY=y\n").unwrap();
@@ -355,8 +355,10 @@ fn what_is_accepted_is_what_was_signed() {
          (cut .SIGN.RSA.good.rsa.pub | gzip -n; cat control data.tar.gz) > linux-virt-6.1-r0.apk",
     );
     let content = |bundle: &Bundle| {
-        let modules = select(bundle).unwrap().modules;
-        let modules: Vec<_> = modules.into_iter().map(|module| (module.spec.name, module.bytes)).collect();
+        let selection = select(bundle).unwrap();
+        let bodies = selection.read(bundle).unwrap();
+        let modules: Vec<_> =
+            selection.modules.iter().zip(&bodies).map(|(one, body)| (one.spec.name.clone(), body.to_vec())).collect();
         (bundle.release.clone(), bundle.boot.read().unwrap().into_owned(), modules)
     };
     let rounds = if std::env::var_os("BOOTDISK_TEST_FULL").is_some() { 2000 } else { 60 };

@@ -1,9 +1,9 @@
 //! `bootdisk kernel`: the store, through the command line's own types, with real packages.
 
-use crate::support::{kernels, small_kernel};
+use crate::support::{kernels, small_kernel, tools};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::support::small_kernel::make_root;
 use bootdisk::arch::Arch;
@@ -71,10 +71,11 @@ fn real_packages_go_through_every_command() {
         assert!(stored.boot.read().unwrap() == bundle.boot.read().unwrap());
         assert_eq!(stored.boot.sha256(), bundle.boot.sha256());
         assert_eq!(stored.image, bundle.image);
-        assert_eq!(stored.config.as_ref().unwrap().text, bundle.config.as_ref().unwrap().text);
+        assert_eq!(stored.config.as_ref().unwrap().text(), bundle.config.as_ref().unwrap().text());
         let (a, b) = (select(&stored).unwrap(), select(&bundle).unwrap());
         assert_eq!(a.specs(), b.specs());
-        assert!(a.modules.iter().zip(&b.modules).all(|(a, b)| a.bytes == b.bytes));
+        assert!(a.read(&stored).unwrap() == b.read(&bundle).unwrap());
+        assert_eq!(a.total(), b.total());
         assert_eq!(stored.modules.unwrap().len(), bundle.modules.unwrap().len());
     }
 
@@ -144,6 +145,44 @@ fn a_boot_file_with_its_modules_and_configuration_elsewhere_is_one_kernel() {
 }
 
 #[test]
+fn what_an_entry_knows_of_its_modules_is_what_they_say() {
+    let place = place();
+    let root = root(&place, "root", &["virtio", "virtio_ring", "virtio_blk"]);
+    let entry = place.store.add(&root, None, None).unwrap().entry;
+    let folder = place.store.dir().join(&entry.id);
+    let (info, manifest) = (folder.join("modules.info"), folder.join("manifest.json"));
+    let expected = select(&Bundle::open(&root, None).unwrap()).unwrap();
+    let same = |what: &str| {
+        let bundle = place.store.find(&entry.id).unwrap().bundle().unwrap();
+        let selection = select(&bundle).unwrap();
+        assert_eq!(selection.specs(), expected.specs(), "{what}");
+        assert_eq!(selection.total(), expected.total(), "{what}");
+        assert!(selection.read(&bundle).unwrap() == expected.read(&bundle).unwrap(), "{what}");
+    };
+    same("as it is written");
+
+    // Another word in it, and a manifest that has its digest: only the modules themselves say otherwise.
+    let digest = || {
+        let said = tools::stdout(Command::new("sha256sum").arg(&info));
+        said.split(' ').next().unwrap().to_owned()
+    };
+    let (text, of_text) = (fs::read_to_string(&info).unwrap(), digest());
+    let whole = fs::read_to_string(&manifest).unwrap();
+    assert!(text.contains("\"virtio_ring\"") && whole.contains(&of_text));
+    fs::write(&info, text.replace("\"virtio_ring\"", "\"virtio_rung\"")).unwrap();
+    fs::write(&manifest, whole.replace(&of_text, &digest())).unwrap();
+    let error = place.store.find(&entry.id).unwrap().check().unwrap_err().to_string();
+    assert!(error.contains("has changed"), "{error}");
+
+    // An earlier version wrote no such file.
+    fs::remove_file(&info).unwrap();
+    let line = whole.lines().find(|line| line.contains(&of_text)).unwrap();
+    fs::write(&manifest, whole.replace(&format!("{line}\n"), "")).unwrap();
+    place.store.find(&entry.id).unwrap().check().unwrap();
+    same("without it");
+}
+
+#[test]
 fn damage_to_any_file_of_an_entry_is_found_and_mended_by_adding_again() {
     let place = place();
     let root = root(&place, "root", &["virtio", "virtio_ring", "overlay"]);
@@ -151,7 +190,7 @@ fn damage_to_any_file_of_an_entry_is_found_and_mended_by_adding_again() {
     let entry = place.store.dir().join(&id);
     let mut names: Vec<PathBuf> = fs::read_dir(&entry).unwrap().map(|file| file.unwrap().path()).collect();
     names.sort();
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 9, "{names:?}");
     let check = || place.store.find(&id[..12]).and_then(|entry| entry.check());
     check().unwrap();
     for path in &names {
@@ -180,7 +219,7 @@ fn damage_to_any_file_of_an_entry_is_found_and_mended_by_adding_again() {
     bytes.iter_mut().for_each(|byte| *byte ^= 0x40);
     fs::write(&pack, bytes).unwrap();
     let bundle = place.store.default_bundle(Arch::X86_64).unwrap();
-    assert!(matches!(select(&bundle), Err(KernelError::Damaged { .. })));
+    assert!(matches!(select(&bundle).unwrap().read(&bundle), Err(KernelError::Damaged { .. })));
     fs::write(entry.join("manifest.json"), "{}").unwrap();
     assert!(says(&place.store, &["list"]).contains("damaged"));
     says(&place.store, &["remove", &id[..12]]);

@@ -13,8 +13,9 @@ fn temporary() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-fn archive(init: &[u8], selection: &Selection, packing: Packing) -> Vec<u8> {
-    initramfs::write(init, b"{\"version\":1}", &initramfs::module_files(selection), packing).unwrap()
+fn archive(init: &[u8], (bundle, selection): (&Bundle, &Selection), packing: Packing) -> Vec<u8> {
+    let bodies = selection.read(bundle).unwrap();
+    initramfs::write(init, b"{\"version\":1}", &initramfs::module_files(selection, &bodies), packing).unwrap()
 }
 
 /// Runs GNU cpio on an archive in `dir`: whether it was content, and what it printed.
@@ -33,8 +34,8 @@ fn gnu_cpio_lists_and_unpacks_every_file() {
     let dir = temporary();
     let bundle = Bundle::open(&kernels::package("cloud"), None).unwrap();
     let selection = select(&bundle).unwrap();
-    let bytes = archive(b"#!/bin/true\n", &selection, Packing::None);
-    assert!(bytes == archive(b"#!/bin/true\n", &selection, Packing::None), "same input, same bytes");
+    let bytes = archive(b"#!/bin/true\n", (&bundle, &selection), Packing::None);
+    assert!(bytes == archive(b"#!/bin/true\n", (&bundle, &selection), Packing::None), "same input, same bytes");
 
     let (ok, names) = cpio(dir.path(), &["-t"], &bytes);
     assert!(ok, "{names}");
@@ -56,8 +57,8 @@ fn gnu_cpio_lists_and_unpacks_every_file() {
     assert!(ok, "{text}");
     assert_eq!(fs::read(dir.path().join("init")).unwrap(), b"#!/bin/true\n");
     assert_eq!(fs::read(dir.path().join("boot-spec.json")).unwrap(), b"{\"version\":1}");
-    for module in &selection.modules {
-        assert!(fs::read(dir.path().join(&module.spec.file[1..])).unwrap() == module.bytes, "{}", module.spec.file);
+    for (module, bytes) in selection.modules.iter().zip(selection.read(&bundle).unwrap()) {
+        assert!(fs::read(dir.path().join(&module.spec.file[1..])).unwrap() == *bytes, "{}", module.spec.file);
     }
 
     // The oracle sees damage: a header's magic, a size.
@@ -161,7 +162,7 @@ fn boot(flavour: &str, packing: Packing) -> (Selection, Vec<String>) {
     let init = compile_init(dir.path(), &selection, disks);
     let (kernel, initrd) = (dir.path().join("kernel"), dir.path().join("initrd"));
     fs::write(&kernel, bundle.boot.read().unwrap()).unwrap();
-    fs::write(&initrd, archive(&init, &selection, packing)).unwrap();
+    fs::write(&initrd, archive(&init, (&bundle, &selection), packing)).unwrap();
 
     let mut qemu = Command::new("timeout");
     qemu.args(["-k", "5", "150", "qemu-system-x86_64", "-accel", "tcg", "-machine", "pc", "-m", "512", "-nodefaults"]);

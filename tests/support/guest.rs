@@ -213,7 +213,7 @@ impl Disk {
 
 /// The initramfs: PID 1, the specification, the modules, in the newc format of cpio(5).
 pub fn initramfs(spec: &BootSpec) -> Vec<u8> {
-    let init = bootdisk::pid1::init_binary(Architecture::X86_64).expect("PID 1 is built in");
+    let init = bootdisk::pid1::init_binary(Architecture::X86_64).expect("PID 1 is built in").bytes;
     let mut out = Vec::new();
     entry(&mut out, "dev", 0o040755, b"");
     entry(&mut out, "modules", 0o040755, b"");

@@ -195,9 +195,10 @@ pub(crate) fn messages() -> Vec<String> {
     all
 }
 
-/// Lowest address above everything a bzImage needs before it knows its memory; `None` for what is none.
-pub fn floor(kernel: &[u8]) -> Option<u64> {
-    Setup::parse(kernel).ok().map(|setup| setup.floor)
+/// Lowest address above everything that a bzImage of `length` bytes needs before it knows its memory, by its first
+/// bytes ([`bzimage::SETUP_MAX`] or all of them); `None` for what is none.
+pub fn floor(prefix: &[u8], length: u64) -> Option<u64> {
+    Setup::of(prefix, length).ok().map(|setup| setup.floor)
 }
 
 /// Names the memory that would do: what is loaded, and what the firmware keeps for itself at the top.

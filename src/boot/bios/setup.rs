@@ -40,7 +40,12 @@ pub struct Setup {
 impl Setup {
     /// Reads the header of a whole bzImage.
     pub fn parse(kernel: &[u8]) -> Result<Setup, SetupError> {
-        let header = bzimage::parse(&kernel[..kernel.len().min(bzimage::SETUP_MAX)], kernel.len() as u64)?;
+        Setup::of(&kernel[..kernel.len().min(bzimage::SETUP_MAX)], kernel.len() as u64)
+    }
+
+    /// That of one of `length` bytes, by its first ones: [`bzimage::SETUP_MAX`], or all of them.
+    pub fn of(prefix: &[u8], length: u64) -> Result<Setup, SetupError> {
+        let header = bzimage::parse(prefix, length)?;
         let limit = (u64::from(header.initrd_addr_max) + 1).min(bzimage::BELOW_4G);
         if header.floor() > bzimage::BELOW_4G {
             return Err(SetupError::Address(header.floor()));

@@ -109,7 +109,7 @@ fn write_boot_files(folder: &Path, files: &BootFiles) -> Result<()> {
         .with_context(|| format!("cannot make the folder {}", crate::escape::path(folder)))?;
     let line = format!("{}\n", files.command_line);
     for (name, bytes) in
-        [("kernel", &files.kernel[..]), ("initramfs", &files.initramfs()), ("cmdline", line.as_bytes())]
+        [("kernel", &files.read_kernel()?[..]), ("initramfs", &files.read_initramfs()?), ("cmdline", line.as_bytes())]
     {
         Document::at(&folder.join(name))?.write(bytes)?;
     }

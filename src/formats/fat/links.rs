@@ -25,6 +25,7 @@ pub enum Link {
 }
 
 /// A FAT in memory.
+#[derive(Debug)]
 pub struct Links {
     shape: Shape,
     bytes: Vec<u8>,

@@ -4,17 +4,16 @@ use super::directory::{self, Listing};
 use super::links::{Chain, Links, MAX_FAT};
 use super::shape::{Root, Shape};
 use super::{ENTRY, Entry, Error, Fault, MAX_DEPTH, MAX_DIRECTORY, Why};
+use crate::formats::scattered::{Places, Scattered};
 use crate::formats::{ReadAt, Window};
 
 /// A volume.
+#[derive(Debug)]
 pub struct Volume<S> {
     pub(super) bytes: Window<S>,
     pub(super) shape: Shape,
     pub(super) links: Links,
 }
-
-/// Where the entries of a directory lie on the volume: offset and bytes, in order.
-pub type Places = Vec<(u64, u64)>;
 
 impl<S: ReadAt> Volume<S> {
     /// Reads boot sector and FAT of the volume in the partition at `offset` that has `length` bytes.
@@ -93,22 +92,24 @@ impl<S: ReadAt> Volume<S> {
 
     /// A file's bytes, `limit` at most.
     pub fn read(&self, entry: &Entry, limit: u64) -> Result<Vec<u8>, Error> {
-        if u64::from(entry.size) > limit {
-            return Err(Error::TooLong(limit));
-        }
-        let places = self.places(entry)?;
-        let mut bytes = vec![0; entry.size as usize];
-        let mut done = 0;
-        for (offset, length) in places {
-            let part = &mut bytes[done..done + length as usize];
-            self.bytes.source.read_at(offset, part)?;
-            done += part.len();
-        }
-        Ok(bytes)
+        let file = Scattered::new(&self.bytes.source, self.places_within(entry, limit)?);
+        Ok(file.bytes(0..file.size())?)
+    }
+
+    /// A file of `limit` bytes at most, which is read where it is asked.
+    pub fn file(&self, entry: &Entry, limit: u64) -> Result<Scattered<S>, Error>
+    where
+        S: Clone,
+    {
+        Ok(Scattered::new(self.bytes.source.clone(), self.places_within(entry, limit)?))
+    }
+
+    fn places_within(&self, entry: &Entry, limit: u64) -> Result<Places, Error> {
+        if u64::from(entry.size) > limit { Err(Error::TooLong(limit)) } else { self.places(entry) }
     }
 
     /// Where a file's bytes lie on the disk, in order: offset and length, the last as long as the file is.
-    pub fn places(&self, entry: &Entry) -> Result<Vec<(u64, u64)>, Error> {
+    pub fn places(&self, entry: &Entry) -> Result<Places, Error> {
         let chain = self.chain_of(entry);
         match chain.fault {
             // What follows the end of a file is no part of it.

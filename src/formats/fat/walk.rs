@@ -1,9 +1,9 @@
 //! Every file and directory of a volume, and everything that is wrong on the way.
 
 use super::links::Chain;
-use super::volume::Places;
 use super::{Entry, Fault, MAX_DEPTH, Volume, Why};
 use crate::formats::ReadAt;
+use crate::formats::scattered::Places;
 
 /// Most files and directories.
 const MAX_NAMES: usize = 100_000;

@@ -67,8 +67,12 @@ pub fn place(file: &[u8], name: &[u8]) -> Option<Range<usize>> {
 
 /// A section as text, without the zeros that may follow it.
 pub fn text<'a>(file: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let bytes = section(file, name)?;
-    Some(bytes.split(|&byte| byte == 0).next().unwrap_or_default().trim_ascii())
+    section(file, name).map(text_of)
+}
+
+/// The text that a section with these bytes has.
+pub fn text_of(section: &[u8]) -> &[u8] {
+    section.split(|&byte| byte == 0).next().unwrap_or_default().trim_ascii()
 }
 
 #[cfg(test)]

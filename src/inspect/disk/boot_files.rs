@@ -178,7 +178,7 @@ impl Reading<'_> {
     }
 
     fn initramfs(&mut self, bytes: &[u8], evidence: &str) {
-        let (found, spec) = initramfs::read(bytes, evidence);
+        let (found, spec) = initramfs::read(bytes, bytes.len() as u64, evidence);
         if let Some(spec) = spec.filter(|_| self.spec.is_none()) {
             self.found.added = spec.added.map(|added| added.printable());
             self.spec = Some(spec.boot);

@@ -176,7 +176,7 @@ impl Walked {
 fn module_of(path: &[u8]) -> Option<&[u8]> {
     let path = path.strip_prefix(b"/usr").unwrap_or(path).strip_prefix(b"/lib/modules/")?;
     let release = path.split(|&byte| byte == b'/').next()?;
-    crate::kernel::modules::tree::module_name(std::str::from_utf8(path).ok()?)?;
+    crate::kernel::modules::module_name(std::str::from_utf8(path).ok()?)?;
     (release.len() < path.len()).then_some(release)
 }
 

@@ -16,7 +16,8 @@
 mod index;
 
 use super::modinfo::{Modinfo, normal_name};
-use super::modules::tree::{Builtin, module_name};
+use super::modules::module_name;
+use super::modules::tree::Builtin;
 use index::Index;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -10,6 +10,7 @@ pub mod select;
 pub mod tree;
 pub mod wanted;
 
+pub use place::module_name;
 pub use select::{Selected, Selection, select, select_for};
 pub use tree::ModuleTree;
 pub use wanted::Drivers;

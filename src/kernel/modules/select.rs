@@ -4,6 +4,7 @@
 //! alias (`crypto-crc32c`); it is looked up among the modules that are taken anyway and the built-in ones, which is
 //! where those of the wanted modules are. Optional: a soft dependency that nothing provides is left out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ModuleTree;
@@ -19,10 +20,14 @@ use crate::kernel::{Bundle, KernelError};
 pub struct Selected {
     /// As the boot specification lists it. `file` is its path in the initramfs.
     pub spec: spec::Module,
-    /// Its bytes, uncompressed.
-    pub bytes: Vec<u8>,
-    /// SHA-256 of `bytes`, in hexadecimal: the module's share in a disk's identity. Known at once for a stored one.
+    /// Bytes of it, uncompressed.
+    pub size: u64,
+    /// SHA-256 of these, in hexadecimal: the module's share in a disk's identity. Known at once for a stored one.
     pub sha256: String,
+    /// Where the tree has it.
+    path: String,
+    /// What was read; `None` of a stored one that the store knows enough of.
+    bytes: Option<Vec<u8>>,
 }
 
 /// What [`select`] chose.
@@ -39,7 +44,19 @@ pub struct Selection {
 impl Selection {
     /// Bytes of all modules.
     pub fn total(&self) -> u64 {
-        self.modules.iter().map(|module| module.bytes.len() as u64).sum()
+        self.modules.iter().map(|module| module.size).sum()
+    }
+
+    /// The bytes of each, uncompressed, out of the bundle that it was chosen from.
+    pub fn read(&self, bundle: &Bundle) -> Result<Vec<Cow<'_, [u8]>>, KernelError> {
+        let left: Vec<&str> =
+            self.modules.iter().filter(|module| module.bytes.is_none()).map(|module| &*module.path).collect();
+        let mut read = bundle.modules.as_ref().map_or(Ok(Vec::new()), |tree| tree.read(&left))?.into_iter();
+        let all = self.modules.iter().map(|module| match &module.bytes {
+            Some(bytes) => Cow::Borrowed(&bytes[..]),
+            None => Cow::Owned(read.next().unwrap_or_default()),
+        });
+        Ok(all.collect())
     }
 
     /// The list for the boot specification.
@@ -48,11 +65,12 @@ impl Selection {
     }
 }
 
-/// A module that was read.
+/// A module that may be taken.
 struct Read {
     path: String,
     info: Modinfo,
-    bytes: Vec<u8>,
+    size: u64,
+    bytes: Option<Vec<u8>>,
 }
 
 /// Chooses the modules of `bundle` that an initramfs needs. A bundle without modules gives an empty selection.
@@ -63,7 +81,7 @@ pub fn select(bundle: &Bundle) -> Result<Selection, KernelError> {
 /// The same for a disk that is for these machines, with or without a verified root.
 pub fn select_for(bundle: &Bundle, drivers: Drivers, verity: bool) -> Result<Selection, KernelError> {
     let Some(tree) = &bundle.modules else { return Ok(Selection::default()) };
-    let builtin = tree.builtin().names();
+    let builtin = tree.builtin_names();
     let mut selection = Selection::default();
     let mut roots = Vec::new();
     for wanted in wanted_on(bundle.arch, drivers, verity) {
@@ -76,10 +94,10 @@ pub fn select_for(bundle: &Bundle, drivers: Drivers, verity: bool) -> Result<Sel
         }
     }
     let mut read = closure(tree, &bundle.release, &roots)?;
-    let resolver = Resolver::new(&read, &builtin);
+    let resolver = Resolver::new(&read, builtin);
     let mut taken = BTreeSet::new();
     for name in order(&roots, &read, &resolver) {
-        let Some(Read { path, info, bytes }) = read.remove(&name) else { continue };
+        let Some(Read { path, info, size, bytes }) = read.remove(&name) else { continue };
         for lost in resolver.lost(&info) {
             let text = format!("module {name} needs {lost}, which is not among this kernel's modules");
             selection.warnings.push(crate::escape::escape(text.as_bytes()));
@@ -92,29 +110,38 @@ pub fn select_for(bundle: &Bundle, drivers: Drivers, verity: bool) -> Result<Sel
         let file = format!("/lib/modules/{}/{}", bundle.release, unpacked_path(&path));
         taken.insert(name.clone());
         let spec = spec::Module { name, file, depends, aliases: info.aliases, always };
-        let sha256 = tree.stored_sha256(&path).map_or_else(|| sha256(&bytes), str::to_owned);
-        selection.modules.push(Selected { spec, bytes, sha256 });
+        let stored = tree.stored_sha256(&path).map(str::to_owned);
+        let sha256 = stored.unwrap_or_else(|| sha256(bytes.as_deref().unwrap_or_default()));
+        selection.modules.push(Selected { spec, size, sha256, path, bytes });
     }
     Ok(selection)
 }
 
-/// Reads `roots` and, round by round, what they depend on.
+/// Finds out about `roots` and, round by round, what they depend on. Read is what the store does not know.
 fn closure(tree: &ModuleTree, release: &str, roots: &[&str]) -> Result<BTreeMap<String, Read>, KernelError> {
     let mut read = BTreeMap::new();
     let mut next: BTreeSet<String> = roots.iter().map(|&name| name.to_owned()).collect();
     while !next.is_empty() {
-        let (names, paths): (Vec<&String>, Vec<&str>) =
-            next.iter().filter_map(|name| Some((name, tree.path(name)?))).unzip();
+        let paths: Vec<(&String, &str)> = next.iter().filter_map(|name| Some((name, tree.path(name)?))).collect();
+        let unknown: Vec<&str> =
+            paths.iter().map(|(_, path)| *path).filter(|path| tree.stored_facts(path).is_none()).collect();
+        let mut bytes = tree.read(&unknown)?.into_iter();
         let mut found = BTreeSet::new();
-        for ((name, path), bytes) in names.into_iter().zip(&paths).zip(tree.read(&paths)?) {
+        for (name, path) in paths {
             let bad =
                 |reason: modinfo::Invalid| KernelError::Module { reason: reason.to_string(), path: path.to_string() };
-            let info = modinfo::parse(&bytes).map_err(bad)?;
+            let (info, size, bytes) = match tree.stored_facts(path) {
+                Some(facts) => (facts.info.clone(), facts.size, None),
+                None => {
+                    let bytes = bytes.next().unwrap_or_default();
+                    (modinfo::parse(&bytes).map_err(bad)?, bytes.len() as u64, Some(bytes))
+                }
+            };
             if let Some(modules) = info.release.as_ref().filter(|other| *other != release) {
                 return Err(KernelError::OtherRelease { modules: modules.clone(), kernel: release.to_owned() });
             }
             found.extend(info.depends.iter().chain(&info.softdep_pre).cloned());
-            read.insert(name.clone(), Read { path: path.to_string(), info, bytes });
+            read.insert(name.clone(), Read { path: path.to_string(), info, size, bytes });
         }
         next = found.into_iter().filter(|name| !read.contains_key(name) && tree.path(name).is_some()).collect();
     }

@@ -6,14 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use super::place::{MAX_MODULE, module_file};
+use super::place::{MAX_MODULE, module_file, module_name};
 use crate::formats::unpack;
 use crate::inputs;
 use crate::kernel::KernelError;
 use crate::kernel::modinfo::normal_name;
 use crate::kernel::package::Source;
-use crate::kernel::store::pack::Pack;
+use crate::kernel::store::pack::{Facts, Pack};
 
 /// Most bytes of modules kept in memory at once.
 const MAX_KEPT: u64 = 512 << 20;
@@ -44,6 +45,7 @@ pub struct ModuleTree {
     paths: BTreeMap<String, String>,
     /// The lists of built-in modules, as they are in the modules directory.
     builtin: Builtin,
+    builtin_names: OnceLock<BTreeSet<String>>,
     storage: Storage,
 }
 
@@ -59,8 +61,8 @@ pub struct Builtin {
 }
 
 impl Builtin {
-    /// Normalised names of the built-in modules and what their aliases are.
-    pub fn names(&self) -> BTreeSet<String> {
+    /// See [`ModuleTree::builtin_names`].
+    fn names(&self) -> BTreeSet<String> {
         let list = String::from_utf8_lossy(&self.list);
         let mut names: BTreeSet<String> = list.lines().filter_map(module_name).collect();
         let aliases = self.modinfo.split(|&b| b == 0).filter_map(|field| std::str::from_utf8(field).ok());
@@ -89,13 +91,6 @@ impl Builtin {
     }
 }
 
-/// The normalised name of a module's path (`kernel/x/virtio-rng.ko.zst` → `virtio_rng`); `None` for other files.
-pub fn module_name(path: &str) -> Option<String> {
-    let file = path.rsplit('/').next()?;
-    let stem = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"].iter().find_map(|end| file.strip_suffix(end))?;
-    (!stem.is_empty()).then(|| normal_name(stem))
-}
-
 /// The path of a module in an initramfs, uncompressed, below the modules directory.
 pub(crate) fn unpacked_path(path: &str) -> &str {
     [".gz", ".xz", ".zst"].iter().find_map(|end| path.strip_suffix(end)).unwrap_or(path)
@@ -112,7 +107,7 @@ impl ModuleTree {
                 by_name.insert(name, path);
             }
         }
-        ModuleTree { paths: by_name, builtin, storage }
+        ModuleTree { paths: by_name, builtin, builtin_names: OnceLock::new(), storage }
     }
 
     /// The modules directory `dir`, which is `/lib/modules/RELEASE` or looks like it.
@@ -142,6 +137,11 @@ impl ModuleTree {
         &self.builtin
     }
 
+    /// Normalised names of the built-in modules and what their aliases are.
+    pub fn builtin_names(&self) -> &BTreeSet<String> {
+        self.builtin_names.get_or_init(|| self.builtin.names())
+    }
+
     /// How many modules there are.
     pub fn len(&self) -> usize {
         self.paths.len()
@@ -169,6 +169,11 @@ impl ModuleTree {
             Storage::Pack(pack) if path.ends_with(".ko") => pack.modules().get(path).map(|module| &*module.sha256),
             _ => None,
         }
+    }
+
+    /// What the store knows of the module at `path` without reading it.
+    pub(crate) fn stored_facts(&self, path: &str) -> Option<&Facts> {
+        self.pack()?.facts(path)
     }
 
     /// Every module as it is stored, packed or not, once, in no particular order.
@@ -334,12 +339,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_from_file_names() {
-        assert_eq!(module_name("kernel/a/virtio-rng.ko"), Some("virtio_rng".into()));
-        assert_eq!(module_name("x.ko.zst"), Some("x".into()));
-        assert_eq!(module_name("modules.order"), None);
-        assert_eq!(module_name(".ko"), None);
+    fn a_packed_module_is_unpacked_in_an_initramfs() {
         assert_eq!(unpacked_path("kernel/x.ko.xz"), "kernel/x.ko");
+        assert_eq!(unpacked_path("kernel/x.ko"), "kernel/x.ko");
     }
 
     #[test]

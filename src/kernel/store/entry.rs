@@ -6,7 +6,7 @@
 //! bootdisk kernel 1\nrelease R\narch A\nboot SHA\nconfig SHA|-\nbuiltin SHA\nmodinfo SHA\norder SHA\nmodule SHA PATH\n...
 //! ```
 //!
-//! Small files (configuration, lists) are verified by SHA-256 whenever an entry is opened; the boot file and modules by
+//! Small files (configuration, lists, what modules say) are verified by SHA-256 whenever an entry is opened; the boot file and modules by
 //! checksums when they are read; [`Entry::check`] verifies the SHA-256 of everything against the identifier.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::pack::{self, INDEX, Pack, Packed, Writer};
+use super::pack::{self, AllFacts, INDEX, INFO, Pack, Packed, Writer};
 use crate::arch::Arch;
 use crate::formats::unpack;
 use crate::inputs;
@@ -66,6 +66,9 @@ struct ConfigFacts {
 struct ModulesFacts {
     count: u64,
     index: String,
+    /// Absent in entries of versions that read each module.
+    #[serde(default)]
+    info: Option<String>,
     builtin: String,
     modinfo: String,
     /// Absent in entries of versions that did not keep the list.
@@ -109,7 +112,7 @@ pub(super) fn write(dir: &Path, given: &Given<'_>, observe: &mut dyn FnMut(usize
     if let Some(tree) = bundle.modules.as_ref().filter(|_| !streamed) {
         tree.for_each(&mut add)?;
     }
-    let packed = writer.finish()?;
+    let (packed, facts) = writer.finish()?;
 
     let boot = bundle.boot.read()?;
     let mut manifest = Manifest {
@@ -125,13 +128,14 @@ pub(super) fn write(dir: &Path, given: &Given<'_>, observe: &mut dyn FnMut(usize
     };
     write_file(dir, "boot", &boot)?;
     if let Some(config) = &bundle.config {
-        let (origin, text) = (config.origin.clone(), config.text.as_bytes());
+        let (origin, text) = (config.origin.clone(), config.text().as_bytes());
         manifest.config = Some(ConfigFacts { origin, sha256: write_file(dir, "config", text)? });
     }
     if let Some(tree) = &bundle.modules {
         manifest.modules = Some(ModulesFacts {
             count: packed.len() as u64,
             index: write_file(dir, INDEX, pack::index(&packed).as_bytes())?,
+            info: Some(write_file(dir, INFO, &serde_json::to_vec(&facts).expect("text and numbers are always JSON"))?),
             builtin: write_file(dir, "modules.builtin", &tree.builtin().list)?,
             modinfo: write_file(dir, "modules.builtin.modinfo", &tree.builtin().modinfo)?,
             order: Some(write_file(dir, "modules.order", &tree.builtin().order)?),
@@ -249,7 +253,12 @@ impl Entry {
         };
         let index =
             String::from_utf8(self.verified(INDEX, &facts.index)?).map_err(|_| self.damaged("its list is no text"))?;
-        let pack = Pack::open(&self.dir, &self.id, &index)?;
+        let known = match &facts.info {
+            Some(sha256) => serde_json::from_slice(&self.verified(INFO, sha256)?)
+                .map_err(|_| self.damaged("what is known of its modules is not that"))?,
+            None => AllFacts::new(),
+        };
+        let pack = Pack::open(&self.dir, &self.id, &index, known)?;
         let paths = pack.modules().keys().cloned().collect();
         Ok(ModuleTree::new(paths, builtin, Storage::Pack(pack)))
     }
@@ -264,7 +273,7 @@ impl Entry {
         let packed = bundle.modules.as_ref().and_then(ModuleTree::pack);
         for (path, module) in packed.map_or(&none, Pack::modules) {
             let bytes = packed.map(|pack| pack.read(path)).transpose()?.unwrap_or_default();
-            if sha256(&bytes) != module.sha256 {
+            if sha256(&bytes) != module.sha256 || packed.is_some_and(|pack| !pack.knows(path, &bytes)) {
                 return Err(self.damaged(&format!("module {path} has changed")));
             }
         }

@@ -3,10 +3,11 @@
 //! ```text
 //! modules.pack    frame ─ frame ─ frame ─ ...              (zstd with content checksum, one a module)
 //! modules.index   "SHA-256 OFFSET LENGTH PATH\n" ...       (sorted by path; SHA-256 of the unpacked module)
+//! modules.info    {"PATH": {"size": ..., "info": ...}, ...} (what modules say that an initramfs may need)
 //! ```
 //!
 //! The whole modules directory is kept, not only what an initramfs takes today. A module is read alone: opening a
-//! stored kernel reads the list and no module. The checksum of a frame is verified with each read; the SHA-256, which
+//! stored kernel reads the lists and no module, and what they say decides which an initramfs has. The checksum of a frame is verified with each read; the SHA-256, which
 //! is part of the kernel's identity, when the store is checked.
 
 use std::collections::BTreeMap;
@@ -20,12 +21,17 @@ use std::sync::{Mutex, PoisonError};
 use crate::inputs;
 use crate::kernel::KernelError;
 use crate::kernel::bootfile::sha256;
-use crate::kernel::modules::place::MAX_MODULE;
+use crate::kernel::modinfo::{self, Modinfo};
+use crate::kernel::modules::place::{MAX_MODULE, module_name};
+use crate::kernel::modules::wanted;
+use serde::{Deserialize, Serialize};
 
 /// Name of the file with the frames.
 pub const PACK: &str = "modules.pack";
 /// Name of the list.
 pub const INDEX: &str = "modules.index";
+/// Name of the file with what modules say.
+pub const INFO: &str = "modules.info";
 /// Fast rather than small: adding a kernel waits for it.
 const LEVEL: i32 = 1;
 
@@ -40,12 +46,34 @@ pub struct Packed {
     pub length: u64,
 }
 
+/// What is known of a module without reading it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Bytes of it, unpacked.
+    pub size: u64,
+    /// What it says about itself.
+    pub info: Modinfo,
+}
+
+impl Facts {
+    /// Of a module with these bytes; `None` for one of a kind that no initramfs has, or that is packed or damaged.
+    fn of(path: &str, bytes: &[u8]) -> Option<Facts> {
+        let name = module_name(path).filter(|_| path.ends_with(".ko"))?;
+        let info = modinfo::parse(bytes).ok().filter(|_| wanted::is_likely(&name))?;
+        Some(Facts { size: bytes.len() as u64, info })
+    }
+}
+
+/// The facts of modules by their paths.
+pub(crate) type AllFacts = BTreeMap<String, Facts>;
+
 /// A pack that was opened.
 #[derive(Debug)]
 pub struct Pack {
     file: PathBuf,
     id: String,
     modules: BTreeMap<String, Packed>,
+    facts: AllFacts,
     /// Opened for the first module and kept: a build reads some fifty.
     reader: Mutex<Option<Reader>>,
 }
@@ -72,17 +100,27 @@ impl Reader {
 }
 
 impl Pack {
-    /// A pack in `dir`, with the text of its list.
-    pub(crate) fn open(dir: &Path, id: &str, index: &str) -> Result<Pack, KernelError> {
+    /// A pack in `dir`, with the text of its list and what is known of some of its modules.
+    pub(crate) fn open(dir: &Path, id: &str, index: &str, facts: AllFacts) -> Result<Pack, KernelError> {
         let modules = index.lines().map(parse_line).collect::<Option<_>>();
         let reason = || KernelError::Damaged { reason: "its list of modules is not one".into(), id: id.to_owned() };
         let modules = modules.ok_or_else(reason)?;
-        Ok(Pack { file: dir.join(PACK), id: id.to_owned(), modules, reader: Mutex::default() })
+        Ok(Pack { file: dir.join(PACK), id: id.to_owned(), modules, facts, reader: Mutex::default() })
     }
 
     /// The modules by path below the modules directory.
     pub fn modules(&self) -> &BTreeMap<String, Packed> {
         &self.modules
+    }
+
+    /// What is known of the module at `path`, if anything is.
+    pub(crate) fn facts(&self, path: &str) -> Option<&Facts> {
+        self.facts.get(path)
+    }
+
+    /// Whether what is known of the module at `path`, which has these bytes, is right.
+    pub(crate) fn knows(&self, path: &str, bytes: &[u8]) -> bool {
+        self.facts(path).is_none_or(|facts| Some(facts) == Facts::of(path, bytes).as_ref())
     }
 
     /// A module as it was added.
@@ -122,6 +160,7 @@ pub(crate) struct Writer {
     compressor: zstd::bulk::Compressor<'static>,
     offset: u64,
     modules: BTreeMap<String, Packed>,
+    facts: AllFacts,
 }
 
 impl Writer {
@@ -133,7 +172,7 @@ impl Writer {
             Ok((BufWriter::new(File::create(&path)?), compressor))
         };
         let (output, compressor) = make().map_err(KernelError::io("write", &path))?;
-        Ok(Writer { output, path, compressor, offset: 0, modules: BTreeMap::new() })
+        Ok(Writer { output, path, compressor, offset: 0, modules: BTreeMap::new(), facts: AllFacts::new() })
     }
 
     pub(crate) fn add(&mut self, path: &str, bytes: &[u8]) -> Result<(), KernelError> {
@@ -148,15 +187,16 @@ impl Writer {
         };
         let length = write().map_err(KernelError::io("write", &self.path))?;
         self.modules.insert(path.to_owned(), Packed { sha256: sha256(bytes), offset: self.offset, length });
+        self.facts.extend(Facts::of(path, bytes).map(|facts| (path.to_owned(), facts)));
         self.offset += length;
         Ok(())
     }
 
-    /// The text of the list, once everything is on disk.
-    pub(crate) fn finish(mut self) -> Result<BTreeMap<String, Packed>, KernelError> {
+    /// What was written and what is known of it, once everything is on disk.
+    pub(crate) fn finish(mut self) -> Result<(BTreeMap<String, Packed>, AllFacts), KernelError> {
         let mut end = || self.output.flush().and_then(|()| self.output.get_ref().sync_all());
         end().map_err(KernelError::io("write", &self.path))?;
-        Ok(self.modules)
+        Ok((self.modules, self.facts))
     }
 }
 
