@@ -40,7 +40,10 @@ impl PartialFile {
         let (file, temporary) = create_locked(&target)?;
         leftovers::note(&temporary);
         let partial = PartialFile { file, temporary, target, old };
-        partial.set_size(size)?;
+        // ext4 takes a file that was cut to nothing for one that is written anew, and writes all of it out when it is closed.
+        if size > 0 {
+            partial.set_size(size)?;
+        }
         Ok(partial)
     }
 
