@@ -12,17 +12,21 @@ pub type Places = Vec<(u64, u64)>;
 pub struct Scattered<S> {
     source: S,
     places: Places,
+    /// Where each place's bytes begin in the file: there may be millions of places.
+    starts: Vec<u64>,
 }
 
 impl<S: ReadAt> Scattered<S> {
     /// Those at these places.
     pub fn new(source: S, places: Places) -> Self {
-        Scattered { source, places }
+        let start = |at: &mut u64, length: u64| Some(std::mem::replace(at, *at + length));
+        let starts = places.iter().scan(0, |at, (_, length)| start(at, *length)).collect();
+        Scattered { source, places, starts }
     }
 
     /// Bytes of all of it.
     pub fn size(&self) -> u64 {
-        size(&self.places)
+        self.starts.last().zip(self.places.last()).map_or(0, |(start, (_, length))| start + length)
     }
 
     /// Where it lies.
@@ -37,7 +41,7 @@ impl<S: ReadAt> Scattered<S> {
 
     /// These of its bytes; more than there are is an error.
     pub fn bytes(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
-        let length = range.end.min(self.size()).checked_sub(range.start).filter(|_| range.end <= self.size());
+        let length = range.end.checked_sub(range.start).filter(|_| range.end <= self.size());
         let mut bytes = vec![0; length.ok_or(io::ErrorKind::UnexpectedEof)? as usize];
         self.read_at(range.start, &mut bytes)?;
         Ok(bytes)
@@ -53,18 +57,28 @@ impl<S: ReadAt> Scattered<S> {
     where
         S: Clone,
     {
-        Scattered { source: self.source.clone(), places: within(&self.places, part) }
+        Scattered::new(self.source.clone(), within(&self.places, part))
+    }
+
+    /// The first place with bytes at or behind `offset`, and how many of its bytes are before that.
+    fn place(&self, offset: u64) -> (usize, u64) {
+        let first = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        (first, offset - self.starts.get(first).copied().unwrap_or(0))
     }
 }
 
 impl<S: ReadAt> ReadAt for Scattered<S> {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let end = offset.checked_add(buffer.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let (first, mut before) = self.place(offset);
         let mut rest = buffer;
-        for (at, length) in within(&self.places, offset..end) {
-            let (piece, behind) = rest.split_at_mut(length as usize);
-            self.source.read_at(at, piece)?;
-            rest = behind;
+        for (at, length) in self.places.iter().skip(first) {
+            if rest.is_empty() {
+                break;
+            }
+            let here = length.saturating_sub(before).min(rest.len() as u64);
+            let (piece, behind) = rest.split_at_mut(here as usize);
+            self.source.read_at(at + before.min(*length), piece)?;
+            (rest, before) = (behind, before.saturating_sub(*length));
         }
         if rest.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
@@ -122,6 +136,16 @@ mod tests {
             assert!(file.bytes(range.clone()).is_err(), "{range:?}");
         }
         assert!(file.read_at(u64::MAX, &mut [0]).is_err());
+        let empty = Scattered::new(&source, Places::new());
+        assert_eq!((empty.size(), empty.start(4).unwrap()), (0, Vec::new()));
+        assert!(empty.read_at(0, &mut [0]).is_err());
+        // A file that somebody has put together out of single sectors far apart is read in one pass.
+        let many = Scattered::new(&source, (0..1 << 20).map(|at| (at % 255, 1)).collect());
+        let mut pieces = 0;
+        for at in (0..many.size()).step_by(64) {
+            pieces += many.bytes(at..at + 64).unwrap().iter().filter(|byte| **byte == 0).count();
+        }
+        assert_eq!(pieces, (1usize << 20).div_ceil(255));
         let behind = Scattered::new(&source, vec![(255, 2)]);
         assert!(behind.start(2).is_err(), "a piece that the source does not have");
     }
