@@ -203,8 +203,7 @@ impl DirectBoot {
 
 /// Where kernel and initramfs lie on a disk.
 pub fn boot_files_at(path: &Path) -> anyhow::Result<BootFilesAt> {
-    let disk = Existing::open(path)?;
-    let files = disk.boot_files()?;
+    let files = Existing::open(path)?.boot_files()?;
     let initramfs: Places = files.initrds.iter().flat_map(|initrd| initrd.places()).copied().collect();
     // One after the other is as good as one only if nothing has to be put between them.
     if scattered::size(&initramfs) != files.initramfs_size() {

@@ -4,7 +4,8 @@
 //! lock                      held while an entry appears or disappears
 //! default-x86_64            the identifier of that architecture's default
 //! IDENTIFIER/               SHA-256 over what the kernel is, in hexadecimal (see entry.rs)
-//!   manifest.json  boot  config  modules.builtin  modules.builtin.modinfo  modules.order  modules.index  modules.info  modules.pack
+//!   manifest.json  boot  config  modules.builtin  modules.builtin.modinfo  modules.order
+//!   modules.index  modules.info  modules.pack
 //! .new-XXXXXX/              an entry that is being written, locked by who writes it
 //! ```
 //!

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The whole modules directory is kept, not only what an initramfs takes today. A module is read alone: opening a
-//! stored kernel reads the lists and no module, and what they say decides which an initramfs has. The checksum of a frame is verified with each read; the SHA-256, which
-//! is part of the kernel's identity, when the store is checked.
+//! stored kernel reads the lists and no module, and what they say decides which an initramfs has. The checksum of a frame
+//! is verified with each read; the SHA-256, which is part of the kernel's identity, when the store is checked.
 
 use std::collections::BTreeMap;
 use std::fmt;
