@@ -3,7 +3,7 @@
 
     scripts/lib/measure.py ROUNDS RESULTS TITLE {NAME BEFORE COMMAND OUTPUT AIM}...
 
-BEFORE and COMMAND are run by sh; only COMMAND is measured. OUTPUT is the file it makes, as a word for sh, if its space is
+BEFORE and COMMAND are run by sh; only COMMAND is measured, with memory found before it. OUTPUT is the file it makes, as a word for sh, if its space is
 of interest. The last command is ours: the ratio of another is how much of its time ours takes, the median over the
 rounds of one round's ratio, so that what slows a whole round down does not count; AIM is the most it should be. CPU is
 user and system time of all threads, which another program on the machine changes least. Memory is the peak of the
@@ -20,11 +20,17 @@ import sys
 import tempfile
 import time
 
+from memory import find_memory
+
+# Bytes: more than the largest disk of the workloads takes.
+MEMORY = 3 << 30
+
 
 def run(before, command):
     """Wall time and CPU time in seconds, and peak memory in MiB."""
     if before:
         subprocess.run(["sh", "-c", before], check=True)
+    find_memory(MEMORY)
     with tempfile.NamedTemporaryFile("r") as report:
         timed = ["/usr/bin/time", "--quiet", "--format", "%M %U %S", "--output", report.name, "sh", "-c", command]
         started = time.perf_counter()
